@@ -1,0 +1,346 @@
+/*
+ * A TLS server with a busy session cache and its clients, in one program.
+ *
+ * It walks through the life of a cache step by step and prints one line of key=value pairs for each:
+ * stored (sessions in the cache afterwards), resumed and refused (offered sessions that the server
+ * took, or answered with a full handshake), removed (sessions that a flush took out), callbacks
+ * (calls of the remove callback), took_us (how long the flush or the storing took), wait_us (the
+ * longest handshake at the time) and handshakes (how many were finished while the flush was running).
+ * Times are not waited for: a flush is told the time that it shall assume.
+ */
+#include "peer.h"
+
+#include <dlfcn.h>
+#include <openssl/rand.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    CLIENTS = 16,         /* half of them speak TLS 1.2, half TLS 1.3 */
+    CROWD = 200000,       /* sessions in a large cache */
+    CROWD_CALLBACK = 40000,
+    CROWD_MIXED = 20000,
+    CALLBACK_US = 20,
+    VISITORS = 2,         /* threads that go on resuming during a flush */
+    TRIALS = 3,           /* of which the middle one is reported */
+    LIMIT_SECONDS = 120   /* of the whole program */
+};
+
+static const long timeouts[4] = {60, 300, 3600, 86400};
+
+typedef long timeout_of(int i, int count);
+
+static SSL_CTX *server, *client;
+static struct listener listener;
+static time_t start;
+
+static atomic_long callbacks;
+static atomic_bool slow_callback, age_new_sessions;
+
+/* Stock libssl before 3.4 has only the function that takes a long. */
+static void (*flush_ex)(SSL_CTX *, time_t);
+
+static void flush(time_t tm)
+{
+    if (flush_ex)
+        flush_ex(server, tm);
+    else
+        SSL_CTX_flush_sessions(server, (long)tm);
+}
+
+static long stored(void) { return SSL_CTX_sess_number(server); }
+
+static void on_remove(SSL_CTX *ctx, SSL_SESSION *session)
+{
+    (void)ctx, (void)session;
+    callbacks++;
+    if (slow_callback) /* for instance a message to the other servers of a farm */
+        for (double until = clock_now() + CALLBACK_US / 1e6; clock_now() < until;)
+            ;
+}
+
+/* What waiting for two hours would do to a new session. */
+static int on_new(SSL *ssl, SSL_SESSION *session)
+{
+    (void)ssl;
+    if (age_new_sessions)
+        SSL_SESSION_set_time(session, SSL_SESSION_get_time(session) - 7200);
+    return 0;
+}
+
+static int version_of(int i) { return i % 2 ? TLS1_3_VERSION : TLS1_2_VERSION; }
+
+/* Has `count` clients connect. With `offer` they offer the sessions there, without they keep the
+ * new ones in `keep`, if any. */
+static void connect_clients(int count, SSL_SESSION **offer, SSL_SESSION **keep, int *resumed, int *refused)
+{
+    for (int i = 0; i < count; i++) {
+        struct visit v = visit(client, listener.port, version_of(i), offer ? offer[i] : NULL);
+        if (offer)
+            v.resumed ? ++*resumed : ++*refused;
+        if (keep)
+            keep[i] = v.session;
+        else
+            SSL_SESSION_free(v.session);
+    }
+}
+
+static void free_all(SSL_SESSION **sessions, int count)
+{
+    for (int i = 0; i < count; i++)
+        SSL_SESSION_free(sessions[i]);
+}
+
+static void report(const char *step, int resumed, int refused, long removed, long called)
+{
+    printf("step=%s stored=%ld resumed=%d refused=%d removed=%ld callbacks=%ld\n", step, stored(),
+           resumed, refused, removed, called);
+}
+
+static void flush_step(const char *step, time_t tm)
+{
+    long before = stored(), called = callbacks;
+    flush(tm);
+    report(step, 0, 0, before - stored(), callbacks - called);
+}
+
+/* The life of a few sessions. */
+static void few_sessions(void)
+{
+    SSL_SESSION *sessions[CLIENTS], *aged[4];
+    int resumed = 0, refused = 0;
+
+    for (int i = 0; i < CLIENTS; i += 2) {
+        SSL_CTX_set_timeout(server, timeouts[i / 2 % 4]);
+        connect_clients(2, NULL, sessions + i, NULL, NULL);
+    }
+    report("store", 0, 0, 0, callbacks);
+
+    connect_clients(CLIENTS, sessions, NULL, &resumed, &refused);
+    report("resume", resumed, refused, 0, callbacks);
+
+    flush_step("flush_early", start);
+    flush_step("flush_100s", start + 100);
+
+    resumed = refused = 0;
+    SSL_CTX_set_timeout(server, 7200);
+    long called = callbacks;
+    connect_clients(CLIENTS, sessions, NULL, &resumed, &refused);
+    report("resume_again", resumed, refused, 0, callbacks - called);
+
+    resumed = refused = 0;
+    called = callbacks;
+    SSL_CTX_set_timeout(server, 3600);
+    age_new_sessions = true;
+    connect_clients(4, NULL, aged, NULL, NULL);
+    age_new_sessions = false;
+    connect_clients(4, aged, NULL, &resumed, &refused);
+    report("expired", resumed, refused, 0, callbacks - called);
+
+    flush_step("flush_all", 0);
+    resumed = refused = 0;
+    connect_clients(CLIENTS, sessions, NULL, &resumed, &refused);
+    report("resume_none", resumed, refused, 0, 0);
+    flush(0);
+    free_all(sessions, CLIENTS);
+    free_all(aged, 4);
+}
+
+/* A quarter of the sessions has each timeout, shorter ones stored first. */
+static long quarters(int i, int count) { return timeouts[(long)i * 4 / count]; }
+
+/* All over a day, in no order, the same in each run. */
+static long mixed(int i, int count)
+{
+    (void)count;
+    return 1 + (long)((unsigned)i * 2654435761u >> 8) % 86400;
+}
+
+/* Stores `count` sessions, as that many clients would have. Returns the seconds that storing took. */
+static double fill(int count, timeout_of *timeout)
+{
+    double took = 0;
+    for (int i = 0; i < count; i++) {
+        unsigned char id[32];
+        SSL_SESSION *session = SSL_SESSION_new();
+        if (!session || RAND_bytes(id, sizeof id) != 1 || !SSL_SESSION_set1_id(session, id, sizeof id) ||
+            !SSL_SESSION_set_protocol_version(session, TLS1_2_VERSION))
+            die("no session");
+        SSL_SESSION_set_time(session, start);
+        SSL_SESSION_set_timeout(session, timeout(i, count));
+        double from = clock_now();
+        if (SSL_CTX_add_session(server, session) != 1)
+            die("a session was not stored");
+        took += clock_now() - from;
+        SSL_SESSION_free(session);
+    }
+    return took;
+}
+
+/* Threads that resume again and again; a handshake counts if the flush ran during any part of it. */
+static atomic_bool visiting;
+static _Atomic double flush_start, flush_end;
+static atomic_long warm_up;
+
+struct visitor {
+    pthread_t thread;
+    SSL_SESSION *session;
+    double longest;
+    long finished, refused; /* finished: while the flush was running */
+};
+
+static void *keep_visiting(void *argument)
+{
+    struct visitor *me = argument;
+    while (visiting) {
+        struct visit v = visit(client, listener.port, TLS1_2_VERSION, me->session);
+        double from = flush_start, to = flush_end;
+        if (v.ready > from && v.started < to) {
+            if (v.ready - v.started > me->longest)
+                me->longest = v.ready - v.started;
+            me->finished += v.ready < to;
+        }
+        me->refused += !v.resumed;
+        SSL_SESSION_free(v.session);
+        warm_up++;
+    }
+    return NULL;
+}
+
+struct trial {
+    long removed, callbacks, handshakes, refused;
+    double took, wait;
+};
+
+/* Fills the cache, then flushes half of it while visitors come. */
+static struct trial flush_under_load(int count)
+{
+    struct visitor visitors[VISITORS] = {0};
+    const double never = 1e300;
+    struct trial trial = {0};
+
+    SSL_CTX_set_timeout(server, 86400);
+    flush_start = never;
+    flush_end = never;
+    visiting = true;
+    warm_up = 0;
+    for (int i = 0; i < VISITORS; i++)
+        connect_clients(1, NULL, &visitors[i].session, NULL, NULL);
+    fill(count, quarters);
+    for (int i = 0; i < VISITORS; i++)
+        if (pthread_create(&visitors[i].thread, NULL, keep_visiting, &visitors[i]) != 0)
+            die("no thread");
+    while (warm_up < 20)
+        usleep(1000);
+
+    long before = stored(), called = callbacks;
+    flush_start = clock_now();
+    flush(start + 1000); /* after the timeouts of 60 and 300 seconds */
+    flush_end = clock_now();
+    trial.took = flush_end - flush_start;
+    trial.removed = before - stored();
+    trial.callbacks = callbacks - called;
+
+    visiting = false;
+    for (int i = 0; i < VISITORS; i++) {
+        pthread_join(visitors[i].thread, NULL);
+        SSL_SESSION_free(visitors[i].session);
+        trial.handshakes += visitors[i].finished;
+        trial.refused += visitors[i].refused;
+        if (visitors[i].longest > trial.wait)
+            trial.wait = visitors[i].longest;
+    }
+    return trial;
+}
+
+static int by_wait(const void *a, const void *b)
+{
+    double x = ((const struct trial *)a)->wait, y = ((const struct trial *)b)->wait;
+    return (x > y) - (x < y);
+}
+
+/* One trial may be spoiled by whatever else the machine does. */
+static void load_step(const char *step, int count)
+{
+    struct trial trials[TRIALS];
+    long left = 0;
+    for (int i = 0; i < TRIALS; i++) {
+        flush(0);
+        trials[i] = flush_under_load(count);
+        left = stored();
+    }
+    qsort(trials, TRIALS, sizeof *trials, by_wait);
+    const struct trial *t = &trials[TRIALS / 2];
+    printf("step=%s stored=%ld resumed=0 refused=%ld removed=%ld callbacks=%ld took_us=%.0f "
+           "wait_us=%.0f handshakes=%ld\n",
+           step, left, t->refused, t->removed, t->callbacks, t->took * 1e6, t->wait * 1e6, t->handshakes);
+}
+
+/* Servers flush on a timer: mostly there is nothing to remove. */
+static void idle_step(const char *step)
+{
+    double best = 1e300;
+    long before = stored(), called = callbacks;
+    for (int i = 0; i < 20; i++) {
+        double from = clock_now();
+        flush(start + 1000);
+        double took = clock_now() - from;
+        if (took < best)
+            best = took;
+    }
+    printf("step=%s stored=%ld resumed=0 refused=0 removed=%ld callbacks=%ld took_us=%.1f\n", step,
+           stored(), before - stored(), callbacks - called, best * 1e6);
+}
+
+/* A timeout of its own for each session. */
+static void mixed_steps(void)
+{
+    flush(0);
+    double took = fill(CROWD_MIXED, mixed);
+    printf("step=mixed stored=%ld resumed=0 refused=0 removed=0 callbacks=0 took_us=%.0f\n", stored(),
+           took * 1e6);
+    flush_step("mixed_half", start + 43200);
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    alarm(LIMIT_SECONDS);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    *(void **)&flush_ex = dlsym(RTLD_DEFAULT, "SSL_CTX_flush_sessions_ex");
+    printf("library=%s\n", OpenSSL_version(OPENSSL_VERSION));
+    printf("function=SSL_CTX_flush_sessions%s\n", flush_ex ? "_ex" : "");
+
+    server = server_context();
+    client = client_context();
+    SSL_CTX_sess_set_new_cb(server, on_new);
+    SSL_CTX_sess_set_remove_cb(server, on_remove);
+    listener_start(&listener, server);
+    start = time(NULL);
+
+    few_sessions();
+
+    SSL_CTX_sess_set_remove_cb(server, NULL);
+    load_step("crowd", CROWD);
+    idle_step("crowd_idle");
+    flush(0);
+
+    SSL_CTX_sess_set_remove_cb(server, on_remove);
+    slow_callback = true;
+    load_step("crowd_callback", CROWD_CALLBACK);
+    slow_callback = false;
+
+    mixed_steps();
+
+    listener_stop(&listener);
+    long before = stored(), called = callbacks;
+    SSL_CTX_free(server);
+    printf("step=end stored=0 resumed=0 refused=0 removed=%ld callbacks=%ld\n", before, callbacks - called);
+    SSL_CTX_free(client);
+    return 0;
+}

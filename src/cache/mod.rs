@@ -1,0 +1,366 @@
+//! The session cache: what a server stores, found by key and kept in order of expiry.
+//!
+//! Pure safe Rust, generic over the stored session, and free of any knowledge of OpenSSL. It has no
+//! clock either: every time comes in as an argument, so that a test decides what time it is.
+//!
+//! # How it is built
+//!
+//! ```text
+//!             order (one lock)                      shards (a lock each)
+//!   deadlines: heap + table -> bucket        index: key -> slot
+//!   bucket:    first .. last of one second   slot:  key, session
+//!   node:      next, previous, bucket  <-- the same place (shard, slot) -->
+//! ```
+//!
+//! Whoever changes what is stored takes the order's lock, and inside it one shard's lock at a time.
+//! A lookup takes one shard's lock only, so lookups neither meet each other nor wait for a flush.
+//! That order is total and counted under one lock makes capacity, eviction and flush exact, also
+//! among threads; sharding the order as well was rejected, because it would need a merge of all shards
+//! to remove the earliest session first, for locks that are held some hundred nanoseconds.
+//!
+//! No session is dropped, and nothing foreign is called, under a lock: what leaves is handed to the
+//! caller. (`Clone` of a session does run under a shard's lock: it must only count a reference.)
+
+mod expiry;
+mod key;
+mod order;
+mod place;
+mod shard;
+mod slots;
+
+#[cfg(test)]
+mod tests;
+
+pub use expiry::{Cutoff, Expiry};
+pub use key::{Key, KeyMaker};
+
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+
+use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
+
+use order::Order;
+use shard::{SHARDS, Shard};
+
+/// Most sessions that one hold of the order's lock detaches.
+///
+/// A few dozen: the lock is held for microseconds, and taking it is still cheap beside the work.
+pub const BATCH: usize = 32;
+
+/// What [`Cache::store`] did.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stored<S> {
+    /// A new key. When the cache was full, the session that expires first has left for it.
+    Added {
+        /// The session that left for lack of room.
+        evicted: Option<S>,
+    },
+    /// Another session had this key; it is handed back.
+    Replaced(S),
+    /// This very session was stored already; the caller's handle is handed back.
+    Present(S),
+    /// Nothing was stored: more than one session must leave first. Call [`Cache::evict`], then again.
+    Full(S),
+    /// Nothing was stored: no memory.
+    NoMemory(S),
+}
+
+/// What a cache has done since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Sessions stored under a new key, or in place of another one.
+    pub stored: u64,
+    /// Sessions that left for lack of room.
+    pub evicted: u64,
+    /// Sessions detached because their time had come.
+    pub flushed: u64,
+    /// Times that the order was locked to detach due sessions.
+    pub batches: u64,
+    /// Sessions taken out by key.
+    pub taken: u64,
+    /// Lookups that found a session.
+    pub hits: u64,
+    /// Lookups that did not.
+    pub misses: u64,
+}
+
+impl std::ops::Add for Statistics {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            stored: self.stored + other.stored,
+            evicted: self.evicted + other.evicted,
+            flushed: self.flushed + other.flushed,
+            batches: self.batches + other.batches,
+            taken: self.taken + other.taken,
+            hits: self.hits + other.hits,
+            misses: self.misses + other.misses,
+        }
+    }
+}
+
+/// A cache of sessions of type `S`, where `==` means "the same object".
+#[derive(Debug)]
+pub struct Cache<S> {
+    order: Mutex<Order>,
+    /// Made by the first store: a cache that stores nothing stays small.
+    shards: OnceCell<Box<[Shard<S>]>>,
+    /// Copies of what the order knows, for readers that need no lock.
+    len: AtomicUsize,
+    earliest: AtomicI64,
+    /// Misses in a cache that has no shards yet.
+    early_misses: AtomicU64,
+}
+
+impl<S> Default for Cache<S> {
+    fn default() -> Self {
+        Self {
+            order: Mutex::new(Order::default()),
+            shards: OnceCell::new(),
+            len: AtomicUsize::new(0),
+            earliest: AtomicI64::new(Expiry::NEVER.seconds()),
+            early_misses: AtomicU64::new(0),
+        }
+    }
+}
+
+impl<S: Clone + PartialEq> Cache<S> {
+    /// The number of sessions stored.
+    pub fn len(&self) -> usize {
+        self.len.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing is stored.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Stores `session` under `key` until `expiry`; `limit` sessions at most, 0 for any number.
+    ///
+    /// The session being stored never leaves for itself. A session that replaces another takes its
+    /// place in the count, and its own place in the order.
+    pub fn store(&self, key: Key, session: S, expiry: Expiry, limit: usize) -> Stored<S> {
+        let Some(shards) = self.shards_or_make() else { return Stored::NoMemory(session) };
+        let shard = &shards[key.shard()];
+        let mut order = self.order.lock();
+
+        if let Some(slot) = shard.find(key) {
+            let place = key.place(slot);
+            if shard.holds(slot, &session) {
+                // Should memory be short, the session stays at its old place in the order.
+                let _ = order.move_to(place, expiry);
+                self.publish(&order);
+                return Stored::Present(session);
+            }
+            if limit > 0 && order.len() > limit {
+                return Stored::Full(session);
+            }
+            if order.append_again(place, expiry).is_none() {
+                return Stored::NoMemory(session);
+            }
+            order.statistics.stored += 1;
+            let former = shard.replace(slot, session);
+            self.publish(&order);
+            return Stored::Replaced(former);
+        }
+
+        if limit > 0 && order.len() > limit {
+            return Stored::Full(session);
+        }
+        // All memory first: from here on nothing can fail half way.
+        if order.reserve(key.shard(), expiry).is_none() || shard.reserve().is_none() {
+            return Stored::NoMemory(session);
+        }
+        let mut evicted = None;
+        if limit > 0 && order.len() == limit {
+            evicted =
+                order.pop(Cutoff::All).map(|place| shards[place.shard()].remove(place.slot()));
+            order.statistics.evicted += u64::from(evicted.is_some());
+        }
+        let slot = shard.insert(key, session);
+        order.append(key.place(slot), expiry);
+        order.statistics.stored += 1;
+        self.publish(&order);
+        Stored::Added { evicted }
+    }
+
+    /// Detaches sessions, earliest expiry first, until `limit` are left, at most [`BATCH`] of them.
+    ///
+    /// Returns whether there are still more than `limit`.
+    pub fn evict(&self, limit: usize, left: &mut Vec<S>) -> bool {
+        let mut order = self.order.lock();
+        let excess = order.len().saturating_sub(limit).min(BATCH);
+        let detached = self.detach(&mut order, Cutoff::All, excess, left);
+        order.statistics.evicted += detached as u64;
+        let more = order.len() > limit && detached > 0;
+        self.publish(&order);
+        more
+    }
+
+    /// Detaches sessions that are due, earliest expiry first and first stored first among equals,
+    /// at most [`BATCH`] of them.
+    ///
+    /// Returns whether more may be due. Nothing due: no lock is taken.
+    pub fn take_due(&self, cutoff: Cutoff, due: &mut Vec<S>) -> bool {
+        if !cutoff.reaches(Expiry::from_seconds(self.earliest.load(Ordering::Acquire)))
+            || self.is_empty()
+        {
+            return false;
+        }
+        let mut order = self.order.lock();
+        let detached = self.detach(&mut order, cutoff, BATCH, due);
+        order.statistics.flushed += detached as u64;
+        order.statistics.batches += 1;
+        self.publish(&order);
+        let storage = self.surplus(&mut order);
+        drop(order);
+        drop(storage);
+        detached == BATCH
+    }
+
+    /// Takes out the session stored under `key`.
+    pub fn take(&self, key: Key) -> Option<S> {
+        self.take_where(key, |_| true)
+    }
+
+    /// Takes out the session stored under `key` if it is this very one.
+    pub fn take_exactly(&self, key: Key, session: &S) -> Option<S> {
+        self.take_where(key, |stored| stored == session)
+    }
+
+    fn take_where(&self, key: Key, wanted: impl Fn(&S) -> bool) -> Option<S> {
+        let shards = self.shards.get()?;
+        let shard = &shards[key.shard()];
+        let mut order = self.order.lock();
+        let slot = shard.find(key).filter(|&slot| shard.with(slot, &wanted))?;
+        order.unlink(key.place(slot));
+        let session = shard.remove(slot);
+        order.statistics.taken += 1;
+        self.publish(&order);
+        let storage = self.surplus(&mut order);
+        drop(order);
+        drop(storage);
+        Some(session)
+    }
+
+    /// Looks `key` up, counts a hit or a miss, and returns a handle of its own.
+    pub fn get(&self, key: Key) -> Option<S> {
+        match self.shards.get() {
+            Some(shards) => shards[key.shard()].get(key),
+            None => {
+                self.early_misses.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
+    /// Whether something is stored under `key`. Counts nothing.
+    pub fn contains(&self, key: Key) -> bool {
+        self.shards.get().is_some_and(|shards| shards[key.shard()].find(key).is_some())
+    }
+
+    /// Gives a stored session a new expiry; among its equals it then counts as stored last. One that
+    /// has that expiry already keeps its place.
+    ///
+    /// Returns whether this very session is stored under `key`.
+    pub fn re_expire(&self, key: Key, session: &S, expiry: Expiry) -> bool {
+        let Some(shards) = self.shards.get() else { return false };
+        let shard = &shards[key.shard()];
+        let mut order = self.order.lock();
+        let Some(slot) = shard.find(key).filter(|&slot| shard.holds(slot, session)) else {
+            return false;
+        };
+        let _ = order.move_to(key.place(slot), expiry);
+        self.publish(&order);
+        true
+    }
+
+    /// Handles of all stored sessions, in no particular order: each shard as it is when its turn
+    /// comes. `None` without memory.
+    pub fn snapshot(&self) -> Option<Vec<S>> {
+        let mut sessions = Vec::new();
+        for shard in self.shards.get().into_iter().flat_map(|shards| shards.iter()) {
+            shard.append_to(&mut sessions)?;
+        }
+        Some(sessions)
+    }
+
+    /// What the cache has done since it was made.
+    pub fn statistics(&self) -> Statistics {
+        let mut statistics = self.order.lock().statistics;
+        for shard in self.shards.get().into_iter().flat_map(|shards| shards.iter()) {
+            let (hits, misses) = shard.lookups();
+            statistics.hits += hits;
+            statistics.misses += misses;
+        }
+        statistics.misses += self.early_misses.load(Ordering::Relaxed);
+        statistics
+    }
+
+    /// Holds the index, the order and the counts against each other.
+    ///
+    /// # Errors
+    ///
+    /// Says what does not fit.
+    pub fn validate(&self) -> Result<(), String> {
+        let order = self.order.lock();
+        let mut ordered = order.validate()?;
+        if order.len() != self.len() {
+            return Err(format!("{} ordered, {} published", order.len(), self.len()));
+        }
+        if order.earliest() != Expiry::from_seconds(self.earliest.load(Ordering::Relaxed)) {
+            return Err("the published earliest expiry is not the order's".into());
+        }
+        for (number, shard) in self.shards.get().into_iter().flat_map(|s| s.iter().enumerate()) {
+            for slot in shard.validate(number)? {
+                if !ordered.remove(&place::Place::new(number, slot)) {
+                    return Err(format!("shard {number} slot {slot} has no place in the order"));
+                }
+            }
+        }
+        match ordered.len() {
+            0 => Ok(()),
+            n => Err(format!("{n} places in the order have no session")),
+        }
+    }
+
+    fn detach(&self, order: &mut Order, cutoff: Cutoff, most: usize, out: &mut Vec<S>) -> usize {
+        let Some(shards) = self.shards.get() else { return 0 };
+        if out.try_reserve(most).is_err() {
+            return 0;
+        }
+        let mut detached = 0;
+        while detached < most {
+            let Some(place) = order.pop(cutoff) else { break };
+            out.push(shards[place.shard()].remove(place.slot()));
+            detached += 1;
+        }
+        detached
+    }
+
+    fn shards_or_make(&self) -> Option<&[Shard<S>]> {
+        let shards = self.shards.get_or_try_init(|| {
+            let mut shards = Vec::new();
+            shards.try_reserve_exact(SHARDS).map_err(drop)?;
+            shards.resize_with(SHARDS, Shard::default);
+            Ok::<_, ()>(shards.into_boxed_slice())
+        });
+        shards.ok().map(|shards| &**shards)
+    }
+
+    /// Storage that an emptied cache no longer needs, to be dropped when the lock is free.
+    fn surplus(&self, order: &mut Order) -> Option<impl Sized + use<S>> {
+        if order.len() > 0 || !order.is_roomy() {
+            return None;
+        }
+        let shards = self.shards.get()?;
+        let tables: [_; SHARDS] = std::array::from_fn(|number| shards[number].take_storage());
+        Some((order.take_storage(), tables))
+    }
+
+    fn publish(&self, order: &Order) {
+        self.len.store(order.len(), Ordering::Release);
+        self.earliest.store(order.earliest().seconds(), Ordering::Release);
+    }
+}

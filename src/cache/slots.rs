@@ -1,0 +1,113 @@
+//! Storage with stable numbers, which reports a lack of memory instead of aborting.
+//!
+//! (The `slab` crate does the same but can't reserve fallibly.)
+
+/// Values under numbers that stay valid until the value is removed.
+#[derive(Debug)]
+pub(super) struct Slots<T> {
+    slots: Vec<Slot<T>>,
+    /// The first free slot of a chain, or `slots.len()`.
+    free: u32,
+    len: u32,
+}
+
+#[derive(Debug)]
+enum Slot<T> {
+    Used(T),
+    Free { next: u32 },
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: 0, len: 0 }
+    }
+}
+
+impl<T> Slots<T> {
+    pub(super) fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Room that is held, used or not.
+    pub(super) fn capacity(&self) -> usize {
+        self.slots.capacity()
+    }
+
+    /// Makes sure that the next [`Slots::insert`] needs no memory. `most` bounds the slots.
+    pub(super) fn reserve(&mut self, most: u32) -> Option<()> {
+        if (self.free as usize) < self.slots.len() {
+            return Some(());
+        }
+        if self.slots.len() >= most as usize {
+            return None;
+        }
+        grow(&mut self.slots, 1)
+    }
+
+    /// Puts `value` into a free slot and returns the slot's number.
+    pub(super) fn insert(&mut self, value: T) -> u32 {
+        let number = self.free;
+        match self.slots.get_mut(number as usize) {
+            Some(slot) => {
+                let Slot::Free { next } = *slot else {
+                    unreachable!("the free chain is of free slots")
+                };
+                self.free = next;
+                *slot = Slot::Used(value);
+            }
+            None => {
+                self.slots.push(Slot::Used(value));
+                self.free += 1;
+            }
+        }
+        self.len += 1;
+        number
+    }
+
+    /// Takes the value out of a used slot.
+    pub(super) fn remove(&mut self, number: u32) -> T {
+        let slot = &mut self.slots[number as usize];
+        let Slot::Used(value) = std::mem::replace(slot, Slot::Free { next: self.free }) else {
+            unreachable!("slot {number} is not in use");
+        };
+        self.free = number;
+        self.len -= 1;
+        value
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        self.slots.iter().enumerate().filter_map(|(number, slot)| match slot {
+            Slot::Used(value) => Some((number as u32, value)),
+            Slot::Free { .. } => None,
+        })
+    }
+}
+
+impl<T> std::ops::Index<u32> for Slots<T> {
+    type Output = T;
+
+    fn index(&self, number: u32) -> &T {
+        match &self.slots[number as usize] {
+            Slot::Used(value) => value,
+            Slot::Free { .. } => unreachable!("slot {number} is not in use"),
+        }
+    }
+}
+
+impl<T> std::ops::IndexMut<u32> for Slots<T> {
+    fn index_mut(&mut self, number: u32) -> &mut T {
+        match &mut self.slots[number as usize] {
+            Slot::Used(value) => value,
+            Slot::Free { .. } => unreachable!("slot {number} is not in use"),
+        }
+    }
+}
+
+/// Makes room for `more` elements, a quarter ahead: doubling would leave half of a large cache's
+/// index unused.
+pub(super) fn grow<T>(vec: &mut Vec<T>, more: usize) -> Option<()> {
+    if vec.capacity() - vec.len() >= more {
+        return Some(());
+    }
+    vec.try_reserve_exact((vec.len() / 4).max(more).max(4)).ok()
+}

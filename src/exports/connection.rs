@@ -1,0 +1,124 @@
+//! Functions of an `SSL`: what decides which context's cache it uses, and asking that cache.
+#![allow(non_snake_case, reason = "OpenSSL's names")]
+
+use std::ffi::{c_int, c_uchar, c_uint};
+
+use super::real;
+use crate::guard::guard;
+use crate::libssl::types::*;
+use crate::libssl::{api, inside, is_inside};
+use crate::takeover::{connections, trampolines};
+
+/// SSL_new(3). Nothing is known of a connection that begins.
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_new(ctx: *mut SSL_CTX) -> *mut SSL {
+    guard(std::ptr::null_mut(), || {
+        // SAFETY: the caller's own argument.
+        let ssl =
+            real(|behind| behind.SSL_new).map_or(std::ptr::null_mut(), |new| unsafe { new(ctx) });
+        connections::forget(ssl);
+        ssl
+    })
+}
+
+/// SSL_dup(3). The copy has the program's session id generator of the original.
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_dup(ssl: *mut SSL) -> *mut SSL {
+    guard(std::ptr::null_mut(), || {
+        // SAFETY: the caller's own argument.
+        let copy =
+            real(|behind| behind.SSL_dup).map_or(std::ptr::null_mut(), |dup| unsafe { dup(ssl) });
+        if !copy.is_null() {
+            connections::duplicated(ssl, copy);
+        }
+        copy
+    })
+}
+
+/// SSL_set_SSL_CTX(3). The session cache stays that of the context given to SSL_new() (C13).
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_set_SSL_CTX(ssl: *mut SSL, ctx: *mut SSL_CTX) -> *mut SSL_CTX {
+    guard(std::ptr::null_mut(), || {
+        let Some(set) = real(|behind| behind.SSL_set_SSL_CTX) else {
+            return std::ptr::null_mut();
+        };
+        let before = match api() {
+            // SAFETY: the caller's own argument.
+            Some(api) if !ssl.is_null() => unsafe { (api.SSL_get_SSL_CTX)(ssl) },
+            _ => std::ptr::null_mut(),
+        };
+        // SAFETY: the caller's own arguments.
+        let after = unsafe { set(ssl, ctx) };
+        if !before.is_null() {
+            connections::switched(ssl, before, after);
+        }
+        after
+    })
+}
+
+/// SSL_set_generate_session_id(3). An id that a stored session has is refused, as in stock.
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_set_generate_session_id(
+    ssl: *mut SSL,
+    callback: Option<GenerateCallback>,
+) -> c_int {
+    guard(0, || {
+        let ours = !ssl.is_null() && connections::session_context(ssl).is_some();
+        let installed = if ours { trampolines::generator_for(callback) } else { callback };
+        // SAFETY: the caller's own connection; our generator lives as long as the process.
+        let result = real(|behind| behind.SSL_set_generate_session_id)
+            .map_or(0, |set| unsafe { set(ssl, installed) });
+        if ours && result == 1 {
+            connections::set_generator(ssl, callback);
+        }
+        result
+    })
+}
+
+/// SSL_has_matching_session_id(3): 1 if the connection's cache holds a session of its version with
+/// this id, else 0 (C14).
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_has_matching_session_id(
+    ssl: *const SSL,
+    id: *const c_uchar,
+    length: c_uint,
+) -> c_int {
+    guard(0, || {
+        if ssl.is_null() {
+            return 0;
+        }
+        let managed = if is_inside() { None } else { connections::session_context(ssl) };
+        let Some(managed) = managed else {
+            // SAFETY: the caller's own arguments.
+            return real(|behind| behind.SSL_has_matching_session_id)
+                .map_or(0, |has| unsafe { has(ssl, id, length) });
+        };
+        let length = length as usize;
+        if length > SSL_MAX_SSL_SESSION_ID_LENGTH || (id.is_null() && length > 0) {
+            return 0;
+        }
+        // SAFETY: the caller's id has this length; one of no length may be NULL.
+        let id = if length == 0 { &[] } else { unsafe { std::slice::from_raw_parts(id, length) } };
+        c_int::from(inside(|| trampolines::has_matching(&managed, ssl.cast_mut(), id)))
+    })
+}

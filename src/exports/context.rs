@@ -1,0 +1,225 @@
+//! Functions of an `SSL_CTX`: making one, and what the program sets and asks.
+#![allow(non_snake_case, reason = "OpenSSL's names")]
+
+use std::ffi::{c_char, c_int, c_long, c_void};
+
+use super::{managed, real};
+use crate::guard::guard;
+use crate::libssl::types::*;
+use crate::libssl::{inside, is_inside, libssl};
+use crate::takeover::{self, listing, trampolines};
+
+/// Makes a context by the real function, and takes it over if it is the program that asked.
+fn make(new: impl FnOnce() -> Option<*mut SSL_CTX>) -> *mut SSL_CTX {
+    guard(std::ptr::null_mut(), || {
+        let Some(libssl) = libssl() else { return std::ptr::null_mut() };
+        if is_inside() {
+            return new().unwrap_or(std::ptr::null_mut());
+        }
+        // libssl's SSL_CTX_new may come back to our SSL_CTX_new_ex.
+        inside(new).map_or(std::ptr::null_mut(), |ctx| takeover::adopt(libssl, ctx))
+    })
+}
+
+/// SSL_CTX_new(3). The context's internal session cache is sslsweep's.
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_CTX_new(method: *const SSL_METHOD) -> *mut SSL_CTX {
+    // SAFETY: the caller's own argument.
+    make(|| Some(unsafe { real(|behind| behind.SSL_CTX_new)?(method) }))
+}
+
+/// SSL_CTX_new_ex(3). The context's internal session cache is sslsweep's.
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_CTX_new_ex(
+    library: *mut OSSL_LIB_CTX,
+    properties: *const c_char,
+    method: *const SSL_METHOD,
+) -> *mut SSL_CTX {
+    // SAFETY: the caller's own arguments.
+    make(|| Some(unsafe { real(|behind| behind.SSL_CTX_new_ex)?(library, properties, method) }))
+}
+
+/// SSL_CTX_ctrl(3): the commands about the session cache are answered here, as the program's view
+/// has it (C1, C7, C12); all others go to libssl.
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_CTX_ctrl(
+    ctx: *mut SSL_CTX,
+    command: c_int,
+    larg: c_long,
+    parg: *mut c_void,
+) -> c_long {
+    guard(0, || {
+        let ours = matches!(
+            command,
+            SSL_CTRL_SESS_NUMBER
+                | SSL_CTRL_SESS_CB_HIT
+                | SSL_CTRL_SESS_MISSES
+                | SSL_CTRL_SESS_CACHE_FULL
+                | SSL_CTRL_SET_SESS_CACHE_SIZE
+                | SSL_CTRL_GET_SESS_CACHE_SIZE
+                | SSL_CTRL_SET_SESS_CACHE_MODE
+                | SSL_CTRL_GET_SESS_CACHE_MODE
+        );
+        if let Some(managed) = ours.then(|| managed(ctx)).flatten() {
+            return match command {
+                SSL_CTRL_SESS_NUMBER => managed.number(),
+                SSL_CTRL_SESS_CB_HIT => managed.callback_hits(),
+                SSL_CTRL_SESS_MISSES => managed.misses(),
+                SSL_CTRL_SESS_CACHE_FULL => managed.cache_full(),
+                SSL_CTRL_SET_SESS_CACHE_SIZE => managed.set_size(larg),
+                SSL_CTRL_GET_SESS_CACHE_SIZE => managed.size(),
+                SSL_CTRL_SET_SESS_CACHE_MODE => c_long::from(managed.set_mode(larg as u32)),
+                _ => c_long::from(managed.mode()),
+            };
+        }
+        // SAFETY: the caller's own arguments.
+        real(|behind| behind.SSL_CTX_ctrl)
+            .map_or(0, |ctrl| unsafe { ctrl(ctx, command, larg, parg) })
+    })
+}
+
+/// SSL_CTX_sess_set_new_cb(3).
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_CTX_sess_set_new_cb(ctx: *mut SSL_CTX, callback: Option<NewCallback>) {
+    guard((), || {
+        if let Some(managed) = managed(ctx) {
+            managed.set_new(callback);
+        } else if let Some(set) = real(|behind| behind.SSL_CTX_sess_set_new_cb) {
+            // SAFETY: the caller's own arguments.
+            unsafe { set(ctx, callback) };
+        }
+    });
+}
+
+/// SSL_CTX_sess_get_new_cb(3): the program's callback, never ours.
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_CTX_sess_get_new_cb(ctx: *mut SSL_CTX) -> Option<NewCallback> {
+    guard(None, || match managed(ctx) {
+        Some(managed) => managed.new_callback(),
+        // SAFETY: the caller's own argument.
+        None => real(|behind| behind.SSL_CTX_sess_get_new_cb).and_then(|get| unsafe { get(ctx) }),
+    })
+}
+
+/// SSL_CTX_sess_set_remove_cb(3). May be called at any time, also in mid-flush: each session's
+/// callback is the one set when its turn comes.
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_CTX_sess_set_remove_cb(
+    ctx: *mut SSL_CTX,
+    callback: Option<RemoveCallback>,
+) {
+    guard((), || {
+        if let Some(managed) = managed(ctx) {
+            managed.set_remove(callback);
+        } else if let Some(set) = real(|behind| behind.SSL_CTX_sess_set_remove_cb) {
+            // SAFETY: the caller's own arguments.
+            unsafe { set(ctx, callback) };
+        }
+    });
+}
+
+/// SSL_CTX_sess_get_remove_cb(3): the program's callback, never ours.
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_CTX_sess_get_remove_cb(ctx: *mut SSL_CTX) -> Option<RemoveCallback> {
+    guard(None, || match managed(ctx) {
+        Some(managed) => managed.remove_callback(),
+        // SAFETY: the caller's own argument.
+        None => {
+            real(|behind| behind.SSL_CTX_sess_get_remove_cb).and_then(|get| unsafe { get(ctx) })
+        }
+    })
+}
+
+/// SSL_CTX_sess_set_get_cb(3).
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_CTX_sess_set_get_cb(ctx: *mut SSL_CTX, callback: Option<GetCallback>) {
+    guard((), || {
+        if let Some(managed) = managed(ctx) {
+            managed.set_get(callback);
+        } else if let Some(set) = real(|behind| behind.SSL_CTX_sess_set_get_cb) {
+            // SAFETY: the caller's own arguments.
+            unsafe { set(ctx, callback) };
+        }
+    });
+}
+
+/// SSL_CTX_sess_get_get_cb(3): the program's callback, never ours.
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_CTX_sess_get_get_cb(ctx: *mut SSL_CTX) -> Option<GetCallback> {
+    guard(None, || match managed(ctx) {
+        Some(managed) => managed.get_callback(),
+        // SAFETY: the caller's own argument.
+        None => real(|behind| behind.SSL_CTX_sess_get_get_cb).and_then(|get| unsafe { get(ctx) }),
+    })
+}
+
+/// SSL_CTX_set_generate_session_id(3). An id that a stored session has is refused, as in stock.
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_CTX_set_generate_session_id(
+    ctx: *mut SSL_CTX,
+    callback: Option<GenerateCallback>,
+) -> c_int {
+    guard(0, || {
+        let ours = managed(ctx).map(|managed| managed.set_generate(callback)).is_some();
+        let callback = if ours { trampolines::generator_for(callback) } else { callback };
+        // SAFETY: the caller's own context; our generator lives as long as the process.
+        real(|behind| behind.SSL_CTX_set_generate_session_id)
+            .map_or(0, |set| unsafe { set(ctx, callback) })
+    })
+}
+
+/// SSL_CTX_sessions(3): a table of the sessions stored at this moment. It and its sessions stay until
+/// the next call for this context or the context's end; changing it changes nothing else.
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn SSL_CTX_sessions(ctx: *mut SSL_CTX) -> *mut LHASH {
+    guard(std::ptr::null_mut(), || match managed(ctx) {
+        Some(managed) => listing::list(&managed),
+        // SAFETY: the caller's own argument.
+        None => real(|behind| behind.SSL_CTX_sessions)
+            .map_or(std::ptr::null_mut(), |sessions| unsafe { sessions(ctx) }),
+    })
+}

@@ -1,0 +1,48 @@
+//! The one function of libcrypto that is interposed.
+#![allow(non_snake_case, reason = "OpenSSL's names")]
+
+use std::ffi::{c_int, c_long, c_void};
+
+use crate::guard::guard;
+use crate::libssl::types::*;
+use crate::libssl::{api, is_inside, libcrypto_function};
+use crate::takeover::ending;
+
+type GetExNewIndex = unsafe extern "C" fn(
+    c_int,
+    c_long,
+    *mut c_void,
+    Option<ExNew>,
+    Option<ExDup>,
+    Option<ExFree>,
+) -> c_int;
+
+/// CRYPTO_get_ex_new_index(3). Before the program's first index for contexts or connections comes
+/// ours, so that a context's sessions are removed while the program's ex_data still stands (C15).
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn CRYPTO_get_ex_new_index(
+    class: c_int,
+    argl: c_long,
+    argp: *mut c_void,
+    new: Option<ExNew>,
+    dup: Option<ExDup>,
+    free: Option<ExFree>,
+) -> c_int {
+    guard(-1, || {
+        if matches!(class, CRYPTO_EX_INDEX_SSL | CRYPTO_EX_INDEX_SSL_CTX) && !is_inside() {
+            if let Some(api) = api() {
+                ending::watch(api);
+            }
+        }
+        // Not through the real libssl: there need not be one.
+        let address = libcrypto_function(c"CRYPTO_get_ex_new_index");
+        // SAFETY: an address under this name is this function, and NULL is `None`.
+        let real: Option<GetExNewIndex> = unsafe { std::mem::transmute(address) };
+        // SAFETY: the caller's own arguments.
+        real.map_or(-1, |real| unsafe { real(class, argl, argp, new, dup, free) })
+    })
+}

@@ -1,0 +1,22 @@
+//! sslsweep: a session cache that programs with OpenSSL get by `LD_PRELOAD` or by relinking.
+//!
+//! Layers, dependencies only downward (`docs/architecture.md`):
+//!
+//! ```text
+//! exports    every C symbol: validate, delegate, return
+//! takeover   what a managed SSL_CTX is, and what libssl calls
+//! cache      the engine: pure safe Rust, knows nothing of OpenSSL
+//! libssl     at the side: the real library
+//! ```
+
+#[forbid(unsafe_code)]
+pub mod cache;
+
+// The names of the exports are OpenSSL's; only `flush` and `own` are ours to declare in the header.
+mod exports;
+mod guard;
+mod libssl;
+mod options;
+mod report;
+mod takeover;
+mod time;

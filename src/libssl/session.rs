@@ -1,0 +1,152 @@
+//! `SSL_SESSION`, borrowed and owned.
+
+use std::ffi::{c_int, c_long, c_uint};
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+
+use super::api;
+use super::symbols::Api;
+use super::types::{SSL_MAX_SSL_SESSION_ID_LENGTH, SSL_SESSION};
+use crate::cache::Expiry;
+
+/// A session that somebody else keeps alive. Made only once libssl was found, see [`functions`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SessionRef(NonNull<SSL_SESSION>);
+
+/// The functions, looked up anew: a session of two pointers would cost each stored one eight bytes.
+fn functions() -> &'static Api {
+    api().unwrap_or_else(|| unreachable!("sessions are made only once libssl was found"))
+}
+
+impl SessionRef {
+    /// `None` for NULL, or when libssl is not taken over.
+    ///
+    /// # Safety
+    ///
+    /// A session that is not NULL must stay alive while the result is used.
+    pub(crate) unsafe fn new(session: *mut SSL_SESSION) -> Option<Self> {
+        api()?;
+        NonNull::new(session).map(Self)
+    }
+
+    pub(crate) fn as_ptr(self) -> *mut SSL_SESSION {
+        self.0.as_ptr()
+    }
+
+    /// A reference of our own; `None` if the count can't be raised.
+    pub(crate) fn retain(self) -> Option<Session> {
+        // SAFETY: the session is alive, as promised to `new`.
+        let raised = unsafe { (functions().SSL_SESSION_up_ref)(self.as_ptr()) };
+        (raised == 1).then_some(Session(self))
+    }
+
+    /// The session as the cache knows it, without a reference of our own.
+    pub(crate) fn borrowed(self) -> ManuallyDrop<Session> {
+        ManuallyDrop::new(Session(self))
+    }
+
+    pub(crate) fn version(self) -> c_int {
+        // SAFETY: the session is alive, as promised to `new`.
+        unsafe { (functions().SSL_SESSION_get_protocol_version)(self.as_ptr()) }
+    }
+
+    /// The session id, at most 32 bytes.
+    pub(crate) fn id(&self) -> &[u8] {
+        let mut length: c_uint = 0;
+        // SAFETY: the session is alive, as promised to `new`.
+        let id = unsafe { (functions().SSL_SESSION_get_id)(self.as_ptr(), &raw mut length) };
+        let length = (length as usize).min(SSL_MAX_SSL_SESSION_ID_LENGTH);
+        if id.is_null() || length == 0 {
+            return &[];
+        }
+        // SAFETY: the id is an array of 32 bytes within the session.
+        unsafe { std::slice::from_raw_parts(id, length) }
+    }
+
+    /// When it expires: contract, "expiry".
+    pub(crate) fn expiry(self) -> Expiry {
+        let time = match functions().SSL_SESSION_get_time_ex {
+            // SAFETY: the session is alive, as promised to `new`.
+            Some(get_time_ex) => unsafe { get_time_ex(self.as_ptr()) },
+            // SAFETY: as above.
+            None => unsafe { (functions().SSL_SESSION_get_time)(self.as_ptr()) },
+        };
+        // SAFETY: as above.
+        let timeout = unsafe { (functions().SSL_SESSION_get_timeout)(self.as_ptr()) };
+        Expiry::new(time, timeout)
+    }
+
+    /// Sets the session's time, in seconds since the epoch.
+    pub(crate) fn set_time(self, time: i64) {
+        match functions().SSL_SESSION_set_time_ex {
+            // SAFETY: the session is alive, as promised to `new`.
+            Some(set_time_ex) => {
+                unsafe { set_time_ex(self.as_ptr(), time) };
+            }
+            None => {
+                // SAFETY: as above.
+                unsafe { (functions().SSL_SESSION_set_time)(self.as_ptr(), time as c_long) };
+            }
+        }
+    }
+
+    pub(crate) fn is_resumable(self) -> bool {
+        // SAFETY: the session is alive, as promised to `new`.
+        unsafe { (functions().SSL_SESSION_is_resumable)(self.as_ptr()) == 1 }
+    }
+}
+
+/// A session on which we hold one reference.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Session(SessionRef);
+
+// SAFETY: OpenSSL counts references atomically, and its sessions may be used from any thread.
+unsafe impl Send for Session {}
+// SAFETY: as above.
+unsafe impl Sync for Session {}
+
+impl Session {
+    /// Takes over a reference that the caller owns.
+    ///
+    /// # Safety
+    ///
+    /// A session that is not NULL must be alive, and its caller must give one reference away.
+    pub(crate) unsafe fn adopt(session: *mut SSL_SESSION) -> Option<Self> {
+        // SAFETY: alive while we hold the reference that is given.
+        unsafe { SessionRef::new(session) }.map(Self)
+    }
+
+    /// A new session, of version 0 and without an id.
+    pub(crate) fn create(api: &Api) -> Option<Self> {
+        // SAFETY: no preconditions; the reference is ours.
+        unsafe { Self::adopt((api.SSL_SESSION_new)()) }
+    }
+
+    /// Gives the reference away.
+    pub(crate) fn into_raw(self) -> *mut SSL_SESSION {
+        ManuallyDrop::new(self).as_ptr()
+    }
+}
+
+impl std::ops::Deref for Session {
+    type Target = SessionRef;
+
+    fn deref(&self) -> &SessionRef {
+        &self.0
+    }
+}
+
+impl Clone for Session {
+    fn clone(&self) -> Self {
+        // SAFETY: we hold a reference, so the count is at least one and can be raised.
+        unsafe { (functions().SSL_SESSION_up_ref)(self.as_ptr()) };
+        Self(self.0)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // SAFETY: we hold one reference and use it no more.
+        unsafe { (functions().SSL_SESSION_free)(self.as_ptr()) };
+    }
+}

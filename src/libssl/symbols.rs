@@ -1,0 +1,140 @@
+//! The functions of libssl and libcrypto: those that stand behind our exports, and those that the
+//! takeover calls.
+#![allow(non_snake_case, missing_docs, reason = "OpenSSL's own names")]
+
+use std::ffi::{CStr, c_char, c_int, c_long, c_uchar, c_uint, c_ulong, c_void};
+
+use super::types::*;
+
+/// Declares a table of functions and how it is filled: name by name, from `lookup`.
+macro_rules! functions {
+    (
+        $(#[$about:meta])*
+        struct $table:ident;
+        required { $(fn $must:ident($($must_arg:ty),*) $(-> $must_ret:ty)?;)* }
+        optional { $(fn $may:ident($($may_arg:ty),*) $(-> $may_ret:ty)?;)* }
+    ) => {
+        $(#[$about])*
+        #[derive(Debug, Clone, Copy)]
+        pub(crate) struct $table {
+            $(pub(crate) $must: unsafe extern "C" fn($($must_arg),*) $(-> $must_ret)?,)*
+            $(pub(crate) $may: Option<unsafe extern "C" fn($($may_arg),*) $(-> $may_ret)?>,)*
+        }
+
+        impl $table {
+            /// Fills the table, or names the first required function that is not there.
+            pub(super) fn resolve(
+                lookup: impl Fn(&CStr) -> *mut c_void,
+            ) -> Result<Self, &'static str> {
+                let lookup = |name: &str| {
+                    CStr::from_bytes_with_nul(name.as_bytes())
+                        .map_or(std::ptr::null_mut(), &lookup)
+                };
+                $(
+                    let address = lookup(concat!(stringify!($must), "\0"));
+                    // SAFETY: an address under this name is this function, by OpenSSL's ABI, and
+                    // NULL is `None`.
+                    let $must: Option<unsafe extern "C" fn($($must_arg),*) $(-> $must_ret)?> =
+                        unsafe { std::mem::transmute(address) };
+                    let Some($must) = $must else { return Err(stringify!($must)) };
+                )*
+                $(
+                    let address = lookup(concat!(stringify!($may), "\0"));
+                    // SAFETY: as above.
+                    let $may: Option<unsafe extern "C" fn($($may_arg),*) $(-> $may_ret)?> =
+                        unsafe { std::mem::transmute(address) };
+                )*
+                Ok(Self { $($must,)* $($may,)* })
+            }
+        }
+    };
+}
+
+functions! {
+    /// The functions that our exports stand before. Each may be absent: what is not there was never
+    /// called by a program linked with this libssl, and then fails as that function would.
+    struct Behind;
+    required {}
+    optional {
+        fn SSL_CTX_new(*const SSL_METHOD) -> *mut SSL_CTX;
+        fn SSL_CTX_new_ex(*mut OSSL_LIB_CTX, *const c_char, *const SSL_METHOD) -> *mut SSL_CTX;
+        fn SSL_CTX_ctrl(*mut SSL_CTX, c_int, c_long, *mut c_void) -> c_long;
+        fn SSL_CTX_add_session(*mut SSL_CTX, *mut SSL_SESSION) -> c_int;
+        fn SSL_CTX_remove_session(*mut SSL_CTX, *mut SSL_SESSION) -> c_int;
+        fn SSL_CTX_flush_sessions(*mut SSL_CTX, c_long);
+        fn SSL_CTX_flush_sessions_ex(*mut SSL_CTX, libc::time_t);
+        fn SSL_CTX_sessions(*mut SSL_CTX) -> *mut LHASH;
+        fn SSL_CTX_sess_set_new_cb(*mut SSL_CTX, Option<NewCallback>);
+        fn SSL_CTX_sess_get_new_cb(*mut SSL_CTX) -> Option<NewCallback>;
+        fn SSL_CTX_sess_set_remove_cb(*mut SSL_CTX, Option<RemoveCallback>);
+        fn SSL_CTX_sess_get_remove_cb(*mut SSL_CTX) -> Option<RemoveCallback>;
+        fn SSL_CTX_sess_set_get_cb(*mut SSL_CTX, Option<GetCallback>);
+        fn SSL_CTX_sess_get_get_cb(*mut SSL_CTX) -> Option<GetCallback>;
+        fn SSL_CTX_set_generate_session_id(*mut SSL_CTX, Option<GenerateCallback>) -> c_int;
+        fn SSL_set_generate_session_id(*mut SSL, Option<GenerateCallback>) -> c_int;
+        fn SSL_new(*mut SSL_CTX) -> *mut SSL;
+        fn SSL_dup(*mut SSL) -> *mut SSL;
+        fn SSL_set_SSL_CTX(*mut SSL, *mut SSL_CTX) -> *mut SSL_CTX;
+        fn SSL_has_matching_session_id(*const SSL, *const c_uchar, c_uint) -> c_int;
+        fn SSL_SESSION_set_time(*mut SSL_SESSION, c_long) -> c_long;
+        fn SSL_SESSION_set_time_ex(*mut SSL_SESSION, libc::time_t) -> libc::time_t;
+        fn SSL_SESSION_set_timeout(*mut SSL_SESSION, c_long) -> c_long;
+        fn SSL_SESSION_set1_id(*mut SSL_SESSION, *const c_uchar, c_uint) -> c_int;
+        fn SSL_SESSION_set_protocol_version(*mut SSL_SESSION, c_int) -> c_int;
+    }
+}
+
+functions! {
+    /// What the takeover needs. A libssl without one of the required functions is left alone.
+    struct Api;
+    required {
+        fn SSL_CTX_ctrl(*mut SSL_CTX, c_int, c_long, *mut c_void) -> c_long;
+        fn SSL_CTX_add_session(*mut SSL_CTX, *mut SSL_SESSION) -> c_int;
+        fn SSL_CTX_remove_session(*mut SSL_CTX, *mut SSL_SESSION) -> c_int;
+        fn SSL_CTX_sess_set_new_cb(*mut SSL_CTX, Option<NewCallback>);
+        fn SSL_CTX_sess_set_remove_cb(*mut SSL_CTX, Option<RemoveCallback>);
+        fn SSL_CTX_sess_set_get_cb(*mut SSL_CTX, Option<GetCallback>);
+        fn SSL_CTX_get_options(*const SSL_CTX) -> c_ulong;
+        fn SSL_CTX_new(*const SSL_METHOD) -> *mut SSL_CTX;
+        fn SSL_CTX_free(*mut SSL_CTX);
+        fn TLS_method() -> *const SSL_METHOD;
+        fn SSL_get_SSL_CTX(*const SSL) -> *mut SSL_CTX;
+        fn SSL_get_options(*const SSL) -> c_ulong;
+        fn SSL_get_max_early_data(*const SSL) -> u32;
+        fn SSL_is_server(*const SSL) -> c_int;
+        fn SSL_version(*const SSL) -> c_int;
+        fn SSL_SESSION_new() -> *mut SSL_SESSION;
+        fn SSL_SESSION_free(*mut SSL_SESSION);
+        fn SSL_SESSION_up_ref(*mut SSL_SESSION) -> c_int;
+        fn SSL_SESSION_get_id(*const SSL_SESSION, *mut c_uint) -> *const c_uchar;
+        fn SSL_SESSION_get_protocol_version(*const SSL_SESSION) -> c_int;
+        fn SSL_SESSION_get_time(*const SSL_SESSION) -> c_long;
+        fn SSL_SESSION_get_timeout(*const SSL_SESSION) -> c_long;
+        fn SSL_SESSION_is_resumable(*const SSL_SESSION) -> c_int;
+        fn SSL_SESSION_set_time(*mut SSL_SESSION, c_long) -> c_long;
+        fn SSL_SESSION_set1_id(*mut SSL_SESSION, *const c_uchar, c_uint) -> c_int;
+        fn SSL_SESSION_set_protocol_version(*mut SSL_SESSION, c_int) -> c_int;
+        fn CRYPTO_get_ex_new_index(
+            c_int, c_long, *mut c_void, Option<ExNew>, Option<ExDup>, Option<ExFree>
+        ) -> c_int;
+        fn OPENSSL_LH_new(LhHash, LhCompare) -> *mut LHASH;
+        fn OPENSSL_LH_free(*mut LHASH);
+        fn OPENSSL_LH_insert(*mut LHASH, *mut c_void) -> *mut c_void;
+        fn ERR_set_mark() -> c_int;
+        fn ERR_pop_to_mark() -> c_int;
+    }
+    optional {
+        // 3.0
+        fn OSSL_LIB_CTX_set0_default(*mut OSSL_LIB_CTX) -> *mut OSSL_LIB_CTX;
+        // 3.3
+        fn SSL_SESSION_get_time_ex(*const SSL_SESSION) -> libc::time_t;
+        fn SSL_SESSION_set_time_ex(*mut SSL_SESSION, libc::time_t) -> libc::time_t;
+        fn OPENSSL_LH_set_thunks(
+            *mut LHASH, LhHashThunk, LhCompareThunk, LhDoallThunk, LhDoallArgThunk
+        ) -> *mut LHASH;
+        // Absent or deprecated by configuration or by version.
+        fn OPENSSL_atexit(unsafe extern "C" fn()) -> c_int;
+        fn SSL_CTX_flush_sessions(*mut SSL_CTX, c_long);
+        fn SSL_CTX_flush_sessions_ex(*mut SSL_CTX, libc::time_t);
+    }
+}

@@ -1,0 +1,82 @@
+//! OpenSSL's types, opaque, under their C names, and the constants that its public headers fix.
+#![allow(non_camel_case_types, non_snake_case, missing_docs, reason = "OpenSSL's own names")]
+
+use std::ffi::{c_char, c_int, c_long, c_uchar, c_uint, c_ulong, c_void};
+
+/// Declares types that are only ever seen through pointers.
+macro_rules! opaque {
+    ($($name:ident)*) => {
+        $(
+            #[repr(C)]
+            pub struct $name {
+                _opaque: [u8; 0],
+            }
+        )*
+    };
+}
+
+opaque! { ssl_ctx_st ssl_st ssl_session_st ssl_method_st ossl_lib_ctx_st lhash_st }
+
+pub type SSL_CTX = ssl_ctx_st;
+pub type SSL = ssl_st;
+pub type SSL_SESSION = ssl_session_st;
+pub type SSL_METHOD = ssl_method_st;
+pub type OSSL_LIB_CTX = ossl_lib_ctx_st;
+pub type LHASH = lhash_st;
+
+/// `SSL_CTX_sess_set_new_cb`
+pub type NewCallback = unsafe extern "C" fn(*mut SSL, *mut SSL_SESSION) -> c_int;
+/// `SSL_CTX_sess_set_remove_cb`
+pub type RemoveCallback = unsafe extern "C" fn(*mut SSL_CTX, *mut SSL_SESSION);
+/// `SSL_CTX_sess_set_get_cb`
+pub type GetCallback =
+    unsafe extern "C" fn(*mut SSL, *const c_uchar, c_int, *mut c_int) -> *mut SSL_SESSION;
+/// `SSL_CTX_set_generate_session_id`
+pub type GenerateCallback = unsafe extern "C" fn(*mut SSL, *mut c_uchar, *mut c_uint) -> c_int;
+
+/// `CRYPTO_EX_new`
+pub type ExNew =
+    unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, c_int, c_long, *mut c_void);
+/// `CRYPTO_EX_free`: object, value, table, index, and the two arguments of the registration.
+pub type ExFree =
+    unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, c_int, c_long, *mut c_void);
+/// `CRYPTO_EX_dup`, of which only the address is passed on.
+pub type ExDup = unsafe extern "C" fn() -> c_int;
+
+pub type LhHash = unsafe extern "C" fn(*const c_void) -> c_ulong;
+pub type LhCompare = unsafe extern "C" fn(*const c_void, *const c_void) -> c_int;
+pub type LhDoall = unsafe extern "C" fn(*mut c_void);
+pub type LhDoallArg = unsafe extern "C" fn(*mut c_void, *mut c_void);
+pub type LhHashThunk = unsafe extern "C" fn(*const c_void, LhHash) -> c_ulong;
+pub type LhCompareThunk = unsafe extern "C" fn(*const c_void, *const c_void, LhCompare) -> c_int;
+pub type LhDoallThunk = unsafe extern "C" fn(*mut c_void, LhDoall);
+pub type LhDoallArgThunk = unsafe extern "C" fn(*mut c_void, *mut c_void, LhDoallArg);
+
+pub const SSL_CTRL_SESS_NUMBER: c_int = 20;
+pub const SSL_CTRL_SESS_CB_HIT: c_int = 28;
+pub const SSL_CTRL_SESS_MISSES: c_int = 29;
+pub const SSL_CTRL_SESS_CACHE_FULL: c_int = 31;
+pub const SSL_CTRL_SET_SESS_CACHE_SIZE: c_int = 42;
+pub const SSL_CTRL_GET_SESS_CACHE_SIZE: c_int = 43;
+pub const SSL_CTRL_SET_SESS_CACHE_MODE: c_int = 44;
+pub const SSL_CTRL_GET_SESS_CACHE_MODE: c_int = 45;
+
+pub const SSL_SESS_CACHE_BOTH: u32 = 0x003;
+pub const SSL_SESS_CACHE_NO_AUTO_CLEAR: u32 = 0x080;
+pub const SSL_SESS_CACHE_NO_INTERNAL_LOOKUP: u32 = 0x100;
+pub const SSL_SESS_CACHE_NO_INTERNAL_STORE: u32 = 0x200;
+pub const SSL_SESS_CACHE_NO_INTERNAL: u32 = 0x300;
+pub const SSL_SESS_CACHE_UPDATE_TIME: u32 = 0x400;
+
+pub const SSL_OP_NO_TICKET: u32 = 1 << 14;
+pub const SSL_OP_NO_ANTI_REPLAY: u32 = 1 << 24;
+
+pub const SSL_MAX_SSL_SESSION_ID_LENGTH: usize = 32;
+pub const TLS1_3_VERSION: c_int = 0x304;
+/// What `SSL_version` says of a QUIC connection.
+pub const OSSL_QUIC1_VERSION: c_int = 1;
+
+pub const CRYPTO_EX_INDEX_SSL: c_int = 0;
+pub const CRYPTO_EX_INDEX_SSL_CTX: c_int = 1;
+
+pub type OpenSslVersion = unsafe extern "C" fn(c_int) -> *const c_char;

@@ -1,0 +1,97 @@
+//! What must be known of an `SSL` and libssl does not tell: the context whose cache it uses, and its
+//! own session id generator.
+//!
+//! The cache is that of the context given to `SSL_new`, also after `SSL_set_SSL_CTX` (SNI), while the
+//! callbacks get only the `SSL`. So the first switch is noted here, until the `SSL` is freed. An `SSL`
+//! that is not switched costs nothing. (ex_data holds no value of ours: under another default
+//! `OSSL_LIB_CTX` its index could be somebody else's.)
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use once_cell::sync::Lazy;
+use parking_lot::RwLock;
+
+use super::{Managed, find};
+use crate::libssl::api;
+use crate::libssl::types::*;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Notes {
+    /// The context given to `SSL_new` and the one switched to.
+    switched: Option<(usize, usize)>,
+    generate: Option<GenerateCallback>,
+}
+
+static NOTES: Lazy<RwLock<HashMap<usize, Notes>>> = Lazy::new(RwLock::default);
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+fn notes(ssl: *const SSL) -> Option<Notes> {
+    if COUNT.load(Ordering::Acquire) == 0 {
+        return None;
+    }
+    NOTES.read().get(&(ssl as usize)).copied()
+}
+
+fn note(ssl: *const SSL, change: impl FnOnce(&mut Notes)) {
+    let mut table = NOTES.write();
+    change(table.entry(ssl as usize).or_default());
+    COUNT.store(table.len(), Ordering::Release);
+}
+
+/// An `SSL` begins or ends: nothing is known of it.
+pub(crate) fn forget(ssl: *const SSL) {
+    if COUNT.load(Ordering::Acquire) > 0 {
+        let mut table = NOTES.write();
+        table.remove(&(ssl as usize));
+        COUNT.store(table.len(), Ordering::Release);
+    }
+}
+
+/// The managed context whose cache this connection uses (C13).
+pub(crate) fn session_context(ssl: *const SSL) -> Option<Arc<Managed>> {
+    let api = api()?;
+    // SAFETY: whoever asks uses this live connection.
+    let current = unsafe { (api.SSL_get_SSL_CTX)(ssl) };
+    let original = match notes(ssl).and_then(|notes| notes.switched) {
+        // A note about another context is of a former SSL at this address.
+        Some((original, switched)) if switched == current as usize => original as *mut SSL_CTX,
+        _ => current,
+    };
+    find(original)
+}
+
+/// Notes a switch that libssl has just made.
+pub(crate) fn switched(ssl: *const SSL, before: *mut SSL_CTX, after: *mut SSL_CTX) {
+    if before == after || after.is_null() {
+        return;
+    }
+    note(ssl, |notes| {
+        let original = match notes.switched {
+            Some((original, switched)) if switched == before as usize => original,
+            _ => before as usize,
+        };
+        notes.switched = (original != after as usize).then_some((original, after as usize));
+    });
+}
+
+/// The program's generator for this connection alone.
+pub(super) fn generator(ssl: *const SSL) -> Option<GenerateCallback> {
+    notes(ssl)?.generate
+}
+
+/// Notes the program's generator for this connection.
+pub(crate) fn set_generator(ssl: *const SSL, generate: Option<GenerateCallback>) {
+    if generate.is_some() || notes(ssl).is_some() {
+        note(ssl, |notes| notes.generate = generate);
+    }
+}
+
+/// `SSL_dup` copies the generator, and makes the current context the one whose cache is used.
+pub(crate) fn duplicated(from: *const SSL, to: *const SSL) {
+    if from != to {
+        forget(to);
+        set_generator(to, generator(from));
+    }
+}

@@ -1,0 +1,197 @@
+//! Noticing that a context is being freed, in time to remove its sessions (C15).
+//!
+//! Two nets. The first is an ex_data free function, registered before any of the program's, so that
+//! it runs with no lock held and while the program's ex_data still stands. But it belongs to the
+//! default `OSSL_LIB_CTX` of the registration and dies with `OPENSSL_cleanup`. So, second, each
+//! context that stores has a sentinel in its real internal cache: `SSL_CTX_free` flushes that, and
+//! hands the sentinel to our remove callback. Up to OpenSSL 3.6 that comes under the context's lock,
+//! and no real function may be called on it any more.
+
+use std::ffi::{c_int, c_long, c_void};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+
+use parking_lot::Mutex;
+
+use super::managed::{Managed, Why};
+use super::{connections, find, registry};
+use crate::guard::guard;
+use crate::libssl::types::*;
+use crate::libssl::{Api, Session, SessionRef, inside};
+
+// --- First net: ex_data ----------------------------------------------------------------------
+
+/// Default library contexts in which our free functions are registered. (NULL in 1.1.1.)
+static WATCHED: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+static CLEANED_UP: AtomicBool = AtomicBool::new(false);
+
+fn default_library_context(api: &Api) -> usize {
+    // SAFETY: NULL changes nothing and asks for the present one.
+    api.OSSL_LIB_CTX_set0_default.map_or(0, |set0| unsafe { set0(std::ptr::null_mut()) } as usize)
+}
+
+fn is_watched(api: &Api) -> bool {
+    WATCHED.lock().contains(&default_library_context(api)) && !CLEANED_UP.load(Ordering::Acquire)
+}
+
+/// Makes sure that the end of contexts and connections is noticed: before the first context under
+/// this default library context, and before the program's first ex_data index.
+pub(crate) fn watch(api: &Api) {
+    let current = default_library_context(api);
+    let first = {
+        let mut watched = WATCHED.lock();
+        if watched.contains(&current) {
+            return;
+        }
+        watched.push(current);
+        watched.len() == 1
+    };
+    let register = |class, free: ExFree| {
+        let null = std::ptr::null_mut();
+        // SAFETY: the free functions live as long as the process.
+        unsafe { (api.CRYPTO_get_ex_new_index)(class, 0, null, None, None, Some(free)) }
+    };
+    let registered = register(CRYPTO_EX_INDEX_SSL_CTX, context_freed) >= 0
+        && register(CRYPTO_EX_INDEX_SSL, connection_freed) >= 0;
+    if !registered {
+        WATCHED.lock().retain(|&watched| watched != current);
+    }
+    if let Some(atexit) = api.OPENSSL_atexit.filter(|_| first) {
+        // SAFETY: the handler lives as long as the process.
+        unsafe { atexit(cleaned_up) };
+    }
+}
+
+unsafe extern "C" fn cleaned_up() {
+    CLEANED_UP.store(true, Ordering::Release);
+}
+
+unsafe extern "C" fn context_freed(
+    ctx: *mut c_void,
+    _value: *mut c_void,
+    _table: *mut c_void,
+    _index: c_int,
+    _argl: c_long,
+    _argp: *mut c_void,
+) {
+    guard((), || {
+        let Some(managed) = find(ctx.cast()) else { return };
+        managed.end();
+        // What still lies in the real cache, the sentinel and strays, comes to our remove callback,
+        // which queues it: this flush holds the context's lock.
+        flush_real(&managed);
+        managed.run_callbacks();
+        registry::forget(&managed);
+    });
+}
+
+fn flush_real(managed: &Managed) {
+    let api = managed.api();
+    if let Some(flush_ex) = api.SSL_CTX_flush_sessions_ex {
+        // SAFETY: the context is alive until its ex_data is freed.
+        unsafe { flush_ex(managed.ctx(), 0) };
+    } else if let Some(flush) = api.SSL_CTX_flush_sessions {
+        // SAFETY: as above.
+        unsafe { flush(managed.ctx(), 0) };
+    }
+}
+
+unsafe extern "C" fn connection_freed(
+    ssl: *mut c_void,
+    _value: *mut c_void,
+    _table: *mut c_void,
+    _index: c_int,
+    _argl: c_long,
+    _argp: *mut c_void,
+) {
+    guard((), || connections::forget(ssl.cast()));
+}
+
+// --- Second net: the sentinel ----------------------------------------------------------------
+
+/// The id of sentinels; with version 0 no session of a connection can have their key.
+const SENTINEL_ID: &[u8; 32] = b"sslsweep: this context is in use";
+
+/// A context's sentinel.
+#[derive(Debug, Default)]
+pub(super) struct Sentinel {
+    session: Mutex<Option<Session>>,
+    /// libssl holds the context's lock and is freeing it.
+    fell: AtomicBool,
+}
+
+impl Sentinel {
+    /// The context through which sessions can be marked not resumable now.
+    pub(super) fn context_for_marking(&self, ctx: *mut SSL_CTX) -> Option<*mut SSL_CTX> {
+        if self.fell.load(Ordering::Acquire) { scratch_context() } else { Some(ctx) }
+    }
+}
+
+/// Plants a context's sentinel. Without memory the first net must do.
+pub(super) fn plant_sentinel(managed: &Managed) {
+    let api = managed.api();
+    let Some(session) = Session::create(api) else { return };
+    // SAFETY: the session is ours.
+    unsafe {
+        (api.SSL_SESSION_set1_id)(session.as_ptr(), SENTINEL_ID.as_ptr(), SENTINEL_ID.len() as u32)
+    };
+    // SAFETY: the session is ours.
+    unsafe { (api.SSL_SESSION_set_protocol_version)(session.as_ptr(), 0) };
+    // SAFETY: context and session are alive; the real cache takes a reference of its own.
+    inside(|| unsafe { (api.SSL_CTX_add_session)(managed.ctx(), session.as_ptr()) });
+    *managed.sentinel.session.lock() = Some(session);
+}
+
+/// libssl removes a session from its own cache: whether that was the sentinel, or another that goes
+/// with the context, and so is dealt with here.
+pub(super) fn is_sentinel(managed: &Arc<Managed>, session: SessionRef) -> bool {
+    let sentinel = {
+        let mut sentinel = managed.sentinel.session.lock();
+        match &*sentinel {
+            Some(planted) if **planted == session => sentinel.take(),
+            _ => None,
+        }
+    };
+    if sentinel.is_some() {
+        if !managed.is_ending() && !is_watched(managed.api()) {
+            managed.sentinel.fell.store(true, Ordering::Release);
+            managed.end();
+            registry::forget(managed);
+        }
+        return true;
+    }
+    if managed.is_ending() {
+        // A stray, already marked; the context is being freed and its lock may be held.
+        managed.queue(session.retain(), Why::Evicted);
+        return true;
+    }
+    false
+}
+
+/// A context of our own, to mark sessions through when their own can't be used.
+fn scratch_context() -> Option<*mut SSL_CTX> {
+    static SCRATCH: AtomicPtr<SSL_CTX> = AtomicPtr::new(std::ptr::null_mut());
+    let existing = SCRATCH.load(Ordering::Acquire);
+    if !existing.is_null() {
+        return Some(existing);
+    }
+    let api = crate::libssl::api()?;
+    // SAFETY: no preconditions.
+    unsafe { (api.ERR_set_mark)() };
+    // SAFETY: no preconditions.
+    let method = unsafe { (api.TLS_method)() };
+    // Fails where the default library context has no ciphers.
+    // SAFETY: the method is libssl's.
+    let made = inside(|| unsafe { (api.SSL_CTX_new)(method) });
+    // SAFETY: undoes ERR_set_mark, with what was raised since.
+    unsafe { (api.ERR_pop_to_mark)() };
+    let null = std::ptr::null_mut();
+    match SCRATCH.compare_exchange(null, made, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => (!made.is_null()).then_some(made),
+        Err(other) => {
+            // SAFETY: made here and known to nobody else.
+            unsafe { (api.SSL_CTX_free)(made) };
+            Some(other)
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Flushing a managed context.
+
+use std::sync::Arc;
+
+use super::Managed;
+use super::managed::Why;
+use crate::cache::Cutoff;
+
+/// Removes the sessions that are due: F1 to F6.
+///
+/// Where the program set a remove callback, all that is due is detached first, in bounded batches,
+/// and the callbacks run after that: what a callback stores again is left for the next flush, so
+/// that a flush always ends. Without a callback each batch is freed at once.
+pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) {
+    let (mut detached, mut due) = (Vec::new(), Vec::new());
+    loop {
+        let more = managed.cache().take_due(cutoff, &mut detached);
+        for session in detached.drain(..) {
+            // libssl itself may have moved the session's time, which it tells nobody.
+            if cutoff.reaches(session.expiry()) {
+                due.push(session);
+            } else {
+                managed.put_back(session);
+            }
+        }
+        match managed.remove_callback() {
+            Some(_) => managed.queue(due.drain(..), Why::Flushed),
+            None => managed.leave(due.drain(..), Why::Flushed),
+        }
+        if !more {
+            break;
+        }
+    }
+    managed.run_callbacks();
+}

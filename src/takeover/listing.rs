@@ -1,0 +1,105 @@
+//! What `SSL_CTX_sessions` returns: a table of OpenSSL's own kind, holding the sessions stored at
+//! that moment (C14).
+
+use std::ffi::{c_int, c_ulong, c_void};
+use std::sync::Arc;
+
+use super::Managed;
+use crate::libssl::types::*;
+use crate::libssl::{Api, Session, SessionRef};
+
+/// A table, and the references that keep its sessions alive.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    table: *mut LHASH,
+    api: &'static Api,
+    _sessions: Vec<Session>,
+}
+
+// SAFETY: the table is only read by the program and freed by us.
+unsafe impl Send for Listing {}
+
+impl Drop for Listing {
+    fn drop(&mut self) {
+        // SAFETY: made by OPENSSL_LH_new; freeing it leaves the sessions alone.
+        unsafe { (self.api.OPENSSL_LH_free)(self.table) };
+    }
+}
+
+/// Lists the sessions of a context. Valid until the next call for it, or its end. NULL without
+/// memory.
+pub(crate) fn list(managed: &Arc<Managed>) -> *mut LHASH {
+    let Some(listing) = make(managed) else { return std::ptr::null_mut() };
+    let table = listing.table;
+    let former = managed.listing.lock().replace(listing);
+    drop(former);
+    table
+}
+
+fn make(managed: &Arc<Managed>) -> Option<Listing> {
+    let api = managed.api();
+    let sessions = managed.cache().snapshot()?;
+    // SAFETY: the functions live as long as the process and match their types.
+    let table = unsafe { (api.OPENSSL_LH_new)(hash, compare) };
+    if table.is_null() {
+        return None;
+    }
+    if let Some(set_thunks) = api.OPENSSL_LH_set_thunks {
+        // Without them the typed doall of 3.3 and later calls through NULL.
+        // SAFETY: the table is ours; the thunks only call what they are given.
+        unsafe { set_thunks(table, hash_thunk, compare_thunk, doall_thunk, doall_arg_thunk) };
+    }
+    for session in &sessions {
+        // SAFETY: the table is ours; the sessions live as long as it does.
+        unsafe { (api.OPENSSL_LH_insert)(table, session.as_ptr().cast()) };
+    }
+    Some(Listing { table, api, _sessions: sessions })
+}
+
+/// The program may retrieve by a session of its own, so version and id count, as in libssl.
+unsafe extern "C" fn hash(session: *const c_void) -> c_ulong {
+    // SAFETY: the table holds and is asked for live sessions.
+    let session = unsafe { SessionRef::new(session.cast_mut().cast()) };
+    session.map_or(0, |session| {
+        session.id().iter().fold(session.version() as c_ulong, |hash, &byte| {
+            hash.wrapping_mul(31).wrapping_add(c_ulong::from(byte))
+        })
+    })
+}
+
+unsafe extern "C" fn compare(one: *const c_void, other: *const c_void) -> c_int {
+    // SAFETY: the table holds and is asked for live sessions.
+    let one = unsafe { SessionRef::new(one.cast_mut().cast()) };
+    // SAFETY: as above.
+    let other = unsafe { SessionRef::new(other.cast_mut().cast()) };
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            c_int::from(one.version() != other.version() || one.id() != other.id())
+        }
+        _ => 1,
+    }
+}
+
+unsafe extern "C" fn hash_thunk(data: *const c_void, hash: LhHash) -> c_ulong {
+    // SAFETY: libcrypto passes the table's own function and an element.
+    unsafe { hash(data) }
+}
+
+unsafe extern "C" fn compare_thunk(
+    one: *const c_void,
+    other: *const c_void,
+    compare: LhCompare,
+) -> c_int {
+    // SAFETY: as above.
+    unsafe { compare(one, other) }
+}
+
+unsafe extern "C" fn doall_thunk(data: *mut c_void, call: LhDoall) {
+    // SAFETY: libcrypto passes the program's function and an element.
+    unsafe { call(data) }
+}
+
+unsafe extern "C" fn doall_arg_thunk(data: *mut c_void, argument: *mut c_void, call: LhDoallArg) {
+    // SAFETY: as above.
+    unsafe { call(data, argument) }
+}

@@ -1,0 +1,436 @@
+//! One managed context: what the program believes it set, its cache, and how sessions enter and
+//! leave.
+
+use std::collections::VecDeque;
+use std::ffi::c_long;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::callback::Callback;
+use super::ending::Sentinel;
+use super::listing::Listing;
+use super::{ending, flush, registry};
+use crate::cache::{Cache, Cutoff, Key, KeyMaker, Stored};
+use crate::libssl::types::*;
+use crate::libssl::{Api, Libssl, Session, SessionRef, inside, program};
+use crate::time;
+
+/// Sessions newly stored by handshakes between two automatic flushes (man
+/// SSL_CTX_set_session_cache_mode; contract C8).
+const AUTO_FLUSH_EVERY: u32 = 255;
+
+/// A managed context.
+#[derive(Debug)]
+pub(crate) struct Managed {
+    ctx: *mut SSL_CTX,
+    libssl: &'static Libssl,
+    api: &'static Api,
+    cache: Cache<Session>,
+    keys: KeyMaker,
+
+    // What the program believes it set.
+    mode: AtomicU32,
+    size: AtomicI64,
+    new: Callback<NewCallback>,
+    get: Callback<GetCallback>,
+    remove: Callback<RemoveCallback>,
+    generate: Callback<GenerateCallback>,
+
+    // What it may ask, beside what the cache counts itself.
+    external_hits: AtomicU64,
+    new_since_flush: AtomicU32,
+
+    /// Detached sessions whose remove callback has still to run. They wait here and not with the
+    /// flush that detached them, so that a flush from within a callback, or the end of the context,
+    /// finds them, and so that a callback that never returns loses none.
+    leaving: Mutex<VecDeque<Leaving>>,
+    ending: AtomicBool,
+    storing: AtomicBool,
+    pub(super) sentinel: Sentinel,
+    pub(super) listing: Mutex<Option<Listing>>,
+}
+
+// SAFETY: the context is only handed to libssl, whose contexts may be used from any thread.
+unsafe impl Send for Managed {}
+// SAFETY: as above; all else is atomic or locked.
+unsafe impl Sync for Managed {}
+
+/// A session on its way out.
+#[derive(Debug)]
+struct Leaving {
+    session: Session,
+    why: Why,
+}
+
+/// Why a session leaves the cache, which decides whether it can still be resumed elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Flushed: marked not resumable (F4).
+    Flushed,
+    /// No room: stays resumable for others who hold it (C19).
+    Evicted,
+}
+
+impl Managed {
+    pub(super) fn new(
+        libssl: &'static Libssl,
+        api: &'static Api,
+        ctx: *mut SSL_CTX,
+        mode: u32,
+        size: c_long,
+    ) -> Self {
+        Self {
+            ctx,
+            libssl,
+            api,
+            cache: Cache::default(),
+            keys: KeyMaker::default(),
+            mode: AtomicU32::new(mode),
+            size: AtomicI64::new(size),
+            new: Callback::default(),
+            get: Callback::default(),
+            remove: Callback::default(),
+            generate: Callback::default(),
+            external_hits: AtomicU64::new(0),
+            new_since_flush: AtomicU32::new(0),
+            leaving: Mutex::default(),
+            ending: AtomicBool::new(false),
+            storing: AtomicBool::new(false),
+            sentinel: Sentinel::default(),
+            listing: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn ctx(&self) -> *mut SSL_CTX {
+        self.ctx
+    }
+
+    pub(super) fn api(&self) -> &'static Api {
+        self.api
+    }
+
+    pub(super) fn cache(&self) -> &Cache<Session> {
+        &self.cache
+    }
+
+    // --- The program's view ------------------------------------------------------------------
+
+    /// The mode that the program set.
+    pub(crate) fn mode(&self) -> u32 {
+        self.mode.load(Ordering::Relaxed)
+    }
+
+    /// Whether the program's mode lacks this flag.
+    pub(super) fn lacks(&self, flag: u32) -> bool {
+        self.mode() & flag == 0
+    }
+
+    /// Sets the program's mode, gives libssl the one that leaves the cache to us, and returns the
+    /// program's previous one.
+    pub(crate) fn set_mode(&self, mode: u32) -> u32 {
+        // The client and server bits decide whether libssl tells us of new sessions, and a server's
+        // whether it sends a session id at all.
+        let real =
+            mode & SSL_SESS_CACHE_BOTH | SSL_SESS_CACHE_NO_INTERNAL | SSL_SESS_CACHE_NO_AUTO_CLEAR;
+        self.real_ctrl(SSL_CTRL_SET_SESS_CACHE_MODE, c_long::from(real as i32));
+        self.mode.swap(mode, Ordering::Relaxed)
+    }
+
+    /// The size that the program set; 0 is unlimited.
+    pub(crate) fn size(&self) -> c_long {
+        self.size.load(Ordering::Relaxed) as c_long
+    }
+
+    /// Sets the size and returns the previous one; a negative one is refused with 0 (C1).
+    pub(crate) fn set_size(&self, size: c_long) -> c_long {
+        if size < 0 {
+            return 0;
+        }
+        self.size.swap(size, Ordering::Relaxed) as c_long
+    }
+
+    /// Sessions stored.
+    pub(crate) fn number(&self) -> c_long {
+        saturate(self.cache.len() as u64)
+    }
+
+    /// Sessions that the program's get callback provided.
+    pub(crate) fn callback_hits(&self) -> c_long {
+        saturate(self.external_hits.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn note_external_hit(&self) {
+        self.external_hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Lookups that found nothing here, and those that libssl itself counts (a client's).
+    pub(crate) fn misses(&self) -> c_long {
+        let real = self.real_ctrl(SSL_CTRL_SESS_MISSES, 0);
+        saturate(self.cache.statistics().misses).saturating_add(real)
+    }
+
+    /// Sessions that left for lack of room.
+    pub(crate) fn cache_full(&self) -> c_long {
+        saturate(self.cache.statistics().evicted)
+    }
+
+    pub(crate) fn set_new(&self, callback: Option<NewCallback>) {
+        self.new.set(callback);
+    }
+
+    pub(crate) fn new_callback(&self) -> Option<NewCallback> {
+        self.new.get()
+    }
+
+    pub(crate) fn set_get(&self, callback: Option<GetCallback>) {
+        self.get.set(callback);
+    }
+
+    pub(crate) fn get_callback(&self) -> Option<GetCallback> {
+        self.get.get()
+    }
+
+    pub(crate) fn set_remove(&self, callback: Option<RemoveCallback>) {
+        self.remove.set(callback);
+    }
+
+    pub(crate) fn remove_callback(&self) -> Option<RemoveCallback> {
+        self.remove.get()
+    }
+
+    pub(crate) fn set_generate(&self, callback: Option<GenerateCallback>) {
+        self.generate.set(callback);
+    }
+
+    pub(super) fn generate_callback(&self) -> Option<GenerateCallback> {
+        self.generate.get()
+    }
+
+    fn real_ctrl(&self, command: i32, value: c_long) -> c_long {
+        // SAFETY: the context is alive: whoever called us uses it.
+        inside(|| unsafe {
+            (self.api.SSL_CTX_ctrl)(self.ctx, command, value, std::ptr::null_mut())
+        })
+    }
+
+    // --- Sessions ----------------------------------------------------------------------------
+
+    pub(super) fn key(&self, session: SessionRef) -> Key {
+        self.keys.key(session.version(), session.id())
+    }
+
+    pub(super) fn key_of(&self, version: i32, id: &[u8]) -> Key {
+        self.keys.key(version, id)
+    }
+
+    /// `SSL_CTX_add_session`: whether the session was stored or replaced another one (C3).
+    ///
+    /// Takes one reference. What leaves for it has its remove callback run, with no lock held.
+    pub(crate) fn add(self: &Arc<Self>, session: SessionRef) -> bool {
+        let Some(owned) = session.retain() else { return false };
+        if !self.lacks(SSL_SESS_CACHE_UPDATE_TIME) {
+            session.set_time(time::now());
+        }
+        self.put(self.key(session), owned)
+    }
+
+    /// Stores a session under a key, letting others go as the size demands.
+    pub(super) fn put(self: &Arc<Self>, key: Key, session: Session) -> bool {
+        self.note_storing();
+        let mut session = session;
+        loop {
+            if self.is_ending() {
+                return false;
+            }
+            let limit = usize::try_from(self.size()).unwrap_or(0);
+            let expiry = session.expiry();
+            match self.cache.store(key, session, expiry, limit) {
+                Stored::Added { evicted } => {
+                    if let Some(evicted) = evicted {
+                        self.leave([evicted], Why::Evicted);
+                    }
+                    return true;
+                }
+                // Dropped without a callback, and left resumable for others who hold it (C3).
+                Stored::Replaced(_) => return true,
+                Stored::Present(_) | Stored::NoMemory(_) => return false,
+                Stored::Full(refused) => {
+                    session = refused;
+                    let mut left = Vec::new();
+                    self.cache.evict(limit, &mut left);
+                    if left.is_empty() {
+                        return false;
+                    }
+                    self.leave(left, Why::Evicted);
+                }
+            }
+        }
+    }
+
+    /// Puts a session back that was taken out too early, whatever the size.
+    pub(super) fn put_back(self: &Arc<Self>, session: Session) {
+        let (key, expiry) = (self.key(*session), session.expiry());
+        if self.is_ending() {
+            return self.leave([session], Why::Evicted);
+        }
+        if let Stored::NoMemory(session) = self.cache.store(key, session, expiry, 0) {
+            self.leave([session], Why::Evicted);
+        }
+    }
+
+    /// A handshake has made a session that is to be stored. Returns whether an automatic flush is
+    /// due, which the caller runs when it has done with the session.
+    pub(super) fn add_new(self: &Arc<Self>, session: SessionRef) -> bool {
+        if !self.add(session) {
+            return false;
+        }
+        let newly = self.new_since_flush.fetch_add(1, Ordering::Relaxed) + 1;
+        if newly < AUTO_FLUSH_EVERY {
+            return false;
+        }
+        self.new_since_flush.store(0, Ordering::Relaxed);
+        self.lacks(SSL_SESS_CACHE_NO_AUTO_CLEAR)
+    }
+
+    /// `SSL_CTX_remove_session`: whether something was stored under the session's key (C5).
+    pub(crate) fn remove(self: &Arc<Self>, session: SessionRef) -> bool {
+        if session.id().is_empty() {
+            return false;
+        }
+        let planted = super::planted::consumed(self, session);
+        let stored = self.cache.take(self.key(session));
+        let found = self.mark_not_resumable(session);
+        self.call_remove(session);
+        drop(planted);
+        found || stored.is_some()
+    }
+
+    /// Removes what is stored under a key that libssl's own removal has just looked for in vain, and
+    /// tells the program as libssl would.
+    pub(super) fn removed_by_libssl(self: &Arc<Self>, session: SessionRef) {
+        let planted = super::planted::consumed(self, session);
+        let stored = self.cache.take(self.key(session));
+        self.call_remove(session);
+        drop(planted);
+        drop(stored);
+    }
+
+    /// Lets sessions go: marks them if flushed, runs the program's remove callback for each with no
+    /// lock held, and drops the cache's reference.
+    pub(super) fn leave(self: &Arc<Self>, sessions: impl IntoIterator<Item = Session>, why: Why) {
+        if self.remove.get().is_none() {
+            for session in sessions {
+                if why == Why::Flushed {
+                    self.mark_not_resumable(*session);
+                }
+            }
+            return;
+        }
+        self.queue(sessions, why);
+        self.run_callbacks();
+    }
+
+    /// Queues sessions for [`Managed::run_callbacks`].
+    pub(super) fn queue(&self, sessions: impl IntoIterator<Item = Session>, why: Why) {
+        let leaving = sessions.into_iter().map(|session| Leaving { session, why });
+        self.leaving.lock().extend(leaving);
+    }
+
+    /// Runs the remove callback for whatever is leaving, one by one, whoever detached it.
+    pub(super) fn run_callbacks(self: &Arc<Self>) {
+        while let Some(Leaving { session, why }) = self.next_leaving() {
+            if why == Why::Flushed {
+                self.mark_not_resumable(*session);
+            }
+            self.call_remove(*session);
+        }
+    }
+
+    fn next_leaving(&self) -> Option<Leaving> {
+        let mut queue = self.leaving.lock();
+        let next = queue.pop_front();
+        if next.is_none() {
+            let storage = std::mem::take(&mut *queue);
+            drop(queue);
+            drop(storage);
+        }
+        next
+    }
+
+    fn call_remove(&self, session: SessionRef) {
+        if let Some(remove) = self.remove.get() {
+            // SAFETY: the program's own callback, with a live context and session, no lock held.
+            program(|| unsafe { remove(self.ctx, session.as_ptr()) });
+        }
+    }
+
+    /// Marks a session not resumable. Returns whether the real internal cache held it.
+    ///
+    /// The public ABI has one way: the real removal marks its argument even when it is absent. It
+    /// runs through the session's own context, whose lock hardly anyone else takes now that lookups
+    /// are ours. (Through a private context there is no contention at all, but making one can fail,
+    /// and the gain did not show: see docs/benchmarks.md.)
+    fn mark_not_resumable(&self, session: SessionRef) -> bool {
+        match self.sentinel.context_for_marking(self.ctx) {
+            // SAFETY: context and session are alive; our trampoline is silent meanwhile.
+            Some(ctx) => {
+                inside(|| unsafe { (self.api.SSL_CTX_remove_session)(ctx, session.as_ptr()) == 1 })
+            }
+            None => false,
+        }
+    }
+
+    /// A session from the cache for this id, if it is one that still has it.
+    pub(super) fn lookup(&self, version: i32, id: &[u8]) -> Option<Session> {
+        // libssl takes the id from a session that it finds not resumable while another connection
+        // resumes it; such a one must not be offered again.
+        self.cache.get(self.key_of(version, id)).filter(|session| session.id() == id)
+    }
+
+    /// Takes out the session stored under this id, if it is one that still has it.
+    pub(super) fn take(&self, version: i32, id: &[u8]) -> Option<Session> {
+        let found = self.lookup(version, id)?;
+        self.cache.take_exactly(self.key_of(version, id), &found)
+    }
+
+    /// Whether a session of this version and id is stored.
+    pub(crate) fn has(&self, version: i32, id: &[u8]) -> bool {
+        self.cache.contains(self.key_of(version, id))
+    }
+
+    /// Whether a session from the get callback will be used by this libssl.
+    pub(super) fn accepts(&self, session: SessionRef) -> bool {
+        !self.libssl.ignores_not_resumable() || session.is_resumable()
+    }
+
+    // --- Beginning and end -------------------------------------------------------------------
+
+    /// Before the first store: the end of a context that stores must not go unnoticed.
+    fn note_storing(self: &Arc<Self>) {
+        if !self.storing.load(Ordering::Relaxed) && !self.storing.swap(true, Ordering::AcqRel) {
+            registry::note_storing(self);
+            ending::plant_sentinel(self);
+        }
+    }
+
+    pub(super) fn is_storing(&self) -> bool {
+        self.storing.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+    }
+
+    /// The context is going: nothing is stored any more, and everything leaves with its callback.
+    pub(super) fn end(self: &Arc<Self>) {
+        self.ending.store(true, Ordering::Release);
+        flush::flush(self, Cutoff::All);
+        *self.listing.lock() = None;
+    }
+}
+
+fn saturate(count: u64) -> c_long {
+    c_long::try_from(count).unwrap_or(c_long::MAX)
+}

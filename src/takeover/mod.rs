@@ -1,0 +1,33 @@
+//! The takeover: what a managed `SSL_CTX` is, and how libssl is made to use our cache for it.
+//!
+//! libssl has one public way to keep sessions elsewhere: `SSL_SESS_CACHE_NO_INTERNAL` with the new,
+//! get and remove callbacks. Each context gets our own three callbacks ([`trampolines`]) and its real
+//! internal cache is turned off; what the program believes it set is kept in [`Managed`], and the
+//! internal cache is ours.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`registry`] | which contexts are managed |
+//! | [`managed`] | one managed context: the program's view, its cache, how sessions enter and leave |
+//! | [`flush`] | removing what is due, in bounded batches, with no lock held during callbacks |
+//! | [`trampolines`] | what libssl calls |
+//! | [`connections`] | which context's cache an `SSL` uses, and its own session id generator |
+//! | [`planted`] | sessions that lie for a moment in libssl's internal cache, for its own checks |
+//! | [`ending`] | noticing that a context is being freed |
+//! | [`moved`] | sessions whose time, timeout, version or id is set while they are stored |
+//! | [`listing`] | the table that `SSL_CTX_sessions` returns |
+
+pub(crate) mod callback;
+pub(crate) mod connections;
+pub(crate) mod ending;
+pub(crate) mod flush;
+pub(crate) mod listing;
+pub(crate) mod managed;
+pub(crate) mod moved;
+pub(crate) mod planted;
+pub(crate) mod registry;
+pub(crate) mod summary;
+pub(crate) mod trampolines;
+
+pub(crate) use managed::Managed;
+pub(crate) use registry::{adopt, find};

@@ -1,0 +1,118 @@
+//! Which contexts are managed.
+//!
+//! A table of our own, not ex_data: ex_data belongs to the default `OSSL_LIB_CTX` of the moment,
+//! where another index may have the same number. Addresses of contexts are used again, so a context
+//! that begins replaces whatever state its address had.
+
+use std::collections::HashMap;
+use std::ffi::c_long;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use once_cell::sync::Lazy;
+use parking_lot::RwLock;
+
+use super::managed::Managed;
+use super::{ending, summary, trampolines};
+use crate::libssl::types::*;
+use crate::libssl::{Api, Libssl, inside};
+
+static MANAGED: Lazy<RwLock<HashMap<usize, Arc<Managed>>>> = Lazy::new(RwLock::default);
+
+/// Contexts that have stored something, for setters that reach sessions wherever they are.
+static STORING: RwLock<Vec<Arc<Managed>>> = RwLock::new(Vec::new());
+
+/// Rises whenever [`STORING`] changes.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// The state of a managed context; `None` for any other, and for NULL.
+pub(crate) fn find(ctx: *mut SSL_CTX) -> Option<Arc<Managed>> {
+    if LIVE.load(Ordering::Acquire) == 0 {
+        return None;
+    }
+    MANAGED.read().get(&(ctx as usize)).cloned()
+}
+
+/// Takes over a context that the real libssl has just made. NULL, or a libssl that is left alone, is
+/// returned as it is.
+pub(crate) fn adopt(libssl: &'static Libssl, ctx: *mut SSL_CTX) -> *mut SSL_CTX {
+    let Some(api) = libssl.api.as_ref().filter(|_| !ctx.is_null()) else { return ctx };
+    ending::watch(api);
+    let managed = Arc::new(take_over(libssl, api, ctx));
+    let stale = MANAGED.write().insert(ctx as usize, managed);
+    match stale {
+        // Its end went unnoticed; its context is gone, so nothing of it may be called any more.
+        Some(stale) => forget_storing(&stale),
+        None => {
+            LIVE.fetch_add(1, Ordering::Release);
+        }
+    }
+    summary::begun(BEGUN.fetch_add(1, Ordering::Relaxed) + 1);
+    ctx
+}
+
+/// Turns the real internal cache off and puts our trampolines in.
+fn take_over(libssl: &'static Libssl, api: &'static Api, ctx: *mut SSL_CTX) -> Managed {
+    let ctrl = |command, value: c_long| {
+        // SAFETY: the context is alive: it was just made and its maker has not seen it.
+        inside(|| unsafe { (api.SSL_CTX_ctrl)(ctx, command, value, std::ptr::null_mut()) })
+    };
+    let mode = ctrl(SSL_CTRL_GET_SESS_CACHE_MODE, 0) as u32;
+    // Without a size, or libssl's own eviction would see the sessions that are planted.
+    let size = ctrl(SSL_CTRL_SET_SESS_CACHE_SIZE, 0);
+    let managed = Managed::new(libssl, api, ctx, mode, size);
+    // SAFETY: the context is alive; the trampolines live as long as the process.
+    unsafe { (api.SSL_CTX_sess_set_new_cb)(ctx, Some(trampolines::new_session)) };
+    // SAFETY: as above.
+    unsafe { (api.SSL_CTX_sess_set_get_cb)(ctx, Some(trampolines::get_session)) };
+    // SAFETY: as above.
+    unsafe { (api.SSL_CTX_sess_set_remove_cb)(ctx, Some(trampolines::remove_session)) };
+    managed.set_mode(mode);
+    managed
+}
+
+/// Notes that a context stores sessions.
+pub(super) fn note_storing(managed: &Arc<Managed>) {
+    STORING.write().push(Arc::clone(managed));
+}
+
+/// Calls `visit` for each context that has stored something.
+pub(super) fn for_each_storing(mut visit: impl FnMut(&Arc<Managed>)) {
+    let mut number = 0;
+    // One at a time and without the lock: visiting may free sessions.
+    while let Some(managed) = { STORING.read().get(number).cloned() } {
+        visit(&managed);
+        number += 1;
+    }
+}
+
+/// The context has ended, or is about to and takes no sessions any more.
+pub(super) fn forget(managed: &Arc<Managed>) {
+    let removed = {
+        let mut table = MANAGED.write();
+        let address = managed.ctx() as usize;
+        match table.get(&address) {
+            Some(found) if Arc::ptr_eq(found, managed) => table.remove(&address),
+            _ => None,
+        }
+    };
+    if removed.is_some() {
+        LIVE.fetch_sub(1, Ordering::Release);
+    }
+    forget_storing(managed);
+}
+
+fn forget_storing(managed: &Arc<Managed>) {
+    if managed.is_storing() {
+        STORING.write().retain(|storing| !Arc::ptr_eq(storing, managed));
+    }
+    summary::ended(managed);
+}
+
+/// Visits all managed contexts, unless the table is being changed at this moment.
+pub(super) fn try_for_each(visit: impl FnMut(&Arc<Managed>)) {
+    if let Some(table) = MANAGED.try_read() {
+        table.values().for_each(visit);
+    }
+}

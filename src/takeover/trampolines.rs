@@ -1,0 +1,224 @@
+//! What libssl calls: our own new, get and remove callbacks, and the session id generator.
+
+use std::ffi::{c_int, c_uchar, c_uint};
+use std::sync::Arc;
+
+use super::managed::Managed;
+use super::{connections, ending, find, planted};
+use crate::cache::Cutoff;
+use crate::guard::guard;
+use crate::libssl::types::*;
+use crate::libssl::{Session, SessionRef, is_inside, program};
+use crate::time;
+
+/// A handshake has made a session. (Also after a TLS 1.3 handshake that resumed one: each ticket.)
+///
+/// libssl has raised the reference count for the program, which keeps the reference by returning 1.
+pub(super) unsafe extern "C" fn new_session(ssl: *mut SSL, session: *mut SSL_SESSION) -> c_int {
+    guard(0, || {
+        planted::reap();
+        let Some(managed) = connections::session_context(ssl) else { return 0 };
+        // SAFETY: libssl holds the session during the call.
+        let Some(borrowed) = (unsafe { SessionRef::new(session) }) else { return 0 };
+        let flush_is_due = is_to_be_stored(&managed, ssl) && managed.add_new(borrowed);
+        let kept = match managed.new_callback() {
+            // SAFETY: the program's own callback, with what libssl gave us.
+            Some(new) => program(|| unsafe { new(ssl, session) }),
+            None => 0,
+        };
+        if flush_is_due {
+            super::flush::flush(&managed, Cutoff::Before(time::now()));
+        }
+        kept
+    })
+}
+
+/// Which sessions are stored internally: C11, and ssl_update_cache in OpenSSL's ssl_lib.c.
+fn is_to_be_stored(managed: &Managed, ssl: *mut SSL) -> bool {
+    let connection = Connection::new(managed, ssl);
+    managed.lacks(SSL_SESS_CACHE_NO_INTERNAL_STORE)
+        && (!connection.is_tls13()
+            || !connection.is_server()
+            || connection.refuses_replays()
+            // The program's callback, not ours, which is always there.
+            || managed.remove_callback().is_some()
+            || connection.has_option(SSL_OP_NO_TICKET))
+}
+
+/// A client wants to resume the session with this id.
+pub(super) unsafe extern "C" fn get_session(
+    ssl: *mut SSL,
+    id: *const c_uchar,
+    length: c_int,
+    copy: *mut c_int,
+) -> *mut SSL_SESSION {
+    guard(std::ptr::null_mut(), || {
+        planted::reap();
+        let Some(managed) = connections::session_context(ssl) else {
+            return std::ptr::null_mut();
+        };
+        let Ok(length) = usize::try_from(length) else { return std::ptr::null_mut() };
+        // SAFETY: libssl passes an id of this length.
+        let bytes = unsafe { std::slice::from_raw_parts(id, length) };
+        let connection = Connection::new(&managed, ssl);
+
+        if managed.lacks(SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) {
+            let version = connection.version();
+            let found = if connection.refuses_replays() {
+                // Taken out, so that of racing replays one gets it.
+                managed.take(version, bytes).inspect(|session| planted::plant(&managed, session))
+            } else {
+                managed.lookup(version, bytes)
+            };
+            if let Some(session) = found {
+                return hand_over(session, copy);
+            }
+        }
+
+        let Some(get) = managed.get_callback() else { return std::ptr::null_mut() };
+        // SAFETY: the program's own callback, with what libssl gave us.
+        let session = program(|| unsafe { get(ssl, id, length as c_int, copy) });
+        // SAFETY: `copy` is libssl's variable.
+        let owned = match unsafe { *copy } {
+            // The program keeps its reference and wants libssl to take one of its own.
+            // SAFETY: the program has just returned the session, so it is alive.
+            1.. | ..0 => unsafe { SessionRef::new(session) }.and_then(SessionRef::retain),
+            // SAFETY: as above, and the program gives its reference away.
+            0 => unsafe { Session::adopt(session) },
+        };
+        let Some(session) = owned else { return std::ptr::null_mut() };
+        if managed.accepts(*session) {
+            managed.note_external_hit();
+            if managed.lacks(SSL_SESS_CACHE_NO_INTERNAL_STORE) {
+                if connection.refuses_replays() {
+                    planted::plant(&managed, &session);
+                } else {
+                    managed.add(*session);
+                }
+            }
+        }
+        hand_over(session, copy)
+    })
+}
+
+/// Gives libssl our reference.
+fn hand_over(session: Session, copy: *mut c_int) -> *mut SSL_SESSION {
+    // SAFETY: `copy` is libssl's variable.
+    unsafe { *copy = 0 };
+    session.into_raw()
+}
+
+/// libssl has removed a session, or looked for it in its own empty cache, and marked it not resumable.
+pub(super) unsafe extern "C" fn remove_session(ctx: *mut SSL_CTX, session: *mut SSL_SESSION) {
+    // Our own removal, made to mark a session.
+    if is_inside() {
+        return;
+    }
+    guard((), || {
+        let Some(managed) = find(ctx) else { return };
+        // SAFETY: libssl holds the session during the call.
+        let Some(session) = (unsafe { SessionRef::new(session) }) else { return };
+        if !ending::is_sentinel(&managed, session) {
+            managed.removed_by_libssl(session);
+        }
+    });
+}
+
+/// A server needs an id for a new session, and the program has a generator of its own.
+///
+/// libssl then checks the id against its own internal cache, where a session with this id has to be
+/// if we store one.
+unsafe extern "C" fn generate_session_id(
+    ssl: *mut SSL,
+    id: *mut c_uchar,
+    length: *mut c_uint,
+) -> c_int {
+    guard(0, || {
+        planted::reap();
+        let managed = connections::session_context(ssl);
+        let own = connections::generator(ssl);
+        let Some(generate) = own.or_else(|| managed.as_ref()?.generate_callback()) else {
+            return 0;
+        };
+        // SAFETY: the program's own callback, with what libssl gave us.
+        let made = program(|| unsafe { generate(ssl, id, length) });
+        if let Some(managed) = managed.filter(|_| made != 0) {
+            // SAFETY: libssl's variable.
+            let length = unsafe { *length } as usize;
+            if (1..=SSL_MAX_SSL_SESSION_ID_LENGTH).contains(&length) {
+                // SAFETY: libssl's array of at least 32 bytes.
+                let id = unsafe { std::slice::from_raw_parts(id, length) };
+                let version = Connection::new(&managed, ssl).version();
+                if managed.has(version, id) {
+                    planted::plant_conflict(&managed, version, id);
+                }
+            }
+        }
+        made
+    })
+}
+
+/// What libssl gets for the program's generator: ours, or none.
+pub(crate) fn generator_for(own: Option<GenerateCallback>) -> Option<GenerateCallback> {
+    own.map(|_| generate_session_id as GenerateCallback)
+}
+
+/// What the trampolines ask of an `SSL`.
+struct Connection<'a> {
+    managed: &'a Managed,
+    ssl: *mut SSL,
+    /// `SSL_version`, which is 1 for QUIC.
+    raw_version: c_int,
+}
+
+impl<'a> Connection<'a> {
+    fn new(managed: &'a Managed, ssl: *mut SSL) -> Self {
+        // SAFETY: libssl calls us for this live connection.
+        let raw_version = unsafe { (managed.api().SSL_version)(ssl) };
+        Self { managed, ssl, raw_version }
+    }
+
+    fn is_quic(&self) -> bool {
+        self.raw_version == OSSL_QUIC1_VERSION
+    }
+
+    fn version(&self) -> c_int {
+        if self.is_quic() { TLS1_3_VERSION } else { self.raw_version }
+    }
+
+    fn is_tls13(&self) -> bool {
+        self.version() == TLS1_3_VERSION
+    }
+
+    fn is_server(&self) -> bool {
+        // SAFETY: libssl calls us for this live connection.
+        unsafe { (self.managed.api().SSL_is_server)(self.ssl) == 1 }
+    }
+
+    fn has_option(&self, option: u32) -> bool {
+        let api = self.managed.api();
+        let options = if self.is_quic() {
+            // SSL_get_options would take a mutex that libssl holds while it calls us.
+            // SAFETY: the context of a live connection.
+            unsafe { (api.SSL_CTX_get_options)(self.managed.ctx()) }
+        } else {
+            // SAFETY: libssl calls us for this live connection.
+            unsafe { (api.SSL_get_options)(self.ssl) }
+        };
+        options as u32 & option != 0
+    }
+
+    /// Whether libssl is going to demand that its internal cache gives the session up (0-RTT).
+    fn refuses_replays(&self) -> bool {
+        self.is_tls13()
+            && self.is_server()
+            // SAFETY: libssl calls us for this live connection.
+            && unsafe { (self.managed.api().SSL_get_max_early_data)(self.ssl) } > 0
+            && !self.has_option(SSL_OP_NO_ANTI_REPLAY)
+    }
+}
+
+/// For the exports: whether a session of this connection's version with this id is stored.
+pub(crate) fn has_matching(managed: &Arc<Managed>, ssl: *mut SSL, id: &[u8]) -> bool {
+    managed.has(Connection::new(managed, ssl).version(), id)
+}

@@ -1,0 +1,167 @@
+/* C14, C16: seeing the stored sessions from outside: SSL_has_matching_session_id, SSL_CTX_sessions. */
+#include "support.h"
+
+#include <openssl/lhash.h>
+
+#include <string.h>
+
+/* The type's functions are libssl's own business, so a program that wants them defines them again. */
+#ifdef DEFINE_LHASH_OF_EX
+DEFINE_LHASH_OF_EX(SSL_SESSION);
+#else
+DEFINE_LHASH_OF(SSL_SESSION);
+#endif
+
+typedef struct {
+    unsigned count, sum;
+} TALLY;
+
+IMPLEMENT_LHASH_DOALL_ARG(SSL_SESSION, TALLY);
+
+static void add_up(SSL_SESSION *session, TALLY *tally)
+{
+    tally->count++;
+    tally->sum += session_number(session);
+}
+
+static TALLY all;
+
+static void add_up_all(SSL_SESSION *session)
+{
+    add_up(session, &all);
+}
+
+static void add_up_generic(void *session, void *tally)
+{
+    add_up(session, tally);
+}
+
+static void iterate(SSL_CTX *ctx, unsigned count, unsigned sum, const char *what)
+{
+    TALLY typed = {0, 0}, generic = {0, 0};
+    LHASH_OF(SSL_SESSION) *table = SSL_CTX_sessions(ctx);
+    expect("C14", lh_SSL_SESSION_num_items(table) == count, "%s: num_items is %u", what, count);
+    all.count = all.sum = 0;
+    lh_SSL_SESSION_doall(table, add_up_all);
+    expect("C14", all.count == count && all.sum == sum, "%s: doall", what);
+    lh_SSL_SESSION_doall_TALLY(table, add_up, &typed);
+    expect("C14", typed.count == count && typed.sum == sum, "%s: doall with an argument", what);
+    OPENSSL_LH_doall_arg((OPENSSL_LHASH *)table, add_up_generic, &generic);
+    expect("C14", generic.count == count && generic.sum == sum, "%s: the untyped functions", what);
+    expect("C14", lh_SSL_SESSION_error(table) == 0, "%s: no error", what);
+}
+
+static void table(void)
+{
+    SSL_CTX *ctx = server_context();
+    SSL_SESSION *session[101];
+    iterate(ctx, 0, 0, "empty");
+    for (unsigned n = 1; n <= 100; n++) {
+        session[n] = numbered_session(n, 1000, 100 * (long)(n % 2));
+        SSL_CTX_add_session(ctx, session[n]);
+    }
+    iterate(ctx, 100, 5050, "full");
+
+    int same = 0;
+    for (unsigned n = 1; n <= 100; n++) {
+        SSL_SESSION *probe = numbered_session(n, 1, 1);
+        same += lh_SSL_SESSION_retrieve(SSL_CTX_sessions(ctx), probe) == session[n];
+        SSL_SESSION_free(probe);
+    }
+    expect("C16", same == 100, "retrieve finds the very object that was stored");
+    SSL_SESSION *absent = numbered_session(101, 1, 1);
+    expect("C14", lh_SSL_SESSION_retrieve(SSL_CTX_sessions(ctx), absent) == NULL, "and nothing else");
+    SSL_SESSION_free(absent);
+
+    flush(ctx, 1001);
+    iterate(ctx, 50, 2500, "after a flush");
+    SSL_CTX_remove_session(ctx, session[1]);
+    iterate(ctx, 49, 2499, "after a removal");
+    for (unsigned n = 1; n <= 100; n++)
+        SSL_SESSION_free(session[n]);
+    iterate(ctx, 49, 2499, "when only the cache holds them");
+    flush(ctx, 0);
+    iterate(ctx, 0, 0, "empty again");
+    SSL_CTX_free(ctx);
+}
+
+static SSL_CTX *being_emptied;
+
+static void remove_it(SSL_SESSION *session)
+{
+    SSL_CTX_remove_session(being_emptied, session);
+}
+
+/* Programs do empty a cache like this. */
+static void removing_meanwhile(void)
+{
+    being_emptied = server_context();
+    record_removals(being_emptied, 'A');
+    for (unsigned n = 1; n <= 5; n++)
+        store(being_emptied, n, 1000, 100);
+    LHASH_OF(SSL_SESSION) *sessions = SSL_CTX_sessions(being_emptied);
+    unsigned long load = OPENSSL_LH_get_down_load((OPENSSL_LHASH *)sessions);
+    OPENSSL_LH_set_down_load((OPENSSL_LHASH *)sessions, 0); /* its manual asks for this */
+    lh_SSL_SESSION_doall(sessions, remove_it);
+    OPENSSL_LH_set_down_load((OPENSSL_LHASH *)SSL_CTX_sessions(being_emptied), load);
+    expect("C14", removals() == 5 && SSL_CTX_sess_number(being_emptied) == 0,
+           "doall may remove the sessions: %s", removed_sorted());
+    SSL_CTX_free(being_emptied);
+    forget_removals();
+}
+
+static void matching(int version, const SSL_METHOD *method, const char *what)
+{
+    unsigned char id[33] = {1, 2, 3}, other[32] = {1, 2, 4};
+    SSL_CTX *ctx = SSL_CTX_new(method);
+    SSL *ssl = SSL_new(ctx);
+    expect("C14", SSL_has_matching_session_id(ssl, id, 32) == 0, "%s: nothing is stored", what);
+    SSL_SESSION *session = make_session(version, id, 32, 1000, 100), *former = make_session(0x300, other, 32, 1000, 100);
+    SSL_CTX_add_session(ctx, session);
+    SSL_CTX_add_session(ctx, former);
+    expect("C14", SSL_has_matching_session_id(ssl, id, 32) == 1, "%s: a stored id is seen", what);
+    expect("C14", SSL_has_matching_session_id(ssl, id, 31) == 0, "%s: but not a part of it", what);
+    expect("C14", SSL_has_matching_session_id(ssl, id, 33) == 0, "%s: nor one that is too long", what);
+    expect("C14", SSL_has_matching_session_id(ssl, other, 32) == 0, "%s: nor that of another version", what);
+    SSL_CTX_remove_session(ctx, session);
+    expect("C14", SSL_has_matching_session_id(ssl, id, 32) == 0, "%s: a removed one is not", what);
+    SSL_SESSION_free(session);
+    SSL_SESSION_free(former);
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
+}
+
+/* Expired ones are still stored: this is about ids in use. */
+static void switched(void)
+{
+    unsigned char id[32] = {9};
+    SSL_CTX *a = SSL_CTX_new(TLS_server_method()), *b = SSL_CTX_new(TLS_server_method());
+    SSL_SESSION *session = make_session(TLS1_3_VERSION, id, 32, 1000, 0);
+    SSL *ssl = SSL_new(a), *of_b = SSL_new(b);
+    SSL_CTX_add_session(a, session);
+    SSL_SESSION_free(session);
+    SSL_set_SSL_CTX(ssl, b);
+    SSL_set_SSL_CTX(of_b, a);
+    expect("C13", SSL_has_matching_session_id(ssl, id, 32) == 1, "after a switch the first context's cache is used");
+    expect("C13", SSL_has_matching_session_id(of_b, id, 32) == 0, "and not the second's");
+    SSL_set_SSL_CTX(ssl, a);
+    expect("C13", SSL_has_matching_session_id(ssl, id, 32) == 1, "back again");
+    SSL_set_SSL_CTX(ssl, b);
+    SSL_CTX_free(a);
+    expect("C13", SSL_has_matching_session_id(ssl, id, 32) == 1, "the connection keeps its first context alive");
+    SSL_free(of_b);
+    SSL_free(ssl);
+    SSL_CTX_free(b);
+}
+
+int main(void)
+{
+    table();
+    removing_meanwhile();
+    matching(TLS1_3_VERSION, TLS_server_method(), "TLS");
+    matching(TLS1_2_VERSION, TLSv1_2_server_method(), "TLS 1.2");
+    matching(DTLS1_2_VERSION, DTLSv1_2_server_method(), "DTLS 1.2");
+    switched();
+    expect("C14", no_errors(), "no error is left in the queue");
+    return done();
+}

@@ -1,0 +1,190 @@
+#!/usr/bin/perl
+# Runs every test program the four ways and compares what they print (see support.h for the lines).
+#
+#   stock    linked with libssl alone           preload  the same binary under LD_PRELOAD
+#   shared   libsslsweep.so before -lssl        static   libsslsweep.a before -lssl
+#
+# The environment (the Makefile sets it):
+#   TEST_BUILD, TEST_LIBDIR   where the programs and our library are
+#   TEST_WAYS, TEST_NAMES     which ways and programs (shell wildcards); all by default
+#   TEST_TIMEOUT              seconds for one run
+#   TEST_VALGRIND             a valgrind command line to run the programs under
+#   TEST_BUILD_FAILED         set when make could not build everything: old programs may be about
+use strict;
+use warnings;
+use Cwd qw(abs_path);
+use File::Basename qw(dirname basename);
+use File::Path qw(make_path);
+use POSIX qw(setpgid _exit);
+use Test::More;
+
+my $here     = dirname(abs_path(__FILE__));
+my $build    = abs_path($ENV{TEST_BUILD} || "$here/../build/tests") || $ENV{TEST_BUILD};
+my $libdir   = abs_path($ENV{TEST_LIBDIR} || "$here/../build/lib") || $ENV{TEST_LIBDIR};
+my @ways     = split ' ', $ENV{TEST_WAYS} || 'stock preload shared static';
+my $valgrind = $ENV{TEST_VALGRIND} || '';
+my $timeout  = $ENV{TEST_TIMEOUT} || ($valgrind ? 300 : 60);
+my $out      = "$build/out";
+my %folder   = (stock => 'stock', preload => 'stock', shared => 'shared', static => 'static');
+
+my %named;     # contract numbers in passing lines of passing runs
+my %cannot;    # contract numbers that stock left out
+
+sub programs {
+    my %chosen;
+    for my $pattern (split ' ', $ENV{TEST_NAMES} || '*') {
+        for my $source (glob "$here/$pattern.c") {
+            (my $header = $source) =~ s/\.c$/.h/;
+            $chosen{basename($source, '.c')} = 1 unless -e $header;
+        }
+    }
+    return sort keys %chosen;
+}
+
+sub slurp {
+    my ($path) = @_;
+    open my $file, '<', $path or return '';
+    local $/;
+    my $text = <$file>;
+    return defined $text ? $text : '';
+}
+
+sub spit {
+    my ($path, $text) = @_;
+    open my $file, '>', $path or die "$path: $!";
+    print $file $text;
+    close $file or die "$path: $!";
+    return $path;
+}
+
+sub indent { my ($text) = @_; $text =~ s/^/    /mg; return $text }
+
+# In the child: files rather than pipes, so that a process left behind cannot hold us up.
+sub become {
+    my ($name, $way) = @_;
+    setpgid(0, 0);
+    open STDIN,  '<', '/dev/null'            or _exit(126);
+    open STDOUT, '>', "$out/$name.$way.out"  or _exit(126);
+    open STDERR, '>', "$out/$name.$way.err"  or _exit(126);
+    $ENV{LD_LIBRARY_PATH} = join ':', $libdir, grep { defined && length } $ENV{LD_LIBRARY_PATH};
+    $ENV{LD_PRELOAD} = "$libdir/libsslsweep.so" if $way eq 'preload';
+    my @command = ("$build/$folder{$way}/$name");
+    if ($valgrind) {
+        $ENV{TEST_SLOW} = 1;
+        unshift @command, split(' ', $valgrind), '--error-exitcode=99', "--log-file=$out/$name.$way.valgrind.%p";
+    }
+    no warnings 'exec';
+    exec { $command[0] } @command;
+    _exit(127);
+}
+
+# How a run ended: '' when well, else the reason.
+sub run {
+    my ($name, $way) = @_;
+    unlink glob "$out/$name.$way.*";
+    my $program = "$build/$folder{$way}/$name";
+    return "$program was not built" unless -x $program;
+    return "$libdir/libsslsweep.so is not there" if $way eq 'preload' && !-e "$libdir/libsslsweep.so";
+
+    defined(my $pid = fork) or return "fork: $!";
+    become($name, $way) if $pid == 0;
+    setpgid($pid, $pid);    # whichever of the two is first
+    my $ended = eval {
+        local $SIG{ALRM} = sub { die "timeout\n" };
+        alarm $timeout;
+        waitpid $pid, 0;
+        alarm 0;
+        1;
+    };
+    if (!$ended) {
+        kill 'KILL', -$pid;    # the group that this child leads: itself and what it started
+        waitpid $pid, 0;
+        return "still running after $timeout seconds";
+    }
+    return 'killed by signal ' . ($? & 127) if $? & 127;
+    return 'exit status ' . ($? >> 8) if $?;
+    return '';
+}
+
+# The lines of a run to hold against another: all but the comments, and without `better` ones (and
+# stock's excuses for them) when the other is stock.
+sub comparable {
+    my ($name, $way, $without_better) = @_;
+    my @lines = grep { !/^# / } split /^/, slurp("$out/$name.$way.out");
+    @lines = grep { !/^[+-] / } @lines if $without_better;
+    return join '', @lines;
+}
+
+sub check_same {
+    my ($name, $way, $base) = @_;
+    my @ways = ($base, $way);
+    my @texts = map { comparable($name, $_, $base eq 'stock') } @ways;
+    my $same = ok($texts[0] eq $texts[1], "$way prints what $base prints");
+    return if $same;
+    my @files = map { spit("$out/$name.$ways[$_].compared", $texts[$_]) } 0, 1;
+    open my $diff, '-|', 'diff', '-u', '--label', $base, '--label', $way, @files or die "diff: $!";
+    diag(do { local $/; <$diff> });
+}
+
+sub check_valgrind {
+    my ($name, $way) = @_;
+    my @logs = map { slurp($_) } glob "$out/$name.$way.valgrind.*";
+    # A process replaced by exec leaves a log without a summary; the one that ended does not.
+    my @summaries = map { /ERROR SUMMARY: (\d+) errors/g } @logs;
+    my $ok = ok(@summaries && !grep({ $_ } @summaries) && !grep({ !/Memcheck, a memory error detector/ } @logs),
+        "$way ran under memcheck without errors");
+    diag(indent(join '', map { substr $_, 0, 6000 } grep { !/ERROR SUMMARY: 0 errors/ } @logs)) unless $ok;
+}
+
+sub check_way {
+    my ($name, $way) = @_;
+    my $reason = run($name, $way);
+    my $text   = slurp("$out/$name.$way.out");
+    my $wanted = $way eq 'stock' ? 'stock' : 'sslsweep';
+    my ($under) = $text =~ /\A# under: (\S+)$/m;
+
+    $reason ||= 'it did not come to its end' unless $text =~ /^done$/m;
+    my $ok = ok(!$reason, "$way exits well");
+    $ok = is($under, $wanted, "$way ran under $wanted") && $ok;
+    check_valgrind($name, $way) if $valgrind;
+    if (!$ok) {
+        diag($reason);
+        my @lines  = split /^/, $text;
+        my @failed = grep { /FAILED|GAVE UP/ } @lines;
+        diag(indent(join '', @failed)) if @failed;
+        diag("last lines:\n" . indent(join '', @lines > 5 ? @lines[-5 .. -1] : @lines)) if @lines;
+        my $stderr = slurp("$out/$name.$way.err");
+        diag("stderr:\n" . indent(substr $stderr, 0, 4000)) if $stderr ne '';
+        return 0;
+    }
+    for my $line (split /\n/, $text) {
+        if ($line =~ /^- (\S+) stock cannot: (.*)/) {
+            $cannot{$1} = 1;
+            pass("stock cannot do $1: $2");
+        }
+        $named{$_} = 1 for $line =~ /^(?:\+ )?ok ([^-]*) - / ? split /[\s,]+/, $1 : ();
+    }
+    return 1;
+}
+
+make_path($out);
+my @programs = programs();
+ok(!$ENV{TEST_BUILD_FAILED}, 'everything was built') or diag('make failed: see its messages above');
+ok(scalar @programs, 'there are programs to run');
+
+for my $name (@programs) {
+    subtest $name => sub {
+        my %ran = map { $_ => check_way($name, $_) } @ways;
+        my @ours = grep { $_ ne 'stock' } @ways;
+        if ($ran{stock}) {
+            check_same($name, $_, 'stock') for grep { $ran{$_} } @ours;
+        }
+        check_same($name, $_, $ours[0]) for grep { $ran{$_} && $ran{$ours[0]} } @ours[1 .. $#ours];
+    };
+}
+
+my @numbers = ((map { "F$_" } 1 .. 13), (map { "C$_" } 1 .. 20), (map { "P$_" } 1 .. 7));
+diag('numbers of the contract named by passing tests: ' . join ' ', grep { $named{$_} } @numbers);
+diag('not named: ' . join ' ', grep { !$named{$_} } @numbers);
+diag('stock left out parts of: ' . join ' ', grep { $cannot{$_} } @numbers) if %cannot;
+done_testing;

@@ -1,0 +1,81 @@
+/* Real connections over loopback from several threads while others flush: no handshake fails, and every
+ * session that was stored is either removed by exactly one callback or still there. */
+#include "handshake.h"
+#include <stdatomic.h>
+#include <semaphore.h>
+#include <stdio.h>
+
+static atomic_long news, gone;
+static atomic_int stop;
+static sem_t stored; /* one flush for each stored session */
+
+static int on_new(SSL *ssl, SSL_SESSION *session)
+{
+    (void)ssl, (void)session;
+    atomic_fetch_add(&news, 1);
+    sem_post(&stored);
+    return 0;
+}
+
+static void on_remove(SSL_CTX *ctx, SSL_SESSION *session)
+{
+    (void)ctx;
+    if (SSL_SESSION_is_resumable(session))
+        give_up("a removed session is resumable");
+    atomic_fetch_add(&gone, 1);
+}
+
+/* Mostly flushes that find nothing, sometimes one that finds all. */
+static void *flush_often(void *ctx)
+{
+    for (unsigned i = 1; sem_wait(&stored) == 0 && !atomic_load(&stop); i++)
+        flush(ctx, i % 8 ? time(NULL) : time(NULL) + 100000);
+    return NULL;
+}
+
+static void mix(int flushers, const char *name)
+{
+    static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+    SSL_CTX *server = hs_server(ANY_TLS, WITHOUT_TICKETS);
+    pthread_t threads[2];
+    int rounds = slowly() ? 8 : 50;
+    SSL_CTX_sess_set_new_cb(server, on_new);
+    SSL_CTX_sess_set_remove_cb(server, on_remove);
+    atomic_store(&news, 0);
+    atomic_store(&gone, 0);
+    atomic_store(&stop, 0);
+    sem_init(&stored, 0, 0);
+    for (int i = 0; i < flushers; i++)
+        hs_start(&threads[i], flush_often, server);
+    hs_load load = {server, 3, 4, rounds, versions, 2, 0, 0, 0};
+    hs_run(&load);
+    atomic_store(&stop, 1);
+    for (int i = 0; i < flushers; i++)
+        sem_post(&stored);
+    for (int i = 0; i < flushers; i++)
+        pthread_join(threads[i], NULL);
+    sem_destroy(&stored);
+
+    printf("# %s: %d full, %d resumed, %ld new, %ld removed\n", name, load.full, load.resumed,
+           atomic_load(&news), atomic_load(&gone));
+    expect("F12", load.failed == 0 && load.full + load.resumed == 4 * rounds, "%s: every handshake succeeds", name);
+    expect("F13", atomic_load(&news) == atomic_load(&gone) + SSL_CTX_sess_number(server),
+           "%s: stored = removed + still there", name);
+    if (flushers == 0) {
+        expect("C9", load.resumed == 4 * rounds / 2, "%s: every second one is resumed", name);
+        say("%s: number %ld", name, SSL_CTX_sess_number(server));
+    } else {
+        expect("F1", atomic_load(&gone) > 0, "%s: something was flushed", name);
+    }
+    long left = SSL_CTX_sess_number(server), before = atomic_load(&gone);
+    SSL_CTX_free(server);
+    expect("C15", atomic_load(&gone) - before == left, "%s: the end removes the rest", name);
+}
+
+int main(void)
+{
+    hs_limit_time();
+    mix(0, "quiet");
+    mix(2, "flushed");
+    return done();
+}

@@ -1,0 +1,113 @@
+/* What every test program shares: a way to state what was seen, free-standing sessions, a recorder of
+ * remove callbacks, and a gate for threads.
+ *
+ * A program runs four ways (stock, preload, shared, static; see harness.t) and its stdout must be the
+ * same in all of them, so it prints no addresses, times or thread-dependent order. Kinds of lines:
+ *
+ *   text                  say, expect, done: equal in all four ways
+ *   + text                better: equal in the three ways under sslsweep, left out against stock
+ *   - C17 stock cannot    stock_cannot: only ever printed by the stock way
+ *   # text                never compared
+ */
+#ifndef TESTS_SUPPORT_H
+#define TESTS_SUPPORT_H
+
+#include <pthread.h>
+#include <stddef.h>
+#include <time.h>
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#define PRINTF_LIKE(text, first) __attribute__((__format__(__printf__, text, first)))
+
+/* ---- Statements ---- */
+
+/* An observation: the same in all four ways. */
+void say(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* A promise that stock keeps as well. */
+void expect(const char *number, int ok, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* A deliberate difference: asserted under sslsweep; stock only prints what it did. */
+void better(const char *number, int ok, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+/* 1 on stock, where the part that follows would crash, block or corrupt memory: leave it out.
+ * 0 under sslsweep. The part may use only `better`, as stock has no lines to compare with. */
+int stock_cannot(const char *number, const char *reason);
+
+/* 1 when sslsweep is in force in this process. */
+int sweeping(void);
+
+/* 1 when the harness runs us under a slow tool (valgrind): use smaller numbers of sessions. */
+int slowly(void);
+
+/* Prints the closing line; main's exit status: 0 if nothing failed and something was stated. */
+int done(void);
+
+/* Ends the program at once with a clear line: the test itself cannot go on. Never for a promise. */
+_Noreturn void give_up(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* ---- OpenSSL ---- */
+
+/* SSL_CTX_flush_sessions_ex where the process has one, else the legacy function. */
+void flush(SSL_CTX *ctx, time_t tm);
+
+/* A server's context that has its internal cache on; gives up when libssl refuses. */
+SSL_CTX *server_context(void);
+
+/* A free-standing session, its one reference the caller's. */
+SSL_SESSION *make_session(int version, const void *id, unsigned id_len, time_t time, long timeout);
+
+/* A TLS 1.2 session with a 32-byte id derived from n, and n noted in its ex_data. */
+SSL_SESSION *numbered_session(unsigned n, time_t time, long timeout);
+
+/* The number noted in a session's ex_data: it survives a change of the id. 0: none. */
+void number_session(SSL_SESSION *session, unsigned n);
+unsigned session_number(const SSL_SESSION *session);
+
+/* Adds numbered_session(n, time, timeout) and keeps no reference. What SSL_CTX_add_session said. */
+int store(SSL_CTX *ctx, unsigned n, time_t time, long timeout);
+
+/* 1 when nothing was left in this thread's error queue; otherwise prints what and clears it. */
+int no_errors(void);
+
+/* ---- Recorder of remove callbacks (any number of contexts; safe from several threads) ---- */
+
+typedef struct removal {
+    SSL_CTX *ctx;
+    unsigned session; /* session_number */
+    int resumable;    /* SSL_SESSION_is_resumable inside the callback */
+    long stored;      /* SSL_CTX_sess_number inside the callback */
+} removal;
+
+/* Sets record_removal as the context's remove callback; name is its one letter in `removed`. */
+void record_removals(SSL_CTX *ctx, char name);
+
+/* The callback itself, to be called from a test's own callback. */
+void record_removal(SSL_CTX *ctx, SSL_SESSION *session);
+
+void forget_removals(void);
+size_t removals(void);
+removal removal_at(size_t i);
+
+/* What was removed, as "A3 A1 B2": in the order of the callbacks, or sorted (for promises that do not
+ * speak of order: stock's differs). Valid until the next call; ends in "..." when very long. */
+const char *removed(void);
+const char *removed_sorted(void);
+
+/* ---- Gate: lets one thread wait for another, never for ever ---- */
+
+typedef struct gate {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    int open;
+} gate;
+
+#define GATE_INITIALIZER {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0}
+
+void gate_open(gate *g);
+/* 1 once the gate is open, 0 after seconds. */
+int gate_wait(gate *g, int seconds);
+
+#endif

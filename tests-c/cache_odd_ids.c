@@ -100,6 +100,13 @@ static void give_version(SSL_SESSION *session, unsigned char to, unsigned length
     SSL_SESSION_set_protocol_version(session, 0x300 + to % 5);
 }
 
+/* Without their ids only the versions tell sessions apart. */
+static void lose_id(SSL_SESSION *session, unsigned char to, unsigned length)
+{
+    SSL_SESSION_set_protocol_version(session, 0x300 + to);
+    SSL_SESSION_set1_id(session, &to, length);
+}
+
 static void changed(void (*change)(SSL_SESSION *, unsigned char, unsigned), unsigned length, const char *what)
 {
     SSL_SESSION *session[11];
@@ -162,6 +169,27 @@ static void changed_and_used(void)
     better("C18", gone == 2, "nor dropped twice");
 }
 
+/* Two stored sessions come to have the same key: as in adding, the later one stays. */
+static void changed_to_one_key(void)
+{
+    SSL_SESSION *session[6];
+    begin();
+    for (unsigned n = 1; n <= 5; n++) {
+        session[n] = watched(numbered_session(n, 1000, 100 * (long)n), n);
+        SSL_CTX_add_session(ctx, session[n]);
+    }
+    for (unsigned n = 1; n <= 3; n++)
+        rename_it(session[n], 9, 32);
+    better("C18", SSL_CTX_sess_number(ctx) == 3, "the same id for three: one of them is stored");
+    flush(ctx, 5000);
+    better("C18", strcmp(removed(), "A3 A4 A5") == 0, "the last: %s", removed());
+    better("C18", SSL_SESSION_is_resumable(session[1]), "the others left as replaced ones do");
+    for (int n = 1; n <= 5; n++)
+        SSL_SESSION_free(session[n]);
+    better("C18", gone == 5, "and none is lost");
+    SSL_CTX_free(ctx);
+}
+
 int main(void)
 {
     gone_index = SSL_SESSION_get_ex_new_index(0, NULL, NULL, NULL, on_gone);
@@ -171,7 +199,8 @@ int main(void)
         changed(rename_it, 32, "another id");
         changed(rename_it, 5, "a short id");
         changed(give_version, 0, "another version");
-        changed(rename_it, 0, "no id any more");
+        changed(lose_id, 0, "no id any more");
+        changed_to_one_key();
         changed_and_used();
     }
     expect("C18", no_errors(), "no error is left in the queue");

@@ -74,6 +74,13 @@ static void crashes_on_stock(void)
                      && SSL_CTX_sess_get_get_cb(NULL) == NULL, "callbacks of NULL");
     better("C14", SSL_CTX_sessions(NULL) == NULL, "SSL_CTX_sessions(NULL)");
     better("C14", SSL_has_matching_session_id(NULL, id, sizeof id) == 0, "SSL_has_matching_session_id(NULL)");
+    better("C18", SSL_SESSION_set1_id(NULL, id, sizeof id) == 0, "SSL_SESSION_set1_id(NULL)");
+    better("C18", SSL_SESSION_set_protocol_version(NULL, TLS1_2_VERSION) == 0,
+           "SSL_SESSION_set_protocol_version(NULL)");
+    better("C13", SSL_set_SSL_CTX(NULL, ctx) == NULL, "SSL_set_SSL_CTX(NULL, ctx)");
+    better("C13", SSL_dup(NULL) == NULL, "SSL_dup(NULL)");
+    better("C14", SSL_CTX_set_generate_session_id(NULL, NULL) == 0
+                      && SSL_set_generate_session_id(NULL, NULL) == 0, "id generators of NULL");
     better("C14", reason() == 0, "no error of all this");
     better("C3", SSL_CTX_sess_number(ctx) == 0, "and nothing is stored");
     SSL_SESSION_free(session);

@@ -3,7 +3,7 @@
 
 use std::ffi::{c_int, c_uchar, c_uint};
 
-use super::real;
+use super::{real, real_for};
 use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{api, inside, is_inside};
@@ -34,8 +34,8 @@ pub unsafe extern "C" fn SSL_new(ctx: *mut SSL_CTX) -> *mut SSL {
 pub unsafe extern "C" fn SSL_dup(ssl: *mut SSL) -> *mut SSL {
     guard(std::ptr::null_mut(), || {
         // SAFETY: the caller's own argument.
-        let copy =
-            real(|behind| behind.SSL_dup).map_or(std::ptr::null_mut(), |dup| unsafe { dup(ssl) });
+        let copy = real_for(ssl, |behind| behind.SSL_dup)
+            .map_or(std::ptr::null_mut(), |dup| unsafe { dup(ssl) });
         if !copy.is_null() {
             connections::duplicated(ssl, copy);
         }
@@ -51,7 +51,7 @@ pub unsafe extern "C" fn SSL_dup(ssl: *mut SSL) -> *mut SSL {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SSL_set_SSL_CTX(ssl: *mut SSL, ctx: *mut SSL_CTX) -> *mut SSL_CTX {
     guard(std::ptr::null_mut(), || {
-        let Some(set) = real(|behind| behind.SSL_set_SSL_CTX) else {
+        let Some(set) = real_for(ssl, |behind| behind.SSL_set_SSL_CTX) else {
             return std::ptr::null_mut();
         };
         let before = match api() {
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn SSL_set_generate_session_id(
         let ours = !ssl.is_null() && connections::session_context(ssl).is_some();
         let installed = if ours { trampolines::generator_for(callback) } else { callback };
         // SAFETY: the caller's own connection; our generator lives as long as the process.
-        let result = real(|behind| behind.SSL_set_generate_session_id)
+        let result = real_for(ssl, |behind| behind.SSL_set_generate_session_id)
             .map_or(0, |set| unsafe { set(ssl, installed) });
         if ours && result == 1 {
             connections::set_generator(ssl, callback);
@@ -110,7 +110,7 @@ pub unsafe extern "C" fn SSL_has_matching_session_id(
         let managed = if is_inside() { None } else { connections::session_context(ssl) };
         let Some(managed) = managed else {
             // SAFETY: the caller's own arguments.
-            return real(|behind| behind.SSL_has_matching_session_id)
+            return real_for(ssl, |behind| behind.SSL_has_matching_session_id)
                 .map_or(0, |has| unsafe { has(ssl, id, length) });
         };
         let length = length as usize;

@@ -3,7 +3,7 @@
 
 use std::ffi::{c_char, c_int, c_long, c_void};
 
-use super::{managed, real};
+use super::{managed, real, real_for};
 use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{inside, is_inside, libssl};
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_new_cb(ctx: *mut SSL_CTX, callback: Op
     guard((), || {
         if let Some(managed) = managed(ctx) {
             managed.set_new(callback);
-        } else if let Some(set) = real(|behind| behind.SSL_CTX_sess_set_new_cb) {
+        } else if let Some(set) = real_for(ctx, |behind| behind.SSL_CTX_sess_set_new_cb) {
             // SAFETY: the caller's own arguments.
             unsafe { set(ctx, callback) };
         }
@@ -117,7 +117,8 @@ pub unsafe extern "C" fn SSL_CTX_sess_get_new_cb(ctx: *mut SSL_CTX) -> Option<Ne
     guard(None, || match managed(ctx) {
         Some(managed) => managed.new_callback(),
         // SAFETY: the caller's own argument.
-        None => real(|behind| behind.SSL_CTX_sess_get_new_cb).and_then(|get| unsafe { get(ctx) }),
+        None => real_for(ctx, |behind| behind.SSL_CTX_sess_get_new_cb)
+            .and_then(|get| unsafe { get(ctx) }),
     })
 }
 
@@ -135,7 +136,7 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_remove_cb(
     guard((), || {
         if let Some(managed) = managed(ctx) {
             managed.set_remove(callback);
-        } else if let Some(set) = real(|behind| behind.SSL_CTX_sess_set_remove_cb) {
+        } else if let Some(set) = real_for(ctx, |behind| behind.SSL_CTX_sess_set_remove_cb) {
             // SAFETY: the caller's own arguments.
             unsafe { set(ctx, callback) };
         }
@@ -152,9 +153,8 @@ pub unsafe extern "C" fn SSL_CTX_sess_get_remove_cb(ctx: *mut SSL_CTX) -> Option
     guard(None, || match managed(ctx) {
         Some(managed) => managed.remove_callback(),
         // SAFETY: the caller's own argument.
-        None => {
-            real(|behind| behind.SSL_CTX_sess_get_remove_cb).and_then(|get| unsafe { get(ctx) })
-        }
+        None => real_for(ctx, |behind| behind.SSL_CTX_sess_get_remove_cb)
+            .and_then(|get| unsafe { get(ctx) }),
     })
 }
 
@@ -168,7 +168,7 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_get_cb(ctx: *mut SSL_CTX, callback: Op
     guard((), || {
         if let Some(managed) = managed(ctx) {
             managed.set_get(callback);
-        } else if let Some(set) = real(|behind| behind.SSL_CTX_sess_set_get_cb) {
+        } else if let Some(set) = real_for(ctx, |behind| behind.SSL_CTX_sess_set_get_cb) {
             // SAFETY: the caller's own arguments.
             unsafe { set(ctx, callback) };
         }
@@ -185,7 +185,8 @@ pub unsafe extern "C" fn SSL_CTX_sess_get_get_cb(ctx: *mut SSL_CTX) -> Option<Ge
     guard(None, || match managed(ctx) {
         Some(managed) => managed.get_callback(),
         // SAFETY: the caller's own argument.
-        None => real(|behind| behind.SSL_CTX_sess_get_get_cb).and_then(|get| unsafe { get(ctx) }),
+        None => real_for(ctx, |behind| behind.SSL_CTX_sess_get_get_cb)
+            .and_then(|get| unsafe { get(ctx) }),
     })
 }
 
@@ -203,7 +204,7 @@ pub unsafe extern "C" fn SSL_CTX_set_generate_session_id(
         let ours = managed(ctx).map(|managed| managed.set_generate(callback)).is_some();
         let callback = if ours { trampolines::generator_for(callback) } else { callback };
         // SAFETY: the caller's own context; our generator lives as long as the process.
-        real(|behind| behind.SSL_CTX_set_generate_session_id)
+        real_for(ctx, |behind| behind.SSL_CTX_set_generate_session_id)
             .map_or(0, |set| unsafe { set(ctx, callback) })
     })
 }
@@ -219,7 +220,7 @@ pub unsafe extern "C" fn SSL_CTX_sessions(ctx: *mut SSL_CTX) -> *mut LHASH {
     guard(std::ptr::null_mut(), || match managed(ctx) {
         Some(managed) => listing::list(&managed),
         // SAFETY: the caller's own argument.
-        None => real(|behind| behind.SSL_CTX_sessions)
+        None => real_for(ctx, |behind| behind.SSL_CTX_sessions)
             .map_or(std::ptr::null_mut(), |sessions| unsafe { sessions(ctx) }),
     })
 }

@@ -3,7 +3,7 @@
 
 use std::ffi::c_long;
 
-use super::{managed, real};
+use super::{managed, real_for};
 use crate::cache::Cutoff;
 use crate::guard::guard;
 use crate::libssl::types::ssl_ctx_st;
@@ -40,10 +40,10 @@ pub unsafe extern "C" fn SSL_CTX_flush_sessions_ex(ctx: *mut ssl_ctx_st, tm: lib
         if let Some(managed) = managed(ctx) {
             return flush(&managed, if tm == 0 { Cutoff::All } else { Cutoff::Before(tm) });
         }
-        if let Some(flush_ex) = real(|behind| behind.SSL_CTX_flush_sessions_ex) {
+        if let Some(flush_ex) = real_for(ctx, |behind| behind.SSL_CTX_flush_sessions_ex) {
             // SAFETY: the caller's own argument.
             unsafe { flush_ex(ctx, tm) };
-        } else if let Some(flush) = real(|behind| behind.SSL_CTX_flush_sessions) {
+        } else if let Some(flush) = real_for(ctx, |behind| behind.SSL_CTX_flush_sessions) {
             // SAFETY: as above.
             unsafe { flush(ctx, tm.clamp(c_long::MIN, c_long::MAX)) };
         }

@@ -27,6 +27,15 @@ fn managed(ctx: *mut SSL_CTX) -> Option<Arc<Managed>> {
     if is_inside() { None } else { takeover::find(ctx) }
 }
 
+/// The real function behind an export, if it is there; and not for a NULL object, at which it would
+/// crash.
+fn real_for<T, F>(
+    object: *const T,
+    function: impl FnOnce(&'static Behind) -> Option<F>,
+) -> Option<F> {
+    if object.is_null() { None } else { real(function) }
+}
+
 /// The real function behind an export, if it is there.
 fn real<F>(function: impl FnOnce(&'static Behind) -> Option<F>) -> Option<F> {
     function(&libssl()?.behind)

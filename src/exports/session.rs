@@ -3,7 +3,7 @@
 
 use std::ffi::{c_int, c_long, c_uchar, c_uint};
 
-use super::{managed, real};
+use super::{managed, real_for};
 use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{SessionRef, inside, is_inside};
@@ -28,9 +28,8 @@ pub unsafe extern "C" fn SSL_CTX_add_session(
         Some(managed) => unsafe { SessionRef::new(session) }
             .map_or(0, |session| c_int::from(managed.add(session))),
         // SAFETY: the caller's own arguments.
-        None => {
-            real(|behind| behind.SSL_CTX_add_session).map_or(0, |add| unsafe { add(ctx, session) })
-        }
+        None => real_for(ctx, |behind| behind.SSL_CTX_add_session)
+            .map_or(0, |add| unsafe { add(ctx, session) }),
     })
 }
 
@@ -51,7 +50,7 @@ pub unsafe extern "C" fn SSL_CTX_remove_session(
         Some(managed) => unsafe { SessionRef::new(session) }
             .map_or(0, |session| c_int::from(managed.remove(session))),
         // SAFETY: the caller's own arguments.
-        None => real(|behind| behind.SSL_CTX_remove_session)
+        None => real_for(ctx, |behind| behind.SSL_CTX_remove_session)
             .map_or(0, |remove| unsafe { remove(ctx, session) }),
     })
 }
@@ -80,7 +79,7 @@ pub unsafe extern "C" fn SSL_SESSION_set_time(session: *mut SSL_SESSION, time: c
     guard(0, || {
         re_expire_after(session, || {
             // SAFETY: the caller's own arguments.
-            real(|behind| behind.SSL_SESSION_set_time)
+            real_for(session, |behind| behind.SSL_SESSION_set_time)
                 .map_or(0, |set| unsafe { set(session, time) })
         })
     })
@@ -99,13 +98,13 @@ pub unsafe extern "C" fn SSL_SESSION_set_time_ex(
 ) -> libc::time_t {
     guard(0, || {
         re_expire_after(session, || {
-            if let Some(set_ex) = real(|behind| behind.SSL_SESSION_set_time_ex) {
+            if let Some(set_ex) = real_for(session, |behind| behind.SSL_SESSION_set_time_ex) {
                 // SAFETY: the caller's own arguments.
                 return unsafe { set_ex(session, time) };
             }
             let clamped = time.clamp(c_long::MIN, c_long::MAX);
             // SAFETY: the caller's own arguments.
-            real(|behind| behind.SSL_SESSION_set_time)
+            real_for(session, |behind| behind.SSL_SESSION_set_time)
                 .map_or(0, |set| unsafe { set(session, clamped) })
         })
     })
@@ -124,7 +123,7 @@ pub unsafe extern "C" fn SSL_SESSION_set_timeout(
     guard(0, || {
         re_expire_after(session, || {
             // SAFETY: the caller's own arguments.
-            real(|behind| behind.SSL_SESSION_set_timeout)
+            real_for(session, |behind| behind.SSL_SESSION_set_timeout)
                 .map_or(0, |set| unsafe { set(session, timeout) })
         })
     })
@@ -154,7 +153,7 @@ pub unsafe extern "C" fn SSL_SESSION_set1_id(
         planted::reap();
         re_key_around(session, || {
             // SAFETY: the caller's own arguments.
-            real(|behind| behind.SSL_SESSION_set1_id)
+            real_for(session, |behind| behind.SSL_SESSION_set1_id)
                 .map_or(0, |set| unsafe { set(session, id, length) })
         })
     })
@@ -173,7 +172,7 @@ pub unsafe extern "C" fn SSL_SESSION_set_protocol_version(
     guard(0, || {
         re_key_around(session, || {
             // SAFETY: the caller's own arguments.
-            real(|behind| behind.SSL_SESSION_set_protocol_version)
+            real_for(session, |behind| behind.SSL_SESSION_set_protocol_version)
                 .map_or(0, |set| unsafe { set(session, version) })
         })
     })

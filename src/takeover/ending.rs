@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use parking_lot::Mutex;
 
-use super::managed::{Managed, Why};
+use super::leaving::Why;
+use super::managed::Managed;
 use super::{connections, find, registry};
 use crate::guard::guard;
 use crate::libssl::types::*;
@@ -80,7 +81,7 @@ unsafe extern "C" fn context_freed(
         // What still lies in the real cache, the sentinel and strays, comes to our remove callback,
         // which queues it: this flush holds the context's lock.
         flush_real(&managed);
-        managed.run_callbacks();
+        managed.finish_leaving();
         registry::forget(&managed);
     });
 }
@@ -162,7 +163,7 @@ pub(super) fn is_sentinel(managed: &Arc<Managed>, session: SessionRef) -> bool {
     }
     if managed.is_ending() {
         // A stray, already marked; the context is being freed and its lock may be held.
-        managed.queue(session.retain(), Why::Evicted);
+        managed.leave(managed.begin_group(), session.retain().into_iter(), Why::Removed);
         return true;
     }
     false

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Managed;
-use super::managed::Why;
+use super::leaving::Why;
 use crate::cache::Cutoff;
 
 /// Removes the sessions that are due: F1 to F6.
@@ -12,6 +12,7 @@ use crate::cache::Cutoff;
 /// and the callbacks run after that: what a callback stores again is left for the next flush, so
 /// that a flush always ends. Without a callback each batch is freed at once.
 pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) {
+    let group = managed.begin_group();
     let (mut detached, mut due) = (Vec::new(), Vec::new());
     loop {
         let more = managed.cache().take_due(cutoff, &mut detached);
@@ -23,13 +24,10 @@ pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) {
                 managed.put_back(session);
             }
         }
-        match managed.remove_callback() {
-            Some(_) => managed.queue(due.drain(..), Why::Flushed),
-            None => managed.leave(due.drain(..), Why::Flushed),
-        }
+        managed.leave(group, due.drain(..), Why::Flushed);
         if !more {
             break;
         }
     }
-    managed.run_callbacks();
+    managed.run_callbacks(group);
 }

@@ -1,7 +1,6 @@
 //! One managed context: what the program believes it set, its cache, and how sessions enter and
 //! leave.
 
-use std::collections::VecDeque;
 use std::ffi::c_long;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
@@ -10,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::callback::Callback;
 use super::ending::Sentinel;
+use super::leaving::{Group, Leaving, Why};
 use super::listing::Listing;
 use super::{ending, flush, registry};
 use crate::cache::{Cache, Cutoff, Key, KeyMaker, Stored};
@@ -42,10 +42,7 @@ pub(crate) struct Managed {
     external_hits: AtomicU64,
     new_since_flush: AtomicU32,
 
-    /// Detached sessions whose remove callback has still to run. They wait here and not with the
-    /// flush that detached them, so that a flush from within a callback, or the end of the context,
-    /// finds them, and so that a callback that never returns loses none.
-    leaving: Mutex<VecDeque<Leaving>>,
+    leaving: Leaving,
     ending: AtomicBool,
     storing: AtomicBool,
     pub(super) sentinel: Sentinel,
@@ -56,22 +53,6 @@ pub(crate) struct Managed {
 unsafe impl Send for Managed {}
 // SAFETY: as above; all else is atomic or locked.
 unsafe impl Sync for Managed {}
-
-/// A session on its way out.
-#[derive(Debug)]
-struct Leaving {
-    session: Session,
-    why: Why,
-}
-
-/// Why a session leaves the cache, which decides whether it can still be resumed elsewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
-    /// Flushed: marked not resumable (F4).
-    Flushed,
-    /// No room: stays resumable for others who hold it (C19).
-    Evicted,
-}
 
 impl Managed {
     pub(super) fn new(
@@ -95,7 +76,7 @@ impl Managed {
             generate: Callback::default(),
             external_hits: AtomicU64::new(0),
             new_since_flush: AtomicU32::new(0),
-            leaving: Mutex::default(),
+            leaving: Leaving::default(),
             ending: AtomicBool::new(false),
             storing: AtomicBool::new(false),
             sentinel: Sentinel::default(),
@@ -249,7 +230,7 @@ impl Managed {
             match self.cache.store(key, session, expiry, limit) {
                 Stored::Added { evicted } => {
                     if let Some(evicted) = evicted {
-                        self.leave([evicted], Why::Evicted);
+                        self.leave_evicted(evicted);
                     }
                     return true;
                 }
@@ -263,7 +244,9 @@ impl Managed {
                     if left.is_empty() {
                         return false;
                     }
-                    self.leave(left, Why::Evicted);
+                    let group = self.begin_group();
+                    self.leave(group, left.into_iter(), Why::Evicted);
+                    self.run_callbacks(group);
                 }
             }
         }
@@ -273,10 +256,10 @@ impl Managed {
     pub(super) fn put_back(self: &Arc<Self>, session: Session) {
         let (key, expiry) = (self.key(*session), session.expiry());
         if self.is_ending() {
-            return self.leave([session], Why::Evicted);
+            return self.leave_evicted(session);
         }
         if let Stored::NoMemory(session) = self.cache.store(key, session, expiry, 0) {
-            self.leave([session], Why::Evicted);
+            self.leave_evicted(session);
         }
     }
 
@@ -317,46 +300,43 @@ impl Managed {
         drop(stored);
     }
 
-    /// Lets sessions go: marks them if flushed, runs the program's remove callback for each with no
-    /// lock held, and drops the cache's reference.
-    pub(super) fn leave(self: &Arc<Self>, sessions: impl IntoIterator<Item = Session>, why: Why) {
-        if self.remove.get().is_none() {
-            for session in sessions {
-                if why == Why::Flushed {
-                    self.mark_not_resumable(*session);
-                }
-            }
-            return;
+    /// Lets one session go that left for lack of room. It stays resumable for others (C19).
+    fn leave_evicted(&self, session: Session) {
+        self.call_remove(*session);
+    }
+
+    /// Lets sessions go that leave in some number: now, or where there is a remove callback to run,
+    /// with [`Managed::run_callbacks`].
+    pub(super) fn leave(&self, group: Group, sessions: impl Iterator<Item = Session>, why: Why) {
+        if self.remove.get().is_some() {
+            return self.leaving.add(group, sessions, why);
         }
-        self.queue(sessions, why);
-        self.run_callbacks();
+        for session in sessions {
+            self.mark_leaving(*session, why);
+        }
     }
 
-    /// Queues sessions for [`Managed::run_callbacks`].
-    pub(super) fn queue(&self, sessions: impl IntoIterator<Item = Session>, why: Why) {
-        let leaving = sessions.into_iter().map(|session| Leaving { session, why });
-        self.leaving.lock().extend(leaving);
+    /// A group of sessions that leave together.
+    pub(super) fn begin_group(&self) -> Group {
+        self.leaving.begin()
     }
 
-    /// Runs the remove callback for whatever is leaving, one by one, whoever detached it.
-    pub(super) fn run_callbacks(self: &Arc<Self>) {
-        while let Some(Leaving { session, why }) = self.next_leaving() {
-            if why == Why::Flushed {
-                self.mark_not_resumable(*session);
-            }
+    /// Marks each session of a group if it was flushed, runs the program's remove callback for it
+    /// with no lock held, and drops the cache's reference.
+    pub(super) fn run_callbacks(&self, group: Group) {
+        while let Some((session, why)) = self.leaving.next_of(group) {
+            self.mark_leaving(*session, why);
             self.call_remove(*session);
         }
     }
 
-    fn next_leaving(&self) -> Option<Leaving> {
-        let mut queue = self.leaving.lock();
-        let next = queue.pop_front();
-        if next.is_none() {
-            let storage = std::mem::take(&mut *queue);
-            drop(queue);
-            drop(storage);
+    fn mark_leaving(&self, session: SessionRef, why: Why) {
+        match why {
+            Why::Flushed => {
+                self.mark_not_resumable(session);
+            }
+            Why::Evicted | Why::Removed => {}
         }
-        next
     }
 
     fn call_remove(&self, session: SessionRef) {
@@ -423,10 +403,19 @@ impl Managed {
         self.ending.load(Ordering::Acquire)
     }
 
+    /// Runs what callbacks are left of any group: of flushes that this end interrupted, and of those
+    /// that a callback never returned to.
+    pub(super) fn finish_leaving(&self) {
+        while let Some(group) = self.leaving.any() {
+            self.run_callbacks(group);
+        }
+    }
+
     /// The context is going: nothing is stored any more, and everything leaves with its callback.
     pub(super) fn end(self: &Arc<Self>) {
         self.ending.store(true, Ordering::Release);
         flush::flush(self, Cutoff::All);
+        self.finish_leaving();
         *self.listing.lock() = None;
     }
 }

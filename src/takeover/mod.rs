@@ -13,6 +13,7 @@
 //! | [`trampolines`] | what libssl calls |
 //! | [`connections`] | which context's cache an `SSL` uses, and its own session id generator |
 //! | [`planted`] | sessions that lie for a moment in libssl's internal cache, for its own checks |
+//! | [`leaving`] | detached sessions whose remove callback has still to run |
 //! | [`ending`] | noticing that a context is being freed |
 //! | [`moved`] | sessions whose time, timeout, version or id is set while they are stored |
 //! | [`listing`] | the table that `SSL_CTX_sessions` returns |
@@ -21,6 +22,7 @@ pub(crate) mod callback;
 pub(crate) mod connections;
 pub(crate) mod ending;
 pub(crate) mod flush;
+mod leaving;
 pub(crate) mod listing;
 pub(crate) mod managed;
 pub(crate) mod moved;

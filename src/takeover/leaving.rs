@@ -1,0 +1,67 @@
+//! Detached sessions whose remove callback has still to run.
+//!
+//! They wait with the context and not with the flush that detached them: should a callback free the
+//! context's last reference, the end of the context finds them and runs their callbacks while it
+//! can; and should a callback never return, they are not lost. Each flush takes only its own group,
+//! so that what a callback calls does not run the callbacks of the flush around it, inside one another.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::libssl::Session;
+
+/// Why a session leaves, which decides whether it is marked not resumable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Flushed: it is marked (F4).
+    Flushed,
+    /// No room: it stays resumable for others who hold it (C19).
+    Evicted,
+    /// Removed by libssl, which has marked it.
+    Removed,
+}
+
+/// The sessions of one flush, or of one eviction of many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Group(u64);
+
+/// The groups of a context.
+#[derive(Debug, Default)]
+pub(super) struct Leaving {
+    groups: Mutex<Vec<(Group, VecDeque<(Session, Why)>)>>,
+    begun: AtomicU64,
+}
+
+impl Leaving {
+    pub(super) fn begin(&self) -> Group {
+        Group(self.begun.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Adds sessions to a group.
+    pub(super) fn add(&self, group: Group, sessions: impl Iterator<Item = Session>, why: Why) {
+        let mut groups = self.groups.lock();
+        let sessions = sessions.map(|session| (session, why));
+        match groups.iter_mut().find(|(found, _)| *found == group) {
+            Some((_, waiting)) => waiting.extend(sessions),
+            None => groups.push((group, sessions.collect())),
+        }
+    }
+
+    /// The next session of a group; with the last one the group goes.
+    pub(super) fn next_of(&self, group: Group) -> Option<(Session, Why)> {
+        let mut groups = self.groups.lock();
+        let at = groups.iter().position(|(found, _)| *found == group)?;
+        let next = groups[at].1.pop_front();
+        let storage = next.is_none().then(|| groups.swap_remove(at));
+        drop(groups);
+        drop(storage);
+        next
+    }
+
+    /// A group that is not finished.
+    pub(super) fn any(&self) -> Option<Group> {
+        self.groups.lock().first().map(|&(group, _)| group)
+    }
+}

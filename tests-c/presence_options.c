@@ -1,0 +1,173 @@
+/* The options in the environment: what each does, and what a bad value gets. The program runs itself
+ * again with one option set and reads what that run wrote to its standard error. */
+#include "handshake.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *const options[] = {"SSLSWEEP_VERBOSE", "SSLSWEEP_DISABLE"};
+
+/* In the second run: some work, then three observations on standard output. */
+static int work(void)
+{
+    SSL_CTX *server = hs_server(ANY_TLS, WITHOUT_TICKETS), *client = hs_client(TLS1_2_VERSION);
+    SSL_SESSION *session = hs_first(server, client);
+    hs_result again = hs_resume(server, client, session);
+    SSL_CTX_sess_set_cache_size(server, 3);
+    for (unsigned n = 1; n <= 5; n++)
+        store(server, n, time(NULL), 100 + (long)n);
+    long held = SSL_CTX_sess_number(server);
+    flush(server, 0);
+    printf("WORK %s %ld %ld\n", hs_word(again), held, SSL_CTX_sess_number(server));
+    SSL_SESSION_free(session);
+    SSL_CTX_free(client);
+    SSL_CTX_free(server);
+    return 0;
+}
+
+typedef struct outcome {
+    int status;
+    char again[16];
+    long held, left;
+    char stderr_text[8192];
+    int lines;
+} outcome;
+
+static size_t slurp(int fd, char *text, size_t room)
+{
+    size_t used = 0;
+    ssize_t n;
+    while (used + 1 < room && (n = read(fd, text + used, room - used - 1)) > 0)
+        used += (size_t)n;
+    text[used] = '\0';
+    return used;
+}
+
+static void close_both(int out[2], int err[2])
+{
+    close(out[0]);
+    close(out[1]);
+    close(err[0]);
+    close(err[1]);
+}
+
+static outcome run(const char *name, const char *value)
+{
+    outcome o = {.status = -1, .held = -1, .left = -1};
+    char text[4096];
+    int out[2], err[2];
+    if (pipe(out) != 0 || pipe(err) != 0)
+        give_up("pipe");
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        hs_limit_time();
+        for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+            unsetenv(options[i]);
+        if (name != NULL)
+            setenv(name, value, 1);
+        dup2(out[1], 1);
+        dup2(err[1], 2);
+        close_both(out, err);
+        execl("/proc/self/exe", "presence_options", "work", (char *)NULL);
+        _exit(126);
+    }
+    close(out[1]);
+    close(err[1]);
+    /* Little is written to either, so one after the other cannot block. */
+    slurp(out[0], text, sizeof text);
+    slurp(err[0], o.stderr_text, sizeof o.stderr_text);
+    close(out[0]);
+    close(err[0]);
+    waitpid(child, &o.status, 0);
+    const char *found = strstr(text, "WORK ");
+    if (found != NULL && sscanf(found, "WORK %15s %ld %ld", o.again, &o.held, &o.left) != 3)
+        o.held = -1;
+    for (const char *c = o.stderr_text; *c != '\0'; c++)
+        o.lines += *c == '\n';
+    return o;
+}
+
+static int works(const outcome *o)
+{
+    return WIFEXITED(o->status) && WEXITSTATUS(o->status) == 0 && strcmp(o->again, "resumed") == 0 && o->left == 0;
+}
+
+static int has(const outcome *o, const char *text)
+{
+    return strstr(o->stderr_text, text) != NULL;
+}
+
+static void show(const outcome *o)
+{
+    char text[sizeof o->stderr_text];
+    char *rest = strcpy(text, o->stderr_text);
+    for (char *line; (line = strsep(&rest, "\n")) != NULL;) {
+        if (*line != '\0')
+            printf("# stderr: %s\n", line);
+    }
+}
+
+static void bad(const char *name, const char *value, const char *shown)
+{
+    outcome o = run(name, value);
+    expect("P7", works(&o), "%s=%s: the program runs", name, shown);
+    better("P7", o.lines == 1 && has(&o, name) && has(&o, shown), "%s=%s: one line names both", name, shown);
+    better("P7", has(&o, "using 0"), "%s=%s: and what is used instead", name, shown);
+    better("P7", o.held == 3, "%s=%s: the default is in force", name, shown);
+    show(&o);
+}
+
+static void verbose(void)
+{
+    char version[64] = "";
+    outcome o = run("SSLSWEEP_VERBOSE", "1");
+    sscanf(OpenSSL_version(OPENSSL_VERSION), "OpenSSL %63s", version);
+    expect("P7", works(&o), "verbose: the program runs");
+    better("P7", o.held == 3, "verbose: as without");
+    better("P7", has(&o, "libssl.so"), "verbose: the libssl that was found is named");
+    better("P7", has(&o, version), "verbose: and its version");
+    better("P7", o.lines >= 2, "verbose: what was taken over, and what the cache did");
+    show(&o);
+}
+
+static void disabled(void)
+{
+    outcome o = run("SSLSWEEP_DISABLE", "1");
+    expect("P7", works(&o), "disabled: the program runs");
+    better("F10", o.lines == 0, "disabled: nothing is said");
+    /* A stock 3.x holds one session less than its size. */
+    SSL_CTX *plain = server_context();
+    printf("# disabled: %ld held, %ld here\n", o.held, SSL_CTX_sess_get_cache_size(plain));
+    SSL_CTX_free(plain);
+    show(&o);
+#if OPENSSL_VERSION_NUMBER >= 0x30000000L
+    expect("F10", o.held == 2, "disabled: stock's own cache is used");
+#endif
+}
+
+int main(int argc, char **argv)
+{
+    hs_limit_time();
+    if (argc == 2 && strcmp(argv[1], "work") == 0)
+        return work();
+    outcome o = run(NULL, NULL);
+    expect("P7", works(&o) && o.lines == 0, "without options nothing is said");
+    show(&o);
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        o = run(options[i], "0");
+        expect("P7", works(&o) && o.lines == 0, "%s=0: nor with 0", options[i]);
+        better("P7", o.held == 3, "%s=0: the cache is ours", options[i]);
+        show(&o);
+        bad(options[i], "banana", "banana");
+        bad(options[i], "", "");
+        bad(options[i], "1 ", "1 ");
+        bad(options[i], "two\nlines", "two");
+    }
+    verbose();
+    disabled();
+    return done();
+}

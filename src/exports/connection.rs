@@ -9,7 +9,7 @@ use crate::libssl::types::*;
 use crate::libssl::{api, inside, is_inside};
 use crate::takeover::{connections, trampolines};
 
-/// SSL_new(3). Nothing is known of a connection that begins.
+/// SSL_new(3). The connection inherits the context's session id generator of this moment.
 ///
 /// # Safety
 ///
@@ -20,7 +20,9 @@ pub unsafe extern "C" fn SSL_new(ctx: *mut SSL_CTX) -> *mut SSL {
         // SAFETY: the caller's own argument.
         let ssl =
             real(|behind| behind.SSL_new).map_or(std::ptr::null_mut(), |new| unsafe { new(ctx) });
-        connections::forget(ssl);
+        if !ssl.is_null() {
+            connections::begun(ssl, ctx);
+        }
         ssl
     })
 }

@@ -40,8 +40,14 @@ fn note(ssl: *const SSL, change: impl FnOnce(&mut Notes)) {
     COUNT.store(table.len(), Ordering::Release);
 }
 
-/// An `SSL` begins or ends: nothing is known of it.
-pub(crate) fn forget(ssl: *const SSL) {
+/// A connection begins, and inherits the generator that its context has now.
+pub(crate) fn begun(ssl: *const SSL, ctx: *mut SSL_CTX) {
+    forget(ssl);
+    set_generator(ssl, find(ctx).and_then(|managed| managed.generate_callback()));
+}
+
+/// Nothing is known of this connection any more, or yet.
+pub(super) fn forget(ssl: *const SSL) {
     if COUNT.load(Ordering::Acquire) > 0 {
         let mut table = NOTES.write();
         table.remove(&(ssl as usize));

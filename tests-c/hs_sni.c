@@ -151,6 +151,27 @@ static void freed_contexts(void)
     SSL_CTX_free(client);
 }
 
+/* What is known of a connection must not stick to its address, which the next one gets. */
+static void reused_addresses(void)
+{
+    SSL_CTX *client = hs_client(TLS1_2_VERSION);
+    int wrong = 0;
+    new_contexts(TLS1_2_VERSION);
+    for (int i = 0; i < 30; i++) {
+        hs_pair pair = hs_new(i % 3 == 2 ? second : first, client, NULL);
+        long before = SSL_CTX_sess_number(i % 3 == 2 ? second : first);
+        if (i % 3 == 0)
+            SSL_set_SSL_CTX(pair.server, second);
+        hs_drive(&pair);
+        wrong += SSL_CTX_sess_number(i % 3 == 2 ? second : first) != before + 1;
+        hs_close(&pair);
+    }
+    expect("C13", wrong == 0, "connections one after the other: %d wrong", wrong);
+    numbers("after 30");
+    SSL_CTX_free(client);
+    free_contexts();
+}
+
 static void duplicates(void)
 {
     SSL_CTX *client = hs_client(TLS1_2_VERSION);
@@ -214,6 +235,7 @@ int main(void)
     lost();
     back_to_the_first();
     freed_contexts();
+    reused_addresses();
     duplicates();
     automatic_flush();
     expect("C12", no_errors(), "the error queue is empty");

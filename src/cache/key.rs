@@ -2,10 +2,13 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use siphasher::sip128::{Hasher128, SipHasher13};
+use siphasher::sip128::SipHasher13;
 
 use super::place::Place;
 use super::shard::SHARDS;
+
+/// The longest session id of TLS.
+const MOST_ID: usize = 32;
 
 /// What a session is found by: 128 bits of a keyed hash over version, id length and id.
 ///
@@ -55,13 +58,16 @@ impl Default for KeyMaker {
 }
 
 impl KeyMaker {
-    /// The key of a session: its protocol version and the whole of its id.
+    /// The key of a session: its protocol version and the whole of its id, of at most 32 bytes.
     pub fn key(&self, version: i32, id: &[u8]) -> Key {
-        let mut hasher = SipHasher13::new_with_keys(self.seed.0, self.seed.1);
-        hasher.write_i32(version);
-        hasher.write_usize(id.len());
-        hasher.write(id);
-        let hash = hasher.finish128();
+        // One piece of bytes is hashed about twice as fast as three.
+        let mut bytes = [0; 5 + MOST_ID];
+        let length = id.len().min(MOST_ID);
+        bytes[..4].copy_from_slice(&version.to_le_bytes());
+        bytes[4] = length as u8;
+        bytes[5..5 + length].copy_from_slice(&id[..length]);
+        let hasher = SipHasher13::new_with_keys(self.seed.0, self.seed.1);
+        let hash = hasher.hash(&bytes[..5 + length]);
         Key { hash: hash.h1, rest: hash.h2 }
     }
 }

@@ -40,6 +40,7 @@ use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 
 use order::Order;
+use place::Place;
 use shard::{SHARDS, Shard};
 
 /// Most sessions that one hold of the order's lock detaches.
@@ -142,12 +143,12 @@ impl<S: Clone + PartialEq> Cache<S> {
     /// place in the count, and its own place in the order.
     pub fn store(&self, key: Key, session: S, expiry: Expiry, limit: usize) -> Stored<S> {
         let Some(shards) = self.shards_or_make() else { return Stored::NoMemory(session) };
-        let shard = &shards[key.shard()];
         let mut order = self.order.lock();
+        let mut table = shards[key.shard()].lock();
 
-        if let Some(slot) = shard.find(key) {
+        if let Some(slot) = table.find(key) {
             let place = key.place(slot);
-            if shard.holds(slot, &session) {
+            if *table.session(slot) == session {
                 // Should memory be short, the session stays at its old place in the order.
                 let _ = order.move_to(place, expiry);
                 self.publish(&order);
@@ -160,7 +161,7 @@ impl<S: Clone + PartialEq> Cache<S> {
                 return Stored::NoMemory(session);
             }
             order.statistics.stored += 1;
-            let former = shard.replace(slot, session);
+            let former = table.replace(slot, session);
             self.publish(&order);
             return Stored::Replaced(former);
         }
@@ -169,16 +170,18 @@ impl<S: Clone + PartialEq> Cache<S> {
             return Stored::Full(session);
         }
         // All memory first: from here on nothing can fail half way.
-        if order.reserve(key.shard(), expiry).is_none() || shard.reserve().is_none() {
+        if order.reserve(key.shard(), expiry).is_none() || table.reserve().is_none() {
             return Stored::NoMemory(session);
         }
         let mut evicted = None;
         if limit > 0 && order.len() == limit {
-            evicted =
-                order.pop(Cutoff::All).map(|place| shards[place.shard()].remove(place.slot()));
+            // One shard's lock at a time; the order's lock keeps the key absent meanwhile.
+            drop(table);
+            evicted = order.pop(Cutoff::All).map(|place| remove(shards, place));
             order.statistics.evicted += u64::from(evicted.is_some());
+            table = shards[key.shard()].lock();
         }
-        let slot = shard.insert(key, session);
+        let slot = table.insert(key, session);
         order.append(key.place(slot), expiry);
         order.statistics.stored += 1;
         self.publish(&order);
@@ -230,12 +233,14 @@ impl<S: Clone + PartialEq> Cache<S> {
     }
 
     fn take_where(&self, key: Key, wanted: impl Fn(&S) -> bool) -> Option<S> {
-        let shards = self.shards.get()?;
-        let shard = &shards[key.shard()];
+        let shard = &self.shards.get()?[key.shard()];
         let mut order = self.order.lock();
-        let slot = shard.find(key).filter(|&slot| shard.with(slot, &wanted))?;
-        order.unlink(key.place(slot));
-        let session = shard.remove(slot);
+        let session = {
+            let mut table = shard.lock();
+            let slot = table.find(key).filter(|&slot| wanted(table.session(slot)))?;
+            order.unlink(key.place(slot));
+            table.remove(slot)
+        };
         order.statistics.taken += 1;
         self.publish(&order);
         let storage = self.surplus(&mut order);
@@ -247,7 +252,7 @@ impl<S: Clone + PartialEq> Cache<S> {
     /// Looks `key` up, counts a hit or a miss, and returns a handle of its own.
     pub fn get(&self, key: Key) -> Option<S> {
         match self.shards.get() {
-            Some(shards) => shards[key.shard()].get(key),
+            Some(shards) => shards[key.shard()].lock().get(key),
             None => {
                 self.early_misses.fetch_add(1, Ordering::Relaxed);
                 None
@@ -257,7 +262,7 @@ impl<S: Clone + PartialEq> Cache<S> {
 
     /// Whether something is stored under `key`. Counts nothing.
     pub fn contains(&self, key: Key) -> bool {
-        self.shards.get().is_some_and(|shards| shards[key.shard()].find(key).is_some())
+        self.shards.get().is_some_and(|shards| shards[key.shard()].lock().find(key).is_some())
     }
 
     /// Gives a stored session a new expiry; among its equals it then counts as stored last. One that
@@ -266,11 +271,12 @@ impl<S: Clone + PartialEq> Cache<S> {
     /// Returns whether this very session is stored under `key`.
     pub fn re_expire(&self, key: Key, session: &S, expiry: Expiry) -> bool {
         let Some(shards) = self.shards.get() else { return false };
-        let shard = &shards[key.shard()];
         let mut order = self.order.lock();
-        let Some(slot) = shard.find(key).filter(|&slot| shard.holds(slot, session)) else {
-            return false;
+        let found = {
+            let table = shards[key.shard()].lock();
+            table.find(key).filter(|&slot| table.session(slot) == session)
         };
+        let Some(slot) = found else { return false };
         let _ = order.move_to(key.place(slot), expiry);
         self.publish(&order);
         true
@@ -281,7 +287,7 @@ impl<S: Clone + PartialEq> Cache<S> {
     pub fn snapshot(&self) -> Option<Vec<S>> {
         let mut sessions = Vec::new();
         for shard in self.shards.get().into_iter().flat_map(|shards| shards.iter()) {
-            shard.append_to(&mut sessions)?;
+            shard.lock().append_to(&mut sessions)?;
         }
         Some(sessions)
     }
@@ -290,7 +296,7 @@ impl<S: Clone + PartialEq> Cache<S> {
     pub fn statistics(&self) -> Statistics {
         let mut statistics = self.order.lock().statistics;
         for shard in self.shards.get().into_iter().flat_map(|shards| shards.iter()) {
-            let (hits, misses) = shard.lookups();
+            let (hits, misses) = shard.lock().lookups();
             statistics.hits += hits;
             statistics.misses += misses;
         }
@@ -313,8 +319,8 @@ impl<S: Clone + PartialEq> Cache<S> {
             return Err("the published earliest expiry is not the order's".into());
         }
         for (number, shard) in self.shards.get().into_iter().flat_map(|s| s.iter().enumerate()) {
-            for slot in shard.validate(number)? {
-                if !ordered.remove(&place::Place::new(number, slot)) {
+            for slot in shard.lock().validate(number)? {
+                if !ordered.remove(&Place::new(number, slot)) {
                     return Err(format!("shard {number} slot {slot} has no place in the order"));
                 }
             }
@@ -333,7 +339,7 @@ impl<S: Clone + PartialEq> Cache<S> {
         let mut detached = 0;
         while detached < most {
             let Some(place) = order.pop(cutoff) else { break };
-            out.push(shards[place.shard()].remove(place.slot()));
+            out.push(remove(shards, place));
             detached += 1;
         }
         detached
@@ -355,7 +361,8 @@ impl<S: Clone + PartialEq> Cache<S> {
             return None;
         }
         let shards = self.shards.get()?;
-        let tables: [_; SHARDS] = std::array::from_fn(|number| shards[number].take_storage());
+        let tables: [_; SHARDS] =
+            std::array::from_fn(|number| shards[number].lock().take_storage());
         Some((order.take_storage(), tables))
     }
 
@@ -363,4 +370,8 @@ impl<S: Clone + PartialEq> Cache<S> {
         self.len.store(order.len(), Ordering::Release);
         self.earliest.store(order.earliest().seconds(), Ordering::Release);
     }
+}
+
+fn remove<S>(shards: &[Shard<S>], place: Place) -> S {
+    shards[place.shard()].lock().remove(place.slot())
 }

@@ -1,7 +1,7 @@
 //! A shard: the sessions of some of the keys, found by key, under one lock.
 
 use hashbrown::HashTable;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::key::Key;
 use super::place::Place;
@@ -20,8 +20,9 @@ pub(super) struct Shard<S> {
     table: Mutex<Table<S>>,
 }
 
+/// What is found in a shard.
 #[derive(Debug)]
-struct Table<S> {
+pub(super) struct Table<S> {
     index: HashTable<u32>,
     entries: Slots<Entry<S>>,
     hits: u64,
@@ -42,77 +43,70 @@ impl<S> Default for Shard<S> {
     }
 }
 
-impl<S> Table<S> {
-    fn find(&self, key: Key) -> Option<u32> {
-        self.index.find(key.hash(), |&slot| self.entries[slot].key == key).copied()
+impl<S> Shard<S> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Table<S>> {
+        self.table.lock()
     }
 }
 
-impl<S> Shard<S> {
+impl<S> Table<S> {
     /// The slot of the session under `key`. It stays where it is while the order is locked.
     pub(super) fn find(&self, key: Key) -> Option<u32> {
-        self.table.lock().find(key)
+        self.index.find(key.hash(), |&slot| self.entries[slot].key == key).copied()
     }
 
-    /// Asks something of the session in `slot`.
-    pub(super) fn with<R>(&self, slot: u32, ask: impl FnOnce(&S) -> R) -> R {
-        ask(&self.table.lock().entries[slot].session)
+    /// The session in a slot.
+    pub(super) fn session(&self, slot: u32) -> &S {
+        &self.entries[slot].session
     }
 
-    /// Makes sure that the next [`Shard::insert`] needs no memory.
-    pub(super) fn reserve(&self) -> Option<()> {
-        let Table { index, entries, .. } = &mut *self.table.lock();
-        entries.reserve(Place::MOST_SLOTS)?;
-        index.try_reserve(1, |&slot| entries[slot].key.hash()).ok()
+    /// Makes sure that the next [`Table::insert`] needs no memory.
+    pub(super) fn reserve(&mut self) -> Option<()> {
+        self.entries.reserve(Place::MOST_SLOTS)?;
+        self.index.try_reserve(1, |&slot| self.entries[slot].key.hash()).ok()
     }
 
     /// Stores under a key that is not there; memory was reserved.
-    pub(super) fn insert(&self, key: Key, session: S) -> u32 {
-        let Table { index, entries, .. } = &mut *self.table.lock();
-        let slot = entries.insert(Entry { key, session });
-        index.insert_unique(key.hash(), slot, |&slot| entries[slot].key.hash());
+    pub(super) fn insert(&mut self, key: Key, session: S) -> u32 {
+        let slot = self.entries.insert(Entry { key, session });
+        self.index.insert_unique(key.hash(), slot, |&slot| self.entries[slot].key.hash());
         slot
     }
 
-    /// Exchanges the session in `slot`.
-    pub(super) fn replace(&self, slot: u32, session: S) -> S {
-        std::mem::replace(&mut self.table.lock().entries[slot].session, session)
+    /// Exchanges the session in a slot.
+    pub(super) fn replace(&mut self, slot: u32, session: S) -> S {
+        std::mem::replace(&mut self.entries[slot].session, session)
     }
 
-    /// Takes the session in `slot` out.
-    pub(super) fn remove(&self, slot: u32) -> S {
-        let Table { index, entries, .. } = &mut *self.table.lock();
-        let Entry { key, session } = entries.remove(slot);
-        match index.find_entry(key.hash(), |&found| found == slot) {
+    /// Takes the session in a slot out.
+    pub(super) fn remove(&mut self, slot: u32) -> S {
+        let Entry { key, session } = self.entries.remove(slot);
+        match self.index.find_entry(key.hash(), |&found| found == slot) {
             Ok(found) => found.remove(),
             Err(_) => unreachable!("slot {slot} is not in the index"),
         };
         session
     }
 
-    /// Hits and misses of [`Shard::get`].
+    /// Hits and misses of [`Table::get`].
     pub(super) fn lookups(&self) -> (u64, u64) {
-        let table = self.table.lock();
-        (table.hits, table.misses)
+        (self.hits, self.misses)
     }
 
-    /// Gives up the storage of an empty shard.
-    pub(super) fn take_storage(&self) -> impl Sized + use<S> {
-        let table = &mut *self.table.lock();
-        debug_assert!(table.index.is_empty());
-        (std::mem::take(&mut table.index), std::mem::take(&mut table.entries))
+    /// Gives up the storage of an empty table.
+    pub(super) fn take_storage(&mut self) -> impl Sized + use<S> {
+        debug_assert!(self.index.is_empty());
+        (std::mem::take(&mut self.index), std::mem::take(&mut self.entries))
     }
 
     /// The used slots, each of them found in the index, and nothing else there.
     pub(super) fn validate(&self, number: usize) -> Result<Vec<u32>, String> {
-        let table = self.table.lock();
-        if table.index.len() != table.entries.len() {
+        if self.index.len() != self.entries.len() {
             return Err(format!("shard {number}: index and entries differ in number"));
         }
-        table
-            .entries
+        self.entries
             .iter()
-            .map(|(slot, entry)| match table.find(entry.key) {
+            .map(|(slot, entry)| match self.find(entry.key) {
                 _ if entry.key.shard() != number => {
                     Err(format!("{:?} is in a wrong shard", entry.key))
                 }
@@ -123,30 +117,21 @@ impl<S> Shard<S> {
     }
 }
 
-impl<S: PartialEq> Shard<S> {
-    /// Whether the session in `slot` is this very one.
-    pub(super) fn holds(&self, slot: u32, session: &S) -> bool {
-        self.with(slot, |stored| stored == session)
-    }
-}
-
-impl<S: Clone> Shard<S> {
+impl<S: Clone> Table<S> {
     /// Looks up, counts, and returns a handle.
-    pub(super) fn get(&self, key: Key) -> Option<S> {
-        let table = &mut *self.table.lock();
-        let found = table.find(key).map(|slot| table.entries[slot].session.clone());
+    pub(super) fn get(&mut self, key: Key) -> Option<S> {
+        let found = self.find(key).map(|slot| self.session(slot).clone());
         match found {
-            Some(_) => table.hits += 1,
-            None => table.misses += 1,
+            Some(_) => self.hits += 1,
+            None => self.misses += 1,
         }
         found
     }
 
     /// Appends handles of all sessions.
     pub(super) fn append_to(&self, sessions: &mut Vec<S>) -> Option<()> {
-        let table = self.table.lock();
-        grow(sessions, table.entries.len())?;
-        sessions.extend(table.entries.iter().map(|(_, entry)| entry.session.clone()));
+        grow(sessions, self.entries.len())?;
+        sessions.extend(self.entries.iter().map(|(_, entry)| entry.session.clone()));
         Some(())
     }
 }

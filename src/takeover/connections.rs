@@ -7,13 +7,12 @@
 //! `OSSL_LIB_CTX` its index could be somebody else's.)
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use once_cell::sync::Lazy;
 use parking_lot::RwLock;
 
-use super::{Managed, find};
+use super::{Found, find};
 use crate::libssl::api;
 use crate::libssl::types::*;
 
@@ -56,7 +55,7 @@ pub(super) fn forget(ssl: *const SSL) {
 }
 
 /// The managed context whose cache this connection uses (C13).
-pub(crate) fn session_context(ssl: *const SSL) -> Option<Arc<Managed>> {
+pub(crate) fn session_context(ssl: *const SSL) -> Option<Found> {
     let api = api()?;
     // SAFETY: whoever asks uses this live connection.
     let current = unsafe { (api.SSL_get_SSL_CTX)(ssl) };

@@ -4,10 +4,12 @@
 //! where another index may have the same number. Addresses of contexts are used again, so a context
 //! that begins replaces whatever state its address had.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::c_long;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use once_cell::sync::Lazy;
 use parking_lot::RwLock;
@@ -19,19 +21,54 @@ use crate::libssl::{Api, Libssl, inside};
 
 static MANAGED: Lazy<RwLock<HashMap<usize, Arc<Managed>>>> = Lazy::new(RwLock::default);
 
+/// Rises whenever [`MANAGED`] changes.
+static CHANGES: AtomicU64 = AtomicU64::new(0);
+
 /// Contexts that have stored something, for setters that reach sessions wherever they are.
 static STORING: RwLock<Vec<Arc<Managed>>> = RwLock::new(Vec::new());
 
-/// Rises whenever [`STORING`] changes.
 static BEGUN: AtomicU64 = AtomicU64::new(0);
-static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// A managed context, kept in memory while this is held.
+///
+/// Counted without atomics, within its thread: counting the `Arc` at each call was measured to cost
+/// as much as a lookup, and more when two threads do it.
+pub(crate) type Found = Rc<Arc<Managed>>;
+
+struct Last {
+    ctx: usize,
+    changes: u64,
+    found: Found,
+}
+
+thread_local! {
+    /// What this thread found last, which it mostly looks for again.
+    static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+}
 
 /// The state of a managed context; `None` for any other, and for NULL.
-pub(crate) fn find(ctx: *mut SSL_CTX) -> Option<Arc<Managed>> {
-    if LIVE.load(Ordering::Acquire) == 0 {
-        return None;
+pub(crate) fn find(ctx: *mut SSL_CTX) -> Option<Found> {
+    let ctx = ctx as usize;
+    let changes = CHANGES.load(Ordering::Acquire);
+    let last = LAST.try_with(|last| match &*last.borrow() {
+        Some(last) if last.ctx == ctx && last.changes == changes => Some(Rc::clone(&last.found)),
+        _ => None,
+    });
+    match last {
+        Ok(Some(found)) => Some(found),
+        // Never anything managed in this process, or this thread is at its end.
+        _ if changes == 0 => None,
+        last => {
+            let found = Rc::new(MANAGED.read().get(&ctx).cloned()?);
+            if last.is_ok() {
+                let next = Last { ctx, changes, found: Rc::clone(&found) };
+                // The former one may be the last handle of a context that has ended: dropped here,
+                // when nothing is borrowed.
+                drop(LAST.with(|last| last.replace(Some(next))));
+            }
+            Some(found)
+        }
     }
-    MANAGED.read().get(&(ctx as usize)).cloned()
 }
 
 /// Takes over a context that the real libssl has just made. NULL, or a libssl that is left alone, is
@@ -40,14 +77,13 @@ pub(crate) fn adopt(libssl: &'static Libssl, ctx: *mut SSL_CTX) -> *mut SSL_CTX 
     let Some(api) = libssl.api.as_ref().filter(|_| !ctx.is_null()) else { return ctx };
     ending::watch(api);
     let managed = Arc::new(take_over(libssl, api, ctx));
-    let stale = MANAGED.write().insert(ctx as usize, managed);
-    match stale {
-        // Its end went unnoticed; its context is gone, so nothing of it may be called any more.
-        Some(stale) => forget_storing(&stale),
-        None => {
-            LIVE.fetch_add(1, Ordering::Release);
-        }
-    }
+    let stale = {
+        let mut table = MANAGED.write();
+        CHANGES.fetch_add(1, Ordering::Release);
+        table.insert(ctx as usize, managed)
+    };
+    // Its end went unnoticed; its context is gone, so nothing of it may be called any more.
+    stale.iter().for_each(note_end);
     summary::begun(BEGUN.fetch_add(1, Ordering::Relaxed) + 1);
     ctx
 }
@@ -93,17 +129,17 @@ pub(super) fn forget(managed: &Arc<Managed>) {
         let mut table = MANAGED.write();
         let address = managed.ctx() as usize;
         match table.get(&address) {
-            Some(found) if Arc::ptr_eq(found, managed) => table.remove(&address),
+            Some(found) if Arc::ptr_eq(found, managed) => {
+                CHANGES.fetch_add(1, Ordering::Release);
+                table.remove(&address)
+            }
             _ => None,
         }
     };
-    if removed.is_some() {
-        LIVE.fetch_sub(1, Ordering::Release);
-    }
-    forget_storing(managed);
+    removed.iter().for_each(note_end);
 }
 
-fn forget_storing(managed: &Arc<Managed>) {
+fn note_end(managed: &Arc<Managed>) {
     if managed.is_storing() {
         STORING.write().retain(|storing| !Arc::ptr_eq(storing, managed));
     }

@@ -1,0 +1,100 @@
+/* A program that gets libssl's functions by dlsym on a handle of its own calls them past us. Nothing can
+ * be promised for such contexts but that they work as before, also where the program mixes both ways.
+ * (With a libssl whose internal calls go through the PLT they may be taken over all the same, which is
+ * why nothing is said here that depends on it.) */
+#include "handshake.h"
+
+#include <dlfcn.h>
+
+#if OPENSSL_VERSION_NUMBER >= 0x40000000L
+# define SONAME "libssl.so.4"
+#elif OPENSSL_VERSION_NUMBER >= 0x30000000L
+# define SONAME "libssl.so.3"
+#else
+# define SONAME "libssl.so.1.1"
+#endif
+
+static void *libssl;
+
+static void *private_function(const char *name)
+{
+    void *address = dlsym(libssl, name);
+    if (address == NULL)
+        give_up("%s", dlerror());
+    return address;
+}
+
+/* A server as hs_server makes it, but born past us. */
+static SSL_CTX *private_server(SSL_CTX *model)
+{
+    SSL_CTX *(*new)(const SSL_METHOD *);
+    *(void **)&new = private_function("SSL_CTX_new");
+    SSL_CTX *ctx = new (TLS_server_method());
+    SSL_CTX_use_certificate(ctx, SSL_CTX_get0_certificate(model));
+    SSL_CTX_use_PrivateKey(ctx, SSL_CTX_get0_privatekey(model));
+    SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"tests", 5);
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+    return ctx;
+}
+
+/* Born past us, used in the ordinary way. */
+static void mixed(SSL_CTX *model, SSL_CTX *client)
+{
+    SSL_CTX *server = private_server(model);
+    record_removals(server, 'P');
+    SSL_SESSION *session = hs_first(server, client);
+    expect("P6", SSL_CTX_sess_number(server) == 1, "stored");
+    expect("P6", hs_resume(server, client, session) == HS_RESUMED, "resumed");
+    expect("P6", store(server, 1, 1000, 100) == 1, "one more by hand");
+    flush(server, 1100);
+    expect("P6", removals() == 0, "not yet expired");
+    flush(server, 1101);
+    expect("P6", removals() == 1 && removal_at(0).session == 1, "flushed: %s", removed());
+    say("%s", hs_counters(server));
+    flush(server, 0);
+    expect("P6", hs_resume(server, client, session) == HS_FULL, "all flushed");
+    SSL_SESSION_free(session);
+    SSL_CTX_free(server);
+    say("at the end: %zu callbacks", removals());
+}
+
+/* Born in the ordinary way, flushed and freed past us. */
+static void other_way_round(SSL_CTX *client)
+{
+    void (*private_flush)(SSL_CTX *, long);
+    void (*private_free)(SSL_CTX *);
+    int (*private_add)(SSL_CTX *, SSL_SESSION *);
+    *(void **)&private_flush = private_function("SSL_CTX_flush_sessions");
+    *(void **)&private_free = private_function("SSL_CTX_free");
+    *(void **)&private_add = private_function("SSL_CTX_add_session");
+    SSL_CTX *server = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS);
+    SSL_SESSION *session = hs_first(server, client), *one = numbered_session(2, 1000, 100);
+    private_add(server, one);
+    private_flush(server, 0);
+    private_flush(server, 2000);
+    hs_result result = hs_resume(server, client, session);
+    /* Whether that flush reached our cache depends on how libssl is linked. */
+    expect("P6", result != HS_FAILED, "a flush past us harms nothing");
+    SSL_SESSION_free(one);
+    SSL_SESSION_free(session);
+    record_removals(server, 'Q');
+    forget_removals();
+    long stored = SSL_CTX_sess_number(server);
+    private_free(server);
+    expect("P6", (long)removals() >= stored, "freed past us, no callback is lost");
+}
+
+int main(void)
+{
+    hs_limit_time();
+    libssl = dlopen(SONAME, RTLD_NOW | RTLD_LOCAL);
+    if (libssl == NULL)
+        give_up("%s", dlerror());
+    SSL_CTX *model = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS), *client = hs_client(TLS1_2_VERSION);
+    mixed(model, client);
+    other_way_round(client);
+    expect("C12", no_errors(), "the error queue is empty");
+    SSL_CTX_free(client);
+    SSL_CTX_free(model);
+    return done();
+}

@@ -1,5 +1,5 @@
 #!/bin/sh
-# setup.sh WHAT: makes sure that what `make WHAT` uses is there (build, test, demo or bench).
+# setup.sh WHAT: makes sure that what `make WHAT` uses is there (build, test, demo, bench or lint).
 # Debian and Ubuntu: missing packages are installed when run as root, else named. Elsewhere: named.
 set -eu
 
@@ -34,6 +34,8 @@ test)
     have openssl || missing openssl openssl
     have prove || missing perl "perl with prove"
     have valgrind || missing valgrind valgrind
+    have c++ || missing g++ "a C++ compiler called c++"
+    have pkg-config || missing pkg-config pkg-config
     ;;
 demo)
     compiler
@@ -43,7 +45,8 @@ bench)
     compiler
     have python3 || missing python3 "python3"
     ;;
-*) complain "usage: setup.sh build|test|demo|bench" ;;
+lint) have shellcheck || missing shellcheck shellcheck ;;
+*) complain "usage: setup.sh build|test|demo|bench|lint" ;;
 esac
 have make || missing make make
 

@@ -5,6 +5,8 @@
 #if OPENSSL_VERSION_NUMBER >= 0x30000000L
 #include <openssl/provider.h>
 
+#include <stdio.h>
+
 static int calls, usable, index_in_other;
 static SSL_CTX *ending;
 static char mark[2];
@@ -94,6 +96,42 @@ static void index_there(OSSL_LIB_CTX *other)
     OSSL_LIB_CTX_set0_default(before);
 }
 
+/* One at this address, if the allocator is willing. */
+static OSSL_LIB_CTX *new_at(OSSL_LIB_CTX *former)
+{
+    OSSL_LIB_CTX *tried[100];
+    int count = 0;
+    while (count < 100 && (tried[count] = OSSL_LIB_CTX_new()) != former)
+        count++;
+    OSSL_LIB_CTX *found = count < 100 ? former : tried[--count];
+    while (count-- > 0)
+        OSSL_LIB_CTX_free(tried[count]);
+    return found;
+}
+
+/* A library context may be freed, and the next one have its address. */
+static void address_reused(void)
+{
+    OSSL_LIB_CTX *usual = OSSL_LIB_CTX_set0_default(NULL), *library = OSSL_LIB_CTX_new();
+    int good = 0, reused = 0;
+    for (int i = 0; i < 10; i++) {
+        OSSL_LIB_CTX *former = library;
+        SSL_CTX *before = filled_context();
+        OSSL_LIB_CTX_set0_default(library);
+        SSL_CTX_free(before);
+        good += calls == 50 && usable == 50;
+        SSL_CTX_free(filled_context());
+        good += calls == 50 && usable == 50;
+        OSSL_LIB_CTX_set0_default(usual);
+        OSSL_LIB_CTX_free(library);
+        library = new_at(former);
+        reused += library == former;
+    }
+    OSSL_LIB_CTX_free(library);
+    printf("# addresses reused: %d\n", reused);
+    expect("C15", good == 20, "ten library contexts one after another: nothing is lost");
+}
+
 int main(void)
 {
     OSSL_LIB_CTX *other = OSSL_LIB_CTX_new(), *third = OSSL_LIB_CTX_new(), *bare = OSSL_LIB_CTX_new();
@@ -106,6 +144,7 @@ int main(void)
     in_between(usual, bare, "usual, one without ciphers");
     in_between(other, other, "other throughout");
     index_there(other);
+    address_reused();
     OSSL_PROVIDER_unload(null);
     OSSL_LIB_CTX_free(other);
     OSSL_LIB_CTX_free(third);

@@ -82,6 +82,24 @@ static void eviction(void)
     forget_removals();
 }
 
+/* The present, which UPDATE_TIME sets, is before what the session had: it must not stay in the other cache
+ * until then. */
+static void update_time(void)
+{
+    SSL_CTX *a = named_context('A'), *b = named_context('B');
+    SSL_SESSION *session = numbered_session(1, 1L << 40, 100);
+    SSL_CTX_add_session(a, session);
+    SSL_CTX_set_session_cache_mode(b, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_UPDATE_TIME);
+    SSL_CTX_add_session(b, session);
+    better("C6", SSL_SESSION_get_time(session) < 1L << 40, "UPDATE_TIME sets the time of a session stored elsewhere");
+    flush(a, 1L << 39);
+    better("C6", SSL_CTX_sess_number(a) == 0, "which expires there accordingly");
+    SSL_SESSION_free(session);
+    SSL_CTX_free(a);
+    SSL_CTX_free(b);
+    forget_removals();
+}
+
 /* From several threads, each with its own context and all with the same sessions. */
 #define THREADS 4
 static SSL_SESSION *common[500];
@@ -133,6 +151,7 @@ int main(void)
     gone_index = SSL_SESSION_get_ex_new_index(0, NULL, NULL, NULL, on_gone);
     life();
     eviction();
+    update_time();
     threads();
     better("C17", no_errors(), "no error is left in the queue");
     return done();

@@ -32,6 +32,12 @@ static void modes(const char *kind, const SSL_METHOD *method)
     expect("C7", returned, "%s: the setter returns the previous mode, whatever it was", kind);
     expect("C7", read_back, "%s: every mode is read back", kind);
 
+    /* libssl keeps 32 bits of it. */
+    SSL_CTX_set_session_cache_mode(ctx, -1);
+    expect("C7", SSL_CTX_get_session_cache_mode(ctx) == 0xffffffff, "%s: -1 is read back in 32 bits", kind);
+    SSL_CTX_set_session_cache_mode(ctx, 0x100000000 | SSL_SESS_CACHE_CLIENT);
+    expect("C7", SSL_CTX_get_session_cache_mode(ctx) == SSL_SESS_CACHE_CLIENT, "%s: and no more", kind);
+
     /* libssl itself may change the real context's mode when callbacks come; it must not show. */
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_BOTH);
     SSL_CTX_sess_set_remove_cb(ctx, on_remove);

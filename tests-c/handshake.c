@@ -45,6 +45,12 @@ static void make_identity(void)
         give_up("cannot sign the certificate");
 }
 
+void hs_end(void)
+{
+    EVP_PKEY_free(key);
+    X509_free(certificate);
+}
+
 /* ---- Contexts ---- */
 
 static int is_dtls(int version)

@@ -18,6 +18,9 @@ enum { WITHOUT_TICKETS, WITH_TICKETS };
  * both need the server's cache. */
 SSL_CTX *hs_server(int version, int tickets);
 
+/* Gives the key and the certificate back: for a plug-in, which has to leave nothing behind. */
+void hs_end(void);
+
 /* A client that trusts anyone and keeps no cache (OpenSSL's default). */
 SSL_CTX *hs_client(int version);
 

@@ -140,6 +140,7 @@ static void from_get(int version)
     /* It may even flush what libssl is about to ask for. */
     begin();
     flush(server, 0);
+    SSL_SESSION_free(external);
     external = NULL;
     expect("F5", hs_resume(server, client, session) == HS_FULL, "nothing found");
     expect("F5", used == 1 && worked == 1, "used again");

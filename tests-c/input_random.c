@@ -180,7 +180,8 @@ static void run(unsigned seed, int steps)
     expect("F1", problem == NULL, "random calls, seed %u: %s", seed, problem ? problem : "as the model says");
     forget_removals();
     SSL_CTX_free(ctx);
-    expect("C15", removals() == (size_t)number(), "the end takes what the model holds");
+    if (problem == NULL)
+        expect("C15", removals() == (size_t)number(), "the end takes what the model holds");
     for (int i = 0; i < OBJECTS; i++)
         SSL_SESSION_free(object[i].session);
     forget_removals();

@@ -104,7 +104,12 @@ int main(void)
     char folder[] = "/tmp/presence_python.XXXXXX", pem[64], errors[64];
     char *probe[] = {"python3", "-c", "import ssl", NULL};
     char *python[] = {"python3", "-c", (char *)script, pem, NULL};
+    const char *preload = getenv("LD_PRELOAD");
     hs_limit_time();
+    if (slowly()) {
+        expect("P1", 1, "an interpreter under a slow tool says more about itself than about us: left out");
+        return done();
+    }
     if (mkdtemp(folder) == NULL)
         give_up("mkdtemp");
     snprintf(pem, sizeof pem, "%s/pem", folder);
@@ -116,9 +121,8 @@ int main(void)
         write_identity(pem);
         int status = run(python, errors), took = took_over(errors);
         expect("P1", status == 0, "python ends well: %d", status);
-        if (sweeping() && getenv("LD_PRELOAD") != NULL && !took) {
-            better("P1", 0, "sslsweep found the libssl of python");
-        }
+        if (preload != NULL && strstr(preload, "libsslsweep") != NULL && !took)
+            better("P1", 0, "sslsweep found the libssl of python"); /* only there is it with the interpreter */
     }
     unlink(pem);
     unlink(errors);

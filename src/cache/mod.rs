@@ -37,7 +37,7 @@ pub use key::{Key, KeyMaker};
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use once_cell::sync::OnceCell;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use order::Order;
 use place::Place;
@@ -216,9 +216,7 @@ impl<S: Clone + PartialEq> Cache<S> {
         order.statistics.flushed += detached as u64;
         order.statistics.batches += 1;
         self.publish(&order);
-        let storage = self.surplus(&mut order);
-        drop(order);
-        drop(storage);
+        self.give_storage_up(order);
         detached == BATCH
     }
 
@@ -243,9 +241,7 @@ impl<S: Clone + PartialEq> Cache<S> {
         };
         order.statistics.taken += 1;
         self.publish(&order);
-        let storage = self.surplus(&mut order);
-        drop(order);
-        drop(storage);
+        self.give_storage_up(order);
         Some(session)
     }
 
@@ -355,15 +351,18 @@ impl<S: Clone + PartialEq> Cache<S> {
         shards.ok().map(|shards| &**shards)
     }
 
-    /// Storage that an emptied cache no longer needs, to be dropped when the lock is free.
-    fn surplus(&self, order: &mut Order) -> Option<impl Sized + use<S>> {
+    /// Frees, when the lock is free, the storage that an emptied cache no longer needs (C20).
+    fn give_storage_up(&self, mut order: MutexGuard<'_, Order>) {
         if order.len() > 0 || !order.is_roomy() {
-            return None;
+            return;
         }
-        let shards = self.shards.get()?;
-        let tables: [_; SHARDS] =
-            std::array::from_fn(|number| shards[number].lock().take_storage());
-        Some((order.take_storage(), tables))
+        if let Some(shards) = self.shards.get() {
+            let tables: [_; SHARDS] =
+                std::array::from_fn(|number| shards[number].lock().take_storage());
+            let storage = order.take_storage();
+            drop(order);
+            drop((storage, tables));
+        }
     }
 
     fn publish(&self, order: &Order) {

@@ -28,14 +28,18 @@ pub(crate) struct Libssl {
 static FOUND: OnceBox<Libssl> = OnceBox::new();
 
 /// The real libssl, if it has been loaded.
+#[inline]
 pub(crate) fn libssl() -> Option<&'static Libssl> {
-    FOUND.get().or_else(|| {
-        let found = search()?;
-        if FOUND.set(Box::new(found.libssl)).is_ok() {
-            found.report.into_iter().for_each(|line| report::line(&line));
-        }
-        FOUND.get()
-    })
+    FOUND.get().or_else(search_now)
+}
+
+#[cold]
+fn search_now() -> Option<&'static Libssl> {
+    let found = search()?;
+    if FOUND.set(Box::new(found.libssl)).is_ok() {
+        found.report.into_iter().for_each(|line| report::line(&line));
+    }
+    FOUND.get()
 }
 
 /// What the takeover calls, if the real libssl has been loaded and is one to take over.

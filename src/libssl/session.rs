@@ -79,8 +79,8 @@ impl SessionRef {
     /// Sets the session's time, in seconds since the epoch.
     pub(crate) fn set_time(self, time: i64) {
         match functions().SSL_SESSION_set_time_ex {
-            // SAFETY: the session is alive, as promised to `new`.
             Some(set_time_ex) => {
+                // SAFETY: the session is alive, as promised to `new`.
                 unsafe { set_time_ex(self.as_ptr(), time) };
             }
             None => {
@@ -118,8 +118,10 @@ impl Session {
 
     /// A new session, of version 0 and without an id.
     pub(crate) fn create(api: &Api) -> Option<Self> {
-        // SAFETY: no preconditions; the reference is ours.
-        unsafe { Self::adopt((api.SSL_SESSION_new)()) }
+        // SAFETY: no preconditions.
+        let session = unsafe { (api.SSL_SESSION_new)() };
+        // SAFETY: the new session's reference is ours.
+        unsafe { Self::adopt(session) }
     }
 
     /// Gives the reference away.

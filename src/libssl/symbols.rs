@@ -34,6 +34,7 @@ macro_rules! functions {
                     let address = lookup(concat!(stringify!($must), "\0"));
                     // SAFETY: an address under this name is this function, by OpenSSL's ABI, and
                     // NULL is `None`.
+                    #[allow(clippy::undocumented_unsafe_blocks, reason = "not seen in macros")]
                     let $must: Option<unsafe extern "C" fn($($must_arg),*) $(-> $must_ret)?> =
                         unsafe { std::mem::transmute(address) };
                     let Some($must) = $must else { return Err(stringify!($must)) };
@@ -41,6 +42,7 @@ macro_rules! functions {
                 $(
                     let address = lookup(concat!(stringify!($may), "\0"));
                     // SAFETY: as above.
+                    #[allow(clippy::undocumented_unsafe_blocks, reason = "not seen in macros")]
                     let $may: Option<unsafe extern "C" fn($($may_arg),*) $(-> $may_ret)?> =
                         unsafe { std::mem::transmute(address) };
                 )*

@@ -1,5 +1,10 @@
 //! OpenSSL's types, opaque, under their C names, and the constants that its public headers fix.
-#![allow(non_camel_case_types, non_snake_case, missing_docs, reason = "OpenSSL's own names")]
+#![allow(
+    non_camel_case_types,
+    missing_docs,
+    clippy::upper_case_acronyms,
+    reason = "OpenSSL's own names"
+)]
 
 use std::ffi::{c_char, c_int, c_long, c_uchar, c_uint, c_ulong, c_void};
 

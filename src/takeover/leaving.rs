@@ -27,10 +27,12 @@ pub(super) enum Why {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Group(u64);
 
+type Waiting = VecDeque<(Session, Why)>;
+
 /// The groups of a context.
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
-    groups: Mutex<Vec<(Group, VecDeque<(Session, Why)>)>>,
+    groups: Mutex<Vec<(Group, Waiting)>>,
     begun: AtomicU64,
 }
 

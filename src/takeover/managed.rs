@@ -354,8 +354,8 @@ impl Managed {
     /// and the gain did not show: see docs/benchmarks.md.)
     fn mark_not_resumable(&self, session: SessionRef) -> bool {
         match self.sentinel.context_for_marking(self.ctx) {
-            // SAFETY: context and session are alive; our trampoline is silent meanwhile.
             Some(ctx) => {
+                // SAFETY: context and session are alive; our trampoline is silent meanwhile.
                 inside(|| unsafe { (self.api.SSL_CTX_remove_session)(ctx, session.as_ptr()) == 1 })
             }
             None => false,

@@ -17,7 +17,7 @@
 
 static EVP_PKEY *key;
 static X509 *certificate;
-static pthread_once_t identity_once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t identity_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void make_identity(void)
 {
@@ -49,6 +49,8 @@ void hs_end(void)
 {
     EVP_PKEY_free(key);
     X509_free(certificate);
+    key = NULL;
+    certificate = NULL;
 }
 
 /* ---- Contexts ---- */
@@ -70,7 +72,10 @@ static void set_version(SSL_CTX *ctx, int version)
 
 SSL_CTX *hs_server(int version, int tickets)
 {
-    pthread_once(&identity_once, make_identity);
+    pthread_mutex_lock(&identity_lock);
+    if (key == NULL)
+        make_identity();
+    pthread_mutex_unlock(&identity_lock);
     SSL_CTX *ctx = SSL_CTX_new(is_dtls(version) ? DTLS_server_method() : TLS_server_method());
     if (ctx == NULL || !SSL_CTX_use_certificate(ctx, certificate) || !SSL_CTX_use_PrivateKey(ctx, key)
         || !SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"tests", 5))

@@ -119,7 +119,9 @@ static void bad(const char *name, const char *value, const char *shown)
 {
     outcome o = run(name, value);
     expect("P7", works(&o), "%s=%s: the program runs", name, shown);
-    better("P7", o.lines == 1 && has(&o, name) && has(&o, shown), "%s=%s: one line names both", name, shown);
+    /* valgrind's launcher is preloaded too, and says it once more. */
+    int one_line = slowly() ? o.lines > 0 : o.lines == 1;
+    better("P7", one_line && has(&o, name) && has(&o, shown), "%s=%s: one line names both", name, shown);
     better("P7", has(&o, "using 0"), "%s=%s: and what is used instead", name, shown);
     better("P7", o.held == 3, "%s=%s: the default is in force", name, shown);
     show(&o);

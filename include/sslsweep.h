@@ -39,10 +39,9 @@ struct ssl_ctx_st;
 #endif
 
 #if SSLSWEEP_API_LEVEL >= 30400 && !defined(OPENSSL_SUPPRESS_DEPRECATED) && defined(__GNUC__)
-# define SSLSWEEP_DEPRECATEDIN_3_4 \
-    __attribute__((deprecated("Since OpenSSL 3.4; use SSL_CTX_flush_sessions_ex()")))
+# define SSLSWEEP_DEPRECATEDIN_3_4(note) __attribute__((deprecated(note)))
 #else
-# define SSLSWEEP_DEPRECATEDIN_3_4
+# define SSLSWEEP_DEPRECATEDIN_3_4(note)
 #endif
 
 
@@ -83,7 +82,9 @@ void SSL_CTX_flush_sessions_ex(struct ssl_ctx_st *ctx,
 
  Deprecated since OpenSSL 3.4: a `long` of 32 bits ends in 2038.
  */
-void SSL_CTX_flush_sessions(struct ssl_ctx_st *ctx, long tm);
+SSLSWEEP_DEPRECATEDIN_3_4("Since OpenSSL 3.4; use SSL_CTX_flush_sessions_ex()")
+void SSL_CTX_flush_sessions(struct ssl_ctx_st *ctx,
+                            long tm);
 #endif
 
 /*

@@ -142,6 +142,33 @@ static void broken_resumption(void)
     free_contexts();
 }
 
+static int on_name(SSL *ssl, int *alert, void *arg)
+{
+    (void)alert, (void)arg;
+    flush(SSL_get_SSL_CTX(ssl), 0);
+    return SSL_TLSEXT_ERR_OK;
+}
+
+/* A flush may come between the lookup and the ServerHello, of another thread or as here. Before the fix
+ * of CVE-2024-2511 libssl then takes the session id out of its answer but goes on resuming, so that under
+ * TLS 1.2 the ends disagree. */
+static void flushed_in_between(int version)
+{
+    new_contexts(version);
+    SSL_SESSION *session = hs_first(server, client), *stored = hs_stored(server, session);
+    number_session(stored, 1);
+    SSL_CTX_set_tlsext_servername_callback(server, on_name);
+    hs_pair pair = hs_new(server, client, session);
+    hs_result result = hs_drive(&pair);
+    hs_close(&pair);
+    say("TLS 1.%d, flushed in between: %s, %zu removed, %s", version - TLS1_VERSION, hs_word(result), removals(),
+        hs_counters(server));
+    expect("F4", removal_at(0).session == 1, "the callback of the flush comes first: %s", removed());
+    SSL_SESSION_free(stored);
+    SSL_SESSION_free(session);
+    free_contexts();
+}
+
 /* The session was never stored: libssl removes it all the same, and the callback hears of it. */
 static void not_stored(void)
 {
@@ -161,6 +188,8 @@ int main(void)
     shared();
     broken_resumption();
     not_stored();
+    flushed_in_between(TLS1_2_VERSION);
+    flushed_in_between(TLS1_3_VERSION);
     expect("C12", no_errors(), "the error queue is empty");
     return done();
 }

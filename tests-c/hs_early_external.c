@@ -52,9 +52,10 @@ static void outside(SSL_CTX *client, long mode, const char *name)
 
     say("%s", name);
     try_early(server, client, ticket, NULL, "first");
+    SSL_SESSION_free(external);
+    external = NULL;
     try_early(server, client, ticket, NULL, "again");
     flush(server, 0);
-    SSL_SESSION_free(external);
     external = second;
     try_early(server, client, ticket, NULL, "another copy from outside");
     SSL_SESSION_free(external);

@@ -1,4 +1,4 @@
-/* Real connections over loopback from several threads while others flush: no handshake fails, and every
+/* Real connections over loopback from several threads while others flush: the handshakes succeed, and every
  * session that was stored is either removed by exactly one callback or still there. */
 #include "handshake.h"
 #include <stdatomic.h>
@@ -33,8 +33,27 @@ static void *flush_often(void *ctx)
     return NULL;
 }
 
+/* Before the fix of CVE-2024-2511 a second ticket inherits the mark of a first one that was flushed in
+ * between; stock then empties its id while it is in the hash table, and frees it without taking it out. */
+static int stock_corrupts(void)
+{
+    unsigned long version = OpenSSL_version_num() >> 4;
+    return version < 0x300000e || (version >= 0x3010000 && version < 0x3010006)
+        || (version >= 0x3020000 && version < 0x3020002);
+}
+
+static void state(int flushers, const char *number, int ok, const char *name, const char *text)
+{
+    if (flushers > 0 && stock_corrupts())
+        better(number, ok, "%s: %s", name, text);
+    else
+        expect(number, ok, "%s: %s", name, text);
+}
+
 static void mix(int flushers, const char *name)
 {
+    if (flushers > 0 && stock_corrupts() && stock_cannot("F13", "a flush between two tickets corrupts its table"))
+        return;
     static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
     SSL_CTX *server = hs_server(ANY_TLS, WITHOUT_TICKETS);
     pthread_t threads[2];
@@ -56,20 +75,24 @@ static void mix(int flushers, const char *name)
         pthread_join(threads[i], NULL);
     sem_destroy(&stored);
 
-    printf("# %s: %d full, %d resumed, %ld new, %ld removed\n", name, load.full, load.resumed,
+    printf("# %s: %d full, %d resumed, %d failed, %ld new, %ld removed\n", name, load.full, load.resumed, load.failed,
            atomic_load(&news), atomic_load(&gone));
-    expect("F12", load.failed == 0 && load.full + load.resumed == 4 * rounds, "%s: every handshake succeeds", name);
-    expect("F13", atomic_load(&news) == atomic_load(&gone) + SSL_CTX_sess_number(server),
-           "%s: stored = removed + still there", name);
+    /* Before that fix, a TLS 1.2 session that is flushed between its lookup and the ServerHello fails its
+     * handshake (see hs_bad_session): rare, and counted at both ends. */
+    int accidents = flushers > 0 && stock_corrupts() ? 8 : 0;
+    state(flushers, "F12", load.failed <= accidents && load.full + load.resumed >= 4 * rounds - load.failed, name,
+          "the handshakes succeed");
+    state(flushers, "F13", atomic_load(&news) == atomic_load(&gone) + SSL_CTX_sess_number(server), name,
+          "stored = removed + still there");
     if (flushers == 0) {
         expect("C9", load.resumed == 4 * rounds / 2, "%s: every second one is resumed", name);
         say("%s: number %ld", name, SSL_CTX_sess_number(server));
     } else {
-        expect("F1", atomic_load(&gone) > 0, "%s: something was flushed", name);
+        state(flushers, "F1", atomic_load(&gone) > 0, name, "something was flushed");
     }
     long left = SSL_CTX_sess_number(server), before = atomic_load(&gone);
     SSL_CTX_free(server);
-    expect("C15", atomic_load(&gone) - before == left, "%s: the end removes the rest", name);
+    state(flushers, "C15", atomic_load(&gone) - before == left, name, "the end removes the rest");
 }
 
 int main(void)

@@ -61,7 +61,12 @@ pub enum Stored<S> {
     /// This very session was stored already; the caller's handle is handed back.
     Present(S),
     /// Nothing was stored: more than one session must leave first. Call [`Cache::evict`], then again.
-    Full(S),
+    Full {
+        /// What was to be stored.
+        session: S,
+        /// The session that had the key; it has left already.
+        replaced: Option<S>,
+    },
     /// Nothing was stored: no memory.
     NoMemory(S),
 }
@@ -155,7 +160,10 @@ impl<S: Clone + PartialEq> Cache<S> {
                 return Stored::Present(session);
             }
             if limit > 0 && order.len() > limit {
-                return Stored::Full(session);
+                order.unlink(place);
+                let replaced = Some(table.remove(slot));
+                self.publish(&order);
+                return Stored::Full { session, replaced };
             }
             if order.append_again(place, expiry).is_none() {
                 return Stored::NoMemory(session);
@@ -167,7 +175,7 @@ impl<S: Clone + PartialEq> Cache<S> {
         }
 
         if limit > 0 && order.len() > limit {
-            return Stored::Full(session);
+            return Stored::Full { session, replaced: None };
         }
         // All memory first: from here on nothing can fail half way.
         if order.reserve(key.shard(), expiry).is_none() || table.reserve().is_none() {
@@ -276,6 +284,35 @@ impl<S: Clone + PartialEq> Cache<S> {
         let _ = order.move_to(key.place(slot), expiry);
         self.publish(&order);
         true
+    }
+
+    /// Stores a session under another key. It keeps its expiry, and among its equals counts as stored
+    /// last. A session that had the new key leaves; it is returned.
+    ///
+    /// Nothing happens unless this very session is stored under `old`; nor without memory.
+    pub fn re_key(&self, old: Key, new: Key, session: &S) -> Option<S> {
+        let shards = self.shards.get()?;
+        if old == new {
+            return None;
+        }
+        let mut order = self.order.lock();
+        let slot = {
+            let table = shards[old.shard()].lock();
+            table.find(old).filter(|&slot| table.session(slot) == session)?
+        };
+        let expiry = order.expiry(old.place(slot));
+        order.reserve(new.shard(), expiry)?;
+        shards[new.shard()].lock().reserve()?;
+        order.unlink(old.place(slot));
+        let moved = shards[old.shard()].lock().remove(slot);
+        let mut table = shards[new.shard()].lock();
+        let displaced = table.find(new).map(|slot| {
+            order.unlink(new.place(slot));
+            table.remove(slot)
+        });
+        order.append(new.place(table.insert(new, moved)), expiry);
+        self.publish(&order);
+        displaced
     }
 
     /// Handles of all stored sessions, in no particular order: each shard as it is when its turn

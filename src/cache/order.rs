@@ -67,6 +67,11 @@ impl Order {
         self.heap.peek().map_or(Expiry::NEVER, |Reverse((expiry, _))| *expiry)
     }
 
+    /// The expiry of a place.
+    pub(super) fn expiry(&self, place: Place) -> Expiry {
+        self.buckets[self.node(place).bucket].expiry
+    }
+
     /// Makes sure that the next [`Order::append`] in this shard and at this second needs no memory.
     pub(super) fn reserve(&mut self, shard: usize, expiry: Expiry) -> Option<()> {
         if self.nodes.is_empty() {
@@ -106,7 +111,7 @@ impl Order {
 
     /// As [`Order::append_again`], but a place that is in that bucket already stays where it is.
     pub(super) fn move_to(&mut self, place: Place, expiry: Expiry) -> Option<()> {
-        if self.buckets[self.node(place).bucket].expiry == expiry {
+        if self.expiry(place) == expiry {
             return Some(());
         }
         self.append_again(place, expiry)

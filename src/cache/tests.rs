@@ -47,15 +47,15 @@ impl Oracle {
                 self.re_expire(key, session, expiry);
                 return Stored::Present(session.clone());
             }
-            if limit > 0 && self.stored.len() > limit {
-                return Stored::Full(session.clone());
-            }
             let (_, former, _) = self.stored.remove(at);
+            if limit > 0 && self.stored.len() + 1 > limit {
+                return Stored::Full { session: session.clone(), replaced: Some(former) };
+            }
             self.stored.push((key, session.clone(), expiry));
             return Stored::Replaced(former);
         }
         if limit > 0 && self.stored.len() > limit {
-            return Stored::Full(session.clone());
+            return Stored::Full { session: session.clone(), replaced: None };
         }
         let evicted =
             if limit > 0 && self.stored.len() == limit { self.pop(Cutoff::All) } else { None };
@@ -85,6 +85,16 @@ impl Oracle {
     }
 }
 
+impl Oracle {
+    fn re_key(&mut self, old: Key, new: Key, session: &Session) -> Option<Session> {
+        let at = self.position(old).filter(|&at| old != new && &self.stored[at].1 == session)?;
+        let (_, session, expiry) = self.stored.remove(at);
+        let displaced = self.take(new);
+        self.stored.push((new, session, expiry));
+        displaced
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Operation {
     Store { key: u8, object: u8, expiry: i64, limit: usize },
@@ -94,6 +104,7 @@ enum Operation {
     TakeExactly { key: u8, object: u8 },
     Get(u8),
     ReExpire { key: u8, object: u8, expiry: i64 },
+    ReKey { old: u8, new: u8, object: u8 },
 }
 
 fn expiries() -> impl Strategy<Value = i64> {
@@ -115,6 +126,8 @@ fn operations() -> impl Strategy<Value = Operation> {
         3 => keys().prop_map(Operation::Get),
         4 => (keys(), objects(), expiries())
             .prop_map(|(key, object, expiry)| Operation::ReExpire { key, object, expiry }),
+        2 => (keys(), keys(), objects())
+            .prop_map(|(old, new, object)| Operation::ReKey { old, new, object }),
     ]
 }
 
@@ -167,6 +180,13 @@ proptest! {
                     let expected = oracle.position(key(k)).map(|at| oracle.stored[at].1.clone());
                     prop_assert_eq!(cache.contains(key(k)), expected.is_some());
                     prop_assert_eq!(cache.get(key(k)), expected);
+                }
+                Operation::ReKey { old, new, object: o } => {
+                    let session = object(old, o);
+                    prop_assert_eq!(
+                        cache.re_key(key(old), key(new), session),
+                        oracle.re_key(key(old), key(new), session)
+                    );
                 }
                 Operation::ReExpire { key: k, object: o, expiry } => {
                     let (session, expiry) = (object(k, o), Expiry::from_seconds(expiry));

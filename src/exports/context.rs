@@ -6,18 +6,18 @@ use std::ffi::{c_char, c_int, c_long, c_void};
 use super::{managed, real, real_for};
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{inside, is_inside, libssl};
+use crate::libssl::{is_inside, libssl};
 use crate::takeover::{self, listing, trampolines};
 
-/// Makes a context by the real function, and takes it over if it is the program that asked.
+/// Makes a context by the real function, and takes it over.
 fn make(new: impl FnOnce() -> Option<*mut SSL_CTX>) -> *mut SSL_CTX {
     guard(std::ptr::null_mut(), || {
-        let Some(libssl) = libssl() else { return std::ptr::null_mut() };
-        if is_inside() {
-            return new().unwrap_or(std::ptr::null_mut());
+        let new = || new().unwrap_or(std::ptr::null_mut());
+        match libssl() {
+            // Our own scratch context is not to be taken over.
+            Some(libssl) if !is_inside() => takeover::make(libssl, new),
+            _ => new(),
         }
-        // libssl's SSL_CTX_new may come back to our SSL_CTX_new_ex.
-        inside(new).map_or(std::ptr::null_mut(), |ctx| takeover::adopt(libssl, ctx))
     })
 }
 

@@ -1,4 +1,4 @@
-//! The one function of libcrypto that is interposed.
+//! The functions of libcrypto that are interposed. There need not be a libssl beside it.
 #![allow(non_snake_case, reason = "OpenSSL's names")]
 
 use std::ffi::{c_int, c_long, c_void};
@@ -38,11 +38,30 @@ pub unsafe extern "C" fn CRYPTO_get_ex_new_index(
                 ending::watch(api);
             }
         }
-        // Not through the real libssl: there need not be one.
         let address = libcrypto_function(c"CRYPTO_get_ex_new_index");
         // SAFETY: an address under this name is this function, and NULL is `None`.
         let real: Option<GetExNewIndex> = unsafe { std::mem::transmute(address) };
         // SAFETY: the caller's own arguments.
         real.map_or(-1, |real| unsafe { real(class, argl, argp, new, dup, free) })
     })
+}
+
+/// OSSL_LIB_CTX_free(3). A library context that is made later at the same address is another one.
+///
+/// # Safety
+///
+/// As for the real function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn OSSL_LIB_CTX_free(library: *mut OSSL_LIB_CTX) {
+    guard((), || {
+        ending::unwatch(library);
+        let address = libcrypto_function(c"OSSL_LIB_CTX_free");
+        // SAFETY: an address under this name is this function, and NULL is `None`.
+        let real: Option<unsafe extern "C" fn(*mut OSSL_LIB_CTX)> =
+            unsafe { std::mem::transmute(address) };
+        if let Some(real) = real {
+            // SAFETY: the caller's own argument.
+            unsafe { real(library) };
+        }
+    });
 }

@@ -18,8 +18,10 @@ use crate::libssl::types::*;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Notes {
-    /// The context given to `SSL_new` and the one switched to.
-    switched: Option<(usize, usize)>,
+    /// The context given to `SSL_new`, once another one was switched to.
+    original: usize,
+    /// The one switched to last, or 0.
+    switched: usize,
     generate: Option<GenerateCallback>,
 }
 
@@ -59,9 +61,9 @@ pub(crate) fn session_context(ssl: *const SSL) -> Option<Found> {
     let api = api()?;
     // SAFETY: whoever asks uses this live connection.
     let current = unsafe { (api.SSL_get_SSL_CTX)(ssl) };
-    let original = match notes(ssl).and_then(|notes| notes.switched) {
+    let original = match notes(ssl) {
         // A note about another context is of a former SSL at this address.
-        Some((original, switched)) if switched == current as usize => original as *mut SSL_CTX,
+        Some(notes) if notes.switched == current as usize => notes.original as *mut SSL_CTX,
         _ => current,
     };
     find(original)
@@ -73,11 +75,10 @@ pub(crate) fn switched(ssl: *const SSL, before: *mut SSL_CTX, after: *mut SSL_CT
         return;
     }
     note(ssl, |notes| {
-        let original = match notes.switched {
-            Some((original, switched)) if switched == before as usize => original,
-            _ => before as usize,
-        };
-        notes.switched = (original != after as usize).then_some((original, after as usize));
+        if notes.switched != before as usize {
+            notes.original = before as usize;
+        }
+        notes.switched = if notes.original == after as usize { 0 } else { after as usize };
     });
 }
 

@@ -63,6 +63,11 @@ pub(crate) fn watch(api: &Api) {
     }
 }
 
+/// A library context is being freed; another one may come to its address.
+pub(crate) fn unwatch(library: *mut OSSL_LIB_CTX) {
+    WATCHED.lock().retain(|&watched| watched != library as usize);
+}
+
 unsafe extern "C" fn cleaned_up() {
     CLEANED_UP.store(true, Ordering::Release);
 }
@@ -132,6 +137,13 @@ impl Sentinel {
 pub(super) fn plant_sentinel(managed: &Managed) {
     let api = managed.api();
     let Some(session) = Session::create(api) else { return };
+    {
+        let mut sentinel = managed.sentinel.session.lock();
+        if sentinel.is_some() {
+            return;
+        }
+        *sentinel = Some(session.clone());
+    }
     // SAFETY: the session is ours.
     unsafe {
         (api.SSL_SESSION_set1_id)(session.as_ptr(), SENTINEL_ID.as_ptr(), SENTINEL_ID.len() as u32)
@@ -140,7 +152,6 @@ pub(super) fn plant_sentinel(managed: &Managed) {
     unsafe { (api.SSL_SESSION_set_protocol_version)(session.as_ptr(), 0) };
     // SAFETY: context and session are alive; the real cache takes a reference of its own.
     inside(|| unsafe { (api.SSL_CTX_add_session)(managed.ctx(), session.as_ptr()) });
-    *managed.sentinel.session.lock() = Some(session);
 }
 
 /// libssl removes a session from its own cache: whether that was the sentinel, or another that goes

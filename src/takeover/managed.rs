@@ -11,7 +11,7 @@ use super::callback::Callback;
 use super::ending::Sentinel;
 use super::leaving::{Group, Leaving, Why};
 use super::listing::Listing;
-use super::{ending, flush, registry};
+use super::{ending, flush, moved, registry};
 use crate::cache::{Cache, Cutoff, Key, KeyMaker, Stored};
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, Session, SessionRef, inside, program};
@@ -213,6 +213,8 @@ impl Managed {
         let Some(owned) = session.retain() else { return false };
         if !self.lacks(SSL_SESS_CACHE_UPDATE_TIME) {
             session.set_time(time::now());
+            // It may be stored elsewhere too.
+            moved::re_expire(session);
         }
         self.put(self.key(session), owned)
     }
@@ -237,13 +239,14 @@ impl Managed {
                 // Dropped without a callback, and left resumable for others who hold it (C3).
                 Stored::Replaced(_) => return true,
                 Stored::Present(_) | Stored::NoMemory(_) => return false,
-                Stored::Full(refused) => {
+                Stored::Full { session: refused, replaced } => {
                     session = refused;
                     let mut left = Vec::new();
                     self.cache.evict(limit, &mut left);
-                    if left.is_empty() {
+                    if left.is_empty() && replaced.is_none() {
                         return false;
                     }
+                    drop(replaced);
                     let group = self.begin_group();
                     self.leave(group, left.into_iter(), Why::Evicted);
                     self.run_callbacks(group);
@@ -389,9 +392,11 @@ impl Managed {
 
     /// Before the first store: the end of a context that stores must not go unnoticed.
     fn note_storing(self: &Arc<Self>) {
-        if !self.storing.load(Ordering::Relaxed) && !self.storing.swap(true, Ordering::AcqRel) {
+        if !self.is_storing() {
+            // Two threads may both come here: whoever goes on must find it noted.
             registry::note_storing(self);
             ending::plant_sentinel(self);
+            self.storing.store(true, Ordering::Release);
         }
     }
 

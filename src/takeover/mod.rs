@@ -32,4 +32,4 @@ pub(crate) mod summary;
 pub(crate) mod trampolines;
 
 pub(crate) use managed::Managed;
-pub(crate) use registry::{Found, adopt, find};
+pub(crate) use registry::{Found, find, make};

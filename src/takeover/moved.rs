@@ -5,10 +5,9 @@
 //! context that has ever stored one is asked. (A table from session to contexts was rejected: it
 //! would cost each stored session memory for what few programs do.)
 
-use std::sync::Arc;
-
-use super::{Managed, registry};
-use crate::libssl::{Session, SessionRef};
+use super::registry;
+use crate::libssl::SessionRef;
+use crate::libssl::types::SSL_MAX_SSL_SESSION_ID_LENGTH;
 
 /// The session's time or timeout has been set: it is flushed and evicted by its new expiry.
 pub(crate) fn re_expire(session: SessionRef) {
@@ -30,21 +29,22 @@ pub(crate) fn re_expire(session: SessionRef) {
 }
 
 /// Makes a `change` to the session's version or id; wherever it is stored, it is found by the new
-/// key afterwards.
+/// key afterwards. A session that was stored under that key leaves without a callback, as when one
+/// is stored in its place.
 pub(crate) fn re_key<R>(session: SessionRef, change: impl FnOnce() -> R) -> R {
-    let borrowed = session.borrowed();
-    let mut holders: Vec<(Arc<Managed>, Session)> = Vec::new();
+    let version = session.version();
+    let mut id = [0; SSL_MAX_SSL_SESSION_ID_LENGTH];
+    let length = session.id().len();
+    id[..length].copy_from_slice(session.id());
+
+    let result = change();
+
+    let session = session.borrowed();
     registry::for_each_storing(|managed| {
-        if managed.cache().is_empty() {
-            return;
-        }
-        if let Some(taken) = managed.cache().take_exactly(managed.key(**borrowed), &borrowed) {
-            holders.push((Arc::clone(managed), taken));
+        if !managed.cache().is_empty() {
+            let (old, new) = (managed.key_of(version, &id[..length]), managed.key(**session));
+            drop(managed.cache().re_key(old, new, &session));
         }
     });
-    let result = change();
-    for (managed, taken) in holders {
-        managed.put_back(taken);
-    }
     result
 }

@@ -4,7 +4,7 @@
 //! where another index may have the same number. Addresses of contexts are used again, so a context
 //! that begins replaces whatever state its address had.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ffi::c_long;
 use std::rc::Rc;
@@ -25,7 +25,8 @@ static MANAGED: Lazy<RwLock<HashMap<usize, Arc<Managed>>>> = Lazy::new(RwLock::d
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 
 /// Contexts that have stored something, for setters that reach sessions wherever they are.
-static STORING: RwLock<Vec<Arc<Managed>>> = RwLock::new(Vec::new());
+/// Replaced as a whole, so that who walks it sees each of them once whatever comes and goes.
+static STORING: Lazy<RwLock<Arc<[Arc<Managed>]>>> = Lazy::new(|| RwLock::new(Arc::new([])));
 
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 
@@ -71,10 +72,30 @@ pub(crate) fn find(ctx: *mut SSL_CTX) -> Option<Found> {
     }
 }
 
-/// Takes over a context that the real libssl has just made. NULL, or a libssl that is left alone, is
-/// returned as it is.
-pub(crate) fn adopt(libssl: &'static Libssl, ctx: *mut SSL_CTX) -> *mut SSL_CTX {
-    let Some(api) = libssl.api.as_ref().filter(|_| !ctx.is_null()) else { return ctx };
+thread_local! {
+    /// The context that this thread has taken over last.
+    static ADOPTED: Cell<*mut SSL_CTX> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// Makes a context by the real function and takes it over.
+///
+/// Where libssl goes through the PLT, its `SSL_CTX_new` comes back to our `SSL_CTX_new_ex`, which
+/// takes the context over first. (Marking the thread as inside libssl would not do: the program's
+/// ex_data functions run in there.)
+pub(crate) fn make(libssl: &'static Libssl, new: impl FnOnce() -> *mut SSL_CTX) -> *mut SSL_CTX {
+    ADOPTED.set(std::ptr::null_mut());
+    let ctx = new();
+    if ADOPTED.replace(std::ptr::null_mut()) != ctx {
+        adopt(libssl, ctx);
+    }
+    ADOPTED.set(ctx);
+    ctx
+}
+
+/// Takes over a context that the real libssl has just made. Nothing is done for NULL, nor
+/// with a libssl that is left alone.
+fn adopt(libssl: &'static Libssl, ctx: *mut SSL_CTX) {
+    let Some(api) = libssl.api.as_ref().filter(|_| !ctx.is_null()) else { return };
     ending::watch(api);
     let managed = Arc::new(take_over(libssl, api, ctx));
     let stale = {
@@ -85,7 +106,6 @@ pub(crate) fn adopt(libssl: &'static Libssl, ctx: *mut SSL_CTX) -> *mut SSL_CTX 
     // Its end went unnoticed; its context is gone, so nothing of it may be called any more.
     stale.iter().for_each(note_end);
     summary::begun(BEGUN.fetch_add(1, Ordering::Relaxed) + 1);
-    ctx
 }
 
 /// Turns the real internal cache off and puts our trampolines in.
@@ -110,17 +130,24 @@ fn take_over(libssl: &'static Libssl, api: &'static Api, ctx: *mut SSL_CTX) -> M
 
 /// Notes that a context stores sessions.
 pub(super) fn note_storing(managed: &Arc<Managed>) {
-    STORING.write().push(Arc::clone(managed));
+    change_storing(managed, Some(managed));
+}
+
+/// Takes a context out of the list, and puts `instead` in.
+fn change_storing(managed: &Arc<Managed>, instead: Option<&Arc<Managed>>) {
+    let mut storing = STORING.write();
+    let others = storing.iter().filter(|storing| !Arc::ptr_eq(storing, managed));
+    let changed: Arc<[_]> = others.chain(instead).cloned().collect();
+    let former = std::mem::replace(&mut *storing, changed);
+    drop(storing);
+    drop(former);
 }
 
 /// Calls `visit` for each context that has stored something.
-pub(super) fn for_each_storing(mut visit: impl FnMut(&Arc<Managed>)) {
-    let mut number = 0;
-    // One at a time and without the lock: visiting may free sessions.
-    while let Some(managed) = { STORING.read().get(number).cloned() } {
-        visit(&managed);
-        number += 1;
-    }
+pub(super) fn for_each_storing(visit: impl FnMut(&Arc<Managed>)) {
+    // Without the lock: visiting may free sessions.
+    let storing = Arc::clone(&STORING.read());
+    storing.iter().for_each(visit);
 }
 
 /// The context has ended, or is about to and takes no sessions any more.
@@ -141,7 +168,7 @@ pub(super) fn forget(managed: &Arc<Managed>) {
 
 fn note_end(managed: &Arc<Managed>) {
     if managed.is_storing() {
-        STORING.write().retain(|storing| !Arc::ptr_eq(storing, managed));
+        change_storing(managed, None);
     }
     summary::ended(managed);
 }

@@ -16,6 +16,7 @@ pub mod cache;
 mod exports;
 mod guard;
 mod libssl;
+mod memory;
 mod options;
 mod report;
 mod takeover;

@@ -25,17 +25,10 @@ static void on_free(void *parent, void *ptr, CRYPTO_EX_DATA *data, int index, lo
     freed += ptr == &freed;
 }
 
-static void count(void *item, void *n)
-{
-    (void)item;
-    ++*(int *)n;
-}
-
 int main(void)
 {
     unsigned char digest[32];
     unsigned length = 0;
-    int items = 0;
     printf("# under: %s\n", dlsym(RTLD_DEFAULT, "sslsweep_version") != NULL ? "sslsweep" : "stock");
 
     EVP_MD_CTX *md = EVP_MD_CTX_new();
@@ -62,8 +55,7 @@ int main(void)
                                           (OPENSSL_LH_COMPFUNC)strcmp);
     OPENSSL_LH_insert(table, "one");
     OPENSSL_LH_insert(table, "two");
-    OPENSSL_LH_doall_arg(table, count, &items);
-    state("P1", items == 2, "hash tables work");
+    state("P1", OPENSSL_LH_num_items(table) == 2, "hash tables work");
     OPENSSL_LH_free(table);
 
     ERR_clear_error();

@@ -37,6 +37,10 @@ fn notes(ssl: *const SSL) -> Option<Notes> {
 
 fn note(ssl: *const SSL, change: impl FnOnce(&mut Notes)) {
     let mut table = NOTES.write();
+    // Without memory the connection counts as one of its present context.
+    if table.try_reserve(1).is_err() {
+        return;
+    }
     change(table.entry(ssl as usize).or_default());
     COUNT.store(table.len(), Ordering::Release);
 }

@@ -174,7 +174,8 @@ pub(super) fn is_sentinel(managed: &Arc<Managed>, session: SessionRef) -> bool {
     }
     if managed.is_ending() {
         // A stray, already marked; the context is being freed and its lock may be held.
-        managed.leave(managed.begin_group(), session.retain().into_iter(), Why::Removed);
+        let mut strays = session.retain().into_iter().collect();
+        managed.leave(managed.begin_group(), &mut strays, Why::Removed);
         return true;
     }
     false

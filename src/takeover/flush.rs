@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Managed;
 use super::leaving::Why;
-use crate::cache::Cutoff;
+use crate::cache::{BATCH, Cutoff};
 
 /// Removes the sessions that are due: F1 to F6.
 ///
@@ -13,7 +13,7 @@ use crate::cache::Cutoff;
 /// that a flush always ends. Without a callback each batch is freed at once.
 pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) {
     let group = managed.begin_group();
-    let (mut detached, mut due) = (Vec::new(), Vec::new());
+    let (mut detached, mut due) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
     loop {
         let more = managed.cache().take_due(cutoff, &mut detached);
         for session in detached.drain(..) {
@@ -24,7 +24,7 @@ pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) {
                 managed.put_back(session);
             }
         }
-        managed.leave(group, due.drain(..), Why::Flushed);
+        managed.leave(group, &mut due, Why::Flushed);
         if !more {
             break;
         }

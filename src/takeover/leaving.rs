@@ -41,14 +41,19 @@ impl Leaving {
         Group(self.begun.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Adds sessions to a group.
-    pub(super) fn add(&self, group: Group, sessions: impl Iterator<Item = Session>, why: Why) {
+    /// Moves sessions into a group. Returns whether there was memory for that.
+    pub(super) fn add(&self, group: Group, sessions: &mut Vec<Session>, why: Why) -> bool {
         let mut groups = self.groups.lock();
-        let sessions = sessions.map(|session| (session, why));
-        match groups.iter_mut().find(|(found, _)| *found == group) {
-            Some((_, waiting)) => waiting.extend(sessions),
-            None => groups.push((group, sessions.collect())),
+        let at = groups.iter().position(|(found, _)| *found == group).unwrap_or_else(|| {
+            groups.push((group, Waiting::new()));
+            groups.len() - 1
+        });
+        let waiting = &mut groups[at].1;
+        let fits = waiting.try_reserve(sessions.len()).is_ok();
+        if fits {
+            waiting.extend(sessions.drain(..).map(|session| (session, why)));
         }
+        fits
     }
 
     /// The next session of a group; with the last one the group goes.

@@ -248,7 +248,7 @@ impl Managed {
                     }
                     drop(replaced);
                     let group = self.begin_group();
-                    self.leave(group, left.into_iter(), Why::Evicted);
+                    self.leave(group, &mut left, Why::Evicted);
                     self.run_callbacks(group);
                 }
             }
@@ -308,14 +308,15 @@ impl Managed {
         self.call_remove(*session);
     }
 
-    /// Lets sessions go that leave in some number: now, or where there is a remove callback to run,
-    /// with [`Managed::run_callbacks`].
-    pub(super) fn leave(&self, group: Group, sessions: impl Iterator<Item = Session>, why: Why) {
-        if self.remove.get().is_some() {
-            return self.leaving.add(group, sessions, why);
+    /// Lets sessions go that leave in some number: with [`Managed::run_callbacks`] where there is a
+    /// remove callback to run, else, and where there is no memory to let them wait, at once.
+    pub(super) fn leave(&self, group: Group, sessions: &mut Vec<Session>, why: Why) {
+        if self.remove.get().is_some() && self.leaving.add(group, sessions, why) {
+            return;
         }
-        for session in sessions {
+        for session in sessions.drain(..) {
             self.mark_leaving(*session, why);
+            self.call_remove(*session);
         }
     }
 

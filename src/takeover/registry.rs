@@ -18,6 +18,7 @@ use super::managed::Managed;
 use super::{ending, summary, trampolines};
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, inside};
+use crate::memory;
 
 static MANAGED: Lazy<RwLock<HashMap<usize, Arc<Managed>>>> = Lazy::new(RwLock::default);
 
@@ -26,7 +27,7 @@ static CHANGES: AtomicU64 = AtomicU64::new(0);
 
 /// Contexts that have stored something, for setters that reach sessions wherever they are.
 /// Replaced as a whole, so that who walks it sees each of them once whatever comes and goes.
-static STORING: Lazy<RwLock<Arc<[Arc<Managed>]>>> = Lazy::new(|| RwLock::new(Arc::new([])));
+static STORING: Lazy<RwLock<Arc<Vec<Arc<Managed>>>>> = Lazy::new(RwLock::default);
 
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 
@@ -96,6 +97,10 @@ pub(crate) fn make(libssl: &'static Libssl, new: impl FnOnce() -> *mut SSL_CTX) 
 /// with a libssl that is left alone.
 fn adopt(libssl: &'static Libssl, ctx: *mut SSL_CTX) {
     let Some(api) = libssl.api.as_ref().filter(|_| !ctx.is_null()) else { return };
+    // Without memory for its state the context stays as it is.
+    if memory::is_short() || MANAGED.write().try_reserve(1).is_err() {
+        return;
+    }
     ending::watch(api);
     let managed = Arc::new(take_over(libssl, api, ctx));
     let stale = {
@@ -137,8 +142,14 @@ pub(super) fn note_storing(managed: &Arc<Managed>) {
 fn change_storing(managed: &Arc<Managed>, instead: Option<&Arc<Managed>>) {
     let mut storing = STORING.write();
     let others = storing.iter().filter(|storing| !Arc::ptr_eq(storing, managed));
-    let changed: Arc<[_]> = others.chain(instead).cloned().collect();
-    let former = std::mem::replace(&mut *storing, changed);
+    let mut changed = Vec::new();
+    // Without memory the former list stays: a context that is not on it misses setters, and one that
+    // has ended is found empty.
+    if changed.try_reserve_exact(storing.len() + 1).is_err() {
+        return;
+    }
+    changed.extend(others.chain(instead).cloned());
+    let former = std::mem::replace(&mut *storing, Arc::new(changed));
     drop(storing);
     drop(former);
 }

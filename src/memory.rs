@@ -1,0 +1,151 @@
+//! The allocator of this library: the C library's, with a small reserve.
+//!
+//! What may grow large is reserved fallibly, and its failure reported as OpenSSL would. But small
+//! pieces of the standard library (an `Arc`, a line of text) can't fail, they abort, which a guest in
+//! somebody's server must not do. When malloc fails, these come from the reserve; whoever would keep
+//! one for long asks [`is_short`] first.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const BLOCKS: usize = 64;
+const BLOCK: usize = 1024;
+
+struct WithReserve {
+    /// A bit for each block in use.
+    used: AtomicU64,
+    blocks: UnsafeCell<Blocks>,
+}
+
+#[repr(align(64))]
+struct Blocks(#[expect(dead_code, reason = "used by address")] [[u8; BLOCK]; BLOCKS]);
+
+// SAFETY: a block belongs to whoever set its bit.
+unsafe impl Sync for WithReserve {}
+
+#[global_allocator]
+static MEMORY: WithReserve =
+    WithReserve { used: AtomicU64::new(0), blocks: UnsafeCell::new(Blocks([[0; BLOCK]; BLOCKS])) };
+
+/// Whether malloc has failed for something that still exists.
+pub(crate) fn is_short() -> bool {
+    MEMORY.used.load(Ordering::Relaxed) != 0
+}
+
+impl WithReserve {
+    fn take(&self, layout: Layout) -> *mut u8 {
+        if layout.size() > BLOCK || layout.align() > align_of::<Blocks>() {
+            return std::ptr::null_mut();
+        }
+        let mut used = self.used.load(Ordering::Relaxed);
+        loop {
+            let free = used.trailing_ones();
+            if free as usize == BLOCKS {
+                return std::ptr::null_mut();
+            }
+            let taken = used | 1 << free;
+            match self.used.compare_exchange_weak(used, taken, Ordering::Acquire, Ordering::Relaxed)
+            {
+                Ok(_) => return self.blocks.get().cast::<u8>().wrapping_add(free as usize * BLOCK),
+                Err(now) => used = now,
+            }
+        }
+    }
+
+    /// The number of the block at this address.
+    fn block(&self, address: *mut u8) -> Option<usize> {
+        let offset = (address as usize).wrapping_sub(self.blocks.get() as usize);
+        (offset < BLOCKS * BLOCK).then_some(offset / BLOCK)
+    }
+}
+
+// SAFETY: all comes from the system's allocator, or is a block that nobody else has.
+unsafe impl GlobalAlloc for WithReserve {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's own promise.
+        let memory = unsafe { System.alloc(layout) };
+        if memory.is_null() { self.take(layout) } else { memory }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        match self.block(memory) {
+            Some(block) => {
+                self.used.fetch_and(!(1 << block), Ordering::Release);
+            }
+            // SAFETY: the caller's own promise, and it is the system's memory.
+            None => unsafe { System.dealloc(memory, layout) },
+        }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if self.block(memory).is_none() {
+            // SAFETY: the caller's own promise, and it is the system's memory.
+            let grown = unsafe { System.realloc(memory, layout, size) };
+            if !grown.is_null() {
+                return grown;
+            }
+        }
+        // SAFETY: the caller promises that the size does not overflow with this alignment.
+        let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        // SAFETY: the caller promises that the size is not zero.
+        let moved = unsafe { self.alloc(wanted) };
+        if !moved.is_null() {
+            // SAFETY: both are at least this long, and different.
+            unsafe { std::ptr::copy_nonoverlapping(memory, moved, size.min(layout.size())) };
+            // SAFETY: the caller's own promise.
+            unsafe { self.dealloc(memory, layout) };
+        }
+        moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_reserve() -> Box<WithReserve> {
+        Box::new(WithReserve {
+            used: AtomicU64::new(0),
+            blocks: UnsafeCell::new(Blocks([[0; BLOCK]; BLOCKS])),
+        })
+    }
+
+    #[test]
+    fn each_block_is_taken_once_and_comes_back() {
+        let memory = with_reserve();
+        let layout = Layout::from_size_align(BLOCK, 16).unwrap();
+        let taken: Vec<_> = (0..BLOCKS).map(|_| memory.take(layout)).collect();
+        let mut numbers: Vec<_> = taken.iter().map(|&block| memory.block(block).unwrap()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..BLOCKS).collect::<Vec<_>>());
+        assert!(memory.take(layout).is_null(), "no more");
+        // SAFETY: taken above.
+        unsafe { memory.dealloc(taken[7], layout) };
+        assert_eq!(memory.take(layout), taken[7]);
+    }
+
+    #[test]
+    fn what_outgrows_a_block_moves() {
+        let memory = with_reserve();
+        let small = Layout::from_size_align(8, 8).unwrap();
+        let block = memory.take(small);
+        // SAFETY: eight bytes of a block that is ours.
+        unsafe { block.copy_from_nonoverlapping(b"sslsweep".as_ptr(), 8) };
+        // SAFETY: taken above, with this layout.
+        let moved = unsafe { memory.realloc(block, small, 2 * BLOCK) };
+        assert_eq!(memory.block(moved), None);
+        assert_eq!(memory.used.load(Ordering::Relaxed), 0);
+        // SAFETY: moved with its content.
+        assert_eq!(unsafe { std::slice::from_raw_parts(moved, 8) }, b"sslsweep");
+        // SAFETY: allocated above, with this layout.
+        unsafe { memory.dealloc(moved, Layout::from_size_align(2 * BLOCK, 8).unwrap()) };
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused() {
+        let memory = with_reserve();
+        assert!(memory.take(Layout::from_size_align(BLOCK + 1, 1).unwrap()).is_null());
+        assert!(memory.take(Layout::from_size_align(8, 128).unwrap()).is_null());
+    }
+}

@@ -24,17 +24,26 @@ SOURCES := $(shell find src -name '*.rs') build.rs cbindgen.toml Cargo.toml Carg
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
-lib: $(LIB)/$(SO) ## build the release library into build/lib
+lib: $(LIB)/$(SO) build/bin/sslsweep ## build the release library into build/lib
 
-# cargo decides what is stale; only a changed library is copied, so that the tests relink only then.
+# Without the rlib of the tests among the crate types, or the dependencies would be left out of the
+# link-time optimisation. cargo decides what is stale; only a changed library is copied, so that the tests relink only then.
 $(LIB)/$(SO): $(SOURCES)
 	@sh scripts/setup.sh build
-	$(CARGO) build --release --locked
+	$(CARGO) rustc --release --locked --lib --crate-type cdylib,staticlib
 	@mkdir -p $(LIB)
 	cp $(TARGET)/libsslsweep.a $(LIB)/libsslsweep.a
 	cp $(TARGET)/libsslsweep.so $@
 	ln -sf $(SO) $(LIB)/libsslsweep.so.$(ABI)
 	ln -sf libsslsweep.so.$(ABI) $(LIB)/libsslsweep.so
+
+# build/ is laid out as an installation, so the command works from there too.
+build/bin/sslsweep: override BINDIR := /bin
+build/bin/sslsweep: override LIBDIR := /lib
+build/bin/sslsweep: scripts/sslsweep.in Cargo.toml Makefile
+	@mkdir -p build/bin
+	@$(FILL) $< >$@
+	@chmod 755 $@
 
 demo: ## show on real servers what it does: a C program and nginx, with and without
 	@sh scripts/setup.sh demo
@@ -49,11 +58,11 @@ test-rust: ## the Rust tests: the cache against its oracle, options, boundary
 	$(CARGO) test --locked
 
 test-c: lib ## the C harness: every test on stock and three ways under sslsweep
-	@$(MAKE) --no-print-directory -C tests-c check
+	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) check
 	@cd tests-c && prove header.t symbols.t install.t
 
 valgrind: lib ## the C harness under memcheck
-	@$(MAKE) --no-print-directory -C tests-c valgrind
+	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) valgrind
 
 bench: ## measure against stock in the same run (SIZES="20000 1000000" ROUNDS=7)
 	@sh scripts/setup.sh bench
@@ -72,7 +81,7 @@ header: lib ## regenerate include/sslsweep.h from the Rust documentation
 # What install lays down and uninstall takes away, below DESTDIR.
 INSTALLED = $(BINDIR)/sslsweep $(LIBDIR)/$(SO) $(LIBDIR)/libsslsweep.so.$(ABI) $(LIBDIR)/libsslsweep.so \
             $(LIBDIR)/libsslsweep.a $(INCLUDEDIR)/sslsweep.h $(PKGCONFIGDIR)/sslsweep.pc
-FILL = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' \
+FILL = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' \
            -e 's|@VERSION@|$(VERSION)|g' -e 's|@ABI@|$(ABI)|g'
 
 install: lib ## install below PREFIX (/usr/local), staged in DESTDIR
@@ -83,6 +92,7 @@ install: lib ## install below PREFIX (/usr/local), staged in DESTDIR
 	$(INSTALL) -m 644 $(LIB)/libsslsweep.a $(DESTDIR)$(LIBDIR)/libsslsweep.a
 	$(INSTALL) -m 644 include/sslsweep.h $(DESTDIR)$(INCLUDEDIR)/sslsweep.h
 	$(FILL) scripts/sslsweep.pc.in >$(DESTDIR)$(PKGCONFIGDIR)/sslsweep.pc
+	chmod 644 $(DESTDIR)$(PKGCONFIGDIR)/sslsweep.pc
 	$(FILL) scripts/sslsweep.in >$(DESTDIR)$(BINDIR)/sslsweep
 	chmod 755 $(DESTDIR)$(BINDIR)/sslsweep
 

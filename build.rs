@@ -24,6 +24,6 @@ fn main() {
         .with_src(root.join("src/exports/own.rs"))
         .generate()
         .expect("the header is generated from src/exports/{flush,own}.rs");
-    // `make header` copies it to include/, and `make check-header` compares.
+    // `make header` copies it to include/, and tests-c/symbols.t compares.
     header.write_to_file(out.join("sslsweep.h"));
 }

@@ -9,6 +9,10 @@
 //! libssl     at the side: the real library
 //! ```
 
+// time_t and long are taken to hold 64 bits, as they do on every 64-bit Linux.
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("sslsweep is for 64-bit systems");
+
 #[forbid(unsafe_code)]
 pub mod cache;
 

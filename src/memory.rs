@@ -2,8 +2,7 @@
 //!
 //! What may grow large is reserved fallibly, and its failure reported as OpenSSL would. But small
 //! pieces of the standard library (an `Arc`, a line of text) can't fail, they abort, which a guest in
-//! somebody's server must not do. When malloc fails, these come from the reserve; whoever would keep
-//! one for long asks [`is_short`] first.
+//! somebody's server must not do. When malloc fails, these come from the reserve.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -27,11 +26,6 @@ unsafe impl Sync for WithReserve {}
 #[global_allocator]
 static MEMORY: WithReserve =
     WithReserve { used: AtomicU64::new(0), blocks: UnsafeCell::new(Blocks([[0; BLOCK]; BLOCKS])) };
-
-/// Whether malloc has failed for something that still exists.
-pub(crate) fn is_short() -> bool {
-    MEMORY.used.load(Ordering::Relaxed) != 0
-}
 
 impl WithReserve {
     fn take(&self, layout: Layout) -> *mut u8 {

@@ -30,7 +30,8 @@ static hs_pair connected(SSL_SESSION *resume)
 
 static void report(const char *what)
 {
-    expect("C5,P2", removals() == 1 && removal_at(0).session == 1, "%s: its callback ran once: %s", what, removed());
+    expect("C5,P2", removals() == 1 && removal_at(0).session == 1, "%s: its callback ran once: %s", what,
+           removed());
     expect("C5", SSL_CTX_sess_number(server) == 0, "%s: out of the cache", what);
     expect("F4", removal_at(0).resumable == 0 && removal_at(0).stored == 0, "%s: before the callback", what);
     say("%s", hs_counters(server));
@@ -161,7 +162,8 @@ static void flushed_in_between(int version)
     hs_pair pair = hs_new(server, client, session);
     hs_result result = hs_drive(&pair);
     hs_close(&pair);
-    say("TLS 1.%d, flushed in between: %s, %zu removed, %s", version - TLS1_VERSION, hs_word(result), removals(),
+    say("TLS 1.%d, flushed in between: %s, %zu removed, %s", version - TLS1_VERSION, hs_word(result),
+        removals(),
         hs_counters(server));
     expect("F4", removal_at(0).session == 1, "the callback of the flush comes first: %s", removed());
     SSL_SESSION_free(stored);

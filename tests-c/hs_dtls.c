@@ -31,7 +31,8 @@ int main(void)
     expect("C4", SSL_CTX_add_session(server, same_id) == 1 && SSL_CTX_sess_number(server) == 2,
            "the same id as TLS 1.2 is another session");
     expect("C4", hs_resume(server, client, session) == HS_RESUMED, "DTLS still finds its own");
-    expect("C5", SSL_CTX_remove_session(server, same_id) == 1 && SSL_CTX_sess_number(server) == 1, "removed alone");
+    expect("C5", SSL_CTX_remove_session(server, same_id) == 1 && SSL_CTX_sess_number(server) == 1,
+           "removed alone");
     SSL_SESSION_free(same_id);
 
     forget_removals();

@@ -99,7 +99,8 @@ static void without_anti_replay(SSL_CTX *client, int no_ticket)
     int accepted[2];
     SSL_CTX_set_num_tickets(server, 1);
     SSL_SESSION *ticket = hs_first(server, client);
-    expect("C11", SSL_CTX_sess_number(server) == no_ticket, "without anti-replay only stateful ones are stored");
+    expect("C11", SSL_CTX_sess_number(server) == no_ticket,
+           "without anti-replay only stateful ones are stored");
     for (int i = 0; i < 2; i++)
         try_early(server, client, ticket, &accepted[i]);
     expect("C11", accepted[0] && accepted[1], "and a ticket is accepted twice");
@@ -163,7 +164,8 @@ static void races(SSL_CTX *client)
         pthread_barrier_destroy(&start);
         SSL_SESSION_free(ticket);
     }
-    expect("C11", wrong == 0, "of two racing replays exactly one is accepted: %d of %d rounds wrong", wrong, ROUNDS);
+    expect("C11", wrong == 0, "of two racing replays exactly one is accepted: %d of %d rounds wrong", wrong,
+           ROUNDS);
     expect("C11", failed == 0, "no handshake fails: %d", failed);
     say("races: number %ld", SSL_CTX_sess_number(server));
     SSL_CTX_free(server);

@@ -24,7 +24,8 @@ static SSL_CTX *early_server(long mode)
     return server;
 }
 
-static void try_early(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *ticket, const char *id_context, const char *what)
+static void try_early(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *ticket, const char *id_context,
+                      const char *what)
 {
     int accepted;
     hs_pair pair = hs_new(server, client, ticket);
@@ -32,7 +33,8 @@ static void try_early(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *ticket, con
         SSL_set_session_id_context(pair.server, (const unsigned char *)id_context, 1);
     hs_result result = hs_drive_early(&pair, &accepted);
     hs_close(&pair);
-    say("%s: %s, early data %s, %zu callbacks, %d gets, %s", what, hs_word(result), accepted ? "accepted" : "refused",
+    say("%s: %s, early data %s, %zu callbacks, %d gets, %s", what, hs_word(result),
+        accepted ? "accepted" : "refused",
         removals(), gets, hs_counters(server));
 }
 

@@ -9,7 +9,8 @@ static int usable; /* callbacks that found their context in order */
 
 static void on_remove(SSL_CTX *ctx, SSL_SESSION *session)
 {
-    usable += SSL_CTX_get_ex_data(ctx, context_note) == &mark && SSL_CTX_get_session_cache_mode(ctx) == SSL_SESS_CACHE_SERVER
+    usable += SSL_CTX_get_ex_data(ctx, context_note) == &mark
+              && SSL_CTX_get_session_cache_mode(ctx) == SSL_SESS_CACHE_SERVER
               && SSL_CTX_sess_get_remove_cb(ctx) == on_remove && SSL_CTX_get_timeout(ctx) == 7200;
     record_removal(ctx, session);
 }
@@ -36,7 +37,8 @@ static void by_the_program(int version)
     SSL_CTX_free(server);
     expect("C15", removals() == 0, "not the last reference: nothing happens");
     SSL_CTX_free(server);
-    expect("C15", removals() == stored && (size_t)usable == stored, "%d of %zu callbacks found all in order", usable, stored);
+    expect("C15", removals() == stored && (size_t)usable == stored, "%d of %zu callbacks found all in order",
+           usable, stored);
     SSL_CTX_free(client);
 }
 
@@ -44,7 +46,8 @@ static void under_connections(int version)
 {
     SSL_CTX *server = new_server(version), *client = hs_client(version);
     SSL_SESSION *session = hs_first(server, client);
-    hs_pair one = hs_new(server, client, NULL), two = hs_new(server, client, session), three = hs_new(server, client, NULL);
+    hs_pair one = hs_new(server, client, NULL), two = hs_new(server, client, session),
+        three = hs_new(server, client, NULL);
     SSL_CTX_free(server);
     expect("C15", hs_drive(&one) == HS_FULL, "a connection outlives the program's reference");
     expect("C15", hs_drive(&two) == HS_RESUMED, "another resumes from the cache of the same context");
@@ -54,7 +57,8 @@ static void under_connections(int version)
     expect("C15", removals() == 0, "a third connection still holds the context");
     size_t stored = (size_t)SSL_CTX_sess_number(server);
     hs_drop(&three);
-    expect("C15", removals() == stored && (size_t)usable == stored, "its end is the context's: %d of %zu", usable, stored);
+    expect("C15", removals() == stored && (size_t)usable == stored, "its end is the context's: %d of %zu",
+           usable, stored);
     SSL_SESSION_free(session);
     SSL_CTX_free(client);
 }
@@ -69,7 +73,8 @@ static void by_a_lost_connection(void)
     number_session(SSL_get_session(pair.server), 2);
     SSL_CTX_free(server);
     hs_drop(&pair);
-    expect("C15", removals() == 2 && usable == 2 && removal_at(0).session == 2, "lost with its context: %s", removed());
+    expect("C15", removals() == 2 && usable == 2 && removal_at(0).session == 2, "lost with its context: %s",
+           removed());
     SSL_CTX_free(client);
 }
 

@@ -43,7 +43,8 @@ static SSL_SESSION *first_with_id(SSL_CTX *server, SSL_CTX *client, const char *
     unsigned length;
     SSL_SESSION *session = hs_first(server, client);
     const unsigned char *id = SSL_SESSION_get_id(session, &length);
-    expect("C14", length == generator.length && memcmp(id, generator.id, length) == 0, "%s: the id is ours", what);
+    expect("C14", length == generator.length && memcmp(id, generator.id, length) == 0, "%s: the id is ours",
+           what);
     expect("C14", !generator.matching, "%s: nothing matched before", what);
     return session;
 }
@@ -105,7 +106,8 @@ static void of_the_context(void)
 
     SSL_CTX_set_generate_session_id(server, NULL);
     hs_connect(server, client, NULL, NULL);
-    expect("C14", generator.calls == 1 && SSL_CTX_sess_number(server) == 2, "without generator: libssl's own ids");
+    expect("C14", generator.calls == 1 && SSL_CTX_sess_number(server) == 2,
+           "without generator: libssl's own ids");
 
     SSL_CTX_set_generate_session_id(server, generate_free);
     for (int i = 0; i < 5; i++)
@@ -126,8 +128,10 @@ static void of_the_connection(void)
         next_id(9, 32);
         SSL_set_generate_session_id(pair.server, generate);
         hs_result result = hs_drive(&pair);
-        expect("C14", result == (i ? HS_FAILED : HS_FULL) && generator.calls == 1, "set on a connection, time %d", i + 1);
-        expect("C14", pair.server_error == (i ? SSL_R_SSL_SESSION_ID_CONFLICT : 0), "reason %d", pair.server_error);
+        expect("C14", result == (i ? HS_FAILED : HS_FULL) && generator.calls == 1,
+               "set on a connection, time %d", i + 1);
+        expect("C14", pair.server_error == (i ? SSL_R_SSL_SESSION_ID_CONFLICT : 0), "reason %d",
+               pair.server_error);
         hs_close(&pair);
     }
 
@@ -145,7 +149,8 @@ static void of_the_connection(void)
         pair.server = copy;
         hs_result result = hs_drive(&pair);
         expect("C14", result == (i ? HS_FAILED : HS_FULL) && generator.calls == 1, "on a copy, time %d", i + 1);
-        expect("C14", pair.server_error == (i ? SSL_R_SSL_SESSION_ID_CONFLICT : 0), "reason %d", pair.server_error);
+        expect("C14", pair.server_error == (i ? SSL_R_SSL_SESSION_ID_CONFLICT : 0), "reason %d",
+               pair.server_error);
         hs_close(&pair);
     }
 
@@ -180,7 +185,8 @@ static void tls13(void)
     expect("C14", generator.calls == 1 && SSL_CTX_sess_number(server) == 1, "TLS 1.3: stored under our id");
     fails(server, client, SSL_R_SSL_SESSION_ID_CONFLICT, "TLS 1.3: the same id again");
     SSL_CTX_set_generate_session_id(server, NULL);
-    say("TLS 1.3: %s, %ld", hs_word(hs_resume(server, client, session)), SSL_CTX_sess_number(server) > 0 ? 1L : 0L);
+    say("TLS 1.3: %s, %ld", hs_word(hs_resume(server, client, session)),
+        SSL_CTX_sess_number(server) > 0 ? 1L : 0L);
     SSL_SESSION_free(session);
     SSL_CTX_free(client);
     SSL_CTX_free(server);

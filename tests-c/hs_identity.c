@@ -56,7 +56,8 @@ static void server_side(int version)
     for (int i = 0; i < 2; i++) {
         pair = hs_new(server, client, session);
         hs_drive(&pair);
-        expect("C16", SSL_session_reused(pair.server) && SSL_get_session(pair.server) == stored, "resumed itself");
+        expect("C16", SSL_session_reused(pair.server) && SSL_get_session(pair.server) == stored,
+               "resumed itself");
         expect("C16", marked(SSL_get_session(pair.server)), "with its ex_data");
         hs_close(&pair);
     }

@@ -17,7 +17,8 @@ static void mode(int version, const char *name, long mode)
     record_removals(server, 'A');
     forget_removals();
     news = 0;
-    expect("C7", SSL_CTX_set_session_cache_mode(server, mode) == SSL_SESS_CACHE_SERVER, "the default was server");
+    expect("C7", SSL_CTX_set_session_cache_mode(server, mode) == SSL_SESS_CACHE_SERVER,
+           "the default was server");
     expect("C7", SSL_CTX_get_session_cache_mode(server) == mode, "%s is read back", name);
     SSL_SESSION *session = hs_first(server, client);
     expect("C7", SSL_CTX_get_session_cache_mode(server) == mode, "also after a handshake");
@@ -28,11 +29,13 @@ static void mode(int version, const char *name, long mode)
     int tickets = version == TLS1_2_VERSION ? 1 : 2;
     expect("C10", news == (serves ? tickets : 0), "%d new", news);
     expect("C7", SSL_CTX_sess_number(server) == (stores ? tickets : 0), stores ? "stored" : "not stored");
-    expect("C7", hs_resume(server, client, session) == (finds ? HS_RESUMED : HS_FULL), finds ? "resumed" : "full");
+    expect("C7", hs_resume(server, client, session) == (finds ? HS_RESUMED : HS_FULL),
+           finds ? "resumed" : "full");
     say("TLS 1.%d, %s: %s", version - TLS1_VERSION, name, hs_counters(server));
     flush(server, 0);
     expect("F2", SSL_CTX_sess_number(server) == 0, "flushed: %zu removed", removals());
-    expect("F4", removals() == (size_t)(stores ? (finds ? (version == TLS1_2_VERSION ? 1 : 3) : 2 * tickets) : 0),
+    expect("F4",
+           removals() == (size_t)(stores ? (finds ? (version == TLS1_2_VERSION ? 1 : 3) : 2 * tickets) : 0),
            "each once");
     SSL_SESSION_free(session);
     SSL_CTX_free(client);
@@ -76,7 +79,8 @@ static void sizes(void)
     SSL_CTX *server = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS), *client = hs_client(TLS1_2_VERSION);
     record_removals(server, 'A');
     forget_removals();
-    expect("C1", SSL_CTX_sess_set_cache_size(server, 3) == SSL_SESSION_CACHE_MAX_SIZE_DEFAULT, "the default size");
+    expect("C1", SSL_CTX_sess_set_cache_size(server, 3) == SSL_SESSION_CACHE_MAX_SIZE_DEFAULT,
+           "the default size");
     SSL_SESSION *sessions[5];
     for (int i = 0; i < 5; i++) {
         sessions[i] = hs_first(server, client);

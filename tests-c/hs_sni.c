@@ -146,7 +146,8 @@ static void freed_contexts(void)
     expect("C13", SSL_CTX_sess_number(first) == 1, "stored in the first");
     expect("C15", removals() == 0, "nothing removed yet");
     hs_close(&pair);
-    expect("C15", removals() == 1 && removal_at(0).session == 1, "the last reference removes it: %s", removed());
+    expect("C15", removals() == 1 && removal_at(0).session == 1, "the last reference removes it: %s",
+           removed());
     SSL_CTX_free(third);
     SSL_CTX_free(client);
 }

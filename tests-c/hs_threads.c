@@ -52,7 +52,8 @@ static void state(int flushers, const char *number, int ok, const char *name, co
 
 static void mix(int flushers, const char *name)
 {
-    if (flushers > 0 && stock_corrupts() && stock_cannot("F13", "a flush between two tickets corrupts its table"))
+    if (flushers > 0 && stock_corrupts()
+        && stock_cannot("F13", "a flush between two tickets corrupts its table"))
         return;
     static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
     SSL_CTX *server = hs_server(ANY_TLS, WITHOUT_TICKETS);
@@ -75,12 +76,14 @@ static void mix(int flushers, const char *name)
         pthread_join(threads[i], NULL);
     sem_destroy(&stored);
 
-    printf("# %s: %d full, %d resumed, %d failed, %ld new, %ld removed\n", name, load.full, load.resumed, load.failed,
+    printf("# %s: %d full, %d resumed, %d failed, %ld new, %ld removed\n", name, load.full, load.resumed,
+           load.failed,
            atomic_load(&news), atomic_load(&gone));
     /* Before that fix, a TLS 1.2 session that is flushed between its lookup and the ServerHello fails its
      * handshake (see hs_bad_session): rare, and counted at both ends. */
     int accidents = flushers > 0 && stock_corrupts() ? 8 : 0;
-    state(flushers, "F12", load.failed <= accidents && load.full + load.resumed >= 4 * rounds - load.failed, name,
+    state(flushers, "F12", load.failed <= accidents && load.full + load.resumed >= 4 * rounds - load.failed,
+          name,
           "the handshakes succeed");
     state(flushers, "F13", atomic_load(&news) == atomic_load(&gone) + SSL_CTX_sess_number(server), name,
           "stored = removed + still there");

@@ -43,7 +43,8 @@ int main(void)
     for (int i = 0; i < 3; i++)
         indices[i] = CRYPTO_get_ex_new_index(classes[i], 0, NULL, NULL, NULL, on_free);
     state("P1", indices[0] > 0 && indices[1] > 0 && indices[2] > 0, "ex_data indices are given");
-    state("P1", CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_X509, 0, NULL, NULL, NULL, NULL) == indices[0] + 1, "in order");
+    state("P1", CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_X509, 0, NULL, NULL, NULL, NULL) == indices[0] + 1,
+          "in order");
     X509 *x = X509_new();
     X509_set_ex_data(x, indices[0], &freed);
     state("P1", X509_get_ex_data(x, indices[0]) == &freed, "and hold data");

@@ -135,7 +135,8 @@ static void after_cleanup(void)
     OPENSSL_cleanup();
     SSL_CTX_free(client);
     SSL_CTX_free(server);
-    say("freed after OPENSSL_cleanup: %s", (long)removals() == stored ? "every callback" : "callbacks are missing");
+    say("freed after OPENSSL_cleanup: %s",
+        (long)removals() == stored ? "every callback" : "callbacks are missing");
     exit(7);
 }
 

@@ -98,7 +98,8 @@ static void copies(void)
     for (int i = 0; i < CHILDREN; i++) {
         int status = -1;
         waitpid(child[i], &status, 0);
-        expect("P5", WIFEXITED(status) && WEXITSTATUS(status) == 7, "child %d goes on with its own copy", i + 1);
+        expect("P5", WIFEXITED(status) && WEXITSTATUS(status) == 7, "child %d goes on with its own copy",
+               i + 1);
     }
 }
 

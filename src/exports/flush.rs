@@ -7,6 +7,7 @@ use super::{managed, real_for};
 use crate::cache::Cutoff;
 use crate::guard::guard;
 use crate::libssl::types::ssl_ctx_st;
+use crate::takeover::ending::may_have_ended;
 use crate::takeover::flush::flush;
 
 /// SSL_CTX_flush_sessions_ex() removes the sessions that have expired at the time `tm` from the
@@ -38,7 +39,11 @@ pub unsafe extern "C" fn SSL_CTX_flush_sessions_ex(ctx: *mut ssl_ctx_st, tm: lib
             return;
         }
         if let Some(managed) = managed(ctx) {
-            return flush(&managed, if tm == 0 { Cutoff::All } else { Cutoff::Before(tm) });
+            if tm != 0 {
+                return flush(&managed, Cutoff::Before(tm));
+            }
+            flush(&managed, Cutoff::All);
+            return may_have_ended(&managed);
         }
         if let Some(flush_ex) = real_for(ctx, |behind| behind.SSL_CTX_flush_sessions_ex) {
             // SAFETY: the caller's own argument.

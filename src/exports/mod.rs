@@ -16,12 +16,14 @@ mod load;
 mod own;
 mod session;
 
+use std::sync::Arc;
+
 use crate::libssl::types::SSL_CTX;
 use crate::libssl::{Behind, is_inside, libssl};
-use crate::takeover::{self, Found};
+use crate::takeover::{self, Managed};
 
 /// The managed context that a call is about; `None` if the real function should have it.
-fn managed(ctx: *mut SSL_CTX) -> Option<Found> {
+fn managed(ctx: *mut SSL_CTX) -> Option<Arc<Managed>> {
     if is_inside() { None } else { takeover::find(ctx) }
 }
 

@@ -7,7 +7,7 @@ use super::{managed, real_for};
 use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{SessionRef, inside, is_inside};
-use crate::takeover::{moved, planted};
+use crate::takeover::moved;
 
 /// SSL_CTX_add_session(3): 1 if the session was stored or replaced another one with its key, 0 if
 /// this very session was stored already, if it is NULL, or without memory (C3).
@@ -150,7 +150,6 @@ pub unsafe extern "C" fn SSL_SESSION_set1_id(
     length: c_uint,
 ) -> c_int {
     guard(0, || {
-        planted::reap();
         re_key_around(session, || {
             // SAFETY: the caller's own arguments.
             real_for(session, |behind| behind.SSL_SESSION_set1_id)

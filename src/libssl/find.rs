@@ -69,7 +69,13 @@ struct Search {
 
 fn search() -> Option<Search> {
     let loaded = loaded_objects(is_libssl);
-    let path = next_in_search_order().or_else(|| loaded.first().cloned())?;
+    // A function that nobody has a reason to wrap, unlike SSL_CTX_new.
+    let next = object_of(next_function(c"SSL_SESSION_is_resumable"));
+    let path = match next {
+        Some(next) if !is_libssl(&next) => return Some(embedded(&next)),
+        Some(next) => next,
+        None => loaded.first()?.clone(),
+    };
     // SAFETY: `path` is a string; RTLD_NOLOAD runs no constructor. The handle is never closed, which
     // keeps the functions that we resolve in place.
     let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
@@ -80,7 +86,12 @@ fn search() -> Option<Search> {
         // SAFETY: the handle is open, and the name is a string.
         unsafe { libc::dlsym(handle, name.as_ptr()) }
     };
-    let behind = Behind::resolve(lookup).ok()?;
+    // What other preloaded libraries wrap stays wrapped.
+    let behind = Behind::resolve(|name| match next_function(name) {
+        next if next.is_null() => lookup(name),
+        next => next,
+    });
+    let behind = behind.ok()?;
     let (version, text) = version(lookup);
     let path = path.to_string_lossy();
     let mut report = Vec::new();
@@ -114,11 +125,23 @@ fn search() -> Option<Search> {
     Some(Search { libssl: Libssl { behind, api, version }, report })
 }
 
-/// The libssl that the dynamic linker would take if we were not there.
-fn next_in_search_order() -> Option<CString> {
+/// An OpenSSL inside another library, which is left alone: what it exports is called, and no more.
+fn embedded(path: &CStr) -> Search {
+    let Ok(behind) = Behind::resolve(next_function) else { unreachable!("nothing is required") };
+    let line = format!("stands aside of the OpenSSL in {}", path.to_string_lossy());
+    let report = if options::get().verbose { vec![line] } else { vec![] };
+    Search { libssl: Libssl { behind, api: None, version: 0 }, report }
+}
+
+/// The function that the dynamic linker would take if we were not there: ours is not the only
+/// library that may be preloaded. Another copy of this one is skipped, or two would take over.
+fn next_function(name: &CStr) -> *mut c_void {
     // SAFETY: the name is a string.
-    let address = unsafe { libc::dlsym(libc::RTLD_NEXT, c"SSL_CTX_new".as_ptr()) };
-    object_of(address).filter(|path| is_libssl(path))
+    let next = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
+    match object_of(next) {
+        Some(path) if !is_named(&path, b"libsslsweep") => next,
+        _ => std::ptr::null_mut(),
+    }
 }
 
 /// The path of the object that an address lies in.
@@ -139,8 +162,7 @@ pub(crate) fn object_of(address: *mut c_void) -> Option<CString> {
 
 /// A function of libcrypto, in a process that need not have libssl.
 pub(crate) fn libcrypto_function(name: &CStr) -> *mut c_void {
-    // SAFETY: the name is a string.
-    let next = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
+    let next = next_function(name);
     if !next.is_null() {
         return next;
     }

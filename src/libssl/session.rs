@@ -116,12 +116,17 @@ impl Session {
         unsafe { SessionRef::new(session) }.map(Self)
     }
 
-    /// A new session, of version 0 and without an id.
-    pub(crate) fn create(api: &Api) -> Option<Self> {
+    /// A new session of this version and id (at most 32 bytes), and nothing else.
+    pub(crate) fn with_key(api: &Api, version: c_int, id: &[u8]) -> Option<Self> {
         // SAFETY: no preconditions.
         let session = unsafe { (api.SSL_SESSION_new)() };
         // SAFETY: the new session's reference is ours.
-        unsafe { Self::adopt(session) }
+        let session = unsafe { Self::adopt(session) }?;
+        // SAFETY: the session is ours, and the id is copied.
+        unsafe { (api.SSL_SESSION_set1_id)(session.as_ptr(), id.as_ptr(), id.len() as c_uint) };
+        // SAFETY: the session is ours.
+        unsafe { (api.SSL_SESSION_set_protocol_version)(session.as_ptr(), version) };
+        Some(session)
     }
 
     /// Gives the reference away.

@@ -96,6 +96,9 @@ functions! {
         fn SSL_CTX_sess_set_new_cb(*mut SSL_CTX, Option<NewCallback>);
         fn SSL_CTX_sess_set_remove_cb(*mut SSL_CTX, Option<RemoveCallback>);
         fn SSL_CTX_sess_set_get_cb(*mut SSL_CTX, Option<GetCallback>);
+        fn SSL_CTX_sess_get_new_cb(*mut SSL_CTX) -> Option<NewCallback>;
+        fn SSL_CTX_sess_get_remove_cb(*mut SSL_CTX) -> Option<RemoveCallback>;
+        fn SSL_CTX_sess_get_get_cb(*mut SSL_CTX) -> Option<GetCallback>;
         fn SSL_CTX_get_options(*const SSL_CTX) -> c_ulong;
         fn SSL_CTX_new(*const SSL_METHOD) -> *mut SSL_CTX;
         fn SSL_CTX_free(*mut SSL_CTX);
@@ -134,9 +137,6 @@ functions! {
         fn OPENSSL_LH_set_thunks(
             *mut LHASH, LhHashThunk, LhCompareThunk, LhDoallThunk, LhDoallArgThunk
         ) -> *mut LHASH;
-        // Absent or deprecated by configuration or by version.
         fn OPENSSL_atexit(unsafe extern "C" fn()) -> c_int;
-        fn SSL_CTX_flush_sessions(*mut SSL_CTX, c_long);
-        fn SSL_CTX_flush_sessions_ex(*mut SSL_CTX, libc::time_t);
     }
 }

@@ -7,12 +7,13 @@
 //! `OSSL_LIB_CTX` its index could be somebody else's.)
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use once_cell::sync::Lazy;
 use parking_lot::RwLock;
 
-use super::{Found, find};
+use super::{Managed, find};
 use crate::libssl::api;
 use crate::libssl::types::*;
 
@@ -28,11 +29,12 @@ struct Notes {
 static NOTES: Lazy<RwLock<HashMap<usize, Notes>>> = Lazy::new(RwLock::default);
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-fn notes(ssl: *const SSL) -> Option<Notes> {
+/// What is noted, or nothing but zeros.
+fn notes(ssl: *const SSL) -> Notes {
     if COUNT.load(Ordering::Acquire) == 0 {
-        return None;
+        return Notes::default();
     }
-    NOTES.read().get(&(ssl as usize)).copied()
+    NOTES.read().get(&(ssl as usize)).copied().unwrap_or_default()
 }
 
 fn note(ssl: *const SSL, change: impl FnOnce(&mut Notes)) {
@@ -61,16 +63,14 @@ pub(super) fn forget(ssl: *const SSL) {
 }
 
 /// The managed context whose cache this connection uses (C13).
-pub(crate) fn session_context(ssl: *const SSL) -> Option<Found> {
+pub(crate) fn session_context(ssl: *const SSL) -> Option<Arc<Managed>> {
     let api = api()?;
     // SAFETY: whoever asks uses this live connection.
     let current = unsafe { (api.SSL_get_SSL_CTX)(ssl) };
-    let original = match notes(ssl) {
-        // A note about another context is of a former SSL at this address.
-        Some(notes) if notes.switched == current as usize => notes.original as *mut SSL_CTX,
-        _ => current,
-    };
-    find(original)
+    let notes = notes(ssl);
+    // A note about another context is of a former SSL at this address.
+    let is_switched = notes.switched == current as usize;
+    find(if is_switched { notes.original as *mut SSL_CTX } else { current })
 }
 
 /// Notes a switch that libssl has just made.
@@ -88,12 +88,12 @@ pub(crate) fn switched(ssl: *const SSL, before: *mut SSL_CTX, after: *mut SSL_CT
 
 /// The program's generator for this connection alone.
 pub(super) fn generator(ssl: *const SSL) -> Option<GenerateCallback> {
-    notes(ssl)?.generate
+    notes(ssl).generate
 }
 
 /// Notes the program's generator for this connection.
 pub(crate) fn set_generator(ssl: *const SSL, generate: Option<GenerateCallback>) {
-    if generate.is_some() || notes(ssl).is_some() {
+    if generate.is_some() || notes(ssl).generate.is_some() {
         note(ssl, |notes| notes.generate = generate);
     }
 }

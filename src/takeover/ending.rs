@@ -13,12 +13,11 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use parking_lot::Mutex;
 
-use super::leaving::Why;
 use super::managed::Managed;
-use super::{connections, find, registry};
+use super::{connections, find, planted, registry};
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{Api, Session, SessionRef, inside};
+use crate::libssl::{Api, Session, SessionRef, api, inside};
 
 // --- First net: ex_data ----------------------------------------------------------------------
 
@@ -32,21 +31,23 @@ fn default_library_context(api: &Api) -> usize {
 }
 
 fn is_watched(api: &Api) -> bool {
-    WATCHED.lock().contains(&default_library_context(api)) && !CLEANED_UP.load(Ordering::Acquire)
+    !CLEANED_UP.load(Ordering::Acquire) && {
+        let current = default_library_context(api);
+        WATCHED.lock().contains(&current)
+    }
 }
 
 /// Makes sure that the end of contexts and connections is noticed: before the first context under
 /// this default library context, and before the program's first ex_data index.
 pub(crate) fn watch(api: &Api) {
     let current = default_library_context(api);
-    let first = {
+    {
         let mut watched = WATCHED.lock();
         if watched.contains(&current) {
             return;
         }
         watched.push(current);
-        watched.len() == 1
-    };
+    }
     let register = |class, free: ExFree| {
         let null = std::ptr::null_mut();
         // SAFETY: the free functions live as long as the process.
@@ -57,15 +58,20 @@ pub(crate) fn watch(api: &Api) {
     if !registered {
         WATCHED.lock().retain(|&watched| watched != current);
     }
-    if let Some(atexit) = api.OPENSSL_atexit.filter(|_| first) {
+    static AT_EXIT: AtomicBool = AtomicBool::new(false);
+    if let Some(atexit) = api.OPENSSL_atexit.filter(|_| !AT_EXIT.swap(true, Ordering::AcqRel)) {
         // SAFETY: the handler lives as long as the process.
         unsafe { atexit(cleaned_up) };
     }
 }
 
-/// A library context is being freed; another one may come to its address.
+/// A library context is being freed; another one may come to its address. (The default one is not
+/// freed: libcrypto ignores that.)
 pub(crate) fn unwatch(library: *mut OSSL_LIB_CTX) {
-    WATCHED.lock().retain(|&watched| watched != library as usize);
+    let is_default = api().is_some_and(|api| default_library_context(api) == library as usize);
+    if !is_default {
+        WATCHED.lock().retain(|&watched| watched != library as usize);
+    }
 }
 
 unsafe extern "C" fn cleaned_up() {
@@ -83,23 +89,9 @@ unsafe extern "C" fn context_freed(
     guard((), || {
         let Some(managed) = find(ctx.cast()) else { return };
         managed.end();
-        // What still lies in the real cache, the sentinel and strays, comes to our remove callback,
-        // which queues it: this flush holds the context's lock.
-        flush_real(&managed);
-        managed.finish_leaving();
+        remove_sentinel(&managed);
         registry::forget(&managed);
     });
-}
-
-fn flush_real(managed: &Managed) {
-    let api = managed.api();
-    if let Some(flush_ex) = api.SSL_CTX_flush_sessions_ex {
-        // SAFETY: the context is alive until its ex_data is freed.
-        unsafe { flush_ex(managed.ctx(), 0) };
-    } else if let Some(flush) = api.SSL_CTX_flush_sessions {
-        // SAFETY: as above.
-        unsafe { flush(managed.ctx(), 0) };
-    }
 }
 
 unsafe extern "C" fn connection_freed(
@@ -122,13 +114,13 @@ const SENTINEL_ID: &[u8; 32] = b"sslsweep: this context is in use";
 #[derive(Debug, Default)]
 pub(super) struct Sentinel {
     session: Mutex<Option<Session>>,
-    /// libssl holds the context's lock and is freeing it.
+    /// libssl is freeing the context, and up to 3.6 holds its lock.
     fell: AtomicBool,
 }
 
 impl Sentinel {
-    /// The context through which sessions can be marked not resumable now.
-    pub(super) fn context_for_marking(&self, ctx: *mut SSL_CTX) -> Option<*mut SSL_CTX> {
+    /// The context through which sessions can be removed, and so marked, now.
+    pub(super) fn context_for_removing(&self, ctx: *mut SSL_CTX) -> Option<*mut SSL_CTX> {
         if self.fell.load(Ordering::Acquire) { scratch_context() } else { Some(ctx) }
     }
 }
@@ -136,7 +128,7 @@ impl Sentinel {
 /// Plants a context's sentinel. Without memory the first net must do.
 pub(super) fn plant_sentinel(managed: &Managed) {
     let api = managed.api();
-    let Some(session) = Session::create(api) else { return };
+    let Some(session) = Session::with_key(api, 0, SENTINEL_ID) else { return };
     {
         let mut sentinel = managed.sentinel.session.lock();
         if sentinel.is_some() {
@@ -144,41 +136,44 @@ pub(super) fn plant_sentinel(managed: &Managed) {
         }
         *sentinel = Some(session.clone());
     }
-    // SAFETY: the session is ours.
-    unsafe {
-        (api.SSL_SESSION_set1_id)(session.as_ptr(), SENTINEL_ID.as_ptr(), SENTINEL_ID.len() as u32)
-    };
-    // SAFETY: the session is ours.
-    unsafe { (api.SSL_SESSION_set_protocol_version)(session.as_ptr(), 0) };
     // SAFETY: context and session are alive; the real cache takes a reference of its own.
     inside(|| unsafe { (api.SSL_CTX_add_session)(managed.ctx(), session.as_ptr()) });
 }
 
-/// libssl removes a session from its own cache: whether that was the sentinel, or another that goes
-/// with the context, and so is dealt with here.
-pub(super) fn is_sentinel(managed: &Arc<Managed>, session: SessionRef) -> bool {
+/// Removes a context's sentinel, if it still stands.
+fn remove_sentinel(managed: &Managed) {
+    let sentinel = managed.sentinel.session.lock().take();
+    if let Some(sentinel) = sentinel {
+        managed.remove_real(*sentinel);
+    }
+}
+
+/// The program, or libssl from within `SSL_CTX_free`, has flushed everything. Where the first net does
+/// not reach, that may have been the end: nothing is left behind. (Only where libssl goes through
+/// the PLT does its flush come to us, and the real one not to the sentinel.)
+pub(crate) fn may_have_ended(managed: &Managed) {
+    if managed.is_storing() && !is_watched(managed.api()) {
+        managed.no_longer_stores();
+        remove_sentinel(managed);
+    }
+}
+
+/// libssl removes from its own cache what we put there: the sentinel, or a stand-in. Returns whether
+/// it was that.
+pub(super) fn is_ours(managed: &Arc<Managed>, session: SessionRef) -> bool {
     let sentinel = {
         let mut sentinel = managed.sentinel.session.lock();
-        match &*sentinel {
-            Some(planted) if **planted == session => sentinel.take(),
-            _ => None,
-        }
+        sentinel.take_if(|planted| **planted == session)
     };
-    if sentinel.is_some() {
-        if !managed.is_ending() && !is_watched(managed.api()) {
-            managed.sentinel.fell.store(true, Ordering::Release);
-            managed.end();
-            registry::forget(managed);
-        }
-        return true;
+    if sentinel.is_none() {
+        return planted::is_stand_in(managed, session);
     }
-    if managed.is_ending() {
-        // A stray, already marked; the context is being freed and its lock may be held.
-        let mut strays = session.retain().into_iter().collect();
-        managed.leave(managed.begin_group(), &mut strays, Why::Removed);
-        return true;
+    if !is_watched(managed.api()) {
+        managed.sentinel.fell.store(true, Ordering::Release);
+        managed.end();
+        registry::forget(managed);
     }
-    false
+    true
 }
 
 /// A context of our own, to mark sessions through when their own can't be used.
@@ -188,7 +183,11 @@ fn scratch_context() -> Option<*mut SSL_CTX> {
     if !existing.is_null() {
         return Some(existing);
     }
-    let api = crate::libssl::api()?;
+    if CLEANED_UP.load(Ordering::Acquire) {
+        // libssl can make no more contexts.
+        return None;
+    }
+    let api = api()?;
     // SAFETY: no preconditions.
     unsafe { (api.ERR_set_mark)() };
     // SAFETY: no preconditions.

@@ -19,8 +19,6 @@ pub(super) enum Why {
     Flushed,
     /// No room: it stays resumable for others who hold it (C19).
     Evicted,
-    /// Removed by libssl, which has marked it.
-    Removed,
 }
 
 /// The sessions of one flush, or of one eviction of many.

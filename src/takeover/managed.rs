@@ -11,6 +11,7 @@ use super::callback::Callback;
 use super::ending::Sentinel;
 use super::leaving::{Group, Leaving, Why};
 use super::listing::Listing;
+use super::planted::{self, Planted};
 use super::{ending, flush, moved, registry};
 use crate::cache::{Cache, Cutoff, Key, KeyMaker, Stored};
 use crate::libssl::types::*;
@@ -46,6 +47,7 @@ pub(crate) struct Managed {
     ending: AtomicBool,
     storing: AtomicBool,
     pub(super) sentinel: Sentinel,
+    planted: Planted,
     pub(super) listing: Mutex<Option<Listing>>,
 }
 
@@ -80,6 +82,7 @@ impl Managed {
             ending: AtomicBool::new(false),
             storing: AtomicBool::new(false),
             sentinel: Sentinel::default(),
+            planted: Planted::default(),
             listing: Mutex::new(None),
         }
     }
@@ -90,6 +93,10 @@ impl Managed {
 
     pub(super) fn api(&self) -> &'static Api {
         self.api
+    }
+
+    pub(super) fn planted(&self) -> &Planted {
+        &self.planted
     }
 
     pub(super) fn cache(&self) -> &Cache<Session> {
@@ -202,6 +209,11 @@ impl Managed {
         self.keys.key(session.version(), session.id())
     }
 
+    /// A key that no other session has, whatever its id. (No protocol has this version.)
+    pub(super) fn key_of_object(&self, session: SessionRef) -> Key {
+        self.keys.key(i32::MIN, &(session.as_ptr() as usize).to_ne_bytes())
+    }
+
     pub(super) fn key_of(&self, version: i32, id: &[u8]) -> Key {
         self.keys.key(version, id)
     }
@@ -258,9 +270,6 @@ impl Managed {
     /// Puts a session back that was taken out too early, whatever the size.
     pub(super) fn put_back(self: &Arc<Self>, session: Session) {
         let (key, expiry) = (self.key(*session), session.expiry());
-        if self.is_ending() {
-            return self.leave_evicted(session);
-        }
         if let Stored::NoMemory(session) = self.cache.store(key, session, expiry, 0) {
             self.leave_evicted(session);
         }
@@ -285,21 +294,19 @@ impl Managed {
         if session.id().is_empty() {
             return false;
         }
-        let planted = super::planted::consumed(self, session);
+        let planted = planted::consumed(self, session);
         let stored = self.cache.take(self.key(session));
-        let found = self.mark_not_resumable(session);
+        self.mark_not_resumable(session);
         self.call_remove(session);
-        drop(planted);
-        found || stored.is_some()
+        planted || stored.is_some()
     }
 
     /// Removes what is stored under a key that libssl's own removal has just looked for in vain, and
     /// tells the program as libssl would.
     pub(super) fn removed_by_libssl(self: &Arc<Self>, session: SessionRef) {
-        let planted = super::planted::consumed(self, session);
+        planted::consumed(self, session);
         let stored = self.cache.take(self.key(session));
         self.call_remove(session);
-        drop(planted);
         drop(stored);
     }
 
@@ -317,6 +324,10 @@ impl Managed {
         for session in sessions.drain(..) {
             self.mark_leaving(*session, why);
             self.call_remove(*session);
+            if self.is_ending() {
+                // That callback freed the context, and nothing may be called on it any more.
+                break;
+            }
         }
     }
 
@@ -335,11 +346,8 @@ impl Managed {
     }
 
     fn mark_leaving(&self, session: SessionRef, why: Why) {
-        match why {
-            Why::Flushed => {
-                self.mark_not_resumable(session);
-            }
-            Why::Evicted | Why::Removed => {}
+        if why == Why::Flushed {
+            self.mark_not_resumable(session);
         }
     }
 
@@ -350,19 +358,21 @@ impl Managed {
         }
     }
 
-    /// Marks a session not resumable. Returns whether the real internal cache held it.
+    /// Marks a session not resumable.
     ///
     /// The public ABI has one way: the real removal marks its argument even when it is absent. It
     /// runs through the session's own context, whose lock hardly anyone else takes now that lookups
     /// are ours. (Through a private context there is no contention at all, but making one can fail,
     /// and the gain did not show: see docs/benchmarks.md.)
-    fn mark_not_resumable(&self, session: SessionRef) -> bool {
-        match self.sentinel.context_for_marking(self.ctx) {
-            Some(ctx) => {
-                // SAFETY: context and session are alive; our trampoline is silent meanwhile.
-                inside(|| unsafe { (self.api.SSL_CTX_remove_session)(ctx, session.as_ptr()) == 1 })
-            }
-            None => false,
+    fn mark_not_resumable(&self, session: SessionRef) {
+        self.remove_real(session);
+    }
+
+    /// Removes a session from the real cache, if libssl is not just freeing that.
+    pub(super) fn remove_real(&self, session: SessionRef) {
+        if let Some(ctx) = self.sentinel.context_for_removing(self.ctx) {
+            // SAFETY: context and session are alive; our trampoline is silent meanwhile.
+            inside(|| unsafe { (self.api.SSL_CTX_remove_session)(ctx, session.as_ptr()) });
         }
     }
 
@@ -401,6 +411,11 @@ impl Managed {
         }
     }
 
+    /// Until the next store there is nothing whose end could go unnoticed.
+    pub(super) fn no_longer_stores(&self) {
+        self.storing.store(false, Ordering::Release);
+    }
+
     pub(super) fn is_storing(&self) -> bool {
         self.storing.load(Ordering::Acquire)
     }
@@ -419,10 +434,12 @@ impl Managed {
 
     /// The context is going: nothing is stored any more, and everything leaves with its callback.
     pub(super) fn end(self: &Arc<Self>) {
+        planted::reap_all(self);
         self.ending.store(true, Ordering::Release);
         flush::flush(self, Cutoff::All);
         self.finish_leaving();
-        *self.listing.lock() = None;
+        let listing = self.listing.lock().take();
+        drop(listing);
     }
 }
 

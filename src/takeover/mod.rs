@@ -12,7 +12,7 @@
 //! | [`flush`] | removing what is due, in bounded batches, with no lock held during callbacks |
 //! | [`trampolines`] | what libssl calls |
 //! | [`connections`] | which context's cache an `SSL` uses, and its own session id generator |
-//! | [`planted`] | sessions that lie for a moment in libssl's internal cache, for its own checks |
+//! | [`planted`] | stand-ins that lie for a moment in libssl's internal cache, for its own checks |
 //! | [`leaving`] | detached sessions whose remove callback has still to run |
 //! | [`ending`] | noticing that a context is being freed |
 //! | [`moved`] | sessions whose time, timeout, version or id is set while they are stored |
@@ -26,10 +26,10 @@ mod leaving;
 pub(crate) mod listing;
 pub(crate) mod managed;
 pub(crate) mod moved;
-pub(crate) mod planted;
+mod planted;
 pub(crate) mod registry;
 pub(crate) mod summary;
 pub(crate) mod trampolines;
 
 pub(crate) use managed::Managed;
-pub(crate) use registry::{Found, find, make};
+pub(crate) use registry::{find, make};

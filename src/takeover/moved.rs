@@ -5,24 +5,23 @@
 //! context that has ever stored one is asked. (A table from session to contexts was rejected: it
 //! would cost each stored session memory for what few programs do.)
 
-use super::registry;
+use super::{Managed, registry};
 use crate::libssl::SessionRef;
 use crate::libssl::types::SSL_MAX_SSL_SESSION_ID_LENGTH;
 
 /// The session's time or timeout has been set: it is flushed and evicted by its new expiry.
 pub(crate) fn re_expire(session: SessionRef) {
-    let session = session.borrowed();
-    registry::for_each_storing(|managed| {
-        if managed.cache().is_empty() {
-            return;
-        }
-        let key = managed.key(**session);
-        // Should two threads set times at once, the one that reads last also stores last.
-        loop {
-            let expiry = session.expiry();
-            let stored = managed.cache().re_expire(key, &session, expiry);
-            if !stored || session.expiry() == expiry {
-                break;
+    let owned = session.borrowed();
+    for_each_holder(|managed| {
+        let by_object = session.id().is_empty().then(|| managed.key_of_object(session));
+        for key in [Some(managed.key(session)), by_object].into_iter().flatten() {
+            // Should two threads set times at once, the one that reads last also stores last.
+            loop {
+                let expiry = session.expiry();
+                let stored = managed.cache().re_expire(key, &owned, expiry);
+                if !stored || session.expiry() == expiry {
+                    break;
+                }
             }
         }
     });
@@ -31,6 +30,8 @@ pub(crate) fn re_expire(session: SessionRef) {
 /// Makes a `change` to the session's version or id; wherever it is stored, it is found by the new
 /// key afterwards. A session that was stored under that key leaves without a callback, as when one
 /// is stored in its place.
+///
+/// A session that loses its id is found by what it is, or all such sessions would have one key.
 pub(crate) fn re_key<R>(session: SessionRef, change: impl FnOnce() -> R) -> R {
     let version = session.version();
     let mut id = [0; SSL_MAX_SSL_SESSION_ID_LENGTH];
@@ -39,12 +40,21 @@ pub(crate) fn re_key<R>(session: SessionRef, change: impl FnOnce() -> R) -> R {
 
     let result = change();
 
-    let session = session.borrowed();
-    registry::for_each_storing(|managed| {
-        if !managed.cache().is_empty() {
-            let (old, new) = (managed.key_of(version, &id[..length]), managed.key(**session));
-            drop(managed.cache().re_key(old, new, &session));
+    let owned = session.borrowed();
+    for_each_holder(|managed| {
+        let by_object = managed.key_of_object(session);
+        let new = if session.id().is_empty() { by_object } else { managed.key(session) };
+        for old in [managed.key_of(version, &id[..length]), by_object] {
+            drop(managed.cache().re_key(old, new, &owned));
         }
     });
     result
+}
+
+fn for_each_holder(mut visit: impl FnMut(&Managed)) {
+    registry::for_each_storing(|managed| {
+        if !managed.cache().is_empty() {
+            visit(managed);
+        }
+    });
 }

@@ -1,81 +1,110 @@
-//! Sessions that lie for a moment in libssl's own internal cache, because libssl is about to look
+//! Stand-ins that lie for a moment in libssl's own internal cache, because libssl is about to look
 //! there and nowhere else.
 //!
-//! - 0-RTT: having looked a ticket up, libssl demands that its own removal finds the session, or it
-//!   skips the ticket.
+//! - 0-RTT: having looked a ticket up, libssl demands that its own removal finds a session with its
+//!   key, or it skips the ticket. The stored session has left our cache by then, so that of racing
+//!   replays one gets it.
 //! - A session id generator: libssl looks for a session with the new id, to refuse it.
 //!
-//! libssl looks right after our callback returns, on the same thread. What it refused before it came
-//! to look is a stray: the thread that planted it reaps it when it is next here.
+//! Stand-ins, and not the sessions themselves: what lies in libssl's cache is linked into its list,
+//! and the program may use its sessions in other contexts and threads meanwhile.
+//!
+//! libssl looks right after our callback returns, on the same thread. What it had no use for is a
+//! stray: the thread that planted it reaps it when it is next here, or the context's end does.
 
-use std::cell::Cell;
 use std::ffi::c_int;
-use std::mem::ManuallyDrop;
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::Managed;
 use crate::libssl::{Session, SessionRef, inside};
 
-struct Planted {
-    managed: Arc<Managed>,
-    session: Session,
-    /// Whether it came out of our cache and goes back there if libssl has no use for it.
-    stored: bool,
+/// What a context has planted in its real cache.
+pub(super) type Planted = Mutex<Vec<Plant>>;
+
+#[derive(Debug)]
+pub(super) struct Plant {
+    thread: usize,
+    stand_in: Session,
+    /// The session that was taken out of our cache, and goes back if libssl has no use for it.
+    stored: Option<Session>,
 }
 
-thread_local! {
-    // Without a destructor: one would run at the end of a thread, when libssl may be gone.
-    static PLANTED: Cell<Option<ManuallyDrop<Planted>>> = const { Cell::new(None) };
+/// A number that no other living thread has.
+fn this_thread() -> usize {
+    thread_local! {
+        static HERE: u8 = const { 0 };
+    }
+    HERE.with(|here| std::ptr::from_ref(here) as usize)
 }
 
-/// Puts a session that was taken out of our cache where libssl is about to remove it from.
-pub(super) fn plant(managed: &Arc<Managed>, session: &Session) {
-    put(managed, session.clone(), true);
+/// Lets libssl's removal find a session that was taken out of our cache.
+pub(super) fn plant(managed: &Arc<Managed>, stored: &Session) {
+    let planted = put(managed, stored.version(), stored.id(), Some(stored.clone()));
+    if !planted {
+        // libssl will skip the ticket.
+        managed.put_back(stored.clone());
+    }
 }
 
-/// Puts a session with this id where libssl is about to find the conflict.
+/// Lets libssl find the conflict with a session of this id.
 pub(super) fn plant_conflict(managed: &Arc<Managed>, version: c_int, id: &[u8]) {
-    let api = managed.api();
-    let Some(session) = Session::create(api) else { return };
-    // SAFETY: the session is ours, and the id has at most 32 bytes.
-    unsafe { (api.SSL_SESSION_set1_id)(session.as_ptr(), id.as_ptr(), id.len() as u32) };
-    // SAFETY: the session is ours.
-    unsafe { (api.SSL_SESSION_set_protocol_version)(session.as_ptr(), version) };
-    put(managed, session, false);
+    put(managed, version, id, None);
 }
 
-fn put(managed: &Arc<Managed>, session: Session, stored: bool) {
-    reap();
+fn put(managed: &Arc<Managed>, version: c_int, id: &[u8], stored: Option<Session>) -> bool {
+    let Some(stand_in) = Session::with_key(managed.api(), version, id) else { return false };
+    let plant = Plant { thread: this_thread(), stand_in: stand_in.clone(), stored };
+    managed.planted().lock().push(plant);
     // SAFETY: context and session are alive; the real cache takes a reference of its own.
     inside(|| unsafe {
-        (managed.api().SSL_CTX_add_session)(managed.ctx(), session.as_ptr());
+        (managed.api().SSL_CTX_add_session)(managed.ctx(), stand_in.as_ptr());
     });
-    let planted = Planted { managed: Arc::clone(managed), session, stored };
-    PLANTED.set(Some(ManuallyDrop::new(planted)));
+    true
 }
 
-/// libssl, or the program, removes this session: if it is the planted one, it is no stray.
-pub(super) fn consumed(managed: &Arc<Managed>, session: SessionRef) -> Option<impl Sized + use<>> {
-    let planted = ManuallyDrop::into_inner(PLANTED.take()?);
-    if *planted.session == session && Arc::ptr_eq(&planted.managed, managed) {
-        return Some(planted);
-    }
-    PLANTED.set(Some(ManuallyDrop::new(planted)));
-    None
+/// The session is being removed: whether it was in our cache but for its stand-in.
+pub(super) fn consumed(managed: &Managed, session: SessionRef) -> bool {
+    let is_it = |plant: &Plant| plant.stored.as_deref() == Some(&session);
+    take_first(managed, is_it).is_some()
 }
 
-/// Takes back what libssl had no use for.
-pub(crate) fn reap() {
-    let Some(planted) = PLANTED.take() else { return };
-    let Planted { managed, session, stored } = ManuallyDrop::into_inner(planted);
-    if managed.is_ending() {
-        return;
+/// libssl gives up its own cache with the context. Whether this is a stand-in in it; what it stood
+/// for is stored again, and leaves with the others.
+pub(super) fn is_stand_in(managed: &Arc<Managed>, session: SessionRef) -> bool {
+    let plant = take_first(managed, |plant| *plant.stand_in == session);
+    match plant {
+        Some(Plant { stored, .. }) => {
+            stored.into_iter().for_each(|stored| managed.put_back(stored));
+            true
+        }
+        None => false,
     }
-    // SAFETY: a context that is not ending is alive, and so is the session.
-    let was_there = inside(|| unsafe {
-        (managed.api().SSL_CTX_remove_session)(managed.ctx(), session.as_ptr()) == 1
-    });
-    if was_there && stored {
-        managed.put_back(session);
+}
+
+fn take_first(managed: &Managed, wanted: impl Fn(&Plant) -> bool) -> Option<Plant> {
+    let mut planted = managed.planted().lock();
+    let at = planted.iter().position(wanted)?;
+    Some(planted.swap_remove(at))
+}
+
+/// Takes back what libssl had no use for, of this thread.
+pub(super) fn reap(managed: &Arc<Managed>) {
+    let here = this_thread();
+    while let Some(stray) = take_first(managed, |plant| plant.thread == here) {
+        take_back(managed, stray);
     }
+}
+
+/// Takes everything back, at the end of the context.
+pub(super) fn reap_all(managed: &Arc<Managed>) {
+    while let Some(stray) = take_first(managed, |_| true) {
+        take_back(managed, stray);
+    }
+}
+
+fn take_back(managed: &Arc<Managed>, stray: Plant) {
+    managed.remove_real(*stray.stand_in);
+    stray.stored.into_iter().for_each(|stored| managed.put_back(stored));
 }

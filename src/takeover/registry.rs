@@ -4,10 +4,9 @@
 //! where another index may have the same number. Addresses of contexts are used again, so a context
 //! that begins replaces whatever state its address had.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::c_long;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -18,7 +17,6 @@ use super::managed::Managed;
 use super::{ending, summary, trampolines};
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, inside};
-use crate::memory;
 
 static MANAGED: Lazy<RwLock<HashMap<usize, Arc<Managed>>>> = Lazy::new(RwLock::default);
 
@@ -31,46 +29,40 @@ static STORING: Lazy<RwLock<Arc<Vec<Arc<Managed>>>>> = Lazy::new(RwLock::default
 
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 
-/// A managed context, kept in memory while this is held.
-///
-/// Counted without atomics, within its thread: counting the `Arc` at each call was measured to cost
-/// as much as a lookup, and more when two threads do it.
-pub(crate) type Found = Rc<Arc<Managed>>;
-
+#[derive(Clone, Copy)]
 struct Last {
-    ctx: usize,
+    ctx: *mut SSL_CTX,
     changes: u64,
-    found: Found,
+    managed: *const Managed,
 }
 
 thread_local! {
-    /// What this thread found last, which it mostly looks for again.
-    static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+    /// What this thread found last, which it mostly looks for again. Without a destructor: the C
+    /// library needs memory to register one, and ends the process if there is none.
+    static LAST: Cell<Last> = const {
+        Cell::new(Last { ctx: std::ptr::null_mut(), changes: 0, managed: std::ptr::null() })
+    };
 }
 
 /// The state of a managed context; `None` for any other, and for NULL.
-pub(crate) fn find(ctx: *mut SSL_CTX) -> Option<Found> {
-    let ctx = ctx as usize;
+///
+/// The context must be alive, as for any function that is called with it.
+pub(crate) fn find(ctx: *mut SSL_CTX) -> Option<Arc<Managed>> {
     let changes = CHANGES.load(Ordering::Acquire);
-    let last = LAST.try_with(|last| match &*last.borrow() {
-        Some(last) if last.ctx == ctx && last.changes == changes => Some(Rc::clone(&last.found)),
-        _ => None,
-    });
-    match last {
-        Ok(Some(found)) => Some(found),
-        // Never anything managed in this process, or this thread is at its end.
-        _ if changes == 0 => None,
-        last => {
-            let found = Rc::new(MANAGED.read().get(&ctx).cloned()?);
-            if last.is_ok() {
-                let next = Last { ctx, changes, found: Rc::clone(&found) };
-                // The former one may be the last handle of a context that has ended: dropped here,
-                // when nothing is borrowed.
-                drop(LAST.with(|last| last.replace(Some(next))));
-            }
-            Some(found)
-        }
+    let last = LAST.get();
+    if last.ctx == ctx && last.changes == changes && !last.managed.is_null() {
+        // SAFETY: the table has held the state since it was found: no entry has changed, and if one
+        // does now it is not that of a context that is alive.
+        unsafe { Arc::increment_strong_count(last.managed) };
+        // SAFETY: from `Arc::as_ptr`, with the reference just counted.
+        return Some(unsafe { Arc::from_raw(last.managed) });
     }
+    if changes == 0 {
+        return None;
+    }
+    let managed = MANAGED.read().get(&(ctx as usize)).cloned()?;
+    LAST.set(Last { ctx, changes, managed: Arc::as_ptr(&managed) });
+    Some(managed)
 }
 
 thread_local! {
@@ -98,7 +90,7 @@ pub(crate) fn make(libssl: &'static Libssl, new: impl FnOnce() -> *mut SSL_CTX) 
 fn adopt(libssl: &'static Libssl, ctx: *mut SSL_CTX) {
     let Some(api) = libssl.api.as_ref().filter(|_| !ctx.is_null()) else { return };
     // Without memory for its state the context stays as it is.
-    if memory::is_short() || MANAGED.write().try_reserve(1).is_err() {
+    if MANAGED.write().try_reserve(1).is_err() {
         return;
     }
     ending::watch(api);
@@ -123,6 +115,13 @@ fn take_over(libssl: &'static Libssl, api: &'static Api, ctx: *mut SSL_CTX) -> M
     // Without a size, or libssl's own eviction would see the sessions that are planted.
     let size = ctrl(SSL_CTRL_SET_SESS_CACHE_SIZE, 0);
     let managed = Managed::new(libssl, api, ctx, mode, size);
+    // The program's ex_data functions may have set callbacks while the context was made.
+    // SAFETY: the context is alive.
+    managed.set_new(unsafe { (api.SSL_CTX_sess_get_new_cb)(ctx) });
+    // SAFETY: as above.
+    managed.set_get(unsafe { (api.SSL_CTX_sess_get_get_cb)(ctx) });
+    // SAFETY: as above.
+    managed.set_remove(unsafe { (api.SSL_CTX_sess_get_remove_cb)(ctx) });
     // SAFETY: the context is alive; the trampolines live as long as the process.
     unsafe { (api.SSL_CTX_sess_set_new_cb)(ctx, Some(trampolines::new_session)) };
     // SAFETY: as above.

@@ -16,8 +16,8 @@ use crate::time;
 /// libssl has raised the reference count for the program, which keeps the reference by returning 1.
 pub(super) unsafe extern "C" fn new_session(ssl: *mut SSL, session: *mut SSL_SESSION) -> c_int {
     guard(0, || {
-        planted::reap();
         let Some(managed) = connections::session_context(ssl) else { return 0 };
+        planted::reap(&managed);
         // SAFETY: libssl holds the session during the call.
         let Some(borrowed) = (unsafe { SessionRef::new(session) }) else { return 0 };
         let flush_is_due = is_to_be_stored(&managed, ssl) && managed.add_new(borrowed);
@@ -53,10 +53,10 @@ pub(super) unsafe extern "C" fn get_session(
     copy: *mut c_int,
 ) -> *mut SSL_SESSION {
     guard(std::ptr::null_mut(), || {
-        planted::reap();
         let Some(managed) = connections::session_context(ssl) else {
             return std::ptr::null_mut();
         };
+        planted::reap(&managed);
         let Ok(length) = usize::try_from(length) else { return std::ptr::null_mut() };
         // SAFETY: libssl passes an id of this length.
         let bytes = unsafe { std::slice::from_raw_parts(id, length) };
@@ -118,7 +118,7 @@ pub(super) unsafe extern "C" fn remove_session(ctx: *mut SSL_CTX, session: *mut 
         let Some(managed) = find(ctx) else { return };
         // SAFETY: libssl holds the session during the call.
         let Some(session) = (unsafe { SessionRef::new(session) }) else { return };
-        if !ending::is_sentinel(&managed, session) {
+        if !ending::is_ours(&managed, session) {
             managed.removed_by_libssl(session);
         }
     });
@@ -134,8 +134,8 @@ unsafe extern "C" fn generate_session_id(
     length: *mut c_uint,
 ) -> c_int {
     guard(0, || {
-        planted::reap();
         let managed = connections::session_context(ssl);
+        managed.iter().for_each(planted::reap);
         let own = connections::generator(ssl);
         let Some(generate) = own.or_else(|| managed.as_ref()?.generate_callback()) else {
             return 0;

@@ -151,9 +151,9 @@ fn remove_sentinel(managed: &Managed) {
 /// The program, or libssl from within `SSL_CTX_free`, has flushed everything. Where the first net does
 /// not reach, that may have been the end: nothing is left behind. (Only where libssl goes through
 /// the PLT does its flush come to us, and the real one not to the sentinel.)
-pub(crate) fn may_have_ended(managed: &Managed) {
+pub(crate) fn may_have_ended(managed: &Arc<Managed>) {
     if managed.is_storing() && !is_watched(managed.api()) {
-        managed.no_longer_stores();
+        registry::note_storing_no_more(managed);
         remove_sentinel(managed);
     }
 }

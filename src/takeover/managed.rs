@@ -411,9 +411,9 @@ impl Managed {
         }
     }
 
-    /// Until the next store there is nothing whose end could go unnoticed.
-    pub(super) fn no_longer_stores(&self) {
-        self.storing.store(false, Ordering::Release);
+    /// Until the next store there is nothing whose end could go unnoticed. Returns whether there was.
+    pub(super) fn stops_storing(&self) -> bool {
+        self.storing.swap(false, Ordering::AcqRel)
     }
 
     pub(super) fn is_storing(&self) -> bool {

@@ -177,10 +177,15 @@ pub(super) fn forget(managed: &Arc<Managed>) {
 }
 
 fn note_end(managed: &Arc<Managed>) {
-    if managed.is_storing() {
+    note_storing_no_more(managed);
+    summary::ended(managed);
+}
+
+/// A context has given up all that it stored, perhaps for good.
+pub(super) fn note_storing_no_more(managed: &Arc<Managed>) {
+    if managed.stops_storing() {
         change_storing(managed, None);
     }
-    summary::ended(managed);
 }
 
 /// Visits all managed contexts, unless the table is being changed at this moment.

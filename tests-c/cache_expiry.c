@@ -5,6 +5,10 @@
 #include <limits.h>
 #include <string.h>
 
+#ifndef SSL_SESS_CACHE_UPDATE_TIME
+#define SSL_SESS_CACHE_UPDATE_TIME 0x0400 /* 3.0 */
+#endif
+
 static SSL_CTX *ctx;
 static SSL_SESSION *session[6];
 
@@ -133,7 +137,9 @@ static void update_time(void)
     expect("C6", SSL_SESSION_get_time(session[1]) > 1000000, "UPDATE_TIME: adding again sets the present time");
     expect("C6", SSL_SESSION_get_timeout(session[1]) == 100, "and leaves the timeout");
     expect("C6", SSL_SESSION_get_time(session[2]) == 1000, "of that session only");
-    after(1000000, "A2 A3 A4 A5", "both that were added live on");
+    /* From 3.5 on stock does not sort a session anew that is added again. */
+    flush(ctx, 1000000);
+    better("C6", strcmp(removed_sorted(), "A2 A3 A4 A5") == 0, "both that were added live on: %s", removed_sorted());
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER);
     SSL_CTX_add_session(ctx, session[2]);
     expect("C6", SSL_SESSION_get_time(session[2]) == 1000, "without the flag nothing is set");

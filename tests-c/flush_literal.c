@@ -13,6 +13,15 @@ static void flush_and_count(SSL_CTX *ctx, time_t tm, size_t wanted, const char *
     better("F9", removals() == wanted, "%s removes %zu: %s", what, wanted, removed_sorted());
 }
 
+/* From 3.2 on libssl keeps a session's time as unsigned nanoseconds: some times it cannot hold. */
+static int libssl_holds(time_t time)
+{
+    SSL_SESSION *session = make_session(TLS1_2_VERSION, "t", 1, time, 0);
+    int holds = SSL_SESSION_get_time(session) == time;
+    SSL_SESSION_free(session);
+    return holds;
+}
+
 static void negative(void)
 {
     SSL_CTX *ctx = server_context();
@@ -31,6 +40,10 @@ static void negative(void)
 /* Times before 1970 are odd, yet they are numbers like others. */
 static void expiry_before_zero(void)
 {
+    if (!libssl_holds(-1000)) {
+        say("this libssl holds no time before 1970");
+        return;
+    }
     SSL_CTX *ctx = server_context();
     record_removals(ctx, 'A');
     store(ctx, 1, -1000, 100);
@@ -45,22 +58,25 @@ static void expiry_before_zero(void)
 static void huge(void)
 {
     SSL_CTX *ctx = server_context();
+    int all = libssl_holds(FOREVER - 10);
     record_removals(ctx, 'A');
     store(ctx, 1, 1000, 100);
     store(ctx, 2, 4000000000, 5);          /* beyond 32 bits unsigned */
     store(ctx, 3, 18446744073, 1);         /* 2^64 ns is 18446744073.7 s */
-    store(ctx, 4, 1L << 40, 0);
-    store(ctx, 5, FOREVER - 10, 9);        /* one below the last second */
-    store(ctx, 6, FOREVER - 10, 11);       /* overflows: never expires */
-    store(ctx, 7, 1000, LONG_MAX);         /* overflows too */
+    if (all) {
+        store(ctx, 4, 1L << 40, 0);
+        store(ctx, 5, FOREVER - 10, 9);    /* one below the last second */
+        store(ctx, 6, FOREVER - 10, 11);   /* overflows: never expires */
+        store(ctx, 7, 1000, LONG_MAX);     /* overflows too */
+    }
     flush_and_count(ctx, 4000000005, 1, "just below the second");
     flush_and_count(ctx, 4000000006, 1, "just above the second");
     flush_and_count(ctx, 18446744074, 0, "2^64 ns");
     flush_and_count(ctx, 18446744075, 1, "2^64 ns and a second");
-    flush_and_count(ctx, FOREVER - 1, 1, "the last second but one");
-    flush_and_count(ctx, FOREVER, 1, "the last second");
+    flush_and_count(ctx, FOREVER - 1, all, "the last second but one");
+    flush_and_count(ctx, FOREVER, all, "the last second");
     flush_and_count(ctx, FOREVER, 0, "once more: `never` stays; it");
-    flush_and_count(ctx, 0, 2, "0");
+    flush_and_count(ctx, 0, all ? 2 : 0, "0");
     SSL_CTX_free(ctx);
 }
 

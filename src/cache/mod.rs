@@ -209,14 +209,18 @@ impl<S: Clone + PartialEq> Cache<S> {
         more
     }
 
+    /// Whether a session is due. Takes no lock.
+    pub fn is_due(&self, cutoff: Cutoff) -> bool {
+        let earliest = Expiry::from_seconds(self.earliest.load(Ordering::Acquire));
+        cutoff.reaches(earliest) && !self.is_empty()
+    }
+
     /// Detaches sessions that are due, earliest expiry first and first stored first among equals,
     /// at most [`BATCH`] of them.
     ///
     /// Returns whether more may be due. Nothing due: no lock is taken.
     pub fn take_due(&self, cutoff: Cutoff, due: &mut Vec<S>) -> bool {
-        if !cutoff.reaches(Expiry::from_seconds(self.earliest.load(Ordering::Acquire)))
-            || self.is_empty()
-        {
+        if !self.is_due(cutoff) {
             return false;
         }
         let mut order = self.order.lock();

@@ -6,7 +6,7 @@ use std::ffi::{c_int, c_uchar, c_uint};
 use super::{real, real_for};
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{api, inside, is_inside};
+use crate::libssl::{api, is_inside};
 use crate::takeover::{connections, trampolines};
 
 /// SSL_new(3). The connection inherits the context's session id generator of this moment.
@@ -121,6 +121,6 @@ pub unsafe extern "C" fn SSL_has_matching_session_id(
         }
         // SAFETY: the caller's id has this length; one of no length may be NULL.
         let id = if length == 0 { &[] } else { unsafe { std::slice::from_raw_parts(id, length) } };
-        c_int::from(inside(|| trampolines::has_matching(&managed, ssl.cast_mut(), id)))
+        c_int::from(connections::has_matching(&managed, ssl.cast_mut(), id))
     })
 }

@@ -6,7 +6,8 @@
 //! - A context that is not managed, and a call that comes from libssl while we are in it, reach the
 //!   real function.
 //! - NULL, where libssl would crash, fails.
-//! - No lock is held while a callback of the program runs.
+//! - No lock is held while a callback of the program runs. (libssl holds one of its own where a
+//!   context ends that only the second net of `takeover::ending` can see.)
 
 mod connection;
 mod context;

@@ -7,6 +7,7 @@
 //! `OSSL_LIB_CTX` its index could be somebody else's.)
 
 use std::collections::HashMap;
+use std::ffi::c_int;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -104,4 +105,64 @@ pub(crate) fn duplicated(from: *const SSL, to: *const SSL) {
         forget(to);
         set_generator(to, generator(from));
     }
+}
+
+/// What is asked of an `SSL` whose cache is this context's.
+pub(super) struct Connection<'a> {
+    managed: &'a Managed,
+    ssl: *mut SSL,
+    /// `SSL_version`, which is 1 for QUIC.
+    raw_version: c_int,
+}
+
+impl<'a> Connection<'a> {
+    pub(super) fn new(managed: &'a Managed, ssl: *mut SSL) -> Self {
+        // SAFETY: libssl calls us for this live connection.
+        let raw_version = unsafe { (managed.api().SSL_version)(ssl) };
+        Self { managed, ssl, raw_version }
+    }
+
+    fn is_quic(&self) -> bool {
+        self.raw_version == OSSL_QUIC1_VERSION
+    }
+
+    pub(super) fn version(&self) -> c_int {
+        if self.is_quic() { TLS1_3_VERSION } else { self.raw_version }
+    }
+
+    pub(super) fn is_tls13(&self) -> bool {
+        self.version() == TLS1_3_VERSION
+    }
+
+    pub(super) fn is_server(&self) -> bool {
+        // SAFETY: libssl calls us for this live connection.
+        unsafe { (self.managed.api().SSL_is_server)(self.ssl) == 1 }
+    }
+
+    pub(super) fn has_option(&self, option: u32) -> bool {
+        let api = self.managed.api();
+        let options = if self.is_quic() {
+            // SSL_get_options would take a mutex that libssl holds while it calls us.
+            // SAFETY: the context of a live connection.
+            unsafe { (api.SSL_CTX_get_options)(self.managed.ctx()) }
+        } else {
+            // SAFETY: libssl calls us for this live connection.
+            unsafe { (api.SSL_get_options)(self.ssl) }
+        };
+        options as u32 & option != 0
+    }
+
+    /// Whether libssl is going to demand that its internal cache gives the session up (0-RTT).
+    pub(super) fn refuses_replays(&self) -> bool {
+        self.is_tls13()
+            && self.is_server()
+            // SAFETY: libssl calls us for this live connection.
+            && unsafe { (self.managed.api().SSL_get_max_early_data)(self.ssl) } > 0
+            && !self.has_option(SSL_OP_NO_ANTI_REPLAY)
+    }
+}
+
+/// Whether a session of this connection's version with this id is stored.
+pub(crate) fn has_matching(managed: &Managed, ssl: *mut SSL, id: &[u8]) -> bool {
+    managed.has(Connection::new(managed, ssl).version(), id)
 }

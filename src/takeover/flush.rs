@@ -12,6 +12,9 @@ use crate::cache::{BATCH, Cutoff};
 /// and the callbacks run after that: what a callback stores again is left for the next flush, so
 /// that a flush always ends. Without a callback each batch is freed at once.
 pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) {
+    if !managed.cache().is_due(cutoff) {
+        return;
+    }
     let group = managed.begin_group();
     let (mut detached, mut due) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
     loop {

@@ -1,10 +1,10 @@
 //! What libssl calls: our own new, get and remove callbacks, and the session id generator.
 
 use std::ffi::{c_int, c_uchar, c_uint};
-use std::sync::Arc;
 
+use super::connections::{self, Connection};
 use super::managed::Managed;
-use super::{connections, ending, find, planted};
+use super::{ending, find, planted};
 use crate::cache::Cutoff;
 use crate::guard::guard;
 use crate::libssl::types::*;
@@ -161,64 +161,4 @@ unsafe extern "C" fn generate_session_id(
 /// What libssl gets for the program's generator: ours, or none.
 pub(crate) fn generator_for(own: Option<GenerateCallback>) -> Option<GenerateCallback> {
     own.map(|_| generate_session_id as GenerateCallback)
-}
-
-/// What the trampolines ask of an `SSL`.
-struct Connection<'a> {
-    managed: &'a Managed,
-    ssl: *mut SSL,
-    /// `SSL_version`, which is 1 for QUIC.
-    raw_version: c_int,
-}
-
-impl<'a> Connection<'a> {
-    fn new(managed: &'a Managed, ssl: *mut SSL) -> Self {
-        // SAFETY: libssl calls us for this live connection.
-        let raw_version = unsafe { (managed.api().SSL_version)(ssl) };
-        Self { managed, ssl, raw_version }
-    }
-
-    fn is_quic(&self) -> bool {
-        self.raw_version == OSSL_QUIC1_VERSION
-    }
-
-    fn version(&self) -> c_int {
-        if self.is_quic() { TLS1_3_VERSION } else { self.raw_version }
-    }
-
-    fn is_tls13(&self) -> bool {
-        self.version() == TLS1_3_VERSION
-    }
-
-    fn is_server(&self) -> bool {
-        // SAFETY: libssl calls us for this live connection.
-        unsafe { (self.managed.api().SSL_is_server)(self.ssl) == 1 }
-    }
-
-    fn has_option(&self, option: u32) -> bool {
-        let api = self.managed.api();
-        let options = if self.is_quic() {
-            // SSL_get_options would take a mutex that libssl holds while it calls us.
-            // SAFETY: the context of a live connection.
-            unsafe { (api.SSL_CTX_get_options)(self.managed.ctx()) }
-        } else {
-            // SAFETY: libssl calls us for this live connection.
-            unsafe { (api.SSL_get_options)(self.ssl) }
-        };
-        options as u32 & option != 0
-    }
-
-    /// Whether libssl is going to demand that its internal cache gives the session up (0-RTT).
-    fn refuses_replays(&self) -> bool {
-        self.is_tls13()
-            && self.is_server()
-            // SAFETY: libssl calls us for this live connection.
-            && unsafe { (self.managed.api().SSL_get_max_early_data)(self.ssl) } > 0
-            && !self.has_option(SSL_OP_NO_ANTI_REPLAY)
-    }
-}
-
-/// For the exports: whether a session of this connection's version with this id is stored.
-pub(crate) fn has_matching(managed: &Arc<Managed>, ssl: *mut SSL, id: &[u8]) -> bool {
-    managed.has(Connection::new(managed, ssl).version(), id)
 }

@@ -9,11 +9,12 @@ use crate::libssl::types::*;
 use crate::libssl::{is_inside, libssl};
 use crate::takeover::{self, listing, trampolines};
 
-/// Makes a context by the real function, and takes it over.
-fn make(new: impl FnOnce() -> Option<*mut SSL_CTX>) -> *mut SSL_CTX {
+/// Makes a context by the real function, and takes it over. A method of another libssl fails (P3).
+fn make(method: *const SSL_METHOD, new: impl FnOnce() -> Option<*mut SSL_CTX>) -> *mut SSL_CTX {
     guard(std::ptr::null_mut(), || {
         let new = || new().unwrap_or(std::ptr::null_mut());
         match libssl() {
+            Some(libssl) if !libssl.owns(method) => std::ptr::null_mut(),
             // Our own scratch context is not to be taken over.
             Some(libssl) if !is_inside() => takeover::make(libssl, new),
             _ => new(),
@@ -29,7 +30,7 @@ fn make(new: impl FnOnce() -> Option<*mut SSL_CTX>) -> *mut SSL_CTX {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn SSL_CTX_new(method: *const SSL_METHOD) -> *mut SSL_CTX {
     // SAFETY: the caller's own argument.
-    make(|| Some(unsafe { real(|behind| behind.SSL_CTX_new)?(method) }))
+    make(method, || Some(unsafe { real(|behind| behind.SSL_CTX_new)?(method) }))
 }
 
 /// SSL_CTX_new_ex(3). The context's internal session cache is sslsweep's.
@@ -43,8 +44,10 @@ pub unsafe extern "C" fn SSL_CTX_new_ex(
     properties: *const c_char,
     method: *const SSL_METHOD,
 ) -> *mut SSL_CTX {
-    // SAFETY: the caller's own arguments.
-    make(|| Some(unsafe { real(|behind| behind.SSL_CTX_new_ex)?(library, properties, method) }))
+    make(method, || {
+        // SAFETY: the caller's own arguments.
+        Some(unsafe { real(|behind| behind.SSL_CTX_new_ex)?(library, properties, method) })
+    })
 }
 
 /// SSL_CTX_ctrl(3): the commands about the session cache are answered here, as the program's view

@@ -5,11 +5,12 @@
 //! or not yet, or never. So the search is made when first needed and again until it succeeds.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_ulong, c_void};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use once_cell::race::OnceBox;
 
 use super::symbols::{Api, Behind};
-use super::types::OpenSslVersion;
+use super::types::{OpenSslVersion, SSL_METHOD};
 use crate::{options, report};
 
 /// The real libssl, found in this process.
@@ -21,6 +22,9 @@ pub(crate) struct Libssl {
     pub(crate) api: Option<Api>,
     /// `OpenSSL_version_num()`.
     version: c_ulong,
+    path: CString,
+    /// A method that was seen to be this libssl's.
+    known_method: AtomicPtr<SSL_METHOD>,
 }
 
 // A race instead of a lock: one thread may be in a constructor under the loader's lock and wait for
@@ -48,6 +52,38 @@ pub(crate) fn api() -> Option<&'static Api> {
 }
 
 impl Libssl {
+    fn new(behind: Behind, api: Option<Api>, version: c_ulong, path: CString) -> Self {
+        Self { behind, api, version, path, known_method: AtomicPtr::default() }
+    }
+
+    /// Whether a method, which is a constant inside the libssl that it came from, is this libssl's.
+    ///
+    /// With another libssl in the process its callers reach us as well. Its contexts can't be made
+    /// here, and what this libssl would do with its method nobody knows; that is said once.
+    pub(crate) fn owns(&self, method: *const SSL_METHOD) -> bool {
+        let method = method.cast_mut();
+        if method.is_null() || self.known_method.load(Ordering::Relaxed) == method {
+            return true;
+        }
+        match object_of(method.cast()) {
+            Some(other) if other != self.path && is_libssl(&other) => {
+                static SAID: AtomicBool = AtomicBool::new(false);
+                if !SAID.swap(true, Ordering::Relaxed) {
+                    report::line(&format!(
+                        "serves {}; {} in the same process gets no SSL_CTX",
+                        self.path.to_string_lossy(),
+                        other.to_string_lossy()
+                    ));
+                }
+                false
+            }
+            _ => {
+                self.known_method.store(method, Ordering::Relaxed);
+                true
+            }
+        }
+    }
+
     /// Whether a session from a get callback that is marked not resumable is ignored: so since the
     /// fix of CVE-2024-2511.
     pub(crate) fn ignores_not_resumable(&self) -> bool {
@@ -93,6 +129,8 @@ fn search() -> Option<Search> {
     });
     let behind = behind.ok()?;
     let (version, text) = version(lookup);
+    // As dladdr calls it, for comparison with methods.
+    let object = object_of(lookup(c"SSL_CTX_new")).unwrap_or_else(|| path.clone());
     let path = path.to_string_lossy();
     let mut report = Vec::new();
     let mut say = |line: String| {
@@ -119,10 +157,7 @@ fn search() -> Option<Search> {
             }
         }
     };
-    if api.is_some() && loaded.len() > 1 {
-        report.push(format!("{} libssl in this process; serves only {path}", loaded.len()));
-    }
-    Some(Search { libssl: Libssl { behind, api, version }, report })
+    Some(Search { libssl: Libssl::new(behind, api, version, object), report })
 }
 
 /// An OpenSSL inside another library, which is left alone: what it exports is called, and no more.
@@ -130,7 +165,7 @@ fn embedded(path: &CStr) -> Search {
     let Ok(behind) = Behind::resolve(next_function) else { unreachable!("nothing is required") };
     let line = format!("stands aside of the OpenSSL in {}", path.to_string_lossy());
     let report = if options::get().verbose { vec![line] } else { vec![] };
-    Search { libssl: Libssl { behind, api: None, version: 0 }, report }
+    Search { libssl: Libssl::new(behind, None, 0, path.to_owned()), report }
 }
 
 /// The function that the dynamic linker would take if we were not there: ours is not the only

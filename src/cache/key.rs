@@ -4,8 +4,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use siphasher::sip128::SipHasher13;
 
-use super::place::Place;
-use super::shard::SHARDS;
+use super::place::{Place, SHARDS};
 
 /// The longest session id of TLS.
 const MOST_ID: usize = 32;

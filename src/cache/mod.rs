@@ -40,8 +40,8 @@ use once_cell::sync::OnceCell;
 use parking_lot::{Mutex, MutexGuard};
 
 use order::Order;
-use place::Place;
-use shard::{SHARDS, Shard};
+use place::{Place, SHARDS};
+use shard::Shard;
 
 /// Most sessions that one hold of the order's lock detaches.
 ///

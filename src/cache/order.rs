@@ -12,8 +12,7 @@ use hashbrown::HashTable;
 
 use super::Statistics;
 use super::expiry::{Cutoff, Expiry};
-use super::place::Place;
-use super::shard::SHARDS;
+use super::place::{Place, SHARDS};
 use super::slots::{Slots, grow};
 
 /// Emptied buckets that are left alone whatever their share.

@@ -7,12 +7,6 @@ use super::key::Key;
 use super::place::Place;
 use super::slots::{Slots, grow};
 
-/// Shards of a cache.
-///
-/// At a million sessions each holds sixteen thousand, so that growing one takes a fraction of a
-/// millisecond; and they take four kilobytes, once something is stored.
-pub(super) const SHARDS: usize = 64;
-
 /// Aligned to a cache line, so that threads at neighbouring shards do not meet there.
 #[derive(Debug)]
 #[repr(align(64))]

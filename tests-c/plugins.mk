@@ -21,3 +21,28 @@ $(BUILD)/static/presence_none $(BUILD)/static/presence_crypto: private LDFLAGS +
 
 # A linker that drops what seems unneeded would leave our library out.
 $(BUILD)/shared/presence_none $(BUILD)/shared/presence_crypto: private LDFLAGS += -Wl,--no-as-needed
+
+# regress_loading: a preloaded wrapper, and a program whose OpenSSL is embedded in a shared object that is
+# not called libssl. The latter only where there is a static OpenSSL of the version of the headers.
+LOADING_SOURCES := regress_loading.c support.c handshake.c
+EMBED = -Wl,-Bstatic $(OPENSSL_LIBS) -Wl,-Bdynamic -ldl -pthread
+EMBED_PROBE = \#include <openssl/crypto.h>\nint main(void) { return OpenSSL_version_num() >> 20 != OPENSSL_VERSION_NUMBER >> 20; }\n
+EMBED_LINK = test ! -s $< || $(COMPILE) -MF $@.d -DEMBEDDED $(LDFLAGS) -o $@ $(LOADING_SOURCES)
+
+# Empty where there is none.
+$(BUILD)/obj/libembedded.so: plugins.mk | $(BUILD)/obj
+	@if printf '$(EMBED_PROBE)' | $(CC) $(OPENSSL_CFLAGS) -x c -o $@.probe - -x none $(EMBED) 2>$@.log && $@.probe; \
+	then $(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ -Wl,-soname,libembedded.so -Wl,--whole-archive $(EMBED) -Wl,--no-whole-archive; \
+	else : >$@; fi
+
+$(BUILD)/stock/regress_loading.embedded: $(BUILD)/obj/libembedded.so $(LOADING_SOURCES) support.h handshake.h | $(BUILD)/stock
+	$(EMBED_LINK) $< -ldl -Wl,-rpath,'$$ORIGIN/../obj'
+$(BUILD)/shared/regress_loading.embedded: $(BUILD)/obj/libembedded.so $(LOADING_SOURCES) support.h handshake.h $(LIBDIR)/libsslsweep.so | $(BUILD)/shared
+	$(EMBED_LINK) $(LIBDIR)/libsslsweep.so $< -ldl -Wl,-rpath,'$$ORIGIN/../obj'
+$(BUILD)/static/regress_loading.embedded: $(BUILD)/obj/libembedded.so $(LOADING_SOURCES) support.h handshake.h $(LIBDIR)/libsslsweep.a | $(BUILD)/static
+	$(EMBED_LINK) -rdynamic $(LIBDIR)/libsslsweep.a $< $(STATIC_LIBS) -Wl,-rpath,'$$ORIGIN/../obj'
+
+$(BUILD)/%/regress_loading.wrapper.so: regress_loading.c | $(BUILD)/obj $(BUILD)/stock $(BUILD)/shared $(BUILD)/static
+	$(COMPILE) -MF $(BUILD)/obj/$*.wrapper.so.d -DWRAPPER -fPIC -shared $(LDFLAGS) -o $@ $< -ldl
+
+$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/regress_loading: | $(BUILD)/$(way)/regress_loading.embedded $(BUILD)/$(way)/regress_loading.wrapper.so))

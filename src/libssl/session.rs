@@ -37,7 +37,8 @@ impl SessionRef {
     pub(crate) fn retain(self) -> Option<Session> {
         // SAFETY: the session is alive, as promised to `new`.
         let raised = unsafe { (functions().SSL_SESSION_up_ref)(self.as_ptr()) };
-        (raised == 1).then_some(Session(self))
+        // Lazily: a Session that is dropped gives a reference up.
+        (raised == 1).then(|| Session(self))
     }
 
     /// The session as the cache knows it, without a reference of our own.

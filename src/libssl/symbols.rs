@@ -125,6 +125,7 @@ functions! {
         fn OPENSSL_LH_new(LhHash, LhCompare) -> *mut LHASH;
         fn OPENSSL_LH_free(*mut LHASH);
         fn OPENSSL_LH_insert(*mut LHASH, *mut c_void) -> *mut c_void;
+        fn OPENSSL_LH_error(*mut LHASH) -> c_int;
         fn ERR_set_mark() -> c_int;
         fn ERR_pop_to_mark() -> c_int;
     }
@@ -137,6 +138,9 @@ functions! {
         fn OPENSSL_LH_set_thunks(
             *mut LHASH, LhHashThunk, LhCompareThunk, LhDoallThunk, LhDoallArgThunk
         ) -> *mut LHASH;
+        // One of the two, by version and configuration.
+        fn SSL_CTX_flush_sessions(*mut SSL_CTX, c_long);
+        fn SSL_CTX_flush_sessions_ex(*mut SSL_CTX, libc::time_t);
         fn OPENSSL_atexit(unsafe extern "C" fn()) -> c_int;
     }
 }

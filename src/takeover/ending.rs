@@ -90,8 +90,24 @@ unsafe extern "C" fn context_freed(
         let Some(managed) = find(ctx.cast()) else { return };
         managed.end();
         remove_sentinel(&managed);
+        // Where libssl goes through the PLT, its own flush has come to us instead. What the program put
+        // into the real cache past us comes to our remove callback, which lets it wait: this flush
+        // holds the context's lock.
+        flush_real(&managed);
+        managed.finish_leaving();
         registry::forget(&managed);
     });
+}
+
+fn flush_real(managed: &Managed) {
+    let api = managed.api();
+    if let Some(flush_ex) = api.SSL_CTX_flush_sessions_ex {
+        // SAFETY: the context is alive until its ex_data is freed.
+        unsafe { flush_ex(managed.ctx(), 0) };
+    } else if let Some(flush) = api.SSL_CTX_flush_sessions {
+        // SAFETY: as above.
+        unsafe { flush(managed.ctx(), 0) };
+    }
 }
 
 unsafe extern "C" fn connection_freed(
@@ -136,8 +152,7 @@ pub(super) fn plant_sentinel(managed: &Managed) {
         }
         *sentinel = Some(session.clone());
     }
-    // SAFETY: context and session are alive; the real cache takes a reference of its own.
-    inside(|| unsafe { (api.SSL_CTX_add_session)(managed.ctx(), session.as_ptr()) });
+    managed.add_real(&session);
 }
 
 /// Removes a context's sentinel, if it still stands.

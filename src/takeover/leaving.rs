@@ -17,8 +17,9 @@ use crate::libssl::Session;
 pub(super) enum Why {
     /// Flushed: it is marked (F4).
     Flushed,
-    /// No room: it stays resumable for others who hold it (C19).
-    Evicted,
+    /// It is left as it is: for lack of room, when it stays resumable for others who hold it (C19); or
+    /// removed by libssl, which has marked it.
+    Other,
 }
 
 /// The sessions of one flush, or of one eviction of many.

@@ -13,7 +13,7 @@ use crate::libssl::{Api, Session, SessionRef};
 pub(crate) struct Listing {
     table: *mut LHASH,
     api: &'static Api,
-    _sessions: Vec<Session>,
+    sessions: Vec<Session>,
 }
 
 // SAFETY: the table is only read by the program and freed by us.
@@ -49,11 +49,18 @@ fn make(managed: &Arc<Managed>) -> Option<Listing> {
         // SAFETY: the table is ours; the thunks only call what they are given.
         unsafe { set_thunks(table, hash_thunk, compare_thunk, doall_thunk, doall_arg_thunk) };
     }
-    for session in &sessions {
+    let listing = Listing { table, api, sessions };
+    for session in &listing.sessions {
         // SAFETY: the table is ours; the sessions live as long as it does.
         unsafe { (api.OPENSSL_LH_insert)(table, session.as_ptr().cast()) };
+        // SAFETY: the table is ours.
+        let failed = unsafe { (api.OPENSSL_LH_error)(table) } != 0;
+        if failed {
+            // No table is better than one that does not hold all.
+            return None;
+        }
     }
-    Some(Listing { table, api, _sessions: sessions })
+    Some(listing)
 }
 
 /// The program may retrieve by a session of its own, so version and id count, as in libssl.

@@ -260,7 +260,7 @@ impl Managed {
                     }
                     drop(replaced);
                     let group = self.begin_group();
-                    self.leave(group, &mut left, Why::Evicted);
+                    self.leave(group, &mut left, Why::Other);
                     self.run_callbacks(group);
                 }
             }
@@ -331,6 +331,12 @@ impl Managed {
         }
     }
 
+    /// Lets a session wait that libssl removes, with a lock held, because the context is going.
+    pub(super) fn leave_later(&self, session: SessionRef) {
+        let mut sessions = session.retain().into_iter().collect();
+        self.leave(self.begin_group(), &mut sessions, Why::Other);
+    }
+
     /// A group of sessions that leave together.
     pub(super) fn begin_group(&self) -> Group {
         self.leaving.begin()
@@ -366,6 +372,18 @@ impl Managed {
     /// and the gain did not show: see docs/benchmarks.md.)
     fn mark_not_resumable(&self, session: SessionRef) {
         self.remove_real(session);
+    }
+
+    /// Adds a session of ours to the real cache.
+    pub(super) fn add_real(&self, session: &Session) {
+        // SAFETY: context and session are alive; the real cache takes a reference of its own.
+        let added =
+            inside(|| unsafe { (self.api.SSL_CTX_add_session)(self.ctx, session.as_ptr()) });
+        if added != 1 {
+            // Out of memory, libssl before 4.0 takes its reference back but leaves the session in its
+            // list, and gives up what it has not when it removes it: it gets one of ours.
+            std::mem::forget(session.clone());
+        }
     }
 
     /// Removes a session from the real cache, if libssl is not just freeing that.

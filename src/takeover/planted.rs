@@ -18,7 +18,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::Managed;
-use crate::libssl::{Session, SessionRef, inside};
+use crate::libssl::{Session, SessionRef};
 
 /// What a context has planted in its real cache.
 pub(super) type Planted = Mutex<Vec<Plant>>;
@@ -57,10 +57,7 @@ fn put(managed: &Arc<Managed>, version: c_int, id: &[u8], stored: Option<Session
     let Some(stand_in) = Session::with_key(managed.api(), version, id) else { return false };
     let plant = Plant { thread: this_thread(), stand_in: stand_in.clone(), stored };
     managed.planted().lock().push(plant);
-    // SAFETY: context and session are alive; the real cache takes a reference of its own.
-    inside(|| unsafe {
-        (managed.api().SSL_CTX_add_session)(managed.ctx(), stand_in.as_ptr());
-    });
+    managed.add_real(&stand_in);
     true
 }
 

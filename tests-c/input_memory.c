@@ -1,0 +1,316 @@
+/* C3, C15, F4: malloc fails at each allocation in turn, once or from there on. Each operation fails as its man
+ * page says or succeeds, nothing aborts, and every session that was stored is still there or was called
+ * back once, with the references right.
+ *
+ * The story: small pieces of a library (a lock's queue, a list of what leaves) abort when there is no memory,
+ * and a thread that could not be noted once was never served again. */
+#include "support.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- An allocator that fails. (Valgrind puts its own in its place, which never does.) ---- */
+
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
+
+static _Thread_local struct {
+    int armed, from_there_on;
+    long at, count;
+} failing;
+
+static int fails(void)
+{
+    if (!failing.armed)
+        return 0;
+    long now = failing.count++;
+    if (now < failing.at || (now > failing.at && !failing.from_there_on))
+        return 0;
+    errno = ENOMEM;
+    return 1;
+}
+
+void *malloc(size_t size) { return fails() ? NULL : __libc_malloc(size); }
+void *calloc(size_t n, size_t size) { return fails() ? NULL : __libc_calloc(n, size); }
+void *realloc(void *p, size_t size) { return fails() ? NULL : __libc_realloc(p, size); }
+void *memalign(size_t align, size_t size) { return fails() ? NULL : __libc_memalign(align, size); }
+void *aligned_alloc(size_t align, size_t size) { return memalign(align, size); }
+int posix_memalign(void **p, size_t align, size_t size)
+{
+    *p = memalign(align, size);
+    return *p != NULL ? 0 : ENOMEM;
+}
+
+/* ---- What becomes of each session ---- */
+
+#define STORED 50
+#define NEW (STORED + 1) /* the operation's own */
+
+static struct {
+    int entered, here, calls, frees, replaced;
+} fate[NEW + 1];
+static int fate_index, callback_set, result;
+static SSL_CTX *ctx, *other;
+static SSL_SESSION *first, *new; /* references of ours */
+static SSL *ssl;
+static void *table;
+
+static size_t number_of(SSL_SESSION *session)
+{
+    return (size_t)SSL_SESSION_get_ex_data(session, fate_index);
+}
+
+static void on_remove(SSL_CTX *c, SSL_SESSION *session)
+{
+    (void)c;
+    fate[number_of(session)].calls++;
+}
+
+static void on_free(void *parent, void *n, CRYPTO_EX_DATA *data, int index, long l, void *p)
+{
+    (void)parent, (void)data, (void)index, (void)l, (void)p;
+    fate[(size_t)n].frees++;
+}
+
+static void on_listed(void *session)
+{
+    fate[number_of(session)].here++;
+}
+
+static SSL_SESSION *fated(size_t n, unsigned like)
+{
+    SSL_SESSION *session = numbered_session(like, 1000, 100 + (long)n);
+    if (!SSL_SESSION_set_ex_data(session, fate_index, (void *)n))
+        give_up("SSL_SESSION_set_ex_data");
+    return session;
+}
+
+static void begin(int callback, size_t stored)
+{
+    memset(fate, 0, sizeof fate);
+    table = NULL;
+    ctx = server_context();
+    if ((callback_set = callback))
+        SSL_CTX_sess_set_remove_cb(ctx, on_remove);
+    for (size_t n = 1; n <= STORED; n++) {
+        SSL_SESSION *session = fated(n, (unsigned)n);
+        if (n <= stored)
+            fate[n].entered = SSL_CTX_add_session(ctx, session);
+        if (n == 1)
+            first = session;
+        else
+            SSL_SESSION_free(session);
+    }
+    new = fated(NEW, NEW);
+}
+
+static int listed(void)
+{
+    for (size_t n = 1; n <= NEW; n++)
+        fate[n].here = 0;
+    OPENSSL_LHASH *all = (OPENSSL_LHASH *)SSL_CTX_sessions(ctx);
+    if (all == NULL)
+        return 0;
+    OPENSSL_LH_doall(all, on_listed);
+    return 1;
+}
+
+/* Each is there or has left in the right way. */
+static int conserved(void)
+{
+    int ok = ctx == NULL || listed();
+    for (size_t n = 2; n <= NEW; n++) {
+        int left = fate[n].replaced + (callback_set ? fate[n].calls : fate[n].entered * fate[n].frees);
+        ok &= fate[n].here + left == fate[n].entered;
+    }
+    return ok;
+}
+
+static int end(void)
+{
+    int ok = 1;
+    SSL_CTX_free(ctx);
+    ctx = NULL;
+    SSL_SESSION_free(first);
+    SSL_SESSION_free(new);
+    for (size_t n = 1; n <= NEW; n++)
+        ok &= fate[n].frees == 1 && fate[n].calls == (callback_set && fate[n].entered && !fate[n].replaced);
+    ERR_clear_error();
+    return ok;
+}
+
+/* ---- Operations, and whether what came of each is right ---- */
+
+static void add(void) { result = SSL_CTX_add_session(ctx, new); }
+static int added(void)
+{
+    fate[NEW].entered = result;
+    return (result == 0 || result == 1) && listed() && fate[NEW].here == result;
+}
+
+static void prepare_twin(void)
+{
+    SSL_SESSION_free(new);
+    new = fated(NEW, 2);
+    memset(&fate[NEW], 0, sizeof fate[NEW]); /* the end of the former one */
+}
+static int replaced(void) { return fate[2].replaced = result, added(); }
+
+static void prepare_full(void) { SSL_CTX_sess_set_cache_size(ctx, STORED); }
+static int evicted(void) { return added() && (result == 0 || fate[1].calls == 1); }
+
+static void take(void) { result = SSL_CTX_remove_session(ctx, first); }
+static int taken(void) { return result == 1 && fate[1].calls == 1 && SSL_CTX_sess_number(ctx) == STORED - 1; }
+
+static void flush_some(void) { flush(ctx, 1111); }
+static int flushed_some(void) { return SSL_CTX_sess_number(ctx) == STORED - 10; }
+static void flush_all(void) { flush(ctx, 0); }
+static int flushed_all(void) { return SSL_CTX_sess_number(ctx) == 0; }
+
+static void list(void) { table = SSL_CTX_sessions(ctx); }
+static int lists(void) { return table == NULL || OPENSSL_LH_num_items(table) == STORED; }
+
+static void set_timeout(void) { result = (int)SSL_SESSION_set_timeout(first, 5000); }
+static int timeout_counts(void)
+{
+    flush(ctx, 2000);
+    return SSL_SESSION_get_timeout(first) == (result ? 5000 : 101) && SSL_CTX_sess_number(ctx) == (result ? 1 : 0);
+}
+
+static void set_id(void) { result = SSL_SESSION_set1_id(first, (const unsigned char *)"another", 7); }
+static int id_counts(void)
+{
+    unsigned length;
+    SSL_SESSION_get_id(first, &length);
+    flush(ctx, 1102);
+    return length == (result ? 7 : 32) && fate[1].calls == 1 && SSL_CTX_sess_number(ctx) == STORED - 1;
+}
+
+static void prepare_connection(void) { ssl = SSL_new(ctx); }
+static void switch_context(void) { result = SSL_set_SSL_CTX(ssl, other) == other; }
+static int switched(void)
+{
+    SSL_CTX *now = SSL_get_SSL_CTX(ssl);
+    SSL_free(ssl);
+    return now == (result ? other : ctx);
+}
+
+static void free_it(void) { SSL_CTX_free(ctx); ctx = NULL; }
+
+static const struct operation {
+    const char *number, *name;
+    int callback;
+    size_t stored;
+    void (*prepare)(void), (*operate)(void);
+    int (*good)(void), stock_cannot;
+} operations[] = {
+    {"C3", "the first SSL_CTX_add_session", 1, 0, NULL, add, added, 1},
+    {"C3", "SSL_CTX_add_session", 1, STORED, NULL, add, added, 1},
+    {"C3", "SSL_CTX_add_session, replacing", 1, STORED, prepare_twin, add, replaced, 0},
+    {"C2", "SSL_CTX_add_session, evicting", 1, STORED, prepare_full, add, evicted, 1},
+    {"C5", "SSL_CTX_remove_session", 1, STORED, NULL, take, taken, 0},
+    {"F1", "flush of some", 1, STORED, NULL, flush_some, flushed_some, 0},
+    {"F2", "flush of all", 1, STORED, NULL, flush_all, flushed_all, 0},
+    {"F1", "flush of some without a callback", 0, STORED, NULL, flush_some, flushed_some, 0},
+    {"F2", "flush of all without a callback", 0, STORED, NULL, flush_all, flushed_all, 0},
+    {"C14", "SSL_CTX_sessions", 1, STORED, NULL, list, lists, 0},
+    {"C6", "SSL_SESSION_set_timeout", 1, STORED, NULL, set_timeout, timeout_counts, 0},
+    {"C18", "SSL_SESSION_set1_id", 1, STORED, NULL, set_id, id_counts, 1},
+    {"C13", "SSL_set_SSL_CTX", 1, STORED, prepare_connection, switch_context, switched, 0},
+    {"C15", "SSL_CTX_free", 1, STORED, NULL, free_it, NULL, 0},
+    {"C15", "SSL_CTX_free without a callback", 0, STORED, NULL, free_it, NULL, 0},
+};
+
+/* Whether an allocation failed; if there was none of that number, the operation is through. */
+static int with_failure(long at, int from_there_on, void (*operate)(void))
+{
+    failing.at = at, failing.count = 0, failing.from_there_on = from_there_on, failing.armed = 1;
+    operate();
+    failing.armed = 0;
+    return failing.count > at;
+}
+
+static void try_each(const struct operation *o)
+{
+    int bad = 0, tried = 0;
+    if (o->stock_cannot && stock_cannot(o->number, o->name))
+        return;
+    for (int from_there_on = 0; from_there_on < 2; from_there_on++) {
+        int more = 1;
+        for (long at = 0; more; at++, tried++) {
+            begin(o->callback, o->stored);
+            if (o->prepare != NULL)
+                o->prepare();
+            more = with_failure(at, from_there_on, o->operate) && at < 1000;
+            int good = o->good == NULL || o->good(), there = conserved(), released = end();
+            if (!good || !there || !released) {
+                bad++;
+                printf("# %s, allocation %ld%s: result %d, %s%s%s\n", o->name, at, from_there_on ? " on" : "",
+                       result, good ? "" : "wrong ", there ? "" : "not conserved ", released ? "" : "references");
+            }
+        }
+    }
+    printf("# %s: %d failures\n", o->name, tried - 2);
+    (o->stock_cannot ? better : expect)(o->number, bad == 0, "%s without memory", o->name);
+}
+
+static void make(void) { ctx = SSL_CTX_new(TLS_server_method()); }
+
+/* Where there are thousands of allocations, most of them libcrypto's, only some of all but the last. */
+static void try_new(void)
+{
+    int bad = 0, tried = 0;
+    with_failure(1L << 30, 0, make);
+    SSL_CTX_free(ctx);
+    const long count = failing.count;
+    for (long at = 0; at < count; at += count - at > 1000 ? 17 : 1, tried++) {
+        with_failure(at, 1, make);
+        bad += ctx != NULL && (store(ctx, 1, 1000, 100) != 1 || SSL_CTX_sess_number(ctx) != 1);
+        SSL_CTX_free(ctx);
+        ERR_clear_error();
+    }
+    ctx = NULL;
+    printf("# SSL_CTX_new: %d failures of %ld\n", tried, count);
+    expect("C15", bad == 0, "SSL_CTX_new without memory");
+}
+
+static gate tried_once = GATE_INITIALIZER, may_end = GATE_INITIALIZER;
+
+static void ask(void) { SSL_CTX_sess_number(other); }
+
+static void *unlucky_thread(void *arg)
+{
+    with_failure(0, 1, ask);
+    gate_open(&tried_once);
+    gate_wait(&may_end, 60);
+    return arg;
+}
+
+/* A thread that had no memory when it first came here idles: contexts made meanwhile are taken over. */
+static void try_thread(void)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, unlucky_thread, NULL) != 0 || !gate_wait(&tried_once, 60))
+        give_up("no thread");
+    ctx = server_context();
+    SSL_CTX_sess_set_cache_size(ctx, 2);
+    for (unsigned n = 1; n <= 3; n++)
+        store(ctx, n, 1000, 100);
+    better("C1", SSL_CTX_sess_number(ctx) == 2, "taken over after a thread had no memory");
+    SSL_CTX_free(ctx);
+    gate_open(&may_end);
+    pthread_join(thread, NULL);
+}
+
+int main(void)
+{
+    fate_index = SSL_SESSION_get_ex_new_index(0, NULL, NULL, NULL, on_free);
+    other = server_context();
+    try_thread();
+    try_new();
+    for (size_t i = 0; i < sizeof operations / sizeof *operations; i++)
+        try_each(&operations[i]);
+    SSL_CTX_free(other);
+    return done();
+}

@@ -24,25 +24,29 @@ complain() {
 compiler() {
     have cc || missing gcc "a C compiler called cc"
     has_header stdio.h || missing libc6-dev "the C library's headers"
+}
+programs() { # what is compiled against libssl; the library itself is not
+    compiler
     has_header openssl/ssl.h || missing libssl-dev "OpenSSL's headers"
 }
 
 case $what in
 build) compiler ;;
 test)
-    compiler
+    programs
     have openssl || missing openssl openssl
     have prove || missing perl "perl with prove"
     have valgrind || missing valgrind valgrind
     have c++ || missing g++ "a C++ compiler called c++"
     have pkg-config || missing pkg-config pkg-config
+    have python3 || missing python3 "python3, whose ssl module is one of the programs tested"
     ;;
 demo)
-    compiler
+    programs
     have openssl || missing openssl openssl
     ;;
 bench)
-    compiler
+    programs
     have python3 || missing python3 "python3"
     ;;
 lint) have shellcheck || missing shellcheck shellcheck ;;

@@ -272,7 +272,7 @@ static void try_new(void)
     }
     ctx = NULL;
     printf("# SSL_CTX_new: %d failures of %ld\n", tried, count);
-    expect("C15", bad == 0, "SSL_CTX_new without memory");
+    expect("C15", bad == 0 && (tried > 0 || slowly()), "SSL_CTX_new without memory");
 }
 
 static gate tried_once = GATE_INITIALIZER, may_end = GATE_INITIALIZER;

@@ -228,7 +228,12 @@ impl<S: Clone + PartialEq> Cache<S> {
         order.statistics.flushed += detached as u64;
         order.statistics.batches += 1;
         self.publish(&order);
-        self.give_storage_up(order);
+        if order.len() == 0 {
+            self.give_storage_up(order);
+        } else {
+            // To whoever waits, or a flush would take the lock again at once, batch after batch.
+            MutexGuard::unlock_fair(order);
+        }
         detached == BATCH
     }
 

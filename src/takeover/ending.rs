@@ -173,9 +173,9 @@ pub(crate) fn may_have_ended(managed: &Arc<Managed>) {
     }
 }
 
-/// libssl removes from its own cache what we put there: the sentinel, or a stand-in. Returns whether
-/// it was that.
-pub(super) fn is_ours(managed: &Arc<Managed>, session: SessionRef) -> bool {
+/// Handles that libssl removes from its own cache what we put there: the sentinel, or a stand-in.
+/// Returns whether it was that.
+pub(super) fn handle_own(managed: &Arc<Managed>, session: SessionRef) -> bool {
     let sentinel = {
         let mut sentinel = managed.sentinel.session.lock();
         sentinel.take_if(|planted| **planted == session)

@@ -118,7 +118,7 @@ pub(super) unsafe extern "C" fn remove_session(ctx: *mut SSL_CTX, session: *mut 
         let Some(managed) = find(ctx) else { return };
         // SAFETY: libssl holds the session during the call.
         let Some(session) = (unsafe { SessionRef::new(session) }) else { return };
-        if ending::is_ours(&managed, session) {
+        if ending::handle_own(&managed, session) {
             return;
         }
         if managed.is_ending() {

@@ -19,9 +19,9 @@ BEGIN {
     say["mixed_half"] = "Half of them are flushed; the remove callback hears of each."
     say["end"] = "The context is freed: the remaining sessions go, with their callbacks."
 
-    # By how much the longest wait must be shorter. Measured ratios are far larger; this is what
-    # holds on a busy machine too.
-    least["crowd"] = 2
+    # By how much the longest wait must be shorter. What is left of it under sslsweep is mostly the
+    # scheduler's, and more on a busy machine; so less is asked here than is usually shown.
+    least["crowd"] = 1.2
     least["crowd_callback"] = 5
 
     split("stored resumed refused removed callbacks", count, " ")

@@ -39,7 +39,7 @@ test)
     have valgrind || missing valgrind valgrind
     have c++ || missing g++ "a C++ compiler called c++"
     have pkg-config || missing pkg-config pkg-config
-    have python3 || missing python3 "python3, whose ssl module is one of the programs tested"
+    python3 -c 'import ssl' 2>/dev/null || missing python3 "python3, whose ssl module is one of the programs tested"
     ;;
 demo)
     programs

@@ -106,17 +106,12 @@ int main(void)
     char *python[] = {"python3", "-c", (char *)script, pem, NULL};
     const char *preload = getenv("LD_PRELOAD");
     hs_limit_time();
-    if (slowly()) {
-        expect("P1", 1, "an interpreter under a slow tool says more about itself than about us: left out");
-        return done();
-    }
     if (mkdtemp(folder) == NULL)
         give_up("mkdtemp");
     snprintf(pem, sizeof pem, "%s/pem", folder);
     snprintf(errors, sizeof errors, "%s/stderr", folder);
     if (run(probe, errors) != 0) {
-        say("there is no python3 with an ssl module here");
-        expect("P1", 1, "left out");
+        expect("P1", 0, "there is a python3 with an ssl module (scripts/setup.sh test installs it)");
     } else {
         write_identity(pem);
         int status = run(python, errors), took = took_over(errors);

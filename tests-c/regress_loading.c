@@ -88,8 +88,7 @@ static void embedded(const char *self)
     char program[4096];
     snprintf(program, sizeof program, "%s.embedded", self);
     if (access(program, X_OK) != 0) {
-        printf("# there is no static libssl of this version: left out\n");
-        expect("P6", 1, "OpenSSL embedded in another shared object works");
+        expect("P6", 0, "there is a static libssl of this version, to embed in another shared object");
         return;
     }
     int status = status_of(program, NULL, NULL);

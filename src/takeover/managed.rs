@@ -232,7 +232,7 @@ impl Managed {
     }
 
     /// Stores a session under a key, letting others go as the size demands.
-    pub(super) fn put(self: &Arc<Self>, key: Key, session: Session) -> bool {
+    fn put(self: &Arc<Self>, key: Key, session: Session) -> bool {
         self.note_storing();
         let mut session = session;
         loop {

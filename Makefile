@@ -9,6 +9,7 @@ PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
 
 CARGO   ?= cargo
 INSTALL ?= install
+OBJCOPY ?= objcopy
 
 # The one place for the version is Cargo.toml; the ABI number follows from it as in build.rs.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -17,7 +18,7 @@ ABI     := $(shell echo $(VERSION) | awk -F. '{ print $$1 == 0 ? $$1 "." $$2 : $
 LIB     := build/lib
 TARGET  := $(or $(CARGO_TARGET_DIR),target)/release
 SO      := libsslsweep.so.$(VERSION)
-SOURCES := $(shell find src -name '*.rs') build.rs cbindgen.toml Cargo.toml Cargo.lock
+SOURCES := $(shell find src -name '*.rs') build.rs cbindgen.toml Cargo.toml Cargo.lock abi/nodes.map
 
 .DEFAULT_GOAL := lib
 
@@ -26,14 +27,19 @@ help: ## list the commands
 
 lib: $(LIB)/$(SO) build/bin/sslsweep ## build the release library into build/lib
 
+# The shared library is linked from the static one, because only so do its symbols get their version
+# nodes: rustc brings a version script of its own. All is bound at the start and read-only after that.
+LINK_SO = $(CC) -shared -o $@ -Wl,-soname,libsslsweep.so.$(ABI) -Wl,--version-script=abi/nodes.map -Wl,-u,sslsweep_version \
+          -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,defs -Wl,--as-needed
+
 # Without the rlib of the tests among the crate types, or the dependencies would be left out of the
 # link-time optimisation. cargo decides what is stale; only a changed library is copied, so that the tests relink only then.
 $(LIB)/$(SO): $(SOURCES)
 	@sh scripts/setup.sh build
-	$(CARGO) rustc --release --locked --lib --crate-type cdylib,staticlib
+	$(CARGO) rustc --release --locked --lib --crate-type staticlib
 	@mkdir -p $(LIB)
-	cp $(TARGET)/libsslsweep.a $(LIB)/libsslsweep.a
-	cp $(TARGET)/libsslsweep.so $@
+	$(LINK_SO) $(TARGET)/libsslsweep.a -lgcc_s -lpthread -ldl -lc
+	$(OBJCOPY) --wildcard --localize-symbol='*@OPENSSL_*' $(TARGET)/libsslsweep.a $(LIB)/libsslsweep.a
 	ln -sf $(SO) $(LIB)/libsslsweep.so.$(ABI)
 	ln -sf libsslsweep.so.$(ABI) $(LIB)/libsslsweep.so
 

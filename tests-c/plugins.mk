@@ -14,13 +14,33 @@ $(BUILD)/static/presence_dlopen.so: $(PLUGIN_SOURCES) support.h handshake.h $(LI
 
 $(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_dlopen: | $(BUILD)/$(way)/presence_dlopen.so))
 
+# presence_several: the program has no libssl; of its two plug-ins (the same source, -DPLUGIN) the second is
+# linked with a copy of libssl that has another name. They are nobody's but their own: what they share
+# with the program in the static way they must not take from there.
+SEVERAL_SOURCES := presence_several.c support.c handshake.c
+SEVERAL = $(COMPILE) -MF $@.d -DPLUGIN -fPIC -shared -Wl,-Bsymbolic $(LDFLAGS) -o $@ $(SEVERAL_SOURCES)
+
+$(BUILD)/obj/libssl-so: plugins.mk | $(BUILD)/obj
+	libssl=$$($(CC) $(LDFLAGS) -shared -o $@.tmp $(OPENSSL_LIBS) -Wl,-t | grep '/libssl\.') && \
+	LC_ALL=C sed 's/libssl\.so\./libssl-so./g' "$$libssl" >$@.tmp
+	soname=$$(readelf -dW $@.tmp | sed -n 's/.*(SONAME).*\[\(libssl-so.*\)\]/\1/p') && \
+	mv $@.tmp $(BUILD)/obj/$$soname && echo $(BUILD)/obj/$$soname >$@
+$(BUILD)/obj/presence_several.1.so: $(SEVERAL_SOURCES) support.h handshake.h | $(BUILD)/obj
+	$(SEVERAL) $(OPENSSL_LIBS) -ldl
+$(BUILD)/obj/presence_several.2.so: $(SEVERAL_SOURCES) support.h handshake.h $(BUILD)/obj/libssl-so
+	$(SEVERAL) $$(cat $(BUILD)/obj/libssl-so) $(filter-out -lssl,$(OPENSSL_LIBS)) -ldl -Wl,-rpath,'$$ORIGIN/../obj'
+$(BUILD)/stock/presence_several.%.so $(BUILD)/shared/presence_several.%.so $(BUILD)/static/presence_several.%.so: $(BUILD)/obj/presence_several.%.so | $(BUILD)/stock $(BUILD)/shared $(BUILD)/static
+	for way in stock shared static; do ln -sf ../obj/$(<F) $(BUILD)/$$way/$(<F); done
+
+$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_several: | $(BUILD)/$(way)/presence_several.1.so $(BUILD)/$(way)/presence_several.2.so))
+
 # Without libssl; from the static library nothing would be linked unless asked for by name.
-$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_dlopen $(BUILD)/$(way)/presence_none: override private OPENSSL_LIBS =))
+$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_dlopen $(BUILD)/$(way)/presence_none $(BUILD)/$(way)/presence_several: override private OPENSSL_LIBS =))
 $(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_crypto: override private OPENSSL_LIBS := $(filter-out -lssl,$(OPENSSL_LIBS))))
-$(BUILD)/static/presence_none $(BUILD)/static/presence_crypto: private LDFLAGS += -Wl,-u,SSL_CTX_flush_sessions_ex -Wl,-u,sslsweep_version
+$(BUILD)/static/presence_none $(BUILD)/static/presence_several $(BUILD)/static/presence_crypto: private LDFLAGS += -Wl,-u,SSL_CTX_flush_sessions_ex -Wl,-u,sslsweep_version
 
 # A linker that drops what seems unneeded would leave our library out.
-$(BUILD)/shared/presence_none $(BUILD)/shared/presence_crypto: private LDFLAGS += -Wl,--no-as-needed
+$(BUILD)/shared/presence_none $(BUILD)/shared/presence_several $(BUILD)/shared/presence_crypto: private LDFLAGS += -Wl,--no-as-needed
 
 # regress_loading: a preloaded wrapper, and a program whose OpenSSL is embedded in a shared object that is
 # not called libssl. The latter only where there is a static OpenSSL of the version of the headers.

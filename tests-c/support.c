@@ -116,12 +116,17 @@ _Noreturn void give_up(const char *fmt, ...)
 
 void flush(SSL_CTX *ctx, time_t tm)
 {
-    void (*flush_ex)(SSL_CTX *, time_t);
-    *(void **)&flush_ex = dlsym(RTLD_DEFAULT, "SSL_CTX_flush_sessions_ex");
+#if OPENSSL_VERSION_NUMBER >= 0x30400000L
+    SSL_CTX_flush_sessions_ex(ctx, tm);
+#else
+    void (*flush_ex)(SSL_CTX *, time_t) = NULL;
+    if (sweeping()) /* what stock finds by this name may be of another libssl than ctx */
+        *(void **)&flush_ex = dlsym(RTLD_DEFAULT, "SSL_CTX_flush_sessions_ex");
     if (flush_ex != NULL)
         flush_ex(ctx, tm);
     else
         SSL_CTX_flush_sessions(ctx, (long)tm);
+#endif
 }
 
 SSL_CTX *server_context(void)

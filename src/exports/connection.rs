@@ -2,24 +2,30 @@
 #![allow(non_snake_case, reason = "OpenSSL's names")]
 
 use std::ffi::{c_int, c_uchar, c_uint};
+use std::sync::Arc;
 
-use super::{real, real_for};
+use super::{libssl_of, real_for};
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{api, is_inside};
-use crate::takeover::{connections, trampolines};
+use crate::libssl::{Node, is_inside, libssl};
+use crate::takeover::{Managed, connections, trampolines};
+
+/// The managed context whose cache a connection uses; `None` for NULL.
+fn session_context(caller: Node, ssl: *const SSL) -> Option<Arc<Managed>> {
+    if ssl.is_null() { None } else { connections::session_context(libssl(caller)?, ssl) }
+}
 
 /// SSL_new(3). The connection inherits the context's session id generator of this moment.
 ///
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_new(ctx: *mut SSL_CTX) -> *mut SSL {
+pub(super) unsafe fn SSL_new(caller: Node, ctx: *mut SSL_CTX) -> *mut SSL {
     guard(std::ptr::null_mut(), || {
         // SAFETY: the caller's own argument.
-        let ssl =
-            real(|behind| behind.SSL_new).map_or(std::ptr::null_mut(), |new| unsafe { new(ctx) });
+        let ssl = libssl_of(caller, ctx)
+            .and_then(|libssl| libssl.behind.SSL_new)
+            .map_or(std::ptr::null_mut(), |new| unsafe { new(ctx) });
         if !ssl.is_null() {
             connections::begun(ssl, ctx);
         }
@@ -32,11 +38,10 @@ pub unsafe extern "C" fn SSL_new(ctx: *mut SSL_CTX) -> *mut SSL {
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_dup(ssl: *mut SSL) -> *mut SSL {
+pub(super) unsafe fn SSL_dup(caller: Node, ssl: *mut SSL) -> *mut SSL {
     guard(std::ptr::null_mut(), || {
         // SAFETY: the caller's own argument.
-        let copy = real_for(ssl, |behind| behind.SSL_dup)
+        let copy = real_for(caller, ssl, |behind| behind.SSL_dup)
             .map_or(std::ptr::null_mut(), |dup| unsafe { dup(ssl) });
         if !copy.is_null() {
             connections::duplicated(ssl, copy);
@@ -50,17 +55,20 @@ pub unsafe extern "C" fn SSL_dup(ssl: *mut SSL) -> *mut SSL {
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_SSL_CTX(ssl: *mut SSL, ctx: *mut SSL_CTX) -> *mut SSL_CTX {
+pub(super) unsafe fn SSL_set_SSL_CTX(
+    caller: Node,
+    ssl: *mut SSL,
+    ctx: *mut SSL_CTX,
+) -> *mut SSL_CTX {
     guard(std::ptr::null_mut(), || {
-        let Some(set) = real_for(ssl, |behind| behind.SSL_set_SSL_CTX) else {
+        let libssl = libssl_of(caller, ctx).filter(|_| !ssl.is_null());
+        let Some(set) = libssl.and_then(|libssl| libssl.behind.SSL_set_SSL_CTX) else {
             return std::ptr::null_mut();
         };
-        let before = match api() {
+        let before = libssl
+            .and_then(|libssl| libssl.api.as_ref())
             // SAFETY: the caller's own argument.
-            Some(api) if !ssl.is_null() => unsafe { (api.SSL_get_SSL_CTX)(ssl) },
-            _ => std::ptr::null_mut(),
-        };
+            .map_or(std::ptr::null_mut(), |api| unsafe { (api.SSL_get_SSL_CTX)(ssl) });
         // SAFETY: the caller's own arguments.
         let after = unsafe { set(ssl, ctx) };
         if !before.is_null() {
@@ -75,18 +83,21 @@ pub unsafe extern "C" fn SSL_set_SSL_CTX(ssl: *mut SSL, ctx: *mut SSL_CTX) -> *m
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_set_generate_session_id(
+pub(super) unsafe fn SSL_set_generate_session_id(
+    caller: Node,
     ssl: *mut SSL,
     callback: Option<GenerateCallback>,
 ) -> c_int {
     guard(0, || {
-        let ours = !ssl.is_null() && connections::session_context(ssl).is_some();
-        let installed = if ours { trampolines::generator_for(callback) } else { callback };
+        let managed = session_context(caller, ssl);
+        let installed = match &managed {
+            Some(managed) => trampolines::generator_for(managed.libssl(), callback),
+            None => callback,
+        };
         // SAFETY: the caller's own connection; our generator lives as long as the process.
-        let result = real_for(ssl, |behind| behind.SSL_set_generate_session_id)
+        let result = real_for(caller, ssl, |behind| behind.SSL_set_generate_session_id)
             .map_or(0, |set| unsafe { set(ssl, installed) });
-        if ours && result == 1 {
+        if managed.is_some() && result == 1 {
             connections::set_generator(ssl, callback);
         }
         result
@@ -99,20 +110,17 @@ pub unsafe extern "C" fn SSL_set_generate_session_id(
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_has_matching_session_id(
+pub(super) unsafe fn SSL_has_matching_session_id(
+    caller: Node,
     ssl: *const SSL,
     id: *const c_uchar,
     length: c_uint,
 ) -> c_int {
     guard(0, || {
-        if ssl.is_null() {
-            return 0;
-        }
-        let managed = if is_inside() { None } else { connections::session_context(ssl) };
+        let managed = if is_inside() { None } else { session_context(caller, ssl) };
         let Some(managed) = managed else {
             // SAFETY: the caller's own arguments.
-            return real_for(ssl, |behind| behind.SSL_has_matching_session_id)
+            return real_for(caller, ssl, |behind| behind.SSL_has_matching_session_id)
                 .map_or(0, |has| unsafe { has(ssl, id, length) });
         };
         let length = length as usize;

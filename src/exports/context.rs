@@ -3,22 +3,23 @@
 
 use std::ffi::{c_char, c_int, c_long, c_void};
 
-use super::{managed, real, real_for};
+use super::{libssl_of, managed, real_for_context};
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{is_inside, libssl};
+use crate::libssl::{Behind, Node, is_inside, libssl_of_method};
 use crate::takeover::{self, listing, trampolines};
 
-/// Makes a context by the real function, and takes it over. A method of another libssl fails (P3).
-fn make(method: *const SSL_METHOD, new: impl FnOnce() -> Option<*mut SSL_CTX>) -> *mut SSL_CTX {
+/// Makes a context by the function of the libssl that the method is of (P3), and takes it over.
+fn make(
+    caller: Node,
+    method: *const SSL_METHOD,
+    new: impl FnOnce(&'static Behind) -> Option<*mut SSL_CTX>,
+) -> *mut SSL_CTX {
     guard(std::ptr::null_mut(), || {
-        let new = || new().unwrap_or(std::ptr::null_mut());
-        match libssl() {
-            Some(libssl) if !libssl.owns(method) => std::ptr::null_mut(),
-            // Our own scratch context is not to be taken over.
-            Some(libssl) if !is_inside() => takeover::make(libssl, new),
-            _ => new(),
-        }
+        let Some(libssl) = libssl_of_method(caller, method) else { return std::ptr::null_mut() };
+        let new = || new(&libssl.behind).unwrap_or(std::ptr::null_mut());
+        // Our own scratch context is not to be taken over.
+        if is_inside() { new() } else { takeover::make(libssl, new) }
     })
 }
 
@@ -27,10 +28,9 @@ fn make(method: *const SSL_METHOD, new: impl FnOnce() -> Option<*mut SSL_CTX>) -
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_new(method: *const SSL_METHOD) -> *mut SSL_CTX {
+pub(super) unsafe fn SSL_CTX_new(caller: Node, method: *const SSL_METHOD) -> *mut SSL_CTX {
     // SAFETY: the caller's own argument.
-    make(method, || Some(unsafe { real(|behind| behind.SSL_CTX_new)?(method) }))
+    make(caller, method, |behind| Some(unsafe { behind.SSL_CTX_new?(method) }))
 }
 
 /// SSL_CTX_new_ex(3). The context's internal session cache is sslsweep's.
@@ -38,15 +38,15 @@ pub unsafe extern "C" fn SSL_CTX_new(method: *const SSL_METHOD) -> *mut SSL_CTX 
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_new_ex(
+pub(super) unsafe fn SSL_CTX_new_ex(
+    caller: Node,
     library: *mut OSSL_LIB_CTX,
     properties: *const c_char,
     method: *const SSL_METHOD,
 ) -> *mut SSL_CTX {
-    make(method, || {
+    make(caller, method, |behind| {
         // SAFETY: the caller's own arguments.
-        Some(unsafe { real(|behind| behind.SSL_CTX_new_ex)?(library, properties, method) })
+        Some(unsafe { behind.SSL_CTX_new_ex?(library, properties, method) })
     })
 }
 
@@ -56,8 +56,8 @@ pub unsafe extern "C" fn SSL_CTX_new_ex(
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_ctrl(
+pub(super) unsafe fn SSL_CTX_ctrl(
+    caller: Node,
     ctx: *mut SSL_CTX,
     command: c_int,
     larg: c_long,
@@ -88,7 +88,8 @@ pub unsafe extern "C" fn SSL_CTX_ctrl(
             };
         }
         // SAFETY: the caller's own arguments.
-        real(|behind| behind.SSL_CTX_ctrl)
+        libssl_of(caller, ctx)
+            .and_then(|libssl| libssl.behind.SSL_CTX_ctrl)
             .map_or(0, |ctrl| unsafe { ctrl(ctx, command, larg, parg) })
     })
 }
@@ -98,12 +99,17 @@ pub unsafe extern "C" fn SSL_CTX_ctrl(
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_sess_set_new_cb(ctx: *mut SSL_CTX, callback: Option<NewCallback>) {
+pub(super) unsafe fn SSL_CTX_sess_set_new_cb(
+    caller: Node,
+    ctx: *mut SSL_CTX,
+    callback: Option<NewCallback>,
+) {
     guard((), || {
         if let Some(managed) = managed(ctx) {
             managed.set_new(callback);
-        } else if let Some(set) = real_for(ctx, |behind| behind.SSL_CTX_sess_set_new_cb) {
+        } else if let Some(set) =
+            real_for_context(caller, ctx, |behind| behind.SSL_CTX_sess_set_new_cb)
+        {
             // SAFETY: the caller's own arguments.
             unsafe { set(ctx, callback) };
         }
@@ -115,12 +121,14 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_new_cb(ctx: *mut SSL_CTX, callback: Op
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_sess_get_new_cb(ctx: *mut SSL_CTX) -> Option<NewCallback> {
+pub(super) unsafe fn SSL_CTX_sess_get_new_cb(
+    caller: Node,
+    ctx: *mut SSL_CTX,
+) -> Option<NewCallback> {
     guard(None, || match managed(ctx) {
         Some(managed) => managed.new_callback(),
         // SAFETY: the caller's own argument.
-        None => real_for(ctx, |behind| behind.SSL_CTX_sess_get_new_cb)
+        None => real_for_context(caller, ctx, |behind| behind.SSL_CTX_sess_get_new_cb)
             .and_then(|get| unsafe { get(ctx) }),
     })
 }
@@ -131,15 +139,17 @@ pub unsafe extern "C" fn SSL_CTX_sess_get_new_cb(ctx: *mut SSL_CTX) -> Option<Ne
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_sess_set_remove_cb(
+pub(super) unsafe fn SSL_CTX_sess_set_remove_cb(
+    caller: Node,
     ctx: *mut SSL_CTX,
     callback: Option<RemoveCallback>,
 ) {
     guard((), || {
         if let Some(managed) = managed(ctx) {
             managed.set_remove(callback);
-        } else if let Some(set) = real_for(ctx, |behind| behind.SSL_CTX_sess_set_remove_cb) {
+        } else if let Some(set) =
+            real_for_context(caller, ctx, |behind| behind.SSL_CTX_sess_set_remove_cb)
+        {
             // SAFETY: the caller's own arguments.
             unsafe { set(ctx, callback) };
         }
@@ -151,12 +161,14 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_remove_cb(
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_sess_get_remove_cb(ctx: *mut SSL_CTX) -> Option<RemoveCallback> {
+pub(super) unsafe fn SSL_CTX_sess_get_remove_cb(
+    caller: Node,
+    ctx: *mut SSL_CTX,
+) -> Option<RemoveCallback> {
     guard(None, || match managed(ctx) {
         Some(managed) => managed.remove_callback(),
         // SAFETY: the caller's own argument.
-        None => real_for(ctx, |behind| behind.SSL_CTX_sess_get_remove_cb)
+        None => real_for_context(caller, ctx, |behind| behind.SSL_CTX_sess_get_remove_cb)
             .and_then(|get| unsafe { get(ctx) }),
     })
 }
@@ -166,12 +178,17 @@ pub unsafe extern "C" fn SSL_CTX_sess_get_remove_cb(ctx: *mut SSL_CTX) -> Option
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_sess_set_get_cb(ctx: *mut SSL_CTX, callback: Option<GetCallback>) {
+pub(super) unsafe fn SSL_CTX_sess_set_get_cb(
+    caller: Node,
+    ctx: *mut SSL_CTX,
+    callback: Option<GetCallback>,
+) {
     guard((), || {
         if let Some(managed) = managed(ctx) {
             managed.set_get(callback);
-        } else if let Some(set) = real_for(ctx, |behind| behind.SSL_CTX_sess_set_get_cb) {
+        } else if let Some(set) =
+            real_for_context(caller, ctx, |behind| behind.SSL_CTX_sess_set_get_cb)
+        {
             // SAFETY: the caller's own arguments.
             unsafe { set(ctx, callback) };
         }
@@ -183,12 +200,14 @@ pub unsafe extern "C" fn SSL_CTX_sess_set_get_cb(ctx: *mut SSL_CTX, callback: Op
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_sess_get_get_cb(ctx: *mut SSL_CTX) -> Option<GetCallback> {
+pub(super) unsafe fn SSL_CTX_sess_get_get_cb(
+    caller: Node,
+    ctx: *mut SSL_CTX,
+) -> Option<GetCallback> {
     guard(None, || match managed(ctx) {
         Some(managed) => managed.get_callback(),
         // SAFETY: the caller's own argument.
-        None => real_for(ctx, |behind| behind.SSL_CTX_sess_get_get_cb)
+        None => real_for_context(caller, ctx, |behind| behind.SSL_CTX_sess_get_get_cb)
             .and_then(|get| unsafe { get(ctx) }),
     })
 }
@@ -198,16 +217,21 @@ pub unsafe extern "C" fn SSL_CTX_sess_get_get_cb(ctx: *mut SSL_CTX) -> Option<Ge
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_set_generate_session_id(
+pub(super) unsafe fn SSL_CTX_set_generate_session_id(
+    caller: Node,
     ctx: *mut SSL_CTX,
     callback: Option<GenerateCallback>,
 ) -> c_int {
     guard(0, || {
-        let ours = managed(ctx).map(|managed| managed.set_generate(callback)).is_some();
-        let callback = if ours { trampolines::generator_for(callback) } else { callback };
+        let callback = match managed(ctx) {
+            Some(managed) => {
+                managed.set_generate(callback);
+                trampolines::generator_for(managed.libssl(), callback)
+            }
+            None => callback,
+        };
         // SAFETY: the caller's own context; our generator lives as long as the process.
-        real_for(ctx, |behind| behind.SSL_CTX_set_generate_session_id)
+        real_for_context(caller, ctx, |behind| behind.SSL_CTX_set_generate_session_id)
             .map_or(0, |set| unsafe { set(ctx, callback) })
     })
 }
@@ -218,12 +242,11 @@ pub unsafe extern "C" fn SSL_CTX_set_generate_session_id(
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_sessions(ctx: *mut SSL_CTX) -> *mut LHASH {
+pub(super) unsafe fn SSL_CTX_sessions(caller: Node, ctx: *mut SSL_CTX) -> *mut LHASH {
     guard(std::ptr::null_mut(), || match managed(ctx) {
         Some(managed) => listing::list(&managed),
         // SAFETY: the caller's own argument.
-        None => real_for(ctx, |behind| behind.SSL_CTX_sessions)
+        None => real_for_context(caller, ctx, |behind| behind.SSL_CTX_sessions)
             .map_or(std::ptr::null_mut(), |sessions| unsafe { sessions(ctx) }),
     })
 }

@@ -3,9 +3,10 @@
 
 use std::ffi::c_long;
 
-use super::{managed, real_for};
+use super::{managed, real_for_context};
 use crate::cache::Cutoff;
 use crate::guard::guard;
+use crate::libssl::Node;
 use crate::libssl::types::ssl_ctx_st;
 use crate::takeover::ending::may_have_ended;
 use crate::takeover::flush::flush;
@@ -32,8 +33,11 @@ use crate::takeover::flush::flush;
 /// OpenSSL in callbacks without locks (OpenSSL 1.1.1 to 3.6 hold one), in the order (OpenSSL's
 /// depends on the version), in NULL (OpenSSL crashes), and in times that OpenSSL wraps (negative and
 /// huge ones).
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_flush_sessions_ex(ctx: *mut ssl_ctx_st, tm: libc::time_t) {
+pub(super) unsafe fn SSL_CTX_flush_sessions_ex(
+    caller: Node,
+    ctx: *mut ssl_ctx_st,
+    tm: libc::time_t,
+) {
     guard((), || {
         if ctx.is_null() {
             return;
@@ -45,10 +49,14 @@ pub unsafe extern "C" fn SSL_CTX_flush_sessions_ex(ctx: *mut ssl_ctx_st, tm: lib
             flush(&managed, Cutoff::All);
             return may_have_ended(&managed);
         }
-        if let Some(flush_ex) = real_for(ctx, |behind| behind.SSL_CTX_flush_sessions_ex) {
+        if let Some(flush_ex) =
+            real_for_context(caller, ctx, |behind| behind.SSL_CTX_flush_sessions_ex)
+        {
             // SAFETY: the caller's own argument.
             unsafe { flush_ex(ctx, tm) };
-        } else if let Some(flush) = real_for(ctx, |behind| behind.SSL_CTX_flush_sessions) {
+        } else if let Some(flush) =
+            real_for_context(caller, ctx, |behind| behind.SSL_CTX_flush_sessions)
+        {
             // SAFETY: as above.
             unsafe { flush(ctx, tm.clamp(c_long::MIN, c_long::MAX)) };
         }
@@ -60,8 +68,7 @@ pub unsafe extern "C" fn SSL_CTX_flush_sessions_ex(ctx: *mut ssl_ctx_st, tm: lib
 /// Deprecated since OpenSSL 3.4: a `long` of 32 bits ends in 2038.
 #[cfg(not(sslsweep_no_deprecated))]
 #[deprecated = "Since OpenSSL 3.4; use SSL_CTX_flush_sessions_ex()"]
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_flush_sessions(ctx: *mut ssl_ctx_st, tm: c_long) {
+pub(super) unsafe fn SSL_CTX_flush_sessions(caller: Node, ctx: *mut ssl_ctx_st, tm: c_long) {
     // SAFETY: the caller's own promise.
-    unsafe { SSL_CTX_flush_sessions_ex(ctx, tm) };
+    unsafe { SSL_CTX_flush_sessions_ex(caller, ctx, tm) };
 }

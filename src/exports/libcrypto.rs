@@ -5,7 +5,7 @@ use std::ffi::{c_int, c_long, c_void};
 
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{api, is_inside, libcrypto_function};
+use crate::libssl::{Node, is_inside, libcrypto_function, libssl};
 use crate::takeover::ending;
 
 type GetExNewIndex = unsafe extern "C" fn(
@@ -23,8 +23,8 @@ type GetExNewIndex = unsafe extern "C" fn(
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn CRYPTO_get_ex_new_index(
+pub(super) unsafe fn CRYPTO_get_ex_new_index(
+    caller: Node,
     class: c_int,
     argl: c_long,
     argp: *mut c_void,
@@ -34,11 +34,11 @@ pub unsafe extern "C" fn CRYPTO_get_ex_new_index(
 ) -> c_int {
     guard(-1, || {
         if matches!(class, CRYPTO_EX_INDEX_SSL | CRYPTO_EX_INDEX_SSL_CTX) && !is_inside() {
-            if let Some(api) = api() {
-                ending::watch(api);
+            if let Some((libssl, api)) = libssl(caller).and_then(|l| Some((l, l.api.as_ref()?))) {
+                ending::watch(libssl, api);
             }
         }
-        let address = libcrypto_function(c"CRYPTO_get_ex_new_index");
+        let address = libcrypto_function(caller, c"CRYPTO_get_ex_new_index");
         // SAFETY: an address under this name is this function, and NULL is `None`.
         let real: Option<GetExNewIndex> = unsafe { std::mem::transmute(address) };
         // SAFETY: the caller's own arguments.
@@ -51,11 +51,12 @@ pub unsafe extern "C" fn CRYPTO_get_ex_new_index(
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn OSSL_LIB_CTX_free(library: *mut OSSL_LIB_CTX) {
+pub(super) unsafe fn OSSL_LIB_CTX_free(caller: Node, library: *mut OSSL_LIB_CTX) {
     guard((), || {
-        ending::unwatch(library);
-        let address = libcrypto_function(c"OSSL_LIB_CTX_free");
+        if let Some(libssl) = libssl(caller) {
+            ending::unwatch(libssl, library);
+        }
+        let address = libcrypto_function(caller, c"OSSL_LIB_CTX_free");
         // SAFETY: an address under this name is this function, and NULL is `None`.
         let real: Option<unsafe extern "C" fn(*mut OSSL_LIB_CTX)> =
             unsafe { std::mem::transmute(address) };

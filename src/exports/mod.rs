@@ -1,8 +1,9 @@
-//! Every C symbol: validate, delegate, return.
+//! Every C symbol: validate, delegate, return. [`entries`] gives them to the linker.
 //!
 //! Each function has OpenSSL's name and meaning; what its manual page says holds where nothing else is
 //! said. Common to all:
 //!
+//! - `caller` is the version node that the call was bound to: which libssl the caller is linked with.
 //! - A context that is not managed, and a call that comes from libssl while we are in it, reach the
 //!   real function.
 //! - NULL, where libssl would crash, fails.
@@ -11,6 +12,7 @@
 
 mod connection;
 mod context;
+mod entries;
 mod flush;
 mod libcrypto;
 mod load;
@@ -20,7 +22,7 @@ mod session;
 use std::sync::Arc;
 
 use crate::libssl::types::SSL_CTX;
-use crate::libssl::{Behind, is_inside, libssl};
+use crate::libssl::{Behind, Libssl, Node, is_inside, libssl, several};
 use crate::takeover::{self, Managed};
 
 /// The managed context that a call is about; `None` if the real function should have it.
@@ -28,16 +30,27 @@ fn managed(ctx: *mut SSL_CTX) -> Option<Arc<Managed>> {
     if is_inside() { None } else { takeover::find(ctx) }
 }
 
-/// The real function behind an export, if it is there; and not for a NULL object, at which it would
-/// crash.
+/// The libssl that a call about a context is for.
+fn libssl_of(caller: Node, ctx: *mut SSL_CTX) -> Option<&'static Libssl> {
+    let managed = if several() { takeover::find(ctx) } else { None };
+    managed.map(|managed| managed.libssl()).or_else(|| libssl(caller))
+}
+
+/// The real function behind an export about a context, if it is there; and not for NULL, at which it
+/// would crash.
+fn real_for_context<F>(
+    caller: Node,
+    ctx: *mut SSL_CTX,
+    function: impl FnOnce(&'static Behind) -> Option<F>,
+) -> Option<F> {
+    if ctx.is_null() { None } else { function(&libssl_of(caller, ctx)?.behind) }
+}
+
+/// The same for any other object.
 fn real_for<T, F>(
+    caller: Node,
     object: *const T,
     function: impl FnOnce(&'static Behind) -> Option<F>,
 ) -> Option<F> {
-    if object.is_null() { None } else { real(function) }
-}
-
-/// The real function behind an export, if it is there.
-fn real<F>(function: impl FnOnce(&'static Behind) -> Option<F>) -> Option<F> {
-    function(&libssl()?.behind)
+    if object.is_null() { None } else { function(&libssl(caller)?.behind) }
 }

@@ -3,10 +3,10 @@
 
 use std::ffi::{c_int, c_long, c_uchar, c_uint};
 
-use super::{managed, real_for};
+use super::{managed, real_for, real_for_context};
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{SessionRef, inside, is_inside};
+use crate::libssl::{Node, SessionRef, inside, is_inside, libssl};
 use crate::takeover::moved;
 
 /// SSL_CTX_add_session(3): 1 if the session was stored or replaced another one with its key, 0 if
@@ -18,17 +18,17 @@ use crate::takeover::moved;
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_add_session(
+pub(super) unsafe fn SSL_CTX_add_session(
+    caller: Node,
     ctx: *mut SSL_CTX,
     session: *mut SSL_SESSION,
 ) -> c_int {
     guard(0, || match managed(ctx) {
         // SAFETY: the caller's session, alive during the call.
-        Some(managed) => unsafe { SessionRef::new(session) }
+        Some(managed) => unsafe { SessionRef::new(managed.libssl(), session) }
             .map_or(0, |session| c_int::from(managed.add(session))),
         // SAFETY: the caller's own arguments.
-        None => real_for(ctx, |behind| behind.SSL_CTX_add_session)
+        None => real_for_context(caller, ctx, |behind| behind.SSL_CTX_add_session)
             .map_or(0, |add| unsafe { add(ctx, session) }),
     })
 }
@@ -40,30 +40,31 @@ pub unsafe extern "C" fn SSL_CTX_add_session(
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_CTX_remove_session(
+pub(super) unsafe fn SSL_CTX_remove_session(
+    caller: Node,
     ctx: *mut SSL_CTX,
     session: *mut SSL_SESSION,
 ) -> c_int {
     guard(0, || match managed(ctx) {
         // SAFETY: the caller's session, alive during the call.
-        Some(managed) => unsafe { SessionRef::new(session) }
+        Some(managed) => unsafe { SessionRef::new(managed.libssl(), session) }
             .map_or(0, |session| c_int::from(managed.remove(session))),
         // SAFETY: the caller's own arguments.
-        None => real_for(ctx, |behind| behind.SSL_CTX_remove_session)
+        None => real_for_context(caller, ctx, |behind| behind.SSL_CTX_remove_session)
             .map_or(0, |remove| unsafe { remove(ctx, session) }),
     })
 }
 
 /// Lets a setter of the time or timeout pass, and stored sessions follow it.
-fn re_expire_after<R>(session: *mut SSL_SESSION, set: impl FnOnce() -> R) -> R {
+fn re_expire_after<R>(caller: Node, session: *mut SSL_SESSION, set: impl FnOnce() -> R) -> R {
     if is_inside() {
         return set();
     }
     // libssl's setter may call another one.
     let result = inside(set);
     // SAFETY: the caller's session, alive during the call.
-    if let Some(session) = unsafe { SessionRef::new(session) } {
+    let session = libssl(caller).and_then(|libssl| unsafe { SessionRef::new(libssl, session) });
+    if let Some(session) = session {
         moved::re_expire(session);
     }
     result
@@ -74,12 +75,15 @@ fn re_expire_after<R>(session: *mut SSL_SESSION, set: impl FnOnce() -> R) -> R {
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_SESSION_set_time(session: *mut SSL_SESSION, time: c_long) -> c_long {
+pub(super) unsafe fn SSL_SESSION_set_time(
+    caller: Node,
+    session: *mut SSL_SESSION,
+    time: c_long,
+) -> c_long {
     guard(0, || {
-        re_expire_after(session, || {
+        re_expire_after(caller, session, || {
             // SAFETY: the caller's own arguments.
-            real_for(session, |behind| behind.SSL_SESSION_set_time)
+            real_for(caller, session, |behind| behind.SSL_SESSION_set_time)
                 .map_or(0, |set| unsafe { set(session, time) })
         })
     })
@@ -91,20 +95,21 @@ pub unsafe extern "C" fn SSL_SESSION_set_time(session: *mut SSL_SESSION, time: c
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_SESSION_set_time_ex(
+pub(super) unsafe fn SSL_SESSION_set_time_ex(
+    caller: Node,
     session: *mut SSL_SESSION,
     time: libc::time_t,
 ) -> libc::time_t {
     guard(0, || {
-        re_expire_after(session, || {
-            if let Some(set_ex) = real_for(session, |behind| behind.SSL_SESSION_set_time_ex) {
+        re_expire_after(caller, session, || {
+            if let Some(set_ex) = real_for(caller, session, |behind| behind.SSL_SESSION_set_time_ex)
+            {
                 // SAFETY: the caller's own arguments.
                 return unsafe { set_ex(session, time) };
             }
             let clamped = time.clamp(c_long::MIN, c_long::MAX);
             // SAFETY: the caller's own arguments.
-            real_for(session, |behind| behind.SSL_SESSION_set_time)
+            real_for(caller, session, |behind| behind.SSL_SESSION_set_time)
                 .map_or(0, |set| unsafe { set(session, clamped) })
         })
     })
@@ -115,24 +120,24 @@ pub unsafe extern "C" fn SSL_SESSION_set_time_ex(
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_SESSION_set_timeout(
+pub(super) unsafe fn SSL_SESSION_set_timeout(
+    caller: Node,
     session: *mut SSL_SESSION,
     timeout: c_long,
 ) -> c_long {
     guard(0, || {
-        re_expire_after(session, || {
+        re_expire_after(caller, session, || {
             // SAFETY: the caller's own arguments.
-            real_for(session, |behind| behind.SSL_SESSION_set_timeout)
+            real_for(caller, session, |behind| behind.SSL_SESSION_set_timeout)
                 .map_or(0, |set| unsafe { set(session, timeout) })
         })
     })
 }
 
 /// Lets a setter of what the key is made of pass; stored sessions are found by the new key (C18).
-fn re_key_around<R>(session: *mut SSL_SESSION, set: impl FnOnce() -> R) -> R {
+fn re_key_around<R>(caller: Node, session: *mut SSL_SESSION, set: impl FnOnce() -> R) -> R {
     // SAFETY: the caller's session, alive during the call.
-    match unsafe { SessionRef::new(session) } {
+    match libssl(caller).and_then(|libssl| unsafe { SessionRef::new(libssl, session) }) {
         Some(session) if !is_inside() => moved::re_key(session, set),
         _ => set(),
     }
@@ -143,16 +148,16 @@ fn re_key_around<R>(session: *mut SSL_SESSION, set: impl FnOnce() -> R) -> R {
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_SESSION_set1_id(
+pub(super) unsafe fn SSL_SESSION_set1_id(
+    caller: Node,
     session: *mut SSL_SESSION,
     id: *const c_uchar,
     length: c_uint,
 ) -> c_int {
     guard(0, || {
-        re_key_around(session, || {
+        re_key_around(caller, session, || {
             // SAFETY: the caller's own arguments.
-            real_for(session, |behind| behind.SSL_SESSION_set1_id)
+            real_for(caller, session, |behind| behind.SSL_SESSION_set1_id)
                 .map_or(0, |set| unsafe { set(session, id, length) })
         })
     })
@@ -163,15 +168,15 @@ pub unsafe extern "C" fn SSL_SESSION_set1_id(
 /// # Safety
 ///
 /// As for the real function.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn SSL_SESSION_set_protocol_version(
+pub(super) unsafe fn SSL_SESSION_set_protocol_version(
+    caller: Node,
     session: *mut SSL_SESSION,
     version: c_int,
 ) -> c_int {
     guard(0, || {
-        re_key_around(session, || {
+        re_key_around(caller, session, || {
             // SAFETY: the caller's own arguments.
-            real_for(session, |behind| behind.SSL_SESSION_set_protocol_version)
+            real_for(caller, session, |behind| behind.SSL_SESSION_set_protocol_version)
                 .map_or(0, |set| unsafe { set(session, version) })
         })
     })

@@ -4,39 +4,49 @@ use std::ffi::{c_int, c_long, c_uint};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
-use super::api;
+use super::find::{Libssl, MOST, by_index};
 use super::symbols::Api;
 use super::types::{SSL_MAX_SSL_SESSION_ID_LENGTH, SSL_SESSION};
 use crate::cache::Expiry;
 
-/// A session that somebody else keeps alive. Made only once libssl was found, see [`functions`].
+/// A session that somebody else keeps alive.
+///
+/// Which libssl it belongs to stands in the address's lowest bits, which are zero for whatever malloc
+/// returns. (A second pointer would cost each stored session eight bytes.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SessionRef(NonNull<SSL_SESSION>);
 
-/// The functions, looked up anew: a session of two pointers would cost each stored one eight bytes.
-fn functions() -> &'static Api {
-    api().unwrap_or_else(|| unreachable!("sessions are made only once libssl was found"))
-}
+const INDEX: usize = MOST - 1;
+const _: () = assert!(MOST == 8, "malloc aligns to more than that, and three bits count to eight");
 
 impl SessionRef {
     /// `None` for NULL, or when libssl is not taken over.
     ///
     /// # Safety
     ///
-    /// A session that is not NULL must stay alive while the result is used.
-    pub(crate) unsafe fn new(session: *mut SSL_SESSION) -> Option<Self> {
-        api()?;
-        NonNull::new(session).map(Self)
+    /// A session that is not NULL must be this libssl's, and stay alive while the result is used.
+    pub(crate) unsafe fn new(libssl: &'static Libssl, session: *mut SSL_SESSION) -> Option<Self> {
+        libssl.api.as_ref()?;
+        if session.is_null() || session.addr() & INDEX != 0 {
+            return None;
+        }
+        NonNull::new(session.map_addr(|address| address | libssl.index)).map(Self)
     }
 
     pub(crate) fn as_ptr(self) -> *mut SSL_SESSION {
-        self.0.as_ptr()
+        self.0.as_ptr().map_addr(|address| address & !INDEX)
+    }
+
+    fn api(self) -> &'static Api {
+        by_index(self.0.addr().get() & INDEX)
+            .and_then(|libssl| libssl.api.as_ref())
+            .unwrap_or_else(|| unreachable!("made only of a libssl that is taken over"))
     }
 
     /// A reference of our own; `None` if the count can't be raised.
     pub(crate) fn retain(self) -> Option<Session> {
         // SAFETY: the session is alive, as promised to `new`.
-        let raised = unsafe { (functions().SSL_SESSION_up_ref)(self.as_ptr()) };
+        let raised = unsafe { (self.api().SSL_SESSION_up_ref)(self.as_ptr()) };
         // Lazily: a Session that is dropped gives a reference up.
         (raised == 1).then(|| Session(self))
     }
@@ -48,14 +58,14 @@ impl SessionRef {
 
     pub(crate) fn version(self) -> c_int {
         // SAFETY: the session is alive, as promised to `new`.
-        unsafe { (functions().SSL_SESSION_get_protocol_version)(self.as_ptr()) }
+        unsafe { (self.api().SSL_SESSION_get_protocol_version)(self.as_ptr()) }
     }
 
     /// The session id, at most 32 bytes.
     pub(crate) fn id(&self) -> &[u8] {
         let mut length: c_uint = 0;
         // SAFETY: the session is alive, as promised to `new`.
-        let id = unsafe { (functions().SSL_SESSION_get_id)(self.as_ptr(), &raw mut length) };
+        let id = unsafe { (self.api().SSL_SESSION_get_id)(self.as_ptr(), &raw mut length) };
         let length = (length as usize).min(SSL_MAX_SSL_SESSION_ID_LENGTH);
         if id.is_null() || length == 0 {
             return &[];
@@ -66,34 +76,34 @@ impl SessionRef {
 
     /// When it expires: contract, "expiry".
     pub(crate) fn expiry(self) -> Expiry {
-        let time = match functions().SSL_SESSION_get_time_ex {
+        let time = match self.api().SSL_SESSION_get_time_ex {
             // SAFETY: the session is alive, as promised to `new`.
             Some(get_time_ex) => unsafe { get_time_ex(self.as_ptr()) },
             // SAFETY: as above.
-            None => unsafe { (functions().SSL_SESSION_get_time)(self.as_ptr()) },
+            None => unsafe { (self.api().SSL_SESSION_get_time)(self.as_ptr()) },
         };
         // SAFETY: as above.
-        let timeout = unsafe { (functions().SSL_SESSION_get_timeout)(self.as_ptr()) };
+        let timeout = unsafe { (self.api().SSL_SESSION_get_timeout)(self.as_ptr()) };
         Expiry::new(time, timeout)
     }
 
     /// Sets the session's time, in seconds since the epoch.
     pub(crate) fn set_time(self, time: i64) {
-        match functions().SSL_SESSION_set_time_ex {
+        match self.api().SSL_SESSION_set_time_ex {
             Some(set_time_ex) => {
                 // SAFETY: the session is alive, as promised to `new`.
                 unsafe { set_time_ex(self.as_ptr(), time) };
             }
             None => {
                 // SAFETY: as above.
-                unsafe { (functions().SSL_SESSION_set_time)(self.as_ptr(), time as c_long) };
+                unsafe { (self.api().SSL_SESSION_set_time)(self.as_ptr(), time as c_long) };
             }
         }
     }
 
     pub(crate) fn is_resumable(self) -> bool {
         // SAFETY: the session is alive, as promised to `new`.
-        unsafe { (functions().SSL_SESSION_is_resumable)(self.as_ptr()) == 1 }
+        unsafe { (self.api().SSL_SESSION_is_resumable)(self.as_ptr()) == 1 }
     }
 }
 
@@ -111,18 +121,20 @@ impl Session {
     ///
     /// # Safety
     ///
-    /// A session that is not NULL must be alive, and its caller must give one reference away.
-    pub(crate) unsafe fn adopt(session: *mut SSL_SESSION) -> Option<Self> {
+    /// A session that is not NULL must be this libssl's and alive, and its caller must give one
+    /// reference away.
+    pub(crate) unsafe fn adopt(libssl: &'static Libssl, session: *mut SSL_SESSION) -> Option<Self> {
         // SAFETY: alive while we hold the reference that is given.
-        unsafe { SessionRef::new(session) }.map(Self)
+        unsafe { SessionRef::new(libssl, session) }.map(Self)
     }
 
     /// A new session of this version and id (at most 32 bytes), and nothing else.
-    pub(crate) fn with_key(api: &Api, version: c_int, id: &[u8]) -> Option<Self> {
+    pub(crate) fn with_key(libssl: &'static Libssl, version: c_int, id: &[u8]) -> Option<Self> {
+        let api = libssl.api.as_ref()?;
         // SAFETY: no preconditions.
         let session = unsafe { (api.SSL_SESSION_new)() };
         // SAFETY: the new session's reference is ours.
-        let session = unsafe { Self::adopt(session) }?;
+        let session = unsafe { Self::adopt(libssl, session) }?;
         // SAFETY: the session is ours, and the id is copied.
         unsafe { (api.SSL_SESSION_set1_id)(session.as_ptr(), id.as_ptr(), id.len() as c_uint) };
         // SAFETY: the session is ours.
@@ -147,7 +159,7 @@ impl std::ops::Deref for Session {
 impl Clone for Session {
     fn clone(&self) -> Self {
         // SAFETY: we hold a reference, so the count is at least one and can be raised.
-        unsafe { (functions().SSL_SESSION_up_ref)(self.as_ptr()) };
+        unsafe { (self.api().SSL_SESSION_up_ref)(self.as_ptr()) };
         Self(self.0)
     }
 }
@@ -155,6 +167,6 @@ impl Clone for Session {
 impl Drop for Session {
     fn drop(&mut self) {
         // SAFETY: we hold one reference and use it no more.
-        unsafe { (functions().SSL_SESSION_free)(self.as_ptr()) };
+        unsafe { (self.api().SSL_SESSION_free)(self.as_ptr()) };
     }
 }

@@ -15,7 +15,7 @@ use once_cell::sync::Lazy;
 use parking_lot::RwLock;
 
 use super::{Managed, find};
-use crate::libssl::api;
+use crate::libssl::Libssl;
 use crate::libssl::types::*;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -64,9 +64,9 @@ pub(super) fn forget(ssl: *const SSL) {
 }
 
 /// The managed context whose cache this connection uses (C13).
-pub(crate) fn session_context(ssl: *const SSL) -> Option<Arc<Managed>> {
-    let api = api()?;
-    // SAFETY: whoever asks uses this live connection.
+pub(crate) fn session_context(libssl: &Libssl, ssl: *const SSL) -> Option<Arc<Managed>> {
+    let api = libssl.api.as_ref()?;
+    // SAFETY: whoever asks uses this live connection of this libssl.
     let current = unsafe { (api.SSL_get_SSL_CTX)(ssl) };
     let notes = notes(ssl);
     // A note about another context is of a former SSL at this address.

@@ -17,30 +17,49 @@ use super::managed::Managed;
 use super::{connections, find, planted, registry};
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{Api, Session, SessionRef, api, inside};
+use crate::libssl::{Api, Libssl, MOST, Session, SessionRef, inside, of_each_libssl};
 
 // --- First net: ex_data ----------------------------------------------------------------------
 
-/// Default library contexts in which our free functions are registered. (NULL in 1.1.1.)
-static WATCHED: Mutex<Vec<usize>> = Mutex::new(Vec::new());
-static CLEANED_UP: AtomicBool = AtomicBool::new(false);
+/// The default library contexts in which our free functions are registered, each with the index of its
+/// libssl. (1.1.1 has one, NULL.)
+static WATCHED: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
+
+/// What is known of each libssl.
+#[derive(Debug)]
+struct Known {
+    /// Its `OPENSSL_cleanup` has run.
+    cleaned_up: AtomicBool,
+    /// We hear of that.
+    listening: AtomicBool,
+    /// A context of our own, see [`scratch_context`].
+    scratch: AtomicPtr<SSL_CTX>,
+}
+static KNOWN: [Known; MOST] = [const {
+    Known {
+        cleaned_up: AtomicBool::new(false),
+        listening: AtomicBool::new(false),
+        scratch: AtomicPtr::new(std::ptr::null_mut()),
+    }
+}; MOST];
 
 fn default_library_context(api: &Api) -> usize {
     // SAFETY: NULL changes nothing and asks for the present one.
     api.OSSL_LIB_CTX_set0_default.map_or(0, |set0| unsafe { set0(std::ptr::null_mut()) } as usize)
 }
 
-fn is_watched(api: &Api) -> bool {
-    !CLEANED_UP.load(Ordering::Acquire) && {
-        let current = default_library_context(api);
+fn is_watched(managed: &Managed) -> bool {
+    let index = managed.libssl().index;
+    !KNOWN[index].cleaned_up.load(Ordering::Acquire) && {
+        let current = (index, default_library_context(managed.api()));
         WATCHED.lock().contains(&current)
     }
 }
 
 /// Makes sure that the end of contexts and connections is noticed: before the first context under
 /// this default library context, and before the program's first ex_data index.
-pub(crate) fn watch(api: &Api) {
-    let current = default_library_context(api);
+pub(crate) fn watch(libssl: &'static Libssl, api: &Api) {
+    let current = (libssl.index, default_library_context(api));
     {
         let mut watched = WATCHED.lock();
         if watched.contains(&current) {
@@ -58,24 +77,29 @@ pub(crate) fn watch(api: &Api) {
     if !registered {
         WATCHED.lock().retain(|&watched| watched != current);
     }
-    static AT_EXIT: AtomicBool = AtomicBool::new(false);
-    if let Some(atexit) = api.OPENSSL_atexit.filter(|_| !AT_EXIT.swap(true, Ordering::AcqRel)) {
+    let known = &KNOWN[libssl.index];
+    if let Some(atexit) =
+        api.OPENSSL_atexit.filter(|_| !known.listening.swap(true, Ordering::AcqRel))
+    {
         // SAFETY: the handler lives as long as the process.
-        unsafe { atexit(cleaned_up) };
+        unsafe { atexit(CLEANED_UP[libssl.index]) };
     }
 }
 
 /// A library context is being freed; another one may come to its address. (The default one is not
 /// freed: libcrypto ignores that.)
-pub(crate) fn unwatch(library: *mut OSSL_LIB_CTX) {
-    let is_default = api().is_some_and(|api| default_library_context(api) == library as usize);
-    if !is_default {
-        WATCHED.lock().retain(|&watched| watched != library as usize);
+pub(crate) fn unwatch(libssl: &'static Libssl, library: *mut OSSL_LIB_CTX) {
+    let Some(api) = &libssl.api else { return };
+    let ended = library as usize;
+    if default_library_context(api) != ended {
+        WATCHED.lock().retain(|&watched| watched != (libssl.index, ended));
     }
 }
 
-unsafe extern "C" fn cleaned_up() {
-    CLEANED_UP.store(true, Ordering::Release);
+static CLEANED_UP: [unsafe extern "C" fn(); MOST] = of_each_libssl!(cleaned_up);
+
+unsafe extern "C" fn cleaned_up<const INDEX: usize>() {
+    KNOWN[INDEX].cleaned_up.store(true, Ordering::Release);
 }
 
 unsafe extern "C" fn context_freed(
@@ -136,15 +160,18 @@ pub(super) struct Sentinel {
 
 impl Sentinel {
     /// The context through which sessions can be removed, and so marked, now.
-    pub(super) fn context_for_removing(&self, ctx: *mut SSL_CTX) -> Option<*mut SSL_CTX> {
-        if self.fell.load(Ordering::Acquire) { scratch_context() } else { Some(ctx) }
+    pub(super) fn context_for_removing(&self, managed: &Managed) -> Option<*mut SSL_CTX> {
+        if self.fell.load(Ordering::Acquire) {
+            scratch_context(managed)
+        } else {
+            Some(managed.ctx())
+        }
     }
 }
 
 /// Plants a context's sentinel. Without memory the first net must do.
 pub(super) fn plant_sentinel(managed: &Managed) {
-    let api = managed.api();
-    let Some(session) = Session::with_key(api, 0, SENTINEL_ID) else { return };
+    let Some(session) = Session::with_key(managed.libssl(), 0, SENTINEL_ID) else { return };
     {
         let mut sentinel = managed.sentinel.session.lock();
         if sentinel.is_some() {
@@ -167,7 +194,7 @@ fn remove_sentinel(managed: &Managed) {
 /// not reach, that may have been the end: nothing is left behind. (Only where libssl goes through
 /// the PLT does its flush come to us, and the real one not to the sentinel.)
 pub(crate) fn may_have_ended(managed: &Arc<Managed>) {
-    if managed.is_storing() && !is_watched(managed.api()) {
+    if managed.is_storing() && !is_watched(managed) {
         registry::note_storing_no_more(managed);
         remove_sentinel(managed);
     }
@@ -183,7 +210,7 @@ pub(super) fn handle_own(managed: &Arc<Managed>, session: SessionRef) -> bool {
     if sentinel.is_none() {
         return planted::is_stand_in(managed, session);
     }
-    if !is_watched(managed.api()) {
+    if !is_watched(managed) {
         managed.sentinel.fell.store(true, Ordering::Release);
         managed.end();
         registry::forget(managed);
@@ -192,17 +219,17 @@ pub(super) fn handle_own(managed: &Arc<Managed>, session: SessionRef) -> bool {
 }
 
 /// A context of our own, to mark sessions through when their own can't be used.
-fn scratch_context() -> Option<*mut SSL_CTX> {
-    static SCRATCH: AtomicPtr<SSL_CTX> = AtomicPtr::new(std::ptr::null_mut());
-    let existing = SCRATCH.load(Ordering::Acquire);
+fn scratch_context(managed: &Managed) -> Option<*mut SSL_CTX> {
+    let Known { scratch, cleaned_up, .. } = &KNOWN[managed.libssl().index];
+    let existing = scratch.load(Ordering::Acquire);
     if !existing.is_null() {
         return Some(existing);
     }
-    if CLEANED_UP.load(Ordering::Acquire) {
+    if cleaned_up.load(Ordering::Acquire) {
         // libssl can make no more contexts.
         return None;
     }
-    let api = api()?;
+    let api = managed.api();
     // SAFETY: no preconditions.
     unsafe { (api.ERR_set_mark)() };
     // SAFETY: no preconditions.
@@ -213,7 +240,7 @@ fn scratch_context() -> Option<*mut SSL_CTX> {
     // SAFETY: undoes ERR_set_mark, with what was raised since.
     unsafe { (api.ERR_pop_to_mark)() };
     let null = std::ptr::null_mut();
-    match SCRATCH.compare_exchange(null, made, Ordering::AcqRel, Ordering::Acquire) {
+    match scratch.compare_exchange(null, made, Ordering::AcqRel, Ordering::Acquire) {
         Ok(_) => (!made.is_null()).then_some(made),
         Err(other) => {
             // SAFETY: made here and known to nobody else.

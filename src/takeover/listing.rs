@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Managed;
 use crate::libssl::types::*;
-use crate::libssl::{Api, Session, SessionRef};
+use crate::libssl::{Api, MOST, Session, SessionRef, by_index, of_each_libssl};
 
 /// A table, and the references that keep its sessions alive.
 #[derive(Debug)]
@@ -38,9 +38,10 @@ pub(crate) fn list(managed: &Arc<Managed>) -> *mut LHASH {
 
 fn make(managed: &Arc<Managed>) -> Option<Listing> {
     let api = managed.api();
+    let index = managed.libssl().index;
     let sessions = managed.cache().snapshot()?;
     // SAFETY: the functions live as long as the process and match their types.
-    let table = unsafe { (api.OPENSSL_LH_new)(hash, compare) };
+    let table = unsafe { (api.OPENSSL_LH_new)(HASH[index], COMPARE[index]) };
     if table.is_null() {
         return None;
     }
@@ -63,23 +64,29 @@ fn make(managed: &Arc<Managed>) -> Option<Listing> {
     Some(listing)
 }
 
+// libcrypto passes a session and nothing else.
+static HASH: [LhHash; MOST] = of_each_libssl!(hash);
+static COMPARE: [LhCompare; MOST] = of_each_libssl!(compare);
+
+fn session<const INDEX: usize>(session: *const c_void) -> Option<SessionRef> {
+    // SAFETY: the table holds and is asked for live sessions of its own libssl.
+    unsafe { SessionRef::new(by_index(INDEX)?, session.cast_mut().cast()) }
+}
+
 /// The program may retrieve by a session of its own, so version and id count, as in libssl.
-unsafe extern "C" fn hash(session: *const c_void) -> c_ulong {
-    // SAFETY: the table holds and is asked for live sessions.
-    let session = unsafe { SessionRef::new(session.cast_mut().cast()) };
-    session.map_or(0, |session| {
+unsafe extern "C" fn hash<const INDEX: usize>(data: *const c_void) -> c_ulong {
+    session::<INDEX>(data).map_or(0, |session| {
         session.id().iter().fold(session.version() as c_ulong, |hash, &byte| {
             hash.wrapping_mul(31).wrapping_add(c_ulong::from(byte))
         })
     })
 }
 
-unsafe extern "C" fn compare(one: *const c_void, other: *const c_void) -> c_int {
-    // SAFETY: the table holds and is asked for live sessions.
-    let one = unsafe { SessionRef::new(one.cast_mut().cast()) };
-    // SAFETY: as above.
-    let other = unsafe { SessionRef::new(other.cast_mut().cast()) };
-    match (one, other) {
+unsafe extern "C" fn compare<const INDEX: usize>(
+    one: *const c_void,
+    other: *const c_void,
+) -> c_int {
+    match (session::<INDEX>(one), session::<INDEX>(other)) {
         (Some(one), Some(other)) => {
             c_int::from(one.version() != other.version() || one.id() != other.id())
         }

@@ -91,6 +91,11 @@ impl Managed {
         self.ctx
     }
 
+    /// The libssl that the context belongs to.
+    pub(crate) fn libssl(&self) -> &'static Libssl {
+        self.libssl
+    }
+
     pub(super) fn api(&self) -> &'static Api {
         self.api
     }
@@ -388,7 +393,7 @@ impl Managed {
 
     /// Removes a session from the real cache, if libssl is not just freeing that.
     pub(super) fn remove_real(&self, session: SessionRef) {
-        if let Some(ctx) = self.sentinel.context_for_removing(self.ctx) {
+        if let Some(ctx) = self.sentinel.context_for_removing(self) {
             // SAFETY: context and session are alive; our trampoline is silent meanwhile.
             inside(|| unsafe { (self.api.SSL_CTX_remove_session)(ctx, session.as_ptr()) });
         }

@@ -54,7 +54,7 @@ pub(super) fn plant_conflict(managed: &Arc<Managed>, version: c_int, id: &[u8]) 
 }
 
 fn put(managed: &Arc<Managed>, version: c_int, id: &[u8], stored: Option<Session>) -> bool {
-    let Some(stand_in) = Session::with_key(managed.api(), version, id) else { return false };
+    let Some(stand_in) = Session::with_key(managed.libssl(), version, id) else { return false };
     let plant = Plant { thread: this_thread(), stand_in: stand_in.clone(), stored };
     managed.planted().lock().push(plant);
     managed.add_real(&stand_in);

@@ -93,7 +93,7 @@ fn adopt(libssl: &'static Libssl, ctx: *mut SSL_CTX) {
     if MANAGED.write().try_reserve(1).is_err() {
         return;
     }
-    ending::watch(api);
+    ending::watch(libssl, api);
     let managed = Arc::new(take_over(libssl, api, ctx));
     let stale = {
         let mut table = MANAGED.write();
@@ -122,12 +122,13 @@ fn take_over(libssl: &'static Libssl, api: &'static Api, ctx: *mut SSL_CTX) -> M
     managed.set_get(unsafe { (api.SSL_CTX_sess_get_get_cb)(ctx) });
     // SAFETY: as above.
     managed.set_remove(unsafe { (api.SSL_CTX_sess_get_remove_cb)(ctx) });
+    let (new, get, remove) = trampolines::of(libssl);
     // SAFETY: the context is alive; the trampolines live as long as the process.
-    unsafe { (api.SSL_CTX_sess_set_new_cb)(ctx, Some(trampolines::new_session)) };
+    unsafe { (api.SSL_CTX_sess_set_new_cb)(ctx, Some(new)) };
     // SAFETY: as above.
-    unsafe { (api.SSL_CTX_sess_set_get_cb)(ctx, Some(trampolines::get_session)) };
+    unsafe { (api.SSL_CTX_sess_set_get_cb)(ctx, Some(get)) };
     // SAFETY: as above.
-    unsafe { (api.SSL_CTX_sess_set_remove_cb)(ctx, Some(trampolines::remove_session)) };
+    unsafe { (api.SSL_CTX_sess_set_remove_cb)(ctx, Some(remove)) };
     managed.set_mode(mode);
     managed
 }

@@ -1,6 +1,7 @@
 //! What libssl calls: our own new, get and remove callbacks, and the session id generator.
 
 use std::ffi::{c_int, c_uchar, c_uint};
+use std::sync::Arc;
 
 use super::connections::{self, Connection};
 use super::managed::Managed;
@@ -8,18 +9,47 @@ use super::{ending, find, planted};
 use crate::cache::Cutoff;
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{Session, SessionRef, is_inside, program};
+use crate::libssl::{
+    Libssl, MOST, Session, SessionRef, by_index, is_inside, of_each_libssl, program,
+};
 use crate::time;
+
+// The connection's functions do not know whose connection it is.
+static NEW: [NewCallback; MOST] = of_each_libssl!(new_session);
+static GET: [GetCallback; MOST] = of_each_libssl!(get_session);
+static GENERATE: [GenerateCallback; MOST] = of_each_libssl!(generate_session_id);
+
+/// The callbacks that a context of this libssl gets.
+pub(super) fn of(libssl: &Libssl) -> (NewCallback, GetCallback, RemoveCallback) {
+    (NEW[libssl.index], GET[libssl.index], remove_session)
+}
+
+/// What a libssl gets for the program's generator: ours, or none.
+pub(crate) fn generator_for(
+    libssl: &Libssl,
+    own: Option<GenerateCallback>,
+) -> Option<GenerateCallback> {
+    own.map(|_| GENERATE[libssl.index])
+}
+
+/// The context whose cache a connection uses that this libssl calls about.
+fn session_context<const INDEX: usize>(ssl: *const SSL) -> Option<Arc<Managed>> {
+    connections::session_context(by_index(INDEX)?, ssl)
+}
 
 /// A handshake has made a session. (Also after a TLS 1.3 handshake that resumed one: each ticket.)
 ///
 /// libssl has raised the reference count for the program, which keeps the reference by returning 1.
-pub(super) unsafe extern "C" fn new_session(ssl: *mut SSL, session: *mut SSL_SESSION) -> c_int {
+unsafe extern "C" fn new_session<const INDEX: usize>(
+    ssl: *mut SSL,
+    session: *mut SSL_SESSION,
+) -> c_int {
     guard(0, || {
-        let Some(managed) = connections::session_context(ssl) else { return 0 };
+        let Some(managed) = session_context::<INDEX>(ssl) else { return 0 };
         planted::reap(&managed);
         // SAFETY: libssl holds the session during the call.
-        let Some(borrowed) = (unsafe { SessionRef::new(session) }) else { return 0 };
+        let borrowed = unsafe { SessionRef::new(managed.libssl(), session) };
+        let Some(borrowed) = borrowed else { return 0 };
         let flush_is_due = is_to_be_stored(&managed, ssl) && managed.add_new(borrowed);
         let kept = match managed.new_callback() {
             // SAFETY: the program's own callback, with what libssl gave us.
@@ -46,16 +76,14 @@ fn is_to_be_stored(managed: &Managed, ssl: *mut SSL) -> bool {
 }
 
 /// A client wants to resume the session with this id.
-pub(super) unsafe extern "C" fn get_session(
+unsafe extern "C" fn get_session<const INDEX: usize>(
     ssl: *mut SSL,
     id: *const c_uchar,
     length: c_int,
     copy: *mut c_int,
 ) -> *mut SSL_SESSION {
     guard(std::ptr::null_mut(), || {
-        let Some(managed) = connections::session_context(ssl) else {
-            return std::ptr::null_mut();
-        };
+        let Some(managed) = session_context::<INDEX>(ssl) else { return std::ptr::null_mut() };
         planted::reap(&managed);
         let Ok(length) = usize::try_from(length) else { return std::ptr::null_mut() };
         // SAFETY: libssl passes an id of this length.
@@ -82,9 +110,11 @@ pub(super) unsafe extern "C" fn get_session(
         let owned = match unsafe { *copy } {
             // The program keeps its reference and wants libssl to take one of its own.
             // SAFETY: the program has just returned the session, so it is alive.
-            1.. | ..0 => unsafe { SessionRef::new(session) }.and_then(SessionRef::retain),
+            1.. | ..0 => {
+                unsafe { SessionRef::new(managed.libssl(), session) }.and_then(SessionRef::retain)
+            }
             // SAFETY: as above, and the program gives its reference away.
-            0 => unsafe { Session::adopt(session) },
+            0 => unsafe { Session::adopt(managed.libssl(), session) },
         };
         let Some(session) = owned else { return std::ptr::null_mut() };
         if managed.accepts(*session) {
@@ -109,7 +139,7 @@ fn hand_over(session: Session, copy: *mut c_int) -> *mut SSL_SESSION {
 }
 
 /// libssl has removed a session, or looked for it in its own empty cache, and marked it not resumable.
-pub(super) unsafe extern "C" fn remove_session(ctx: *mut SSL_CTX, session: *mut SSL_SESSION) {
+unsafe extern "C" fn remove_session(ctx: *mut SSL_CTX, session: *mut SSL_SESSION) {
     // Our own removal, made to mark a session.
     if is_inside() {
         return;
@@ -117,7 +147,8 @@ pub(super) unsafe extern "C" fn remove_session(ctx: *mut SSL_CTX, session: *mut 
     guard((), || {
         let Some(managed) = find(ctx) else { return };
         // SAFETY: libssl holds the session during the call.
-        let Some(session) = (unsafe { SessionRef::new(session) }) else { return };
+        let session = unsafe { SessionRef::new(managed.libssl(), session) };
+        let Some(session) = session else { return };
         if ending::handle_own(&managed, session) {
             return;
         }
@@ -133,13 +164,13 @@ pub(super) unsafe extern "C" fn remove_session(ctx: *mut SSL_CTX, session: *mut 
 ///
 /// libssl then checks the id against its own internal cache, where a session with this id has to be
 /// if we store one.
-unsafe extern "C" fn generate_session_id(
+unsafe extern "C" fn generate_session_id<const INDEX: usize>(
     ssl: *mut SSL,
     id: *mut c_uchar,
     length: *mut c_uint,
 ) -> c_int {
     guard(0, || {
-        let managed = connections::session_context(ssl);
+        let managed = session_context::<INDEX>(ssl);
         managed.iter().for_each(planted::reap);
         let own = connections::generator(ssl);
         let Some(generate) = own.or_else(|| managed.as_ref()?.generate_callback()) else {
@@ -161,9 +192,4 @@ unsafe extern "C" fn generate_session_id(
         }
         made
     })
-}
-
-/// What libssl gets for the program's generator: ours, or none.
-pub(crate) fn generator_for(own: Option<GenerateCallback>) -> Option<GenerateCallback> {
-    own.map(|_| generate_session_id as GenerateCallback)
 }

@@ -1,0 +1,33 @@
+//! How a call reached us.
+
+use std::ffi::CStr;
+
+/// The version node that a call was bound to: the linker's word on which libssl its caller is linked
+/// with. Each export exists under each (`src/exports/entries.rs`), so that the dynamic linker sorts
+/// the callers of several libssl in one process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Node {
+    /// Our own: a program linked with this library, a lookup without a version, or a libssl that has
+    /// no versions. Served by the libssl that comes after us.
+    Own,
+    /// OpenSSL 1.1.1.
+    V1_1,
+    /// OpenSSL 3.
+    V3,
+    /// OpenSSL 4.
+    V4,
+}
+
+impl Node {
+    pub(super) const COUNT: usize = 4;
+
+    /// The version of what a libssl of this node has always had.
+    pub(super) fn version(self) -> Option<&'static CStr> {
+        match self {
+            Self::Own => None,
+            Self::V1_1 => Some(c"OPENSSL_1_1_0"),
+            Self::V3 => Some(c"OPENSSL_3.0.0"),
+            Self::V4 => Some(c"OPENSSL_4.0.0"),
+        }
+    }
+}

@@ -65,7 +65,8 @@ test-rust: ## the Rust tests: the cache against its oracle, options, boundary
 
 test-c: lib ## the C harness: every test on stock and three ways under sslsweep
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) check
-	@cd tests-c && prove header.t symbols.t install.t
+	@cd tests-c && prove header.t install.t
+	@prove abi/library.t
 
 valgrind: lib ## the C harness under memcheck
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) valgrind
@@ -80,6 +81,15 @@ lint: ## rustfmt, clippy and shellcheck, warnings denied
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	shellcheck scripts/*.sh scripts/sslsweep.in demo/*.sh .ci/run
+
+abi-check: ## hold our symbols, their versions and prototypes against each libssl (VERSIONS="1.1.1 3.5")
+	@sh scripts/setup.sh abi
+	@$(MAKE) --no-print-directory lib
+	@VERSIONS='$(VERSIONS)' prove abi/library.t abi/versions.t
+
+abi-baseline: lib ## take the present ABI for the one that is meant
+	@sh scripts/setup.sh abi
+	abidw --no-corpus-path --no-show-locs --out-file abi/libsslsweep.abi $(LIB)/libsslsweep.so
 
 header: lib ## regenerate include/sslsweep.h from the Rust documentation
 	cp "$$(ls -t $(TARGET)/build/sslsweep-*/out/sslsweep.h | head -n 1)" include/sslsweep.h
@@ -109,4 +119,4 @@ clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib demo test test-rust test-c valgrind bench lint header install uninstall clean
+.PHONY: help lib demo test test-rust test-c valgrind bench lint abi-check abi-baseline header install uninstall clean

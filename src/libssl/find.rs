@@ -201,7 +201,12 @@ fn usable(object: Object, version: c_ulong, text: &str) -> Result<Api, String> {
     if !text.starts_with("OpenSSL ") || version < 0x1010_1000 {
         return Err("not OpenSSL 1.1.1 or later".into());
     }
-    Api::resolve(|name| object.function(name)).map_err(|missing| format!("it has no {missing}"))
+    let api = Api::resolve(|name| object.function(name))
+        .map_err(|missing| format!("it has no {missing}"))?;
+    if api.SSL_SESSION_get_time_ex.is_none() && api.SSL_SESSION_get_time.is_none() {
+        return Err("it has no SSL_SESSION_get_time_ex".into());
+    }
+    Ok(api)
 }
 
 /// `OpenSSL_version_num` and the text of `OpenSSL_version`.

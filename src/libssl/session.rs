@@ -76,11 +76,12 @@ impl SessionRef {
 
     /// When it expires: contract, "expiry".
     pub(crate) fn expiry(self) -> Expiry {
-        let time = match self.api().SSL_SESSION_get_time_ex {
+        let time = match (self.api().SSL_SESSION_get_time_ex, self.api().SSL_SESSION_get_time) {
             // SAFETY: the session is alive, as promised to `new`.
-            Some(get_time_ex) => unsafe { get_time_ex(self.as_ptr()) },
+            (Some(get_time_ex), _) => unsafe { get_time_ex(self.as_ptr()) },
             // SAFETY: as above.
-            None => unsafe { (self.api().SSL_SESSION_get_time)(self.as_ptr()) },
+            (None, Some(get_time)) => unsafe { get_time(self.as_ptr()) },
+            (None, None) => i64::MAX,
         };
         // SAFETY: as above.
         let timeout = unsafe { (self.api().SSL_SESSION_get_timeout)(self.as_ptr()) };
@@ -89,15 +90,12 @@ impl SessionRef {
 
     /// Sets the session's time, in seconds since the epoch.
     pub(crate) fn set_time(self, time: i64) {
-        match self.api().SSL_SESSION_set_time_ex {
-            Some(set_time_ex) => {
-                // SAFETY: the session is alive, as promised to `new`.
-                unsafe { set_time_ex(self.as_ptr(), time) };
-            }
-            None => {
-                // SAFETY: as above.
-                unsafe { (self.api().SSL_SESSION_set_time)(self.as_ptr(), time as c_long) };
-            }
+        if let Some(set_time_ex) = self.api().SSL_SESSION_set_time_ex {
+            // SAFETY: the session is alive, as promised to `new`.
+            unsafe { set_time_ex(self.as_ptr(), time) };
+        } else if let Some(set_time) = self.api().SSL_SESSION_set_time {
+            // SAFETY: as above.
+            unsafe { set_time(self.as_ptr(), time as c_long) };
         }
     }
 

@@ -113,10 +113,8 @@ functions! {
         fn SSL_SESSION_up_ref(*mut SSL_SESSION) -> c_int;
         fn SSL_SESSION_get_id(*const SSL_SESSION, *mut c_uint) -> *const c_uchar;
         fn SSL_SESSION_get_protocol_version(*const SSL_SESSION) -> c_int;
-        fn SSL_SESSION_get_time(*const SSL_SESSION) -> c_long;
         fn SSL_SESSION_get_timeout(*const SSL_SESSION) -> c_long;
         fn SSL_SESSION_is_resumable(*const SSL_SESSION) -> c_int;
-        fn SSL_SESSION_set_time(*mut SSL_SESSION, c_long) -> c_long;
         fn SSL_SESSION_set1_id(*mut SSL_SESSION, *const c_uchar, c_uint) -> c_int;
         fn SSL_SESSION_set_protocol_version(*mut SSL_SESSION, c_int) -> c_int;
         fn CRYPTO_get_ex_new_index(
@@ -133,12 +131,15 @@ functions! {
         // 3.0
         fn OSSL_LIB_CTX_set0_default(*mut OSSL_LIB_CTX) -> *mut OSSL_LIB_CTX;
         // 3.3
-        fn SSL_SESSION_get_time_ex(*const SSL_SESSION) -> libc::time_t;
-        fn SSL_SESSION_set_time_ex(*mut SSL_SESSION, libc::time_t) -> libc::time_t;
         fn OPENSSL_LH_set_thunks(
             *mut LHASH, LhHashThunk, LhCompareThunk, LhDoallThunk, LhDoallArgThunk
         ) -> *mut LHASH;
-        // One of the two, by version and configuration.
+        // One of each two, by version and configuration: 3.3 brought the first pair, 3.4 the third
+        // function, and a libssl without deprecated functions has only those.
+        fn SSL_SESSION_get_time_ex(*const SSL_SESSION) -> libc::time_t;
+        fn SSL_SESSION_get_time(*const SSL_SESSION) -> c_long;
+        fn SSL_SESSION_set_time_ex(*mut SSL_SESSION, libc::time_t) -> libc::time_t;
+        fn SSL_SESSION_set_time(*mut SSL_SESSION, c_long) -> c_long;
         fn SSL_CTX_flush_sessions(*mut SSL_CTX, c_long);
         fn SSL_CTX_flush_sessions_ex(*mut SSL_CTX, libc::time_t);
         fn OPENSSL_atexit(unsafe extern "C" fn()) -> c_int;

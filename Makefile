@@ -83,9 +83,9 @@ header: lib ## regenerate include/sslsweep.h from the Rust documentation
 # What install lays down and uninstall takes away, below DESTDIR: what running programs takes, and what
 # building them takes. The packages are divided in the same way.
 SERVICES          = nginx redis-server
-DROP_INS          = $(SERVICES:%=$(DATADIR)/sslsweep/systemd/%.service.d/sslsweep.conf)
+drop_in           = $(1:%=$(DATADIR)/sslsweep/systemd/%.service.d/sslsweep.conf)
 INSTALLED_RUNTIME = $(BINDIR)/sslsweep $(LIBDIR)/$(SO) $(LIBDIR)/libsslsweep.so.$(ABI) \
-                    $(MANDIR)/man1/sslsweep.1 $(MANDIR)/man7/sslsweep.7 $(DROP_INS)
+                    $(MANDIR)/man1/sslsweep.1 $(MANDIR)/man7/sslsweep.7 $(call drop_in,$(SERVICES))
 INSTALLED_DEV     = $(LIBDIR)/libsslsweep.so $(LIBDIR)/libsslsweep.a $(INCLUDEDIR)/sslsweep.h \
                     $(PKGCONFIGDIR)/sslsweep.pc $(MANDIR)/man3/SSL_CTX_flush_sessions_ex.3sslsweep
 INSTALLED         = $(INSTALLED_RUNTIME) $(INSTALLED_DEV)
@@ -104,7 +104,7 @@ install-runtime: lib
 	$(call fill,scripts/sslsweep.in,755,$(BINDIR)/sslsweep)
 	$(call fill,man/sslsweep.1.in,644,$(MANDIR)/man1/sslsweep.1)
 	$(call fill,man/sslsweep.7.in,644,$(MANDIR)/man7/sslsweep.7)
-	for file in $(DROP_INS); do $(call fill,packaging/preload.conf.in,644,$$file) || exit; done
+	$(foreach service,$(SERVICES),$(call fill,packaging/systemd/$(service).conf.in,644,$(call drop_in,$(service))) &&) :
 
 install-dev: lib
 	$(INSTALL) -d $(sort $(dir $(INSTALLED_DEV:%=$(DESTDIR)%)))

@@ -13,6 +13,7 @@ use lib dirname(abs_path(__FILE__)) . '/../tests-c';
 use Installed;
 
 my @names    = ('sslsweep', 'sslsweep-dev');
+my @services = ('nginx', 'redis-server');
 my $packages = "$top/build/packages";
 
 sub only {
@@ -88,7 +89,7 @@ subtest 'contents of the RPM packages' => sub {
     my $lib = output('rpm', '--eval', '%{_libdir}');
     my ($runtime, $devel) = map { [split /\n/, output('rpm', '-qpl', $_)] } @rpms;
     my @ours = ('/usr/share/sslsweep', '/usr/share/sslsweep/systemd',
-        map { "/usr/share/sslsweep/systemd/$_.service.d" } qw(nginx redis-server));
+        map { "/usr/share/sslsweep/systemd/$_.service.d" } @services);
     same([grep { !m{/(?:doc|licenses)/} } @$runtime], [installed('RUNTIME', $lib), @ours], 'the files of sslsweep');
     same([grep { !m{/(?:doc|licenses)/} } @$devel], [installed('DEV', $lib)], 'the files of sslsweep-devel');
     for my $file (qw(LICENSE README.md CHANGELOG.md compatibility.md)) {
@@ -142,7 +143,7 @@ sub check_drop_ins {
     mkdir $units or die "$units: $!";
     # The system's own units stand behind ours, for what every service depends on.
     local %ENV = (%ENV, SYSTEMD_UNIT_PATH => "$units:", SYSTEMD_LOG_LEVEL => 'debug', SYSTEMD_LOG_TARGET => 'console');
-    for my $service (qw(nginx redis-server)) {
+    for my $service (@services) {
         my $unit = spit("$units/$service.service", "[Service]\nExecStart=/bin/true\n");
         my @verify = ('systemd-analyze', 'verify', $unit);
         runs("the drop-in of $service is put in force", 'cp', $options, "$from/$service.service.d", "$units/");

@@ -16,6 +16,12 @@ my @names    = ('sslsweep', 'sslsweep-dev');
 my @services = ('nginx', 'redis-server');
 my $packages = "$top/build/packages";
 
+$> == 0 or BAIL_OUT('installing needs root');
+for my $package (@names) {
+    run('dpkg-query', '-W', '-f', '${db:Status-Status}', $package) eq '0' && $said ne 'not-installed'
+        and BAIL_OUT("the package $package is here already ($said); it would be purged");
+}
+
 sub only {
     my ($pattern) = @_;
     my @found = glob "$packages/$pattern";
@@ -32,11 +38,6 @@ sub output {
 my @debs = (only('sslsweep_*.deb'), only('sslsweep-dev_*.deb'));
 my @rpms = (only("sslsweep-$version-*.rpm"), only("sslsweep-devel-$version-*.rpm"));
 
-$> == 0 or BAIL_OUT('installing needs root');
-for my $package (@names) {
-    run('dpkg-query', '-W', '-f', '${db:Status-Status}', $package) eq '0' && $said ne 'not-installed'
-        and BAIL_OUT("the package $package is here already ($said); it would be purged");
-}
 my $arch = output('dpkg-architecture', '-qDEB_HOST_MULTIARCH');
 my $libdir = "/usr/lib/$arch";
 

@@ -6,6 +6,8 @@ BINDIR  ?= $(PREFIX)/bin
 LIBDIR  ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
+DATADIR ?= $(PREFIX)/share
+MANDIR  ?= $(DATADIR)/man
 
 CARGO   ?= cargo
 INSTALL ?= install
@@ -94,29 +96,77 @@ abi-baseline: lib ## take the present ABI for the one that is meant
 header: lib ## regenerate include/sslsweep.h from the Rust documentation
 	cp "$$(ls -t $(TARGET)/build/sslsweep-*/out/sslsweep.h | head -n 1)" include/sslsweep.h
 
-# What install lays down and uninstall takes away, below DESTDIR.
-INSTALLED = $(BINDIR)/sslsweep $(LIBDIR)/$(SO) $(LIBDIR)/libsslsweep.so.$(ABI) $(LIBDIR)/libsslsweep.so \
-            $(LIBDIR)/libsslsweep.a $(INCLUDEDIR)/sslsweep.h $(PKGCONFIGDIR)/sslsweep.pc
-FILL = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' \
-           -e 's|@VERSION@|$(VERSION)|g' -e 's|@ABI@|$(ABI)|g'
+# What install lays down and uninstall takes away, below DESTDIR: what running programs takes, and what
+# building them takes. The packages are divided in the same way.
+SERVICES          = nginx redis-server
+drop_in           = $(1:%=$(DATADIR)/sslsweep/systemd/%.service.d/sslsweep.conf)
+INSTALLED_RUNTIME = $(BINDIR)/sslsweep $(LIBDIR)/$(SO) $(LIBDIR)/libsslsweep.so.$(ABI) \
+                    $(MANDIR)/man1/sslsweep.1 $(MANDIR)/man7/sslsweep.7 $(call drop_in,$(SERVICES))
+INSTALLED_DEV     = $(LIBDIR)/libsslsweep.so $(LIBDIR)/libsslsweep.a $(INCLUDEDIR)/sslsweep.h \
+                    $(PKGCONFIGDIR)/sslsweep.pc $(MANDIR)/man3/SSL_CTX_flush_sessions_ex.3sslsweep
+INSTALLED         = $(INSTALLED_RUNTIME) $(INSTALLED_DEV)
 
-install: lib ## install below PREFIX (/usr/local), staged in DESTDIR
-	$(INSTALL) -d $(sort $(dir $(INSTALLED:%=$(DESTDIR)%)))
+FILL = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' \
+           -e 's|@DATADIR@|$(DATADIR)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@ABI@|$(ABI)|g'
+# $(call fill,SOURCE,MODE,TARGET)
+fill = $(FILL) $1 >$(DESTDIR)$3 && chmod $2 $(DESTDIR)$3
+
+install: install-runtime install-dev ## install below PREFIX (/usr/local), staged in DESTDIR
+
+install-runtime: lib
+	$(INSTALL) -d $(sort $(dir $(INSTALLED_RUNTIME:%=$(DESTDIR)%)))
 	$(INSTALL) -m 755 $(LIB)/$(SO) $(DESTDIR)$(LIBDIR)/$(SO)
 	ln -sf $(SO) $(DESTDIR)$(LIBDIR)/libsslsweep.so.$(ABI)
+	$(call fill,scripts/sslsweep.in,755,$(BINDIR)/sslsweep)
+	$(call fill,man/sslsweep.1.in,644,$(MANDIR)/man1/sslsweep.1)
+	$(call fill,man/sslsweep.7.in,644,$(MANDIR)/man7/sslsweep.7)
+	$(foreach service,$(SERVICES),$(call fill,packaging/systemd/$(service).conf.in,644,$(call drop_in,$(service))) &&) :
+
+install-dev: lib
+	$(INSTALL) -d $(sort $(dir $(INSTALLED_DEV:%=$(DESTDIR)%)))
 	ln -sf libsslsweep.so.$(ABI) $(DESTDIR)$(LIBDIR)/libsslsweep.so
 	$(INSTALL) -m 644 $(LIB)/libsslsweep.a $(DESTDIR)$(LIBDIR)/libsslsweep.a
 	$(INSTALL) -m 644 include/sslsweep.h $(DESTDIR)$(INCLUDEDIR)/sslsweep.h
-	$(FILL) scripts/sslsweep.pc.in >$(DESTDIR)$(PKGCONFIGDIR)/sslsweep.pc
-	chmod 644 $(DESTDIR)$(PKGCONFIGDIR)/sslsweep.pc
-	$(FILL) scripts/sslsweep.in >$(DESTDIR)$(BINDIR)/sslsweep
-	chmod 755 $(DESTDIR)$(BINDIR)/sslsweep
+	$(call fill,scripts/sslsweep.pc.in,644,$(PKGCONFIGDIR)/sslsweep.pc)
+	$(call fill,man/SSL_CTX_flush_sessions_ex.3sslsweep.in,644,$(MANDIR)/man3/SSL_CTX_flush_sessions_ex.3sslsweep)
 
 uninstall: ## remove what install put there
 	rm -f $(INSTALLED:%=$(DESTDIR)%)
+	[ ! -d $(DESTDIR)$(DATADIR)/sslsweep ] || find $(DESTDIR)$(DATADIR)/sslsweep -depth -type d -empty -delete
+
+# A package of the same sources is the same, byte for byte: its times are that of the last commit.
+deb rpm: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
+# Who answers for a package is who gives it to others.
+PACKAGER ?= sslsweep maintainers <maintainers@sslsweep.example>
+PACKAGES := build/packages
+
+deb: ## build Debian packages of the release into build/packages
+	@sh scripts/setup.sh deb
+	@$(MAKE) --no-print-directory lib
+	rm -rf $(PACKAGES)/deb $(PACKAGES)/*.deb
+	mkdir -p $(PACKAGES)/deb
+	cp -R packaging/debian README.md CHANGELOG.md docs/compatibility.md $(PACKAGES)/deb
+	printf 'sslsweep (%s-1) unstable; urgency=medium\n\n  * Version %s.\n\n -- %s  %s\n' '$(VERSION)' '$(VERSION)' \
+	    '$(PACKAGER)' "$$(LC_ALL=C date -Ru -d @$$SOURCE_DATE_EPOCH)" >$(PACKAGES)/deb/debian/changelog
+	sed -i 's|@PACKAGER@|$(PACKAGER)|' $(PACKAGES)/deb/debian/control
+	cd $(PACKAGES)/deb && TOP=$(CURDIR) debian/rules binary
+
+rpm: ## build RPM packages of the release into build/packages
+	@sh scripts/setup.sh rpm
+	@$(MAKE) --no-print-directory lib
+	rm -rf $(PACKAGES)/rpm $(PACKAGES)/*.rpm
+	rpmbuild -bb --quiet --define 'top $(CURDIR)' --define '_topdir $(CURDIR)/$(PACKAGES)/rpm' --define '_rpmdir $(CURDIR)/$(PACKAGES)' \
+	    --define 'version $(VERSION)' --define 'packager $(PACKAGER)' packaging/sslsweep.spec
+
+test-packages: ## build the packages; install, try and remove them (Debian, as root)
+	@[ "$$(id -u)" = 0 ] || { echo 'installing needs root; please run: sudo env "PATH=$$PATH" make test-packages' >&2; exit 1; }
+	@sh scripts/setup.sh packages
+	@$(MAKE) --no-print-directory deb rpm
+	@prove packaging/packages.t
 
 clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib demo test test-rust test-c valgrind bench lint abi-check abi-baseline header install uninstall clean
+.PHONY: help lib demo test test-rust test-c valgrind bench lint abi-check abi-baseline header install install-runtime \
+        install-dev uninstall deb rpm test-packages clean

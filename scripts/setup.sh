@@ -1,5 +1,6 @@
 #!/bin/sh
-# setup.sh WHAT: makes sure that what `make WHAT` uses is there (build, test, demo, bench or lint).
+# setup.sh WHAT: makes sure that what `make WHAT` uses is there (build, test, demo, bench, lint, deb or rpm;
+# packages is what `make test-packages` uses).
 # Debian and Ubuntu: missing packages are installed when run as root, else named. Elsewhere: named.
 set -eu
 
@@ -29,6 +30,8 @@ programs() { # what is compiled against libssl; the library itself is not
     compiler
     has_header openssl/ssl.h || missing libssl-dev "OpenSSL's headers"
 }
+to_deb() { have dh || missing debhelper debhelper; }
+to_rpm() { have rpmbuild || missing rpm rpmbuild; }
 
 case $what in
 build) compiler ;;
@@ -50,7 +53,27 @@ bench)
     have python3 || missing python3 "python3"
     ;;
 lint) have shellcheck || missing shellcheck shellcheck ;;
-*) complain "usage: setup.sh build|test|demo|bench|lint" ;;
+deb)
+    compiler
+    to_deb
+    ;;
+rpm)
+    compiler
+    to_rpm
+    ;;
+packages)
+    programs
+    to_deb
+    to_rpm
+    have prove || missing perl "perl with prove"
+    have openssl || missing openssl openssl
+    have pkg-config || missing pkg-config pkg-config
+    have lintian || missing lintian lintian
+    have man || missing man-db man
+    have mandoc || missing mandoc mandoc
+    have systemd-analyze || missing systemd systemd-analyze
+    ;;
+*) complain "usage: setup.sh build|test|demo|bench|lint|deb|rpm|packages" ;;
 esac
 have make || missing make make
 

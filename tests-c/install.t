@@ -1,149 +1,33 @@
 #!/usr/bin/perl
 # What `make install` lays down is complete and usable: by pkg-config, by the wrapper, staged or not,
 # and `make uninstall` takes it away.
-#
-# The environment: MAKE, CC, PKG_CONFIG, OPENSSL_CFLAGS, OPENSSL_LIBS, with the usual meanings.
 use strict;
 use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
-use File::Find qw(find);
-use File::Temp qw(tempdir);
 use Test::More;
-
-my $top        = abs_path(dirname(abs_path(__FILE__)) . '/..');
-my $scratch    = abs_path(tempdir(CLEANUP => 1));
-my @make       = split ' ', $ENV{MAKE} || 'make';
-my @cc         = split ' ', $ENV{CC} || 'cc';
-my @pkg_config = split ' ', $ENV{PKG_CONFIG} || 'pkg-config';
-my @ssl_cflags = split ' ', $ENV{OPENSSL_CFLAGS} || '';
-my @ssl_libs   = split ' ', $ENV{OPENSSL_LIBS} || '-lssl -lcrypto';
-
-# Where we are called from must not decide where things go, nor what the programs find.
-delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL DESTDIR PREFIX BINDIR LIBDIR INCLUDEDIR PKGCONFIGDIR
-    LD_PRELOAD SSLSWEEP_VERBOSE SSLSWEEP_DISABLE PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR)};
-$ENV{LC_ALL} = 'C';
-
-sub slurp {
-    my ($path) = @_;
-    open my $file, '<', $path or die "$path: $!";
-    local $/;
-    return scalar(<$file>) // '';
-}
-
-sub spit {
-    my ($path, $text) = @_;
-    open my $file, '>', $path or die "$path: $!";
-    print $file $text;
-    close $file or die "$path: $!";
-    return $path;
-}
-
-# Runs a command: how it ended, and what it said on each output.
-my ($said, $complained) = ('', '');
-
-sub run {
-    my (@command) = @_;
-    my @files = map { "$scratch/$_" } qw(stdout stderr);
-    defined(my $pid = fork) or die "fork: $!";
-    if ($pid == 0) {
-        open STDOUT, '>', $files[0] or die "stdout: $!";
-        open STDERR, '>', $files[1] or die "stderr: $!";
-        no warnings 'exec';
-        exec { $command[0] } @command or print STDERR "$command[0]: $!\n";
-        exit 127;
-    }
-    waitpid $pid, 0;
-    ($said, $complained) = map { slurp($_) } @files;
-    return $? & 127 ? 'signal ' . ($? & 127) : $? >> 8;
-}
-
-sub runs {
-    my ($name, @command) = @_;
-    return is(run(@command), 0, $name) || diag($said . $complained);
-}
-
-sub files_below {
-    my ($root) = @_;
-    my @found;
-    find({ no_chdir => 1, wanted => sub { push @found, substr($_, 1 + length $root) if -l || !-d } }, $root);
-    return [sort @found];
-}
-
-my ($version) = slurp("$top/Cargo.toml") =~ /^version = "(.*)"/m or die 'no version in Cargo.toml';
-my $abi  = $version =~ /^0\.(\d+)/ ? "0.$1" : $version =~ /^(\d+)/ ? $1 : die $version;
-my $name = "libsslsweep.so.$abi";
+use lib dirname(abs_path(__FILE__));
+use Installed;
 
 my %mode = (
-    'bin/sslsweep'              => 0755,
-    'include/sslsweep.h'        => 0644,
-    'lib/libsslsweep.a'         => 0644,
-    'lib/libsslsweep.so'        => 'libsslsweep.so.' . $abi,
-    "lib/$name"                 => "libsslsweep.so.$version",
+    'bin/sslsweep'                => 0755,
+    'include/sslsweep.h'          => 0644,
+    'lib/libsslsweep.a'           => 0644,
+    'lib/libsslsweep.so'          => $name,
+    "lib/$name"                   => "libsslsweep.so.$version",
     "lib/libsslsweep.so.$version" => 0755,
-    'lib/pkgconfig/sslsweep.pc' => 0644,
+    'lib/pkgconfig/sslsweep.pc'   => 0644,
+    'share/man/man1/sslsweep.1'   => 0644,
+    'share/man/man3/SSL_CTX_flush_sessions_ex.3sslsweep' => 0644,
+    'share/man/man7/sslsweep.7'   => 0644,
+    'share/sslsweep/systemd/nginx.service.d/sslsweep.conf'        => 0644,
+    'share/sslsweep/systemd/redis-server.service.d/sslsweep.conf' => 0644,
 );
 
 sub make_target {
     my ($target, %variables) = @_;
     my @variables = map { "$_=$variables{$_}" } sort keys %variables;
     return runs("make $target @variables", @make, '--no-print-directory', '-C', $top, @variables, $target);
-}
-
-# The program that is built with what was installed, and the one that knows nothing of it. Both say
-# whether sslsweep is in the process, whose SSL_CTX_new they got, and their arguments.
-my $plain = spit("$scratch/plain.c", <<'END');
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <openssl/ssl.h>
-#ifdef LINKED
-# include <sslsweep.h>
-#endif
-
-int main(int argc, char **argv)
-{
-    SSL_CTX *ctx = SSL_CTX_new(TLS_method());
-    if (!ctx)
-        return 1;
-#ifdef LINKED
-    SSL_CTX_flush_sessions_ex(ctx, 0);
-    const char *(*version)(void) = sslsweep_version;
-#else
-    const char *(*version)(void) = NULL;
-    *(void **)&version = dlsym(RTLD_DEFAULT, "sslsweep_version");
-#endif
-    SSL_CTX_free(ctx);
-
-    Dl_info theirs = { 0 }, ours = { 0 };
-    SSL_CTX *(*new)(const SSL_METHOD *) = SSL_CTX_new;
-    dladdr(*(void **)&new, &theirs);
-    dladdr(*(void **)&version, &ours);
-    int takes_over = version && theirs.dli_fbase == ours.dli_fbase;
-    printf("sslsweep %s, SSL_CTX_new is %s\n", version ? version() : "absent", takes_over ? "sslsweep's" : "libssl's");
-
-    const char *preload = getenv("LD_PRELOAD");
-    printf("LD_PRELOAD %s\n", preload ? preload : "not set");
-    printf("other %s\n", dlsym(RTLD_DEFAULT, "other_library") ? "present" : "absent");
-    for (int i = 1; i < argc; i++)
-        printf("[%s]\n", argv[i]);
-    return 7;
-}
-END
-my $present = "sslsweep $version, SSL_CTX_new is sslsweep's\n";
-my $absent  = "sslsweep absent, SSL_CTX_new is libssl's\n";
-
-sub build {
-    my ($program, $flags, @libs) = @_;
-    my @command = (@cc, '-Wall', '-Wextra', '-Werror', '-o', "$scratch/$program", @ssl_cflags, @$flags, $plain);
-    return runs("$program is built", @command, @libs, '-ldl');
-}
-
-sub dynamic {
-    my ($path, $tag) = @_;
-    run('readelf', '-dW', $path) eq '0' or diag($complained);
-    return [$said =~ /\($tag\)[^\[]*\[([^\]]*)\]/g];
 }
 
 sub check_tree {
@@ -157,68 +41,12 @@ sub check_tree {
             is(sprintf('%o', (stat $whole)[2] & 07777), sprintf('%o', $wanted), "mode of $path");
         }
     }
-    for my $text ('bin/sslsweep', 'lib/pkgconfig/sslsweep.pc') {
+    for my $text (grep { m{^bin/|\.pc$|^share/} } sort keys %mode) {
         unlike(slurp("$tree/$prefix$text"), qr/\@[A-Z]+\@/, "$text is filled in");
     }
     is_deeply(dynamic("$tree/${prefix}lib/libsslsweep.so", 'SONAME'), [$name], 'the SONAME is the link');
     is_deeply([grep { /ssl|crypto/ } @{ dynamic("$tree/${prefix}lib/libsslsweep.so", 'NEEDED') }], [],
         'P3: neither libssl nor libcrypto is needed');
-}
-
-# What pkg-config answers, as words.
-sub ask {
-    my (@question) = @_;
-    my $status = run(@pkg_config, @question);
-    is($status, 0, "pkg-config @question") or diag($complained);
-    return split ' ', $said;
-}
-
-sub check_pkg_config {
-    my ($lib, $sysroot) = @_;
-    local $ENV{PKG_CONFIG_PATH} = "$lib/pkgconfig";
-    local $ENV{PKG_CONFIG_SYSROOT_DIR} = $sysroot if defined $sysroot;
-
-    is((ask('--modversion', 'sslsweep'))[0], $version, 'the version');
-    my @cflags = ('-DLINKED', ask('--cflags', 'sslsweep'));
-    my @shared = ask('--libs', 'sslsweep');
-    my @static = map { $_ eq '-lsslsweep' ? '-l:libsslsweep.a' : $_ } ask('--static', '--libs', 'sslsweep');
-    ok((grep { $_ eq '-l:libsslsweep.a' } @static), 'the library to replace for a static link is there');
-
-    local $ENV{LD_LIBRARY_PATH} = join ':', $lib, grep { defined && length } $ENV{LD_LIBRARY_PATH};
-    if (build('shared', \@cflags, @shared, @ssl_libs)) {
-        is_deeply([grep { /sslsweep/ } @{ dynamic("$scratch/shared", 'NEEDED') }], [$name], 'it needs the SONAME');
-        is(run("$scratch/shared"), 7, 'P1: the shared library runs');
-        like($said, qr/^\Q$present\E/, 'it has sslsweep');
-    }
-    if (build('static', \@cflags, @static, @ssl_libs)) {
-        is_deeply([grep { /sslsweep/ } @{ dynamic("$scratch/static", 'NEEDED') }], [], 'it needs no sslsweep');
-        is(run("$scratch/static"), 7, 'P1: the static library runs');
-        like($said, qr/^\Q$present\E/, 'it has sslsweep');
-    }
-    run(@pkg_config, '--libs', 'sslsweep', 'openssl');
-    like($said, qr/-lsslsweep\b.*-lssl\b/, 'asked for both, sslsweep stays first');
-}
-
-sub check_wrapper {
-    my ($sslsweep, $library) = @_;
-    my $program = "$scratch/plain";
-
-    is(run($program), 7, 'the program alone');
-    like($said, qr/^\Q$absent\E/, 'it has no sslsweep');
-
-    my @arguments = ('two words', '', '*', '-x', '--help', '$HOME', "line\nline");
-    is(run($sslsweep, $program, @arguments), 7, 'P1: the exit status passes through the wrapper');
-    is($said, "${present}LD_PRELOAD $library\nother absent\n" . join('', map { "[$_]\n" } @arguments),
-        'it has sslsweep, and its arguments');
-    is($complained, '', 'nothing is said');
-    is(run($sslsweep, '--', $program), 7, 'after --');
-    is(run($sslsweep, 'sh', '-c', 'kill -TERM $$'), 'signal 15', 'a signal passes through: the program is the process');
-    is(run($sslsweep, $sslsweep, $program), 7, 'the wrapper in itself');
-    like($said, qr/^\Q$present\E/, 'it has sslsweep');
-
-    local $ENV{LD_PRELOAD} = "$scratch/other.so";
-    is(run($sslsweep, $program), 7, 'with another library preloaded');
-    is($said, "${present}LD_PRELOAD $library:$scratch/other.so\nother present\n", 'both are there, ours first');
 }
 
 sub check_refusals {
@@ -259,12 +87,7 @@ sub check_unusable {
     like($complained, qr/\Asslsweep: [^\n]*$message[^\n]*\n\z/, 'in one line');
 }
 
-if (run(@pkg_config, '--version') ne '0') {
-    BAIL_OUT("there is no @pkg_config: install it (the package pkg-config) or set PKG_CONFIG");
-}
-build('plain', [], @ssl_libs);
-my $other = spit("$scratch/other.c", "int other_library(void);\nint other_library(void) { return 1; }\n");
-runs('another library is built', @cc, '-shared', '-fPIC', '-o', "$scratch/other.so", $other);
+prepare();
 
 # What is installed is for everybody, whoever installs it.
 umask 077;
@@ -274,8 +97,7 @@ subtest 'staged' => sub {
     my %where = (PREFIX => '/opt/sslsweep', DESTDIR => $stage);
     make_target('install', %where) or return;
     check_tree($stage, 'opt/sslsweep/');
-    unlike(slurp("$stage/opt/sslsweep/$_"), qr/\Q$stage\E/, "$_ does not know of the stage")
-        for 'bin/sslsweep', 'lib/pkgconfig/sslsweep.pc';
+    unlike(slurp("$stage/opt/sslsweep/$_"), qr/\Q$stage\E/, "$_ does not know of the stage") for sort keys %mode;
     check_pkg_config("$stage/opt/sslsweep/lib", $stage);
     check_wrapper("$stage/opt/sslsweep/bin/sslsweep", "$stage/opt/sslsweep/lib/$name");
 
@@ -320,8 +142,23 @@ subtest 'elsewhere' => sub {
     like($said, qr/^\Q$present\E/, 'it has sslsweep');
     local $ENV{PKG_CONFIG_PATH} = "$stage/usr/lib/some-arch/pkgconfig";
     is((ask('--variable=libdir', 'sslsweep'))[0], '/usr/lib/some-arch', 'and so does pkg-config');
+    like(slurp("$stage/usr/share/sslsweep/systemd/nginx.service.d/sslsweep.conf"),
+        qr{^Environment=LD_PRELOAD=/usr/lib/some-arch/\Q$name\E$}m, 'and so does systemd');
     make_target('uninstall', %where);
     is_deeply(files_below($stage), [], 'nothing is left');
+    ok(!-e "$stage/usr/share/sslsweep", 'nor an empty folder of our own');
+};
+
+# Where a person reads of the options, all of them are named and no others.
+subtest 'options' => sub {
+    my %known = map { $_ => 1 } slurp("$top/src/options.rs") =~ /\(\s*c"(SSLSWEEP_\w+)", /g;
+    ok(scalar keys %known, 'the table in src/options.rs is understood');
+    for my $text ('man/sslsweep.7.in', 'README.md', 'scripts/sslsweep.in') {
+        my %named = map { $_ => 1 } slurp("$top/$text") =~ /\b(SSLSWEEP_[A-Z_]+)/g;
+        is_deeply([sort keys %named], [sort keys %known], $text);
+    }
+    my %tagged = map { $_ => 1 } slurp("$top/man/sslsweep.7.in") =~ /^\.TP\n\.B (SSLSWEEP_\w+)$/mg;
+    is_deeply([sort keys %tagged], [sort keys %known], 'each has a paragraph in sslsweep(7)');
 };
 
 done_testing;

@@ -13,7 +13,7 @@ use File::Basename qw(dirname);
 use File::Temp qw(tempdir);
 use Test::More;
 use lib dirname(abs_path(__FILE__));
-use List qw(symbols nodes slurp $top);
+use Abi qw(symbols nodes slurp $top);
 
 $ENV{LC_ALL} = 'C';
 

@@ -35,8 +35,14 @@ to_rpm() { have rpmbuild || missing rpm rpmbuild; }
 
 case $what in
 build) compiler ;;
+abi)
+    programs
+    have prove || missing perl "perl with prove"
+    have abidiff || missing abigail-tools "abidiff and abidw of libabigail"
+    ;;
 test)
     programs
+    have abidiff || missing abigail-tools "abidiff and abidw of libabigail"
     have openssl || missing openssl openssl
     have prove || missing perl "perl with prove"
     have valgrind || missing valgrind valgrind

@@ -1,11 +1,12 @@
-# abi/symbols.tsv, read for the checks beside it.
-package List;
+# What the checks beside it share: abi/symbols.tsv, files and commands.
+package Abi;
 use strict;
 use warnings;
 use Exporter qw(import);
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
-our @EXPORT_OK = qw(symbols nodes slurp $top);
+use Test::More;
+our @EXPORT_OK = qw(symbols nodes versions slurp spit run $top);
 
 our $top = dirname(dirname(abs_path(__FILE__)));
 
@@ -15,6 +16,27 @@ sub slurp {
     local $/;
     return scalar(<$file>) // '';
 }
+
+sub spit {
+    my ($path, $text) = @_;
+    open my $file, '>', $path or die "$path: $!";
+    print $file $text;
+    close $file or die "$path: $!";
+    return $path;
+}
+
+# Runs a command; what it printed, if it went well.
+sub run {
+    my (@command) = @_;
+    open my $pipe, '-|', 'sh', '-c', 'exec "$@" 2>&1', 'sh', @command or die "sh: $!";
+    my $text = do { local $/; <$pipe> } // '';
+    return $text if close $pipe;
+    diag("@command\n$text");
+    return;
+}
+
+# The libssl to hold ours against: VERSIONS, or all.
+sub versions { return split ' ', $ENV{VERSIONS} || 'system ' . qx{sh "$top/scripts/libssl.sh" list} }
 
 # In the order of the file: { name, since, presence, why }.
 sub symbols {

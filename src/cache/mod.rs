@@ -22,6 +22,7 @@
 //! caller. (`Clone` of a session does run under a shard's lock: it must only count a reference.)
 
 mod expiry;
+mod index;
 mod key;
 mod order;
 mod place;

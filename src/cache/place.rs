@@ -16,9 +16,6 @@ impl Place {
     /// No place: the end of a list.
     pub(super) const NONE: Self = Self(u32::MAX);
 
-    /// Slots that a shard may use, so that no place reads as [`Place::NONE`].
-    pub(super) const MOST_SLOTS: u32 = (u32::MAX >> SHARD_BITS) - 1;
-
     pub(super) const fn new(shard: usize, slot: u32) -> Self {
         Self(slot << SHARD_BITS | shard as u32)
     }

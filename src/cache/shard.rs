@@ -1,10 +1,9 @@
 //! A shard: the sessions of some of the keys, found by key, under one lock.
 
-use hashbrown::HashTable;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::index::{Index, MOST_SLOTS};
 use super::key::Key;
-use super::place::Place;
 use super::slots::{Slots, grow};
 
 /// Aligned to a cache line, so that threads at neighbouring shards do not meet there.
@@ -14,10 +13,11 @@ pub(super) struct Shard<S> {
     table: Mutex<Table<S>>,
 }
 
-/// What is found in a shard.
+/// What is found in a shard. A place, which holds 26 bits of slot, never reads as `Place::NONE` for the
+/// fewer that the index allows.
 #[derive(Debug)]
 pub(super) struct Table<S> {
-    index: HashTable<u32>,
+    index: Index,
     entries: Slots<Entry<S>>,
     hits: u64,
     misses: u64,
@@ -32,7 +32,7 @@ struct Entry<S> {
 impl<S> Default for Shard<S> {
     fn default() -> Self {
         let table =
-            Table { index: HashTable::new(), entries: Slots::default(), hits: 0, misses: 0 };
+            Table { index: Index::default(), entries: Slots::default(), hits: 0, misses: 0 };
         Self { table: Mutex::new(table) }
     }
 }
@@ -46,7 +46,9 @@ impl<S> Shard<S> {
 impl<S> Table<S> {
     /// The slot of the session under `key`. It stays where it is while the order is locked.
     pub(super) fn find(&self, key: Key) -> Option<u32> {
-        self.index.find(key.hash(), |&slot| self.entries[slot].key == key).copied()
+        self.index.find(key.hash(), |slot| {
+            self.entries.get(slot).is_some_and(|entry| entry.key == key)
+        })
     }
 
     /// The session in a slot.
@@ -56,14 +58,15 @@ impl<S> Table<S> {
 
     /// Makes sure that the next [`Table::insert`] needs no memory.
     pub(super) fn reserve(&mut self) -> Option<()> {
-        self.entries.reserve(Place::MOST_SLOTS)?;
-        self.index.try_reserve(1, |&slot| self.entries[slot].key.hash()).ok()
+        self.entries.reserve(MOST_SLOTS)?;
+        let live = self.entries.iter().map(|(slot, entry)| (slot, entry.key.hash()));
+        self.index.reserve(self.entries.len(), live)
     }
 
     /// Stores under a key that is not there; memory was reserved.
     pub(super) fn insert(&mut self, key: Key, session: S) -> u32 {
         let slot = self.entries.insert(Entry { key, session });
-        self.index.insert_unique(key.hash(), slot, |&slot| self.entries[slot].key.hash());
+        self.index.insert(key.hash(), slot);
         slot
     }
 
@@ -74,12 +77,7 @@ impl<S> Table<S> {
 
     /// Takes the session in a slot out.
     pub(super) fn remove(&mut self, slot: u32) -> S {
-        let Entry { key, session } = self.entries.remove(slot);
-        match self.index.find_entry(key.hash(), |&found| found == slot) {
-            Ok(found) => found.remove(),
-            Err(_) => unreachable!("slot {slot} is not in the index"),
-        };
-        session
+        self.entries.remove(slot).session
     }
 
     /// Hits and misses of [`Table::get`].
@@ -89,15 +87,12 @@ impl<S> Table<S> {
 
     /// Gives up the storage of an empty table.
     pub(super) fn take_storage(&mut self) -> impl Sized + use<S> {
-        debug_assert!(self.index.is_empty());
+        debug_assert_eq!(self.entries.len(), 0);
         (std::mem::take(&mut self.index), std::mem::take(&mut self.entries))
     }
 
-    /// The used slots, each of them found in the index, and nothing else there.
+    /// The used slots, each of them found by its key.
     pub(super) fn validate(&self, number: usize) -> Result<Vec<u32>, String> {
-        if self.index.len() != self.entries.len() {
-            return Err(format!("shard {number}: index and entries differ in number"));
-        }
         self.entries
             .iter()
             .map(|(slot, entry)| match self.find(entry.key) {

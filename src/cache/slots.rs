@@ -75,6 +75,14 @@ impl<T> Slots<T> {
         value
     }
 
+    /// The value in a slot, if the slot is in use.
+    pub(super) fn get(&self, number: u32) -> Option<&T> {
+        match self.slots.get(number as usize) {
+            Some(Slot::Used(value)) => Some(value),
+            _ => None,
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         self.slots.iter().enumerate().filter_map(|(number, slot)| match slot {
             Slot::Used(value) => Some((number as u32, value)),

@@ -5,6 +5,7 @@ mod find;
 mod inside;
 mod node;
 mod object;
+mod prefetch;
 mod session;
 mod symbols;
 pub(crate) mod types;

@@ -19,6 +19,7 @@ pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) {
     let (mut detached, mut due) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
     loop {
         let more = managed.cache().take_due(cutoff, &mut detached);
+        detached.iter().for_each(|session| session.prefetch());
         for session in detached.drain(..) {
             // libssl itself may have moved the session's time, which it tells nobody.
             if cutoff.reaches(session.expiry()) {

@@ -50,7 +50,7 @@ impl Index {
         live: impl Iterator<Item = (u32, u64)>,
     ) -> Option<()> {
         // A sixth stays empty, or searches would get long.
-        if self.used + 1 <= self.cells.len() - self.cells.len() / 6 {
+        if self.used < self.cells.len() - self.cells.len() / 6 {
             return Some(());
         }
         // Room for half as many again before the cells are made anew.
@@ -69,7 +69,7 @@ impl Index {
         while self.cells[at] != 0 {
             at = self.after(at);
         }
-        self.cells[at] = tag(hash) | slot + 1;
+        self.cells[at] = tag(hash) | (slot + 1);
         self.used += 1;
     }
 

@@ -46,9 +46,8 @@ impl<S> Shard<S> {
 impl<S> Table<S> {
     /// The slot of the session under `key`. It stays where it is while the order is locked.
     pub(super) fn find(&self, key: Key) -> Option<u32> {
-        self.index.find(key.hash(), |slot| {
-            self.entries.get(slot).is_some_and(|entry| entry.key == key)
-        })
+        self.index
+            .find(key.hash(), |slot| self.entries.get(slot).is_some_and(|entry| entry.key == key))
     }
 
     /// The session in a slot.

@@ -5,9 +5,9 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
 use super::find::{Libssl, MOST, by_index};
+use super::prefetch;
 use super::symbols::Api;
 use super::types::{SSL_MAX_SSL_SESSION_ID_LENGTH, SSL_SESSION};
-use super::prefetch;
 use crate::cache::Expiry;
 
 /// Bytes of an `SSL_SESSION`: 648 in 1.1.1, 936 since 3.0, as malloc gives them.

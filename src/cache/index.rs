@@ -76,7 +76,7 @@ impl Index {
     /// Where the search for a hash begins: the hash scaled to the number of cells, which need not be
     /// a power of two.
     fn home(&self, hash: u64) -> Option<usize> {
-        let home = (u128::from(hash) * self.cells.len() as u128 >> 64) as usize;
+        let home = ((u128::from(hash) * self.cells.len() as u128) >> 64) as usize;
         (home < self.cells.len()).then_some(home)
     }
 

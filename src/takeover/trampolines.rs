@@ -109,8 +109,8 @@ unsafe extern "C" fn get_session<const INDEX: usize>(
         // SAFETY: `copy` is libssl's variable.
         let owned = match unsafe { *copy } {
             // The program keeps its reference and wants libssl to take one of its own.
-            // SAFETY: the program has just returned the session, so it is alive.
             1.. | ..0 => {
+                // SAFETY: the program has just returned the session, so it is alive.
                 unsafe { SessionRef::new(managed.libssl(), session) }.and_then(SessionRef::retain)
             }
             // SAFETY: as above, and the program gives its reference away.

@@ -22,6 +22,9 @@ pub(super) enum Why {
     Other,
 }
 
+/// How many sessions ahead the memory of one is fetched while another's callback runs.
+const AHEAD: usize = 4;
+
 /// The sessions of one flush, or of one eviction of many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Group(u64);
@@ -59,7 +62,11 @@ impl Leaving {
     pub(super) fn next_of(&self, group: Group) -> Option<(Session, Why)> {
         let mut groups = self.groups.lock();
         let at = groups.iter().position(|(found, _)| *found == group)?;
-        let next = groups[at].1.pop_front();
+        let waiting = &mut groups[at].1;
+        if let Some((soon, _)) = waiting.get(AHEAD) {
+            soon.prefetch();
+        }
+        let next = waiting.pop_front();
         let storage = next.is_none().then(|| groups.swap_remove(at));
         drop(groups);
         drop(storage);

@@ -57,6 +57,8 @@ impl WithReserve {
 // SAFETY: all comes from the system's allocator, or is a block that nobody else has.
 unsafe impl GlobalAlloc for WithReserve {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        #[cfg(test)]
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         // SAFETY: the caller's own promise.
         let memory = unsafe { System.alloc(layout) };
         if memory.is_null() { self.take(layout) } else { memory }
@@ -73,6 +75,8 @@ unsafe impl GlobalAlloc for WithReserve {
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        #[cfg(test)]
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         if self.block(memory).is_none() {
             // SAFETY: the caller's own promise, and it is the system's memory.
             let grown = unsafe { System.realloc(memory, layout, size) };
@@ -92,6 +96,17 @@ unsafe impl GlobalAlloc for WithReserve {
         }
         moved
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static ALLOCATIONS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// How often this thread has asked for memory.
+#[cfg(test)]
+pub(crate) fn allocations() -> u64 {
+    ALLOCATIONS.get()
 }
 
 #[cfg(test)]

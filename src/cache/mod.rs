@@ -21,6 +21,7 @@
 //! No session is dropped, and nothing foreign is called, under a lock: what leaves is handed to the
 //! caller. (`Clone` of a session does run under a shard's lock: it must only count a reference.)
 
+mod count;
 mod expiry;
 mod index;
 mod key;
@@ -29,6 +30,8 @@ mod place;
 mod shard;
 mod slots;
 
+#[cfg(test)]
+mod complexity;
 #[cfg(test)]
 mod tests;
 
@@ -149,7 +152,7 @@ impl<S: Clone + PartialEq> Cache<S> {
     /// place in the count, and its own place in the order.
     pub fn store(&self, key: Key, session: S, expiry: Expiry, limit: usize) -> Stored<S> {
         let Some(shards) = self.shards_or_make() else { return Stored::NoMemory(session) };
-        let mut order = self.order.lock();
+        let mut order = self.lock_order();
         let mut table = shards[key.shard()].lock();
 
         if let Some(slot) = table.find(key) {
@@ -201,7 +204,7 @@ impl<S: Clone + PartialEq> Cache<S> {
     ///
     /// Returns whether there are still more than `limit`.
     pub fn evict(&self, limit: usize, left: &mut Vec<S>) -> bool {
-        let mut order = self.order.lock();
+        let mut order = self.lock_order();
         let excess = order.len().saturating_sub(limit).min(BATCH);
         let detached = self.detach(&mut order, Cutoff::All, excess, left);
         order.statistics.evicted += detached as u64;
@@ -224,7 +227,7 @@ impl<S: Clone + PartialEq> Cache<S> {
         if !self.is_due(cutoff) {
             return false;
         }
-        let mut order = self.order.lock();
+        let mut order = self.lock_order();
         let detached = self.detach(&mut order, cutoff, BATCH, due);
         order.statistics.flushed += detached as u64;
         order.statistics.batches += 1;
@@ -250,7 +253,7 @@ impl<S: Clone + PartialEq> Cache<S> {
 
     fn take_where(&self, key: Key, wanted: impl Fn(&S) -> bool) -> Option<S> {
         let shard = &self.shards.get()?[key.shard()];
-        let mut order = self.order.lock();
+        let mut order = self.lock_order();
         let session = {
             let mut table = shard.lock();
             let slot = table.find(key).filter(|&slot| wanted(table.session(slot)))?;
@@ -285,7 +288,7 @@ impl<S: Clone + PartialEq> Cache<S> {
     /// Returns whether this very session is stored under `key`.
     pub fn re_expire(&self, key: Key, session: &S, expiry: Expiry) -> bool {
         let Some(shards) = self.shards.get() else { return false };
-        let mut order = self.order.lock();
+        let mut order = self.lock_order();
         let found = {
             let table = shards[key.shard()].lock();
             table.find(key).filter(|&slot| table.session(slot) == session)
@@ -305,7 +308,7 @@ impl<S: Clone + PartialEq> Cache<S> {
         if old == new {
             return None;
         }
-        let mut order = self.order.lock();
+        let mut order = self.lock_order();
         let slot = {
             let table = shards[old.shard()].lock();
             table.find(old).filter(|&slot| table.session(slot) == session)?
@@ -337,7 +340,7 @@ impl<S: Clone + PartialEq> Cache<S> {
 
     /// What the cache has done since it was made.
     pub fn statistics(&self) -> Statistics {
-        let mut statistics = self.order.lock().statistics;
+        let mut statistics = self.lock_order().statistics;
         for shard in self.shards.get().into_iter().flat_map(|shards| shards.iter()) {
             let (hits, misses) = shard.lock().lookups();
             statistics.hits += hits;
@@ -353,7 +356,7 @@ impl<S: Clone + PartialEq> Cache<S> {
     ///
     /// Says what does not fit.
     pub fn validate(&self) -> Result<(), String> {
-        let order = self.order.lock();
+        let order = self.lock_order();
         let mut ordered = order.validate()?;
         if order.len() != self.len() {
             return Err(format!("{} ordered, {} published", order.len(), self.len()));
@@ -386,6 +389,11 @@ impl<S: Clone + PartialEq> Cache<S> {
             detached += 1;
         }
         detached
+    }
+
+    fn lock_order(&self) -> MutexGuard<'_, Order> {
+        count::lock();
+        self.order.lock()
     }
 
     fn shards_or_make(&self) -> Option<&[Shard<S>]> {

@@ -11,6 +11,7 @@ use std::collections::{BinaryHeap, HashSet};
 use hashbrown::HashTable;
 
 use super::Statistics;
+use super::count;
 use super::expiry::{Cutoff, Expiry};
 use super::place::{Place, SHARDS};
 use super::slots::{Slots, grow};
@@ -152,10 +153,12 @@ impl Order {
     }
 
     fn node(&self, place: Place) -> &Node {
+        count::touch();
         &self.nodes[place.shard()][place.slot() as usize]
     }
 
     fn node_mut(&mut self, place: Place) -> &mut Node {
+        count::touch();
         &mut self.nodes[place.shard()][place.slot() as usize]
     }
 

@@ -2,6 +2,7 @@
 
 use parking_lot::{Mutex, MutexGuard};
 
+use super::count;
 use super::index::{Index, MOST_SLOTS};
 use super::key::Key;
 use super::slots::{Slots, grow};
@@ -39,6 +40,7 @@ impl<S> Default for Shard<S> {
 
 impl<S> Shard<S> {
     pub(super) fn lock(&self) -> MutexGuard<'_, Table<S>> {
+        count::lock();
         self.table.lock()
     }
 }

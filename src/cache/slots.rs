@@ -2,6 +2,8 @@
 //!
 //! (The `slab` crate does the same but can't reserve fallibly.)
 
+use super::count;
+
 /// Values under numbers that stay valid until the value is removed.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
@@ -46,6 +48,7 @@ impl<T> Slots<T> {
 
     /// Puts `value` into a free slot and returns the slot's number.
     pub(super) fn insert(&mut self, value: T) -> u32 {
+        count::touch();
         let number = self.free;
         match self.slots.get_mut(number as usize) {
             Some(slot) => {
@@ -66,6 +69,7 @@ impl<T> Slots<T> {
 
     /// Takes the value out of a used slot.
     pub(super) fn remove(&mut self, number: u32) -> T {
+        count::touch();
         let slot = &mut self.slots[number as usize];
         let Slot::Used(value) = std::mem::replace(slot, Slot::Free { next: self.free }) else {
             unreachable!("slot {number} is not in use");
@@ -77,6 +81,7 @@ impl<T> Slots<T> {
 
     /// The value in a slot, if the slot is in use.
     pub(super) fn get(&self, number: u32) -> Option<&T> {
+        count::touch();
         match self.slots.get(number as usize) {
             Some(Slot::Used(value)) => Some(value),
             _ => None,
@@ -95,6 +100,7 @@ impl<T> std::ops::Index<u32> for Slots<T> {
     type Output = T;
 
     fn index(&self, number: u32) -> &T {
+        count::touch();
         match &self.slots[number as usize] {
             Slot::Used(value) => value,
             Slot::Free { .. } => unreachable!("slot {number} is not in use"),
@@ -104,6 +110,7 @@ impl<T> std::ops::Index<u32> for Slots<T> {
 
 impl<T> std::ops::IndexMut<u32> for Slots<T> {
     fn index_mut(&mut self, number: u32) -> &mut T {
+        count::touch();
         match &mut self.slots[number as usize] {
             Slot::Used(value) => value,
             Slot::Free { .. } => unreachable!("slot {number} is not in use"),

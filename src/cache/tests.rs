@@ -8,10 +8,10 @@ use super::{BATCH, Cache, Cutoff, Expiry, Key, KeyMaker, Stored};
 
 /// A session is an identity: equal only to itself.
 #[derive(Debug, Clone)]
-struct Session(Rc<u32>);
+pub(super) struct Session(Rc<u32>);
 
 impl Session {
-    fn new(number: u32) -> Self {
+    pub(super) fn new(number: u32) -> Self {
         Self(Rc::new(number))
     }
 }
@@ -207,7 +207,7 @@ proptest! {
     }
 }
 
-fn filled(count: u32, expiry: impl Fn(u32) -> i64) -> (Cache<Session>, KeyMaker) {
+pub(super) fn filled(count: u32, expiry: impl Fn(u32) -> i64) -> (Cache<Session>, KeyMaker) {
     let (cache, maker) = (Cache::default(), KeyMaker::default());
     for number in 0..count {
         let key = maker.key(0x303, &number.to_be_bytes());

@@ -2,6 +2,7 @@
 #![allow(non_snake_case, reason = "OpenSSL's names")]
 
 use std::ffi::{c_int, c_uchar, c_uint};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::{libssl_of, real_for};
@@ -11,8 +12,8 @@ use crate::libssl::{Node, is_inside, libssl};
 use crate::takeover::{Managed, connections, trampolines};
 
 /// The managed context whose cache a connection uses; `None` for NULL.
-fn session_context(caller: Node, ssl: *const SSL) -> Option<Arc<Managed>> {
-    if ssl.is_null() { None } else { connections::session_context(libssl(caller)?, ssl) }
+fn session_context(caller: Node, ssl: *const SSL) -> Option<ManuallyDrop<Arc<Managed>>> {
+    if ssl.is_null() { None } else { connections::session_context_borrowed(libssl(caller)?, ssl) }
 }
 
 /// SSL_new(3). The connection inherits the context's session id generator of this moment.

@@ -8,12 +8,14 @@
 
 use std::collections::HashMap;
 use std::ffi::c_int;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use once_cell::sync::Lazy;
 use parking_lot::RwLock;
 
+use super::registry::find_borrowed;
 use super::{Managed, find};
 use crate::libssl::Libssl;
 use crate::libssl::types::*;
@@ -65,13 +67,21 @@ pub(super) fn forget(ssl: *const SSL) {
 
 /// The managed context whose cache this connection uses (C13).
 pub(crate) fn session_context(libssl: &Libssl, ssl: *const SSL) -> Option<Arc<Managed>> {
+    session_context_borrowed(libssl, ssl).map(|managed| Arc::clone(&managed))
+}
+
+/// The same, for who runs no callback meanwhile: see [`find_borrowed`].
+pub(crate) fn session_context_borrowed(
+    libssl: &Libssl,
+    ssl: *const SSL,
+) -> Option<ManuallyDrop<Arc<Managed>>> {
     let api = libssl.api.as_ref()?;
     // SAFETY: whoever asks uses this live connection of this libssl.
     let current = unsafe { (api.SSL_get_SSL_CTX)(ssl) };
     let notes = notes(ssl);
     // A note about another context is of a former SSL at this address.
     let is_switched = notes.switched == current as usize;
-    find(if is_switched { notes.original as *mut SSL_CTX } else { current })
+    find_borrowed(if is_switched { notes.original as *mut SSL_CTX } else { current })
 }
 
 /// Notes a switch that libssl has just made.

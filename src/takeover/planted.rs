@@ -14,6 +14,7 @@
 
 use std::ffi::c_int;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -21,10 +22,15 @@ use super::Managed;
 use crate::libssl::{Session, SessionRef};
 
 /// What a context has planted in its real cache.
-pub(super) type Planted = Mutex<Vec<Plant>>;
+#[derive(Debug, Default)]
+pub(super) struct Planted {
+    plants: Mutex<Vec<Plant>>,
+    /// Their number, for who looks at every handshake and mostly finds none.
+    count: AtomicUsize,
+}
 
 #[derive(Debug)]
-pub(super) struct Plant {
+struct Plant {
     thread: usize,
     stand_in: Session,
     /// The session that was taken out of our cache, and goes back if libssl has no use for it.
@@ -56,7 +62,12 @@ pub(super) fn plant_conflict(managed: &Arc<Managed>, version: c_int, id: &[u8]) 
 fn put(managed: &Arc<Managed>, version: c_int, id: &[u8], stored: Option<Session>) -> bool {
     let Some(stand_in) = Session::with_key(managed.libssl(), version, id) else { return false };
     let plant = Plant { thread: this_thread(), stand_in: stand_in.clone(), stored };
-    managed.planted().lock().push(plant);
+    let Planted { plants, count } = managed.planted();
+    {
+        let mut plants = plants.lock();
+        plants.push(plant);
+        count.store(plants.len(), Ordering::Release);
+    }
     managed.add_real(&stand_in);
     true
 }
@@ -81,9 +92,15 @@ pub(super) fn is_stand_in(managed: &Arc<Managed>, session: SessionRef) -> bool {
 }
 
 fn take_first(managed: &Managed, wanted: impl Fn(&Plant) -> bool) -> Option<Plant> {
-    let mut planted = managed.planted().lock();
-    let at = planted.iter().position(wanted)?;
-    Some(planted.swap_remove(at))
+    let Planted { plants, count } = managed.planted();
+    if count.load(Ordering::Acquire) == 0 {
+        return None;
+    }
+    let mut plants = plants.lock();
+    let at = plants.iter().position(wanted)?;
+    let plant = plants.swap_remove(at);
+    count.store(plants.len(), Ordering::Release);
+    Some(plant)
 }
 
 /// Takes back what libssl had no use for, of this thread.

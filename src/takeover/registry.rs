@@ -7,6 +7,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::c_long;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -48,21 +49,25 @@ thread_local! {
 ///
 /// The context must be alive, as for any function that is called with it.
 pub(crate) fn find(ctx: *mut SSL_CTX) -> Option<Arc<Managed>> {
+    find_borrowed(ctx).map(|managed| Arc::clone(&managed))
+}
+
+/// The same without counting a reference, which threads that look sessions up at once would do at one
+/// place in memory. Only for who runs no callback meanwhile, in which the context might end.
+pub(super) fn find_borrowed(ctx: *mut SSL_CTX) -> Option<ManuallyDrop<Arc<Managed>>> {
     let changes = CHANGES.load(Ordering::Acquire);
-    let last = LAST.get();
-    if last.ctx == ctx && last.changes == changes && !last.managed.is_null() {
-        // SAFETY: the table has held the state since it was found: no entry has changed, and if one
-        // does now it is not that of a context that is alive.
-        unsafe { Arc::increment_strong_count(last.managed) };
-        // SAFETY: from `Arc::as_ptr`, with the reference just counted.
-        return Some(unsafe { Arc::from_raw(last.managed) });
+    let mut last = LAST.get();
+    if last.ctx != ctx || last.changes != changes || last.managed.is_null() {
+        if changes == 0 {
+            return None;
+        }
+        let managed = MANAGED.read().get(&(ctx as usize)).map(Arc::as_ptr)?;
+        last = Last { ctx, changes, managed };
+        LAST.set(last);
     }
-    if changes == 0 {
-        return None;
-    }
-    let managed = MANAGED.read().get(&(ctx as usize)).cloned()?;
-    LAST.set(Last { ctx, changes, managed: Arc::as_ptr(&managed) });
-    Some(managed)
+    // SAFETY: from `Arc::as_ptr`, and never dropped. The table has held the state since it was found: no
+    // entry has changed, and if one does now it is not that of a context that is alive.
+    Some(ManuallyDrop::new(unsafe { Arc::from_raw(last.managed) }))
 }
 
 thread_local! {

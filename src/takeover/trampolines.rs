@@ -83,7 +83,9 @@ unsafe extern "C" fn get_session<const INDEX: usize>(
     copy: *mut c_int,
 ) -> *mut SSL_SESSION {
     guard(std::ptr::null_mut(), || {
-        let Some(managed) = session_context::<INDEX>(ssl) else { return std::ptr::null_mut() };
+        let managed =
+            by_index(INDEX).and_then(|libssl| connections::session_context_borrowed(libssl, ssl));
+        let Some(managed) = managed else { return std::ptr::null_mut() };
         planted::reap(&managed);
         let Ok(length) = usize::try_from(length) else { return std::ptr::null_mut() };
         // SAFETY: libssl passes an id of this length.
@@ -103,6 +105,8 @@ unsafe extern "C" fn get_session<const INDEX: usize>(
             }
         }
 
+        // From here on callbacks run.
+        let managed = Arc::clone(&managed);
         let Some(get) = managed.get_callback() else { return std::ptr::null_mut() };
         // SAFETY: the program's own callback, with what libssl gave us.
         let session = program(|| unsafe { get(ssl, id, length as c_int, copy) });

@@ -64,6 +64,11 @@ test-c: lib ## the C harness: every test on stock and three ways under sslsweep
 valgrind: lib ## the C harness under memcheck
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) valgrind
 
+test-programs: ## unchanged servers (nginx, h2o, stunnel, vsftpd, redis, ...) on stock and with the library (PROGRAMS="nginx h2o")
+	@PROGRAMS="$(PROGRAMS)" sh scripts/setup.sh programs
+	@$(MAKE) --no-print-directory lib
+	@PROGRAMS="$(PROGRAMS)" python3 -B programs/run.py $(LIB)/libsslsweep.so
+
 bench: ## measure against stock in the same run (SIZES="20000 1000000" ROUNDS=7)
 	@sh scripts/setup.sh bench
 	@$(MAKE) --no-print-directory lib
@@ -103,4 +108,4 @@ clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib demo test test-rust test-c valgrind bench lint header install uninstall clean
+.PHONY: help lib demo test test-rust test-c valgrind test-programs bench lint header install uninstall clean

@@ -4,6 +4,7 @@ a reload unloads mod_ssl, and with it libssl, and loads both again."""
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import signal
 import time
@@ -50,7 +51,7 @@ Listen 127.0.0.1:{port}
 Listen 127.0.0.1:{short}
 {load}
 {"User nobody" if os.geteuid() == 0 else ""}
-{"Group nogroup" if os.geteuid() == 0 else ""}
+{f"Group #{pwd.getpwnam('nobody').pw_gid}" if os.geteuid() == 0 else ""}
 StartServers 1
 ServerLimit 1
 ThreadsPerChild 4

@@ -44,12 +44,19 @@ def server(port: int, protocols: str, more: str = "", listen: str = "") -> str:
 
 
 def builtin(run: Run) -> None:
-    port12, port13, short = free_port(), free_port(), free_port()
+    port12, port13, short, strict = free_port(), free_port(), free_port(), free_port()
     nginx = start(run, "builtin:5000", server(port12, "TLSv1.2") + server(port13, "TLSv1.3")
-                  + server(short, "TLSv1.2", "ssl_session_timeout 1s;"), [port12, port13, short])
+                  + server(short, "TLSv1.2", "ssl_session_timeout 1s;")
+                  + server(strict, "TLSv1.2", f"ssl_verify_client on; ssl_client_certificate "
+                           f"{run.certificate.certificate};"), [port12, port13, short, strict])
     client12, client13 = Client(TLS12), Client(TLS13)
     run.see("resumed, TLS 1.2", client12.return_of(client12.crowd(40, port12), port12), 40)
     run.see("resumed, TLS 1.3", client13.return_of(client13.crowd(40, port13), port13), 40)
+
+    # Who shows no certificate gets an error, and nginx takes the session out of the cache.
+    visit = client12.visit(strict)
+    run.see("without a certificate", "400 " in visit.text, True)
+    run.see("resumed without a certificate", client12.visit(strict, visit.session).resumed, False)
 
     soon = client12.crowd(40, short)
     wait_past(time.time(), 1)

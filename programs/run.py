@@ -81,6 +81,8 @@ def main() -> None:
     if len(sys.argv) != 2 or not pathlib.Path(sys.argv[1]).is_file():
         sys.exit(__doc__)
     lib = pathlib.Path(sys.argv[1]).resolve()
+    if {" ", ":"} & set(f"{lib}{BUILD}"):
+        sys.exit(f"{lib} and {BUILD} must be without spaces and colons: LD_PRELOAD cannot hold such paths")
     names = os.environ.get("PROGRAMS", "").split() or NAMES
     if unknown := set(names) - set(NAMES):
         sys.exit(f"PROGRAMS: {' '.join(sorted(unknown))}: not among {' '.join(NAMES)}")

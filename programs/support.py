@@ -283,7 +283,7 @@ class Run:
 
     def need(self, what: str, holds: bool) -> None:
         if not holds:
-            self.complaints.append(what)
+            self.complaints.append(f"not so: {what}")
 
     def write(self, name: str, text: str) -> str:
         path = self.folder / name

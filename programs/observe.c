@@ -27,7 +27,7 @@ static const struct {
     const char *name;
     int command;
 } counters[COUNTERS] = {
-    {"number", SSL_CTRL_SESS_NUMBER},
+    {"number", SSL_CTRL_SESS_NUMBER}, /* the others never fall */
     {"connect", SSL_CTRL_SESS_CONNECT},
     {"connect_good", SSL_CTRL_SESS_CONNECT_GOOD},
     {"connect_again", SSL_CTRL_SESS_CONNECT_RENEGOTIATE},
@@ -106,20 +106,25 @@ static void say(const char *format, ...)
         abort();
 }
 
+static void report(struct context *c)
+{
+    char text[400];
+    int used = 0;
+    for (int i = 0; i < COUNTERS; i++)
+        used += snprintf(text + used, sizeof text - (size_t)used, " %s=%ld", counters[i].name, c->last[i]);
+    say("context %d%s held=%ld\n", getpid(), text, c->held);
+    c->ctx = NULL; /* said once, also when the program ends twice */
+}
+
 static void end(void)
 {
     pthread_mutex_lock(&lock);
     for (struct context *c = contexts; c < contexts + CONTEXTS; c++) {
-        char text[400];
-        int used = 0;
         if (!c->ctx)
             continue;
         if (!c->may_be_gone)
             look(c);
-        for (int i = 0; i < COUNTERS; i++)
-            used += snprintf(text + used, sizeof text - (size_t)used, " %s=%ld", counters[i].name, c->last[i]);
-        say("context %d%s held=%ld\n", getpid(), text, c->held);
-        c->ctx = NULL; /* said once, also when the program comes here twice */
+        report(c);
     }
     pthread_mutex_unlock(&lock);
 }
@@ -140,10 +145,25 @@ void _exit(int status)
     __builtin_unreachable();
 }
 
+/* Debian's libssl calls its own functions through here as well. */
+static bool is_libssl(const void *caller)
+{
+    Dl_info object;
+    return dladdr(caller, &object) && strstr(object.dli_fname, "libssl.so");
+}
+
 SSL *SSL_new(SSL_CTX *ctx)
 {
     pthread_mutex_lock(&lock);
     struct context *c = find(ctx);
+    if (c && c->may_be_gone) {
+        struct context now = {.ctx = ctx};
+        look(&now);
+        for (int i = 1; c->ctx && i < COUNTERS; i++)
+            if (now.last[i] < c->last[i]) /* another one at the same address */
+                report(c);
+        c = find(ctx);
+    }
     if (!c)
         c = find(NULL);
     if (c) {
@@ -162,17 +182,11 @@ void SSL_CTX_free(SSL_CTX *ctx)
     struct context *c = ctx ? find(ctx) : NULL;
     if (c) {
         look(c);
-        c->may_be_gone = true;
+        /* libssl gives up the reference of a connection that ends; the program's is not the last one after it. */
+        c->may_be_gone |= !is_libssl(__builtin_return_address(0));
     }
     pthread_mutex_unlock(&lock);
     ((void (*)(SSL_CTX *))next("SSL_CTX_free"))(ctx);
-}
-
-/* Debian's libssl calls its own flush through here as well. That is not the program's. */
-static bool is_libssl(const void *caller)
-{
-    Dl_info object;
-    return dladdr(caller, &object) && strstr(object.dli_fname, "libssl.so");
 }
 
 static void flush(const char *name, SSL_CTX *ctx, time_t at, const void *caller)

@@ -77,6 +77,11 @@ test-c: lib ## the C harness: every test on stock and three ways under sslsweep
 valgrind: lib ## the C harness under memcheck
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) valgrind
 
+test-programs: ## unchanged servers (nginx, h2o, stunnel, vsftpd, redis, ...) on stock and with the library (PROGRAMS="nginx h2o")
+	@PROGRAMS="$(PROGRAMS)" sh scripts/setup.sh programs
+	@$(MAKE) --no-print-directory lib
+	@PROGRAMS="$(PROGRAMS)" python3 -B programs/run.py $(LIB)/libsslsweep.so
+
 bench: ## measure against stock in the same run (SIZES="20000 1000000" ROUNDS=7)
 	@sh scripts/setup.sh bench
 	@$(MAKE) --no-print-directory lib
@@ -173,5 +178,5 @@ clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib demo test test-rust test-c valgrind bench lint abi-check abi-baseline header install install-runtime \
+.PHONY: help lib demo test test-rust test-c valgrind test-programs bench lint abi-check abi-baseline header install install-runtime \
         install-dev uninstall deb rpm test-packages clean

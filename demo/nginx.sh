@@ -5,8 +5,12 @@ set -eu
 
 lib=$1
 PATH=$PATH:/usr/sbin
-nginx=$(cd "$(dirname "$0")/../build" && pwd)/demo/nginx/usr/sbin/nginx
-nginx=$(command -v nginx || echo "$nginx")
+nginx=$(command -v nginx) || { # as scripts/setup.sh has unpacked it
+    tree=$(cd "$(dirname "$0")/../build" && pwd)/programs/unpacked/nginx
+    nginx=$tree/usr/sbin/nginx
+    LD_LIBRARY_PATH=$(echo "$tree"/usr/lib/*-linux-gnu* "$tree"/lib/*-linux-gnu* | tr ' ' :)
+    export LD_LIBRARY_PATH
+}
 [ -x "$nginx" ] || exit 77
 
 timeout_seconds=2

@@ -1,6 +1,7 @@
 #!/bin/sh
-# setup.sh WHAT: makes sure that what `make WHAT` uses is there (build, test, demo, bench, lint, deb or rpm;
-# packages is what `make test-packages` uses).
+# setup.sh WHAT: makes sure that what `make WHAT` uses is there (build, test, abi, demo, bench, lint, deb or rpm;
+# packages is what `make test-packages` uses, and programs what `make test-programs` does, of which PROGRAMS
+# can select some).
 # Debian and Ubuntu: missing packages are installed when run as root, else named. Elsewhere: named.
 set -eu
 
@@ -58,6 +59,11 @@ bench)
     programs
     have python3 || missing python3 "python3"
     ;;
+programs)
+    programs
+    have openssl || missing openssl openssl
+    python3 -c 'import ssl' 2>/dev/null || missing python3 "python3 with its ssl module"
+    ;;
 lint) have shellcheck || missing shellcheck shellcheck ;;
 deb)
     compiler
@@ -79,7 +85,7 @@ packages)
     have mandoc || missing mandoc mandoc
     have systemd-analyze || missing systemd systemd-analyze
     ;;
-*) complain "usage: setup.sh build|test|demo|bench|lint|deb|rpm|packages" ;;
+*) complain "usage: setup.sh build|test|abi|programs|demo|bench|lint|deb|rpm|packages" ;;
 esac
 have make || missing make make
 
@@ -121,26 +127,70 @@ if [ -z "$rust" ] || ! at_least "$cargo_least" "$rust"; then
     complain "$found; please install it with rustup, see https://rustup.rs"
 fi
 
-# nginx is only unpacked into the build folder, because installing it would start a web server on
-# port 80 of whoever just wants to look at a demo. Without nginx the demo leaves its second half out.
-unpack_nginx() {
-    into=$(cd "$(dirname "$0")/.." && pwd)/build/demo/nginx
-    [ -x "$into/usr/sbin/nginx" ] && return
-    rm -rf "$into"
-    mkdir -p "$into"
-    for package in nginx nginx-core; do # nginx-core: Ubuntu up to 22.04
-        (
-            cd "$into"
-            apt-get download -qq "$package" || { apt-get update -qq && apt-get download -qq "$package"; }
-            dpkg-deb -x "$package"_*.deb .
-        ) >/dev/null 2>&1 || continue
-        [ -x "$into/usr/sbin/nginx" ] || continue
-        "$into/usr/sbin/nginx" -v 2>/dev/null && return
-    done
-    rm -rf "$into"
+# Servers are only unpacked, because installing one would start it on this machine. That needs no root.
+# What is on the system already is used instead.
+root=$(cd "$(dirname "$0")/.." && pwd)
+
+# unpack PROGRAM PACKAGE: into a cache outside of the checkout, with the libraries that the system lacks.
+# build/programs/unpacked/PROGRAM is then a link to its tree.
+unpack() {
+    have "$1" || [ -x "/usr/sbin/$1" ] && return
+    have apt-get || return
+    # shellcheck source=/dev/null
+    system=$(. /etc/os-release && echo "$ID-${VERSION_ID:-}")-$(uname -m)
+    cache=${XDG_CACHE_HOME:-$HOME/.cache}/sslsweep/programs/$system
+    if ! runs "$cache/$2" "$1"; then
+        echo "setup: unpacking $2"
+        rm -rf "${cache:?}/$2"
+        mkdir -p "$cache"
+        fresh=$(mktemp -d "$cache/.XXXXXX")
+        if download "$fresh" "$2" || { [ "$(id -u)" = 0 ] && apt-get update -qq && download "$fresh" "$2"; }; then
+            for archive in "$fresh"/archives/*.deb; do dpkg-deb -x "$archive" "$fresh/tree"; done
+            mv -T "$fresh/tree" "$cache/$2"
+        fi
+        rm -rf "$fresh"
+        runs "$cache/$2" "$1" || return
+    fi
+    mkdir -p "$root/build/programs/unpacked"
+    ln -sfn "$cache/$2" "$root/build/programs/unpacked/$1"
+}
+
+# What apt would install, into a folder of our own; so it asks for no lock and no other user.
+download() { # folder, package
+    mkdir -p "$1/archives/partial"
+    LC_ALL=C apt-get install -qq -y --download-only --no-install-recommends -o Dir::Cache::archives="$1/archives" \
+        -o Debug::NoLocking=1 -o APT::Sandbox::User=root "$2" >"$1/log" 2>&1 && return
+    tail -n 5 "$1/log" >&2
     return 1
 }
 
-if [ "$what" = demo ] && ! have nginx && ! [ -x /usr/sbin/nginx ]; then
-    have apt-get && unpack_nginx || echo "setup: no nginx here; the demo will go without it"
-fi
+# runs TREE PROGRAM: it is there with all its libraries.
+runs() {
+    for file in "$1"/usr/*bin/"$2"; do [ -x "$file" ] || return 1; done
+    libraries=$(echo "$1"/usr/lib/*-linux-gnu* "$1"/lib/*-linux-gnu* | tr ' ' :)
+    ! LD_LIBRARY_PATH=$libraries ldd "$file" 2>&1 | grep -q 'not found'
+}
+
+# make test-programs: the name there, the program, Debian's package of it.
+servers='nginx nginx nginx
+h2o h2o h2o
+stunnel stunnel4 stunnel4
+vsftpd vsftpd vsftpd
+redis redis-server redis-server
+haproxy haproxy haproxy
+httpd apache2 apache2-bin'
+
+case $what in
+demo) unpack nginx nginx || echo "setup: no nginx here; the demo will go without it" ;;
+programs)
+    lacking=
+    while read -r name program package; do
+        case " ${PROGRAMS:-$name} " in *" $name "*) ;; *) continue ;; esac
+        unpack "$program" "$package" || lacking="$lacking $name"
+    done <<END
+$servers
+END
+    [ -z "$lacking" ] ||
+        complain "cannot get$lacking; please install, or run the others alone: make test-programs PROGRAMS='...'"
+    ;;
+esac

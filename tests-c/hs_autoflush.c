@@ -1,7 +1,8 @@
 /* The automatic flush: after every 255 sessions that a cache took from handshakes.
  *
  * Stock looks at the counter of good handshakes instead, and before it is raised: under TLS 1.2 it
- * flushes in the 256th handshake, resumed or not. Where both must agree we look after the 256th. */
+ * flushes in the 256th handshake, resumed or not. Where both must agree we look after the 256th. A cache that
+ * the program fills itself during handshakes, from its callbacks, is flushed as well. */
 #include "handshake.h"
 
 static SSL_CTX *server, *client;
@@ -135,6 +136,61 @@ static void by_client(void)
     free_contexts();
 }
 
+static int store_it(SSL *ssl, SSL_SESSION *session)
+{
+    SSL_CTX_add_session(SSL_get_SSL_CTX(ssl), session);
+    return 0;
+}
+
+/* As stunnel does it. */
+static void by_new_callback(void)
+{
+    new_contexts(TLS1_2_VERSION);
+    SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL_STORE);
+    SSL_CTX_sess_set_new_cb(server, store_it);
+    old_session(1);
+    connect_times(199);
+    expect("C8", removals() == 0, "new callback: after 200 handshakes the expired session is still there");
+    connect_times(56);
+    expect("C8", removals() == 1 && removal_at(0).session == 1, "new callback: after 256 it is gone");
+    say("new callback: number %ld", SSL_CTX_sess_number(server));
+    free_contexts();
+}
+
+static SSL_SESSION *elsewhere;
+
+static SSL_SESSION *fetch(SSL *ssl, const unsigned char *id, int length, int *copy)
+{
+    (void)ssl;
+    (void)id;
+    (void)length;
+    *copy = 1;
+    return elsewhere;
+}
+
+/* Sessions that handshakes fetch from the program's own cache enter this one too. */
+static void by_get_callback(void)
+{
+    new_contexts(TLS1_2_VERSION);
+    SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL_LOOKUP);
+    SSL_SESSION *session = hs_first(server, client);
+    elsewhere = hs_stored(server, session);
+    SSL_CTX_sess_set_get_cb(server, fetch);
+    store(server, 1, 1000, 100);
+    int resumed = 0;
+    for (int i = 0; i < 199; i++)
+        resumed += hs_resume(server, client, session) == HS_RESUMED;
+    expect("C8", removals() == 0, "get callback: after 200 handshakes the expired session is still there");
+    for (int i = 0; i < 56; i++)
+        resumed += hs_resume(server, client, session) == HS_RESUMED;
+    expect("C8", removals() == 1 && removal_at(0).session == 1, "get callback: after 256 it is gone");
+    expect("C9", resumed == 255, "get callback: all were resumed: %d", resumed);
+    say("get callback: number %ld", SSL_CTX_sess_number(server));
+    SSL_SESSION_free(elsewhere);
+    SSL_SESSION_free(session);
+    free_contexts();
+}
+
 int main(void)
 {
     hs_limit_time();
@@ -145,6 +201,8 @@ int main(void)
     resumptions();
     by_hand();
     by_client();
+    by_new_callback();
+    by_get_callback();
     expect("C12", no_errors(), "the error queue is empty");
     return done();
 }

@@ -18,7 +18,7 @@ use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, Session, SessionRef, inside, program};
 use crate::time;
 
-/// Sessions newly stored by handshakes between two automatic flushes (man
+/// Sessions that handshakes make or fetch between two automatic flushes (man
 /// SSL_CTX_set_session_cache_mode; contract C8).
 const AUTO_FLUSH_EVERY: u32 = 255;
 
@@ -41,7 +41,7 @@ pub(crate) struct Managed {
 
     // What it may ask, beside what the cache counts itself.
     external_hits: AtomicU64,
-    new_since_flush: AtomicU32,
+    sessions_since_flush: AtomicU32,
 
     leaving: Leaving,
     ending: AtomicBool,
@@ -77,7 +77,7 @@ impl Managed {
             remove: Callback::default(),
             generate: Callback::default(),
             external_hits: AtomicU64::new(0),
-            new_since_flush: AtomicU32::new(0),
+            sessions_since_flush: AtomicU32::new(0),
             leaving: Leaving::default(),
             ending: AtomicBool::new(false),
             storing: AtomicBool::new(false),
@@ -280,17 +280,17 @@ impl Managed {
         }
     }
 
-    /// A handshake has made a session that is to be stored. Returns whether an automatic flush is
-    /// due, which the caller runs when it has done with the session.
-    pub(super) fn add_new(self: &Arc<Self>, session: SessionRef) -> bool {
-        if !self.add(session) {
+    /// A handshake has made a session or fetched one from the program. Returns whether an automatic
+    /// flush is due, which the caller runs.
+    ///
+    /// Whether we stored it is not asked: with `NO_INTERNAL_STORE` the program may do that itself from
+    /// its callback (stunnel does), and its sessions expire as well.
+    pub(super) fn flush_is_due(&self) -> bool {
+        let sessions = self.sessions_since_flush.fetch_add(1, Ordering::Relaxed) + 1;
+        if sessions < AUTO_FLUSH_EVERY {
             return false;
         }
-        let newly = self.new_since_flush.fetch_add(1, Ordering::Relaxed) + 1;
-        if newly < AUTO_FLUSH_EVERY {
-            return false;
-        }
-        self.new_since_flush.store(0, Ordering::Relaxed);
+        self.sessions_since_flush.store(0, Ordering::Relaxed);
         self.lacks(SSL_SESS_CACHE_NO_AUTO_CLEAR)
     }
 

@@ -50,17 +50,25 @@ unsafe extern "C" fn new_session<const INDEX: usize>(
         // SAFETY: libssl holds the session during the call.
         let borrowed = unsafe { SessionRef::new(managed.libssl(), session) };
         let Some(borrowed) = borrowed else { return 0 };
-        let flush_is_due = is_to_be_stored(&managed, ssl) && managed.add_new(borrowed);
+        if is_to_be_stored(&managed, ssl) {
+            managed.add(borrowed);
+        }
         let kept = match managed.new_callback() {
             // SAFETY: the program's own callback, with what libssl gave us.
             Some(new) => program(|| unsafe { new(ssl, session) }),
             None => 0,
         };
-        if flush_is_due {
-            super::flush::flush(&managed, Cutoff::Before(time::now()));
-        }
+        auto_flush(&managed);
         kept
     })
+}
+
+/// After every so many sessions (C8). Not while a session that the caller is about is in the cache and has
+/// not been looked at by libssl: it may have expired, and libssl then calls back for it once more.
+fn auto_flush(managed: &Arc<Managed>) {
+    if managed.flush_is_due() {
+        super::flush::flush(managed, Cutoff::Before(time::now()));
+    }
 }
 
 /// Which sessions are stored internally: C11, and ssl_update_cache in OpenSSL's ssl_lib.c.
@@ -127,6 +135,7 @@ unsafe extern "C" fn get_session<const INDEX: usize>(
                 if connection.refuses_replays() {
                     planted::plant(&managed, &session);
                 } else {
+                    auto_flush(&managed);
                     managed.add(*session);
                 }
             }

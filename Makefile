@@ -93,6 +93,10 @@ lint: ## rustfmt, clippy and shellcheck, warnings denied
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	shellcheck scripts/*.sh scripts/sslsweep.in demo/*.sh .ci/run
 
+tested: ## run the matrix and the programs, and write the README's tables from the results
+	@$(MAKE) --no-print-directory test-matrix test-programs
+	python3 scripts/tested.py
+
 abi-check: ## symbols, versions and prototypes against each libssl, and several in one process
 	@sh scripts/setup.sh abi
 	@$(MAKE) --no-print-directory lib
@@ -178,5 +182,5 @@ clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib demo test test-rust test-c valgrind test-programs bench lint abi-check abi-baseline header install install-runtime \
+.PHONY: help lib demo test test-rust test-c valgrind test-programs tested bench lint abi-check abi-baseline header install install-runtime \
         install-dev uninstall deb rpm test-packages clean

@@ -61,6 +61,10 @@ test-c: lib ## the C harness: every test on stock and three ways under sslsweep
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) check
 	@cd tests-c && prove header.t symbols.t install.t
 
+test-matrix: lib ## the C harness on released libssl 1.1.1 to 4.0, built in two linkages (VERSIONS="system 3.5")
+	@sh scripts/setup.sh matrix
+	@sh tests-c/matrix.sh $(VERSIONS)
+
 valgrind: lib ## the C harness under memcheck
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) valgrind
 
@@ -73,7 +77,7 @@ lint: ## rustfmt, clippy and shellcheck, warnings denied
 	@sh scripts/setup.sh lint
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	shellcheck scripts/*.sh scripts/sslsweep.in demo/*.sh .ci/run
+	shellcheck scripts/*.sh scripts/sslsweep.in demo/*.sh tests-c/*.sh .ci/run
 
 header: lib ## regenerate include/sslsweep.h from the Rust documentation
 	cp "$$(ls -t $(TARGET)/build/sslsweep-*/out/sslsweep.h | head -n 1)" include/sslsweep.h
@@ -103,4 +107,4 @@ clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib demo test test-rust test-c valgrind bench lint header install uninstall clean
+.PHONY: help lib demo test test-rust test-c test-matrix valgrind bench lint header install uninstall clean

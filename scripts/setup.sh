@@ -1,5 +1,5 @@
 #!/bin/sh
-# setup.sh WHAT: makes sure that what `make WHAT` uses is there (build, test, demo, bench or lint).
+# setup.sh WHAT: makes sure that what `make WHAT` uses is there (build, test, matrix, demo, bench or lint).
 # Debian and Ubuntu: missing packages are installed when run as root, else named. Elsewhere: named.
 set -eu
 
@@ -41,6 +41,14 @@ test)
     have pkg-config || missing pkg-config pkg-config
     python3 -c 'import ssl' 2>/dev/null || missing python3 "python3, whose ssl module is one of the programs tested"
     ;;
+matrix) # the rest is as for test; libssl itself is built by scripts/libssl.sh
+    programs
+    have prove || missing perl "perl with prove"
+    have c++ || missing g++ "a C++ compiler called c++"
+    have readelf || missing binutils readelf
+    have flock || missing util-linux flock
+    python3 -c 'import ssl' 2>/dev/null || missing python3 "python3, whose ssl module is one of the programs tested"
+    ;;
 demo)
     programs
     have openssl || missing openssl openssl
@@ -50,7 +58,7 @@ bench)
     have python3 || missing python3 "python3"
     ;;
 lint) have shellcheck || missing shellcheck shellcheck ;;
-*) complain "usage: setup.sh build|test|demo|bench|lint" ;;
+*) complain "usage: setup.sh build|test|matrix|demo|bench|lint" ;;
 esac
 have make || missing make make
 

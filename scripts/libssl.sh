@@ -124,6 +124,7 @@ built=$work/root$prefix
 mkdir "$built/symbolic" "$built/plt"
 mv "$built/lib" "$built/symbolic/lib"
 cp -R "$built/symbolic/lib" "$built/plt/lib"
+rm -rf "$built"/*/lib/pkgconfig # they name a folder that there is not
 ln -s ../include "$built/symbolic/include"
 ln -s ../include "$built/plt/include"
 

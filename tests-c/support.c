@@ -97,6 +97,13 @@ int libssl_since(unsigned release)
     return OpenSSL_version_num() >> 20 >= release;
 }
 
+int libssl_before_cve_2024_2511(void)
+{
+    unsigned long version = OpenSSL_version_num() >> 4;
+    return version < 0x300000e || (version >= 0x3010000 && version < 0x3010006)
+        || (version >= 0x3020000 && version < 0x3020002);
+}
+
 /* What the dynamic section of libssl says. */
 static int is_symbolic(struct dl_phdr_info *info, size_t size, void *symbolic)
 {

@@ -47,6 +47,9 @@ int slowly(void);
 /* 1 when the libssl of this process is of this release or later: 0x300 is 3.0, 0x101 is 1.1.1. */
 int libssl_since(unsigned release);
 
+/* 1 when it lacks the fix of CVE-2024-2511: a server then empties the id of a session that it finds marked. */
+int libssl_before_cve_2024_2511(void);
+
 /* 1 when that libssl was linked with -Bsymbolic, so that its own calls never reach sslsweep. */
 int libssl_binds_itself(void);
 

@@ -147,7 +147,7 @@ static void update_time(void)
                                             "UPDATE_TIME: adding again sets the present time");
     expect("C6", SSL_SESSION_get_timeout(session[1]) == 100, "and leaves the timeout");
     expect("C6", SSL_SESSION_get_time(session[2]) == 1000, "of that session only");
-    /* From 3.5 on stock does not sort a session anew that is added again. */
+    /* Stock 4.0 does not sort a session anew that is added again. */
     flush(ctx, 1000000);
     better("C6", strcmp(removed_sorted(), "A2 A3 A4 A5") == 0, "both that were added live on: %s", removed_sorted());
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER);

@@ -2,7 +2,8 @@
  * and a third one flushes.
  *
  * Stock moves a session within the context's list through the session's owner, which it reads without
- * the lock: between that and the lock a flush may free it. Versions 3.0 to 4.0 crash here. */
+ * the lock: between that and the lock a flush may free it. Versions 3.0 to 4.0 crash here, and so does
+ * 1.1.1, which has no such pointer (see hs_threads.c for what else goes wrong there). */
 #include "handshake.h"
 #include <sched.h>
 #include <stdatomic.h>

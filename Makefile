@@ -74,6 +74,10 @@ test-c: lib ## the C harness: every test on stock and three ways under sslsweep
 	@cd tests-c && prove header.t install.t
 	@prove abi/library.t
 
+test-matrix: lib ## the C harness on released libssl 1.1.1 to 4.0, built in two linkages (VERSIONS="system 3.5")
+	@sh scripts/setup.sh matrix
+	@sh tests-c/matrix.sh $(VERSIONS)
+
 valgrind: lib ## the C harness under memcheck
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) valgrind
 
@@ -91,7 +95,7 @@ lint: ## rustfmt, clippy and shellcheck, warnings denied
 	@sh scripts/setup.sh lint
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	shellcheck scripts/*.sh scripts/sslsweep.in demo/*.sh .ci/run
+	shellcheck scripts/*.sh scripts/sslsweep.in demo/*.sh tests-c/*.sh .ci/run
 
 tested: ## run the matrix and the programs, and write the README's tables from the results
 	@$(MAKE) --no-print-directory test-matrix test-programs
@@ -182,5 +186,5 @@ clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib demo test test-rust test-c valgrind test-programs tested bench lint abi-check abi-baseline header install install-runtime \
-        install-dev uninstall deb rpm test-packages clean
+.PHONY: help lib demo test test-rust test-c test-matrix valgrind test-programs tested bench lint abi-check abi-baseline header \
+        install install-runtime install-dev uninstall deb rpm test-packages clean

@@ -1,5 +1,5 @@
 /* C14, C16: seeing the stored sessions from outside: SSL_has_matching_session_id, SSL_CTX_sessions. */
-#include "support.h"
+#include "handshake.h"
 
 #include <openssl/lhash.h>
 
@@ -110,11 +110,10 @@ static void removing_meanwhile(void)
     forget_removals();
 }
 
-static void matching(int version, const SSL_METHOD *method, const char *what)
+/* ssl is a connection of ctx and of this version. */
+static void matching(int version, SSL_CTX *ctx, SSL *ssl, const char *what)
 {
     unsigned char id[33] = {1, 2, 3}, other[32] = {1, 2, 4};
-    SSL_CTX *ctx = SSL_CTX_new(method);
-    SSL *ssl = SSL_new(ctx);
     expect("C14", SSL_has_matching_session_id(ssl, id, 32) == 0, "%s: nothing is stored", what);
     SSL_SESSION *session = make_session(version, id, 32, 1000, 100), *former = make_session(0x300, other, 32, 1000, 100);
     SSL_CTX_add_session(ctx, session);
@@ -127,8 +126,28 @@ static void matching(int version, const SSL_METHOD *method, const char *what)
     expect("C14", SSL_has_matching_session_id(ssl, id, 32) == 0, "%s: a removed one is not", what);
     SSL_SESSION_free(session);
     SSL_SESSION_free(former);
+}
+
+/* Before its handshake a connection counts as one of the latest version. */
+static void matching_latest(int version, const SSL_METHOD *method, const char *what)
+{
+    SSL_CTX *ctx = SSL_CTX_new(method);
+    SSL *ssl = SSL_new(ctx);
+    matching(version, ctx, ssl, what);
     SSL_free(ssl);
     SSL_CTX_free(ctx);
+}
+
+/* 4.0 has no methods for one version only, so it takes a handshake. */
+static void matching_negotiated(int version, const char *what)
+{
+    SSL_CTX *server = hs_server(version, WITH_TICKETS), *client = hs_client(version);
+    hs_pair pair = hs_new(server, client, NULL);
+    expect("C14", hs_drive(&pair) == HS_FULL, "%s: a connection", what);
+    matching(version, server, pair.server, what);
+    hs_close(&pair);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
 }
 
 /* Expired ones are still stored: this is about ids in use. */
@@ -158,9 +177,9 @@ int main(void)
 {
     table();
     removing_meanwhile();
-    matching(TLS1_3_VERSION, TLS_server_method(), "TLS");
-    matching(TLS1_2_VERSION, TLSv1_2_server_method(), "TLS 1.2");
-    matching(DTLS1_2_VERSION, DTLSv1_2_server_method(), "DTLS 1.2");
+    matching_latest(TLS1_3_VERSION, TLS_server_method(), "TLS");
+    matching_latest(DTLS1_2_VERSION, DTLS_server_method(), "DTLS");
+    matching_negotiated(TLS1_2_VERSION, "TLS 1.2");
     switched();
     expect("C14", no_errors(), "no error is left in the queue");
     return done();

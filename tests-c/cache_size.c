@@ -34,7 +34,7 @@ static void unlimited(void)
     SSL_CTX_free(ctx);
 }
 
-/* Stock 3.x makes room when the number *has reached* the size, the new session included: size - 1. */
+/* Stock 3.0 and later make room when the number *has reached* the size, the new session included: size - 1. */
 static void exact(void)
 {
     const long sizes[] = {1, 2, 3, 7, 16, 33, 100, 1000};
@@ -56,14 +56,10 @@ static void exact(void)
     }
 }
 
-/* Sizes that make both hold n. */
-static long size_to_hold(long n)
-{
-    return sweeping() ? n : n + 1;
-}
-
+/* Stock 1.1.1 lets the session go that was stored first, whatever its expiry. */
 static void who_leaves(void)
 {
+    void (*state)(const char *, int, const char *, ...) = libssl_since(0x300) ? expect : better;
     SSL_CTX *ctx = server_context();
     record_removals(ctx, 'A');
     SSL_CTX_sess_set_cache_size(ctx, size_to_hold(4));
@@ -73,11 +69,11 @@ static void who_leaves(void)
     store(ctx, 4, 1000, 400);
     expect("C2", removals() == 0, "the cache is full");
     store(ctx, 5, 1000, 500);
-    expect("C2", strcmp(removed(), "A2") == 0, "the one that expires first leaves: %s", removed());
+    state("C2", strcmp(removed(), "A2") == 0, "the one that expires first leaves: %s", removed());
     store(ctx, 6, 1000, 1);
-    expect("C2", strcmp(removed(), "A2 A3") == 0, "never the one being stored: %s", removed());
+    state("C2", strcmp(removed(), "A2 A3") == 0, "never the one being stored: %s", removed());
     store(ctx, 7, 1000, 600);
-    expect("C2", strcmp(removed(), "A2 A3 A6") == 0, "which is the first to go the next time: %s", removed());
+    state("C2", strcmp(removed(), "A2 A3 A6") == 0, "which is the first to go the next time: %s", removed());
     expect("C2", SSL_CTX_sess_cache_full(ctx) == 3, "cache_full counts them");
     expect("C12", SSL_CTX_sess_number(ctx) == 4, "the number stays");
     expect("C2", removal_at(0).ctx == ctx, "the callback has its context");
@@ -107,7 +103,7 @@ static void replacing(void)
     for (unsigned n = 1; n <= 3; n++)
         store(ctx, n, 1000, 100 + (long)n);
     store(ctx, 2, 1000, 900);
-    /* Stock's room for 3 holds 2. */
+    /* Stock 3.0's room for 3 holds 2. */
     better("C2", removals() == 0 && SSL_CTX_sess_number(ctx) == 3 && SSL_CTX_sess_cache_full(ctx) == 0,
            "a replaced session needs no room");
     SSL_CTX_free(ctx);

@@ -1,5 +1,5 @@
-/* F6: earliest expiry first, among equals first stored first. Stock 3.0 and 3.1 keep a list in this
- * order too, 1.1.1 goes through its hash table, later ones differ in detail. */
+/* F6: earliest expiry first, among equals first stored first. Stock 3.0 to 3.5 keep a list in this
+ * order too; 1.1.1 goes through its hash table, and 4.0 calls back in reverse. */
 #include "support.h"
 
 #include <stdio.h>

@@ -7,16 +7,20 @@
 # The environment (the Makefile sets it):
 #   TEST_BUILD, TEST_LIBDIR   where the programs and our library are
 #   TEST_WAYS, TEST_NAMES     which ways and programs (shell wildcards); all by default
+#   TEST_JOBS                 runs at the same time; 1 by default
 #   TEST_TIMEOUT              seconds for one run
 #   TEST_VALGRIND             a valgrind command line to run the programs under
 #   TEST_BUILD_FAILED         set when make could not build everything: old programs may be about
+#   TEST_OUT                  where the outputs go, and results.tsv: program, way, passed or failed
+#   TEST_LIBSSL               the libssl that the programs must say they have, as "OpenSSL 3.5.5 symbolic"
 use strict;
 use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname basename);
 use File::Path qw(make_path);
-use POSIX qw(setpgid _exit);
+use POSIX qw(setpgid _exit WNOHANG);
 use Test::More;
+use Time::HiRes qw(sleep);
 
 my $here     = dirname(abs_path(__FILE__));
 my $build    = abs_path($ENV{TEST_BUILD} || "$here/../build/tests") || $ENV{TEST_BUILD};
@@ -24,11 +28,14 @@ my $libdir   = abs_path($ENV{TEST_LIBDIR} || "$here/../build/lib") || $ENV{TEST_
 my @ways     = split ' ', $ENV{TEST_WAYS} || 'stock preload shared static';
 my $valgrind = $ENV{TEST_VALGRIND} || '';
 my $timeout  = $ENV{TEST_TIMEOUT} || ($valgrind ? 300 : 60);
-my $out      = "$build/out";
+my $jobs     = $ENV{TEST_JOBS} || 1;
+my $out      = $ENV{TEST_OUT} || "$build/out";
+my $libssl   = $ENV{TEST_LIBSSL} || '';
 my %folder   = (stock => 'stock', preload => 'stock', shared => 'shared', static => 'static');
 
 my %named;     # contract numbers in passing lines of passing runs
 my %cannot;    # contract numbers that stock left out
+my $said_libssl = 0;    # runs that said which libssl they have
 
 sub programs {
     my %chosen;
@@ -78,8 +85,15 @@ sub become {
     _exit(127);
 }
 
-# How a run ended: '' when well, else the reason.
-sub run {
+# Runs are started in the order in which they will be asked for, several at a time.
+my @waiting;    # [name, way]
+my %running;    # by process: [name, way, when it is too late]
+my %ended;      # by "name.way": '' when well, else the reason
+
+$SIG{INT} = $SIG{TERM} = sub { kill 'KILL', map { -$_ } keys %running; exit 1 };
+
+# Starts a run. What can't be started has ended.
+sub start {
     my ($name, $way) = @_;
     unlink glob "$out/$name.$way.*";
     my $program = "$build/$folder{$way}/$name";
@@ -89,21 +103,41 @@ sub run {
     defined(my $pid = fork) or return "fork: $!";
     become($name, $way) if $pid == 0;
     setpgid($pid, $pid);    # whichever of the two is first
-    my $ended = eval {
-        local $SIG{ALRM} = sub { die "timeout\n" };
-        alarm $timeout;
-        waitpid $pid, 0;
-        alarm 0;
-        1;
-    };
-    if (!$ended) {
+    $running{$pid} = [$name, $way, time + $timeout];
+    return;
+}
+
+sub stop_late {
+    for my $pid (grep { $running{$_}[2] < time } keys %running) {
         kill 'KILL', -$pid;    # the group that this child leads: itself and what it started
         waitpid $pid, 0;
-        return "still running after $timeout seconds";
+        my ($name, $way) = @{ delete $running{$pid} };
+        $ended{"$name.$way"} = "still running after $timeout seconds";
     }
-    return 'killed by signal ' . ($? & 127) if $? & 127;
-    return 'exit status ' . ($? >> 8) if $?;
-    return '';
+}
+
+sub collect {
+    for my $pid (keys %running) {
+        next unless waitpid($pid, WNOHANG) == $pid;
+        my ($name, $way) = @{ delete $running{$pid} };
+        $ended{"$name.$way"} = $? & 127 ? 'killed by signal ' . ($? & 127) : $? ? 'exit status ' . ($? >> 8) : '';
+    }
+}
+
+# How a run ended, once it has.
+sub run {
+    my ($name, $way) = @_;
+    until (exists $ended{"$name.$way"}) {
+        while (@waiting && keys %running < $jobs) {
+            my ($next, $in) = @{ shift @waiting };
+            my $reason = start($next, $in);
+            $ended{"$next.$in"} = $reason if defined $reason;
+        }
+        collect();
+        stop_late();
+        sleep 0.005 unless exists $ended{"$name.$way"};
+    }
+    return $ended{"$name.$way"};
 }
 
 # The lines of a run to hold against another: all but the comments, and without `better` ones (and
@@ -120,10 +154,11 @@ sub check_same {
     my @ways = ($base, $way);
     my @texts = map { comparable($name, $_, $base eq 'stock') } @ways;
     my $same = ok($texts[0] eq $texts[1], "$way prints what $base prints");
-    return if $same;
+    return 1 if $same;
     my @files = map { spit("$out/$name.$ways[$_].compared", $texts[$_]) } 0, 1;
     open my $diff, '-|', 'diff', '-u', '--label', $base, '--label', $way, @files or die "diff: $!";
     diag(do { local $/; <$diff> });
+    return 0;
 }
 
 sub check_valgrind {
@@ -134,6 +169,7 @@ sub check_valgrind {
     my $ok = ok(@summaries && !grep({ $_ } @summaries) && !grep({ !/Memcheck, a memory error detector/ } @logs),
         "$way ran under memcheck without errors");
     diag(indent(join '', map { substr $_, 0, 6000 } grep { !/ERROR SUMMARY: 0 errors/ } @logs)) unless $ok;
+    return $ok;
 }
 
 sub check_way {
@@ -146,7 +182,11 @@ sub check_way {
     $reason ||= 'it did not come to its end' unless $text =~ /^done$/m;
     my $ok = ok(!$reason, "$way exits well");
     $ok = is($under, $wanted, "$way ran under $wanted") && $ok;
-    check_valgrind($name, $way) if $valgrind;
+    my $clean = !$valgrind || check_valgrind($name, $way);
+    if ($libssl && $text =~ /^# libssl: (OpenSSL \S+) .*, (\w+)$/m) {
+        $ok = is("$1 $2", $libssl, "$way has that libssl") && $ok;
+        $said_libssl++;
+    }
     if (!$ok) {
         diag($reason);
         my @lines  = split /^/, $text;
@@ -164,7 +204,7 @@ sub check_way {
         }
         $named{$_} = 1 for $line =~ /^(?:\+ )?ok ([^-]*) - / ? split /[\s,]+/, $1 : ();
     }
-    return 1;
+    return $clean;
 }
 
 make_path($out);
@@ -172,16 +212,23 @@ my @programs = programs();
 ok(!$ENV{TEST_BUILD_FAILED}, 'everything was built') or diag('make failed: see its messages above');
 ok(scalar @programs, 'there are programs to run');
 
+@waiting = map { my $name = $_; map { [$name, $_] } @ways } @programs;
+my $results = '';
+
 for my $name (@programs) {
     subtest $name => sub {
         my %ran = map { $_ => check_way($name, $_) } @ways;
+        my %passed = %ran;
         my @ours = grep { $_ ne 'stock' } @ways;
-        if ($ran{stock}) {
-            check_same($name, $_, 'stock') for grep { $ran{$_} } @ours;
+        for my $way (grep { $ran{$_} } @ours) {
+            $passed{$way} &&= check_same($name, $way, 'stock') if $ran{stock};
+            $passed{$way} &&= check_same($name, $way, $ours[0]) if $ran{$ours[0]} && $way ne $ours[0];
         }
-        check_same($name, $_, $ours[0]) for grep { $ran{$_} && $ran{$ours[0]} } @ours[1 .. $#ours];
+        $results .= join("\t", $name, $_, $passed{$_} ? 'passed' : 'failed') . "\n" for @ways;
     };
 }
+spit("$out/results.tsv", $results);
+ok($said_libssl, "programs have said which libssl they have") if $libssl;
 
 my @numbers = ((map { "F$_" } 1 .. 13), (map { "C$_" } 1 .. 20), (map { "P$_" } 1 .. 7));
 diag('numbers of the contract named by passing tests: ' . join ' ', grep { $named{$_} } @numbers);

@@ -115,9 +115,7 @@ int main(void)
         {"server, no internal lookup", SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL_LOOKUP},
         {"server, no internal store", SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL_STORE},
         {"server, no internal", SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL},
-#ifdef SSL_SESS_CACHE_UPDATE_TIME /* since 3.0 */
         {"both, update time", SSL_SESS_CACHE_BOTH | SSL_SESS_CACHE_UPDATE_TIME},
-#endif
         {"off, no internal", SSL_SESS_CACHE_OFF | SSL_SESS_CACHE_NO_INTERNAL},
     };
     hs_limit_time();

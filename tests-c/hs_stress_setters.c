@@ -2,7 +2,8 @@
  * and a third one flushes.
  *
  * Stock moves a session within the context's list through the session's owner, which it reads without
- * the lock: between that and the lock a flush may free it. Versions 3.0 to 4.0 crash here. */
+ * the lock: between that and the lock a flush may free it. Versions 3.0 to 4.0 crash here, and so does
+ * 1.1.1, which has no such pointer (see hs_threads.c for what else goes wrong there). */
 #include "handshake.h"
 #include <sched.h>
 #include <stdatomic.h>
@@ -77,14 +78,26 @@ static void *flush_often(void *arg)
     return NULL;
 }
 
+/* Before that fix a TLS 1.2 session that is flushed between its lookup and the ServerHello goes out without
+ * its id, so that the client takes the handshake for a full one (see hs_bad_session). */
+static int is_accident(const hs_pair *pair)
+{
+    return libssl_before_cve_2024_2511() && SSL_version(pair->server) == TLS1_2_VERSION
+        && SSL_session_reused(pair->server) && pair->client_error == SSL_R_UNEXPECTED_MESSAGE;
+}
+
 static void *shake(void *arg)
 {
     SSL_CTX *client = hs_client(*(int *)arg);
     SSL_SESSION *session = NULL, *next;
     int rounds = slowly() ? 20 : 200;
     for (int i = 0; i < rounds; i++) {
-        if (hs_connect(server, client, session, &next) == HS_FAILED)
+        hs_pair pair = hs_new(server, client, session);
+        hs_result result = hs_drive(&pair);
+        if (result == HS_FAILED && !is_accident(&pair))
             atomic_fetch_add(&failed, 1);
+        next = result == HS_FAILED ? NULL : SSL_get1_session(pair.client);
+        hs_close(&pair);
         SSL_SESSION_free(session);
         session = next;
     }

@@ -12,7 +12,7 @@ static void second(SSL_CTX *ctx, SSL_SESSION *session)
 static void replace_by_second(SSL_CTX *ctx, SSL_SESSION *session)
 {
     SSL_CTX_sess_set_remove_cb(ctx, second);
-    say("F4 - the first callback: %u", session_number(session));
+    better("F6", session_number(session) == 1, "the first callback: %u", session_number(session));
 }
 
 static void replace_by_none(SSL_CTX *ctx, SSL_SESSION *session)

@@ -203,23 +203,24 @@ static const struct operation {
     int callback;
     size_t stored;
     void (*prepare)(void), (*operate)(void);
-    int (*good)(void), stock_cannot;
+    int (*good)(void);
+    enum { BEARS_IT, CRASHES, LOSES_CALLBACKS } stock;
 } operations[] = {
-    {"C3", "the first SSL_CTX_add_session", 1, 0, NULL, add, added, 1},
-    {"C3", "SSL_CTX_add_session", 1, STORED, NULL, add, added, 1},
-    {"C3", "SSL_CTX_add_session, replacing", 1, STORED, prepare_twin, add, replaced, 0},
-    {"C2", "SSL_CTX_add_session, evicting", 1, STORED, prepare_full, add, evicted, 1},
-    {"C5", "SSL_CTX_remove_session", 1, STORED, NULL, take, taken, 0},
-    {"F1", "flush of some", 1, STORED, NULL, flush_some, flushed_some, 0},
-    {"F2", "flush of all", 1, STORED, NULL, flush_all, flushed_all, 0},
-    {"F1", "flush of some without a callback", 0, STORED, NULL, flush_some, flushed_some, 0},
-    {"F2", "flush of all without a callback", 0, STORED, NULL, flush_all, flushed_all, 0},
-    {"C14", "SSL_CTX_sessions", 1, STORED, NULL, list, lists, 0},
-    {"C6", "SSL_SESSION_set_timeout", 1, STORED, NULL, set_timeout, timeout_counts, 0},
-    {"C18", "SSL_SESSION_set1_id", 1, STORED, NULL, set_id, id_counts, 1},
-    {"C13", "SSL_set_SSL_CTX", 1, STORED, prepare_connection, switch_context, switched, 0},
-    {"C15", "SSL_CTX_free", 1, STORED, NULL, free_it, NULL, 0},
-    {"C15", "SSL_CTX_free without a callback", 0, STORED, NULL, free_it, NULL, 0},
+    {"C3", "the first SSL_CTX_add_session", 1, 0, NULL, add, added, CRASHES},
+    {"C3", "SSL_CTX_add_session", 1, STORED, NULL, add, added, CRASHES},
+    {"C3", "SSL_CTX_add_session, replacing", 1, STORED, prepare_twin, add, replaced, BEARS_IT},
+    {"C2", "SSL_CTX_add_session, evicting", 1, STORED, prepare_full, add, evicted, CRASHES},
+    {"C5", "SSL_CTX_remove_session", 1, STORED, NULL, take, taken, BEARS_IT},
+    {"F1", "flush of some", 1, STORED, NULL, flush_some, flushed_some, LOSES_CALLBACKS},
+    {"F2", "flush of all", 1, STORED, NULL, flush_all, flushed_all, LOSES_CALLBACKS},
+    {"F1", "flush of some without a callback", 0, STORED, NULL, flush_some, flushed_some, BEARS_IT},
+    {"F2", "flush of all without a callback", 0, STORED, NULL, flush_all, flushed_all, BEARS_IT},
+    {"C14", "SSL_CTX_sessions", 1, STORED, NULL, list, lists, BEARS_IT},
+    {"C6", "SSL_SESSION_set_timeout", 1, STORED, NULL, set_timeout, timeout_counts, BEARS_IT},
+    {"C18", "SSL_SESSION_set1_id", 1, STORED, NULL, set_id, id_counts, CRASHES},
+    {"C13", "SSL_set_SSL_CTX", 1, STORED, prepare_connection, switch_context, switched, BEARS_IT},
+    {"C15", "SSL_CTX_free", 1, STORED, NULL, free_it, NULL, LOSES_CALLBACKS},
+    {"C15", "SSL_CTX_free without a callback", 0, STORED, NULL, free_it, NULL, BEARS_IT},
 };
 
 /* Whether an allocation failed; if there was none of that number, the operation is through. */
@@ -234,7 +235,7 @@ static int with_failure(long at, int from_there_on, void (*operate)(void))
 static void try_each(const struct operation *o)
 {
     int bad = 0, tried = 0;
-    if (o->stock_cannot && stock_cannot(o->number, o->name))
+    if (o->stock == CRASHES && stock_cannot(o->number, o->name))
         return;
     for (int from_there_on = 0; from_there_on < 2; from_there_on++) {
         int more = 1;
@@ -252,7 +253,9 @@ static void try_each(const struct operation *o)
         }
     }
     printf("# %s: %d failures\n", o->name, tried - 2);
-    (o->stock_cannot ? better : expect)(o->number, bad == 0, "%s without memory", o->name);
+    /* 4.0 makes a list of what leaves, to call back without its lock, and loses what does not go in. */
+    int stock_can = o->stock == BEARS_IT || (o->stock == LOSES_CALLBACKS && !libssl_since(0x400));
+    (stock_can ? expect : better)(o->number, bad == 0, "%s without memory", o->name);
 }
 
 static void make(void) { ctx = SSL_CTX_new(TLS_server_method()); }

@@ -49,10 +49,10 @@ EMBED = -Wl,-Bstatic $(OPENSSL_LIBS) -Wl,-Bdynamic -ldl -pthread
 EMBED_PROBE = \#include <openssl/crypto.h>\nint main(void) { return OpenSSL_version_num() >> 20 != OPENSSL_VERSION_NUMBER >> 20; }\n
 EMBED_LINK = test ! -s $< || $(COMPILE) -MF $@.d -DEMBEDDED $(LDFLAGS) -o $@ $(LOADING_SOURCES)
 
-# Empty where there is none.
+# Empty where there is none. (muldefs: some releases have a few objects in both of their archives.)
 $(BUILD)/obj/libembedded.so: plugins.mk | $(BUILD)/obj
 	@if printf '$(EMBED_PROBE)' | $(CC) $(OPENSSL_CFLAGS) -x c -o $@.probe - -x none $(EMBED) 2>$@.log && $@.probe; \
-	then $(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ -Wl,-soname,libembedded.so -Wl,--whole-archive $(EMBED) -Wl,--no-whole-archive; \
+	then $(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ -Wl,-soname,libembedded.so -Wl,-z,muldefs -Wl,--whole-archive $(EMBED) -Wl,--no-whole-archive; \
 	else : >$@; fi
 
 $(BUILD)/stock/regress_loading.embedded: $(BUILD)/obj/libembedded.so $(LOADING_SOURCES) support.h handshake.h | $(BUILD)/stock

@@ -168,17 +168,20 @@ static void after_cleanup(void)
         give_up("fork");
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     printf("# after OPENSSL_cleanup: %d\n", code);
+    /* The one exception (docs/compatibility.md): the flush within SSL_CTX_free comes to us neither through the PLT
+     * nor, before 4.0, without the context's lock. */
+    int exception = sweeping() && libssl_binds_itself() && !libssl_since(0x400);
     expect("C15", code == 7 || code == 2, "a context freed after OPENSSL_cleanup calls back for each");
-    expect("F4", code == 7, "and marks each");
+    expect("F4", code == (exception ? 2 : 7), "and marks each, where it can");
 }
 
 int main(void)
 {
     alarm(slowly() ? 600 : 60);
+    after_cleanup(); /* first: what other_library leaves behind would help it */
     listing();
     other_library();
     emptied_ids();
-    after_cleanup();
     set_within_new();
     expect("C12", no_errors(), "the error queue is empty");
     return done();

@@ -8,6 +8,8 @@
  *   + text                better: equal in the three ways under sslsweep, left out against stock
  *   - C17 stock cannot    stock_cannot: only ever printed by the stock way
  *   # text                never compared
+ *
+ * What stock does from some release on is `(libssl_since(0x300) ? expect : better)("C2", ...)`.
  */
 #ifndef TESTS_SUPPORT_H
 #define TESTS_SUPPORT_H
@@ -42,6 +44,15 @@ int sweeping(void);
 /* 1 when the harness runs us under a slow tool (valgrind): use smaller numbers of sessions. */
 int slowly(void);
 
+/* 1 when the libssl of this process is of this release or later: 0x300 is 3.0, 0x101 is 1.1.1. */
+int libssl_since(unsigned release);
+
+/* 1 when it lacks the fix of CVE-2024-2511: a server then empties the id of a session that it finds marked. */
+int libssl_before_cve_2024_2511(void);
+
+/* 1 when that libssl was linked with -Bsymbolic, so that its own calls never reach sslsweep. */
+int libssl_binds_itself(void);
+
 /* Prints the closing line; main's exit status: 0 if nothing failed and something was stated. */
 int done(void);
 
@@ -49,6 +60,10 @@ int done(void);
 _Noreturn void give_up(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /* ---- OpenSSL ---- */
+
+#ifndef SSL_SESS_CACHE_UPDATE_TIME
+#define SSL_SESS_CACHE_UPDATE_TIME 0x0400 /* 3.0 */
+#endif
 
 /* SSL_CTX_flush_sessions_ex where the process has one, else the legacy function. */
 void flush(SSL_CTX *ctx, time_t tm);
@@ -68,6 +83,9 @@ unsigned session_number(const SSL_SESSION *session);
 
 /* Adds numbered_session(n, time, timeout) and keeps no reference. What SSL_CTX_add_session said. */
 int store(SSL_CTX *ctx, unsigned n, time_t time, long timeout);
+
+/* The cache size that makes room for n sessions: stock 3.0 and later hold one less than the size. */
+long size_to_hold(long n);
 
 /* 1 when nothing was left in this thread's error queue; otherwise prints what and clears it. */
 int no_errors(void);

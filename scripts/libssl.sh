@@ -8,7 +8,8 @@
 #
 # What is printed holds include/ and lib/. The sources are those that the crate openssl-src carries, since
 # cargo fetches and verifies them and has to be there anyway. The two linkages are two last links of the
-# same objects. Kept in ${XDG_CACHE_HOME:-~/.cache}/sslsweep/libssl, until this recipe or the compiler changes.
+# same objects. Kept in ${XDG_CACHE_HOME:-~/.cache}/sslsweep/libssl, a folder for each release, recipe and
+# compiler, so that checkouts of different age do not take each other's away; it may be deleted at any time.
 set -eu
 
 # release, crate, checksum of the crate, tree (pruned: without what only tests, programs and modules use)
@@ -56,13 +57,13 @@ perl -MIPC::Cmd -MFindBin -e 1 2>/dev/null || complain "needs perl with its core
 
 home=${XDG_CACHE_HOME:-${HOME:?HOME or XDG_CACHE_HOME says where to build}/.cache}/sslsweep/libssl
 mkdir -p "$home"
-prefix=$home/$version
-stamp="$(sha256sum <"$0") $(cc --version | head -n 1) $target"
+stamp=$({ cat "$0"; cc --version; echo $target; } | sha256sum | cut -c 1-12)
+prefix=$home/$version-$stamp
 
 # One build at a time: whoever comes second finds it done.
 exec 9>"$home/lock"
 flock 9
-if [ "$(cat "$prefix/stamp" 2>/dev/null)" = "$stamp" ]; then
+if [ -d "$prefix" ]; then # it came by one rename
     echo "$prefix/$linkage"
     exit
 fi
@@ -171,8 +172,6 @@ PROGRAM
     esac
 done
 
-printf '%s\n' "$stamp" >"$built/stamp"
-rm -rf "$prefix"
 mv "$built" "$prefix"
 progress "$version is in $prefix"
 echo "$prefix/$linkage"

@@ -73,7 +73,8 @@ for version; do
     fi
     for linkage in symbolic plt; do
         prefix=$(sh "$here/../scripts/libssl.sh" "$version" "$linkage")
-        cell "$(basename "$(dirname "$prefix")")" "$linkage" "$prefix"
+        release=$(basename "$(dirname "$prefix")") # with a stamp of how it was built
+        cell "${release%-*}" "$linkage" "$prefix"
     done
     headers="$headers $prefix/include"
 done

@@ -1,4 +1,4 @@
-//! Finding the real libssl, or each of several.
+//! Finding the real libssl, or each of several, and the libcrypto of a caller.
 //!
 //! It may have been loaded at start, where `RTLD_NEXT` sees it; or later by `dlopen` with
 //! `RTLD_LOCAL` (Python's `_ssl` and many plug-ins), where only a walk over the loaded objects does;
@@ -8,14 +8,16 @@
 //! method, which is a constant inside it; from then on a call that no managed context tells more
 //! about is asked where it comes from ([`super::caller`]).
 
-use std::ffi::{CStr, CString, c_char, c_ulong};
+use std::ffi::{CStr, CString, c_char, c_ulong, c_void};
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use once_cell::race::{OnceBox, OnceRef};
 
 use super::caller::function_of_caller;
 use super::node::Node;
-use super::object::{Object, is_libssl, loaded_objects, next_function, object_of};
+use super::object::{
+    Object, is_libcrypto, is_libssl, is_ours, loaded_objects, next_function, object_of,
+};
 use super::symbols::{Api, Behind};
 use super::types::{OpenSslVersion, SSL_METHOD};
 use crate::{options, report};
@@ -148,6 +150,24 @@ fn load(path: &CStr) -> Option<&'static Libssl> {
         }
     }
     None
+}
+
+/// A function of the caller's libcrypto, in a process that need not have libssl.
+pub(crate) fn libcrypto_function(node: Node, name: &CStr) -> *mut c_void {
+    let loaded = loaded_objects(is_libcrypto);
+    let of_caller = if loaded.len() > 1 { function_of_caller(name) } else { None };
+    of_caller.filter(|&function| !is_ours(function)).unwrap_or_else(|| {
+        let next = next_function(node, name);
+        if !next.is_null() {
+            return next;
+        }
+        loaded
+            .iter()
+            .filter_map(|path| Object::loaded(path))
+            .map(|object| object.function_at(node, name))
+            .find(|address| !address.is_null())
+            .unwrap_or(std::ptr::null_mut())
+    })
 }
 
 impl Libssl {

@@ -26,10 +26,12 @@ macro_rules! of_each_libssl {
     };
 }
 
-pub(crate) use find::{Libssl, MOST, by_index, libssl, libssl_of_method, several};
+pub(crate) use find::{
+    Libssl, MOST, by_index, libcrypto_function, libssl, libssl_of_method, several,
+};
 pub(crate) use inside::{inside, is_inside, program};
 pub(crate) use node::Node;
-pub(crate) use object::{libcrypto_function, object_of};
+pub(crate) use object::object_of;
 pub(crate) use of_each_libssl;
 pub(crate) use session::{Session, SessionRef};
 pub(crate) use symbols::{Api, Behind};

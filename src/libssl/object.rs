@@ -2,7 +2,6 @@
 
 use std::ffi::{CStr, CString, c_int, c_void};
 
-use super::caller::function_of_caller;
 use super::node::Node;
 
 /// A loaded object. Its handle is never closed, which keeps the functions that we resolve in place.
@@ -50,26 +49,8 @@ pub(super) fn next_function(node: Node, name: &CStr) -> *mut c_void {
     if is_ours(next) { std::ptr::null_mut() } else { next }
 }
 
-/// A function of the caller's libcrypto, in a process that need not have libssl.
-pub(crate) fn libcrypto_function(node: Node, name: &CStr) -> *mut c_void {
-    let loaded = loaded_objects(|path| is_named(path, b"libcrypto"));
-    let of_caller = if loaded.len() > 1 { function_of_caller(name) } else { None };
-    of_caller.filter(|&function| !is_ours(function)).unwrap_or_else(|| {
-        let next = next_function(node, name);
-        if !next.is_null() {
-            return next;
-        }
-        loaded
-            .iter()
-            .filter_map(|path| Object::loaded(path))
-            .map(|object| object.function_at(node, name))
-            .find(|address| !address.is_null())
-            .unwrap_or(std::ptr::null_mut())
-    })
-}
-
 /// Whether an address lies in this library, or in a copy of it.
-fn is_ours(address: *mut c_void) -> bool {
+pub(super) fn is_ours(address: *mut c_void) -> bool {
     object_of(address).is_some_and(|path| {
         is_named(&path, b"libsslsweep") || Some(path) == object_of(is_ours as *mut c_void)
     })
@@ -123,6 +104,10 @@ pub(super) fn loaded_objects(wanted: fn(&CStr) -> bool) -> Vec<CString> {
 
 pub(super) fn is_libssl(path: &CStr) -> bool {
     is_named(path, b"libssl")
+}
+
+pub(super) fn is_libcrypto(path: &CStr) -> bool {
+    is_named(path, b"libcrypto")
 }
 
 /// `NAME.so...`, or `NAME-HASH.so...` as bundled with a program.

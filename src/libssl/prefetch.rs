@@ -1,4 +1,9 @@
 //! Asking the processor for memory ahead of time.
+//!
+//! Marking and freeing a session touches all of its fifteen cache lines, one miss after the other where
+//! sessions lie in random heap order. Fetching a batch before it is worked on took a flush of half of a
+//! million such sessions to 0.63 of its time, and one in the order of allocation to 0.85. (Freeing
+//! each batch in address order as well gained nothing: a batch's sessions lie too far apart.)
 
 /// A cache line of every processor that matters here.
 const LINE: usize = 64;

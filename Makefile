@@ -73,16 +73,22 @@ test-c: lib ## the C harness: every test on stock and three ways under sslsweep
 valgrind: lib ## the C harness under memcheck
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) valgrind
 
-bench: ## measure against stock in the same run (SIZES="20000 1000000" ROUNDS=7)
+bench: ## measure against stock in the same run (SIZES="20000 1000000" ROUNDS=5 ONLY="flush wait" LIBSSL="system 3.5")
 	@sh scripts/setup.sh bench
 	@$(MAKE) --no-print-directory lib
-	@python3 bench/run.py $(LIB)/libsslsweep.so
+	@SIZES='$(SIZES)' ROUNDS='$(ROUNDS)' ONLY='$(ONLY)' LIBSSL='$(LIBSSL)' python3 bench/run.py $(LIB)/libsslsweep.so
+
+bench-all: ## the same with every libssl and up to four million sessions; takes hours
+	@BENCH=full $(MAKE) --no-print-directory bench
+
+bench-report: ## put the last results of bench into docs/benchmarks.md
+	@python3 bench/report.py build/bench/results.json
 
 lint: ## rustfmt, clippy and shellcheck, warnings denied
 	@sh scripts/setup.sh lint
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	shellcheck scripts/*.sh scripts/sslsweep.in demo/*.sh .ci/run
+	shellcheck scripts/*.sh bench/*.sh scripts/sslsweep.in demo/*.sh .ci/run
 
 abi-check: ## hold our symbols, their versions and prototypes against each libssl (VERSIONS="1.1.1 3.5")
 	@sh scripts/setup.sh abi
@@ -168,5 +174,5 @@ clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib demo test test-rust test-c valgrind bench lint abi-check abi-baseline header install install-runtime \
+.PHONY: help lib demo test test-rust test-c valgrind bench bench-all bench-report lint abi-check abi-baseline header install install-runtime \
         install-dev uninstall deb rpm test-packages clean

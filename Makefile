@@ -73,10 +73,10 @@ test-c: lib ## the C harness: every test on stock and three ways under sslsweep
 valgrind: lib ## the C harness under memcheck
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) valgrind
 
-bench: ## measure against stock in the same run (SIZES="20000 1000000" ROUNDS=5 ONLY="flush wait" LIBSSL="system 3.5")
+bench: ## measure against stock in the same run (SIZES="20000 1000000" ROUNDS=5 ONLY=flush LIBSSL="system 3.5")
 	@sh scripts/setup.sh bench
 	@$(MAKE) --no-print-directory lib
-	@SIZES='$(SIZES)' ROUNDS='$(ROUNDS)' ONLY='$(ONLY)' LIBSSL='$(LIBSSL)' python3 bench/run.py $(LIB)/libsslsweep.so
+	@python3 bench/run.py $(LIB)/libsslsweep.so
 
 bench-all: ## the same with every libssl and up to four million sessions; takes hours
 	@BENCH=full $(MAKE) --no-print-directory bench

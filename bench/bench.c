@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LIMIT_SECONDS = 120 /* of the whole program */ };
+enum { LIMIT_SECONDS = 120, MORE_SECONDS_EACH_MILLION = 60 }; /* of the whole program */
 
 static void flush_none(size_t count) { measure_flush_none(count, false); }
 static void flush_none_shuffled(size_t count) { measure_flush_none(count, true); }
@@ -75,7 +75,7 @@ int main(int argc, char **argv)
     long size = argc == 3 ? strtol(argv[2], NULL, 10) : 0;
     if (size < 2)
         die("usage: bench MEASURE SIZE");
-    alarm(LIMIT_SECONDS);
+    alarm(LIMIT_SECONDS + (unsigned)(size / 1000000) * MORE_SECONDS_EACH_MILLION);
     start = time(NULL);
     ctx = new_server_context();
 

@@ -57,7 +57,8 @@ static void lookup(const struct pool *pool, bool hits, int threads)
     double took = 0;
 
     for (int i = 0; i < threads; i++) {
-        searchers[i] = (struct searcher){.pool = pool, .begin = pool->count / 2 * (size_t)i, .clock = threads == 1 ? own_ns : now_ns};
+        searchers[i] = (struct searcher){.pool = pool, .begin = pool->count / 2 * (size_t)i};
+        searchers[i].clock = threads == 1 ? own_ns : now_ns;
         if (pthread_create(&searchers[i].thread, NULL, search, &searchers[i]) != 0)
             die("no thread");
     }

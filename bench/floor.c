@@ -49,15 +49,23 @@ static void prefetched(SSL_SESSION **piece, size_t count)
     }
 }
 
-static int by_address(const void *a, const void *b)
+/* In place: qsort takes memory, and malloc would then look through all that was just freed. */
+static void sort(SSL_SESSION **piece, size_t count)
 {
-    uintptr_t x = (uintptr_t) * (SSL_SESSION *const *)a, y = (uintptr_t) * (SSL_SESSION *const *)b;
-    return (x > y) - (x < y);
+    static const size_t gaps[] = {301, 132, 57, 23, 10, 4, 1};
+    for (size_t g = 0; g < sizeof gaps / sizeof *gaps; g++)
+        for (size_t i = gaps[g]; i < count; i++) {
+            SSL_SESSION *session = piece[i];
+            size_t j = i;
+            for (; j >= gaps[g] && (uintptr_t)piece[j - gaps[g]] > (uintptr_t)session; j -= gaps[g])
+                piece[j] = piece[j - gaps[g]];
+            piece[j] = session;
+        }
 }
 
 static void sorted(SSL_SESSION **piece, size_t count)
 {
-    qsort(piece, count, sizeof *piece, by_address);
+    sort(piece, count);
     prefetched(piece, count);
 }
 

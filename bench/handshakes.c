@@ -13,8 +13,8 @@
 #include <string.h>
 
 enum {
-    MEASURED_NS = 300000000,
-    RESUMABLE = 256, /* sessions of each thread, resumed in turn */
+    MEASURED_NS = 400000000,
+    RESUMABLE = 64, /* sessions of each thread, resumed in turn */
     THREADS = 2
 };
 

@@ -14,9 +14,9 @@ SYSTEM = "system"
 
 @dataclass(frozen=True)
 class Library:
-    name: str      # "system", "3.5.5", "boringssl"
-    version: str   # what it says of itself
-    peer: bool     # another project's libssl, of which sslsweep stands aside
+    name: str  # "system", "3.5.5", "boringssl"
+    version: str  # what it says of itself
+    peer: bool  # another project's libssl, of which sslsweep stands aside
     ordered: bool  # keeps its sessions in a list in the order of expiry
     program: pathlib.Path
 
@@ -58,16 +58,36 @@ def build(word: str, command: list | None, peer: bool, folder: pathlib.Path) -> 
         # RPATH, not RUNPATH: it holds for what libssl itself needs, too.
         flags = [f"-I{prefix}/include", f"-L{prefix}/lib", f"-Wl,--disable-new-dtags,-rpath,{prefix}/lib"]
     program = folder / f"bench-{name}"
-    done = subprocess.run([*compiler(), "-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror",
-                    "-Wno-deprecated-declarations", "-pthread", *flags, "-o", program,
-                    *sorted(HERE.glob("*.c")), "-lssl", "-lcrypto", "-ldl"], check=False)
+    done = subprocess.run(
+        [
+            *compiler(),
+            "-std=c11",
+            "-D_GNU_SOURCE",
+            "-O2",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-Wno-deprecated-declarations",
+            "-pthread",
+            *flags,
+            "-o",
+            program,
+            *sorted(HERE.glob("*.c")),
+            "-lssl",
+            "-lcrypto",
+            "-ldl",
+        ],
+        check=False,
+    )
     if done.returncode != 0:
         sys.exit(f"bench: the program could not be compiled against {name}")
     done = subprocess.run([program, "version"], capture_output=True, text=True, check=False)
     version = done.stdout.strip()
     if command and not peer and not version.startswith(f"OpenSSL {name} "):
         sys.exit(f"bench: the program for {name} runs on {version or done.stderr.strip()}")
-    return Library(name, version, peer, ordered=not peer and not version.startswith("OpenSSL 1."), program=program)
+    return Library(
+        name, version, peer, ordered=not peer and not version.startswith("OpenSSL 1."), program=program
+    )
 
 
 def compiler() -> list[str]:

@@ -14,9 +14,13 @@ KINDS = ("stock", "sslsweep", "floor", "peer-0", "peer-1")
 
 def colours(ink: str, quiet: str, grid: str, ground: str, *kinds: str) -> str:
     """No custom properties: not every viewer of SVG knows them."""
-    rules = [f"text {{ fill: {ink} }} .quiet {{ fill: {quiet} }} .grid {{ stroke: {grid} }} .page {{ fill: {ground} }} .one {{ stroke: {quiet} }}"]
-    rules += [f".{kind} .line, .{kind} .band {{ stroke: {colour} }} .{kind} .mark {{ fill: {colour} }}"
-              for kind, colour in zip(KINDS, kinds, strict=True)]
+    rules = [
+        f"text {{ fill: {ink} }} .quiet {{ fill: {quiet} }} .grid {{ stroke: {grid} }} .page {{ fill: {ground} }} .one {{ stroke: {quiet} }}"
+    ]
+    rules += [
+        f".{kind} .line, .{kind} .band {{ stroke: {colour} }} .{kind} .mark {{ fill: {colour} }}"
+        for kind, colour in zip(KINDS, kinds, strict=True)
+    ]
     return "\n".join(rules)
 
 
@@ -31,17 +35,20 @@ text {{ font: 13px system-ui, sans-serif }} .title {{ font-weight: 600; font-siz
 @dataclass
 class Series:
     """A line through (x, median, smallest, largest). Those of one kind look alike and share a legend."""
-    kind: str    # a class of STYLE
+
+    kind: str  # a class of STYLE
     legend: str
     points: list[tuple[float, float, float, float]]
 
 
 def mark(kind: str, x: float, y: float) -> str:
-    shapes = {"stock": f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4"/>',
-              "sslsweep": f'<rect x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8"/>',
-              "floor": f'<path d="M{x - 5:.1f} {y:.1f}h10v2h-10z"/>',
-              "peer-0": f'<path d="M{x:.1f} {y - 5:.1f}l5 9h-10z"/>',
-              "peer-1": f'<path d="M{x:.1f} {y - 5:.1f}l5 5-5 5-5-5z"/>'}
+    shapes = {
+        "stock": f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4"/>',
+        "sslsweep": f'<rect x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8"/>',
+        "floor": f'<path d="M{x - 5:.1f} {y:.1f}h10v2h-10z"/>',
+        "peer-0": f'<path d="M{x:.1f} {y - 5:.1f}l5 9h-10z"/>',
+        "peer-1": f'<path d="M{x:.1f} {y - 5:.1f}l5 5-5 5-5-5z"/>',
+    }
     return shapes[kind].replace("/>", ' class="mark"/>')
 
 
@@ -50,9 +57,18 @@ def text(x: float, y: float, words: str, anchor: str = "start", kind: str = "") 
 
 
 def page(title: str, height: float, parts: list[str]) -> str:
-    return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}" role="img">',
-                      f"<title>{escape(title)}</title>", f"<style>{STYLE}</style>",
-                      '<rect class="page" width="100%" height="100%"/>', text(16, 24, title, kind="title"), *parts, "</svg>", ""])
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}" role="img">',
+            f"<title>{escape(title)}</title>",
+            f"<style>{STYLE}</style>",
+            '<rect class="page" width="100%" height="100%"/>',
+            text(16, 24, title, kind="title"),
+            *parts,
+            "</svg>",
+            "",
+        ]
+    )
 
 
 def legend(kinds: dict[str, str], top: float) -> list[str]:
@@ -73,8 +89,12 @@ def decades(low: float, high: float) -> tuple[int, int]:
 def ticks(first: int, last: int) -> list[tuple[float, bool]]:
     """(value, labelled): 1, 2 and 5 of each decade where there are few."""
     steps = (1, 2, 5) if last - first <= 2 else (1,)
-    return [(step * 10.0 ** power, True) for power in range(first, last + 1) for step in steps
-            if step * 10.0 ** power <= 10.0 ** last * 1.0001]
+    return [
+        (step * 10.0**power, True)
+        for power in range(first, last + 1)
+        for step in steps
+        if step * 10.0**power <= 10.0**last * 1.0001
+    ]
 
 
 def nanoseconds(value: float) -> str:
@@ -96,8 +116,10 @@ def curves(title: str, series: list[Series]) -> str:
     bottom = top + HEIGHT - BOTTOM - 80
     height = bottom + BOTTOM
     xs = sorted({point[0] for one in series for point in one.points})
-    first, last = decades(min(point[2] for one in series for point in one.points),
-                          max(point[3] for one in series for point in one.points))
+    first, last = decades(
+        min(point[2] for one in series for point in one.points),
+        max(point[3] for one in series for point in one.points),
+    )
     span = math.log10(xs[-1] / xs[0]) or 1
 
     def across(x: float) -> float:
@@ -118,7 +140,9 @@ def curves(title: str, series: list[Series]) -> str:
         path = "L".join(f"{across(x):.1f} {down(y):.1f}" for x, y, _, _ in one.points)
         parts.append(f'<path class="line" d="M{path}"/>')
         for x, y, low, high in one.points:
-            parts.append(f'<path class="band" d="M{across(x):.1f} {down(low):.1f}V{down(high):.1f}"/>{mark(one.kind, across(x), down(y))}')
+            parts.append(
+                f'<path class="band" d="M{across(x):.1f} {down(low):.1f}V{down(high):.1f}"/>{mark(one.kind, across(x), down(y))}'
+            )
         parts.append("</g>")
     return page(title, height, parts)
 
@@ -136,8 +160,33 @@ def ratios(title: str, legend_words: str, rows: list[tuple[str, list[float]]]) -
         return left + (WIDTH - left - RIGHT) * math.log(value / low) / span
 
     parts = legend({"sslsweep": legend_words}, 48)
-    steps = [step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100, 200)
-             if low <= step <= high]
+    steps = [
+        step
+        for step in (
+            0.01,
+            0.02,
+            0.05,
+            0.1,
+            0.2,
+            0.5,
+            0.7,
+            0.8,
+            0.9,
+            1,
+            1.1,
+            1.2,
+            1.5,
+            2,
+            3,
+            5,
+            10,
+            20,
+            50,
+            100,
+            200,
+        )
+        if low <= step <= high
+    ]
     shown = -100.0
     for step in steps:
         kind = "one" if step == 1 else "grid"
@@ -148,5 +197,7 @@ def ratios(title: str, legend_words: str, rows: list[tuple[str, list[float]]]) -
     for at, (words, held) in enumerate(rows):
         y = top + at * 26 + 10
         parts.append(text(left - 12, y + 4, words, "end"))
-        parts.append('<g class="sslsweep">' + "".join(mark("sslsweep", across(value), y) for value in held) + "</g>")
+        parts.append(
+            '<g class="sslsweep">' + "".join(mark("sslsweep", across(value), y) for value in held) + "</g>"
+        )
     return page(title, bottom + 36, parts)

@@ -19,8 +19,13 @@ KEPT = DOCS / "benchmarks.json"
 
 
 def table(headings: list[str], rows: list[list[str]]) -> str:
-    return "\n".join(["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings),
-                      *("| " + " | ".join(row) + " |" for row in rows)])
+    return "\n".join(
+        [
+            "| " + " | ".join(headings) + " |",
+            "|" + "---|" * len(headings),
+            *("| " + " | ".join(row) + " |" for row in rows),
+        ]
+    )
 
 
 def figures(results: Results, size: int):
@@ -39,15 +44,27 @@ def label(measure: catalogue.Measure, figure: str) -> str:
 
 # ---- The blocks ----
 
+
 def about(results: Results) -> str:
     held = results.about
     machine = held["machine"]
-    rows = [["machine", f"{machine['processor']}, {machine['cores']} cores, {machine['memory']}"],
-            ["system", f"{machine['kernel']}, {machine['libc']}, {machine['compiler']}"],
-            ["libssl", "; ".join(f"{name}: {one['version']}{' (peer)' if one['peer'] else ''}" for name, one in held["libraries"].items())],
-            ["command", f"`{held['command']}`"],
-            ["rounds", f"{held['rounds']}; {held['rounds_of_a_million']} from a million sessions on"],
-            ["taken", f"{held['date']}, at commit {held['commit']}, other load of the machine when it began: {machine['load at the start']}"]]
+    rows = [
+        ["machine", f"{machine['processor']}, {machine['cores']} cores, {machine['memory']}"],
+        ["system", f"{machine['kernel']}, {machine['libc']}, {machine['compiler']}"],
+        [
+            "libssl",
+            "; ".join(
+                f"{name}: {one['version']}{' (peer)' if one['peer'] else ''}"
+                for name, one in held["libraries"].items()
+            ),
+        ],
+        ["command", f"`{held['command']}`"],
+        ["rounds", f"{held['rounds']}; {held['rounds_of_a_million']} from a million sessions on"],
+        [
+            "taken",
+            f"{held['date']}, at commit {held['commit']}, other load of the machine when it began: {machine['load at the start']}",
+        ],
+    ]
     return table(["", ""], rows)
 
 
@@ -72,7 +89,9 @@ def ratio_tables(results: Results) -> str:
                 worse = results.verdict(size, measure.name, figure, name) == "worse"
                 cells.append(f"**{times(ratio)}**" if worse else times(ratio))
             stock = results.median(size, measure.name, figure, best, "stock") if best else None
-            peers = [short(results.median(size, measure.name, figure, name, "stock")) for name in results.peers]
+            peers = [
+                short(results.median(size, measure.name, figure, name, "stock")) for name in results.peers
+            ]
             rows.append([label(measure, figure), *cells, short(stock), *peers])
         parts.append(table([f"{size:,} sessions", *results.stocks, "best stock", *results.peers], rows))
     return "\n\n".join(parts)
@@ -89,9 +108,15 @@ def behind(results: Results) -> str:
                     verdicts[verdict] += 1
                 if verdict == "worse":
                     ratio = results.ratio(size, measure.name, figure, name)
-                    worse.setdefault(measure.figures[figure], []).append((ratio, f"{times(ratio)} ({name}, {targets.words(size)})"))
-    parts = [f"Of {sum(verdicts.values())} comparisons sslsweep is ahead in {verdicts['better']}, equal in {verdicts['same']} "
-             f"and behind in {verdicts['worse']}. Behind:" if worse else "It is behind in no comparison."]
+                    worse.setdefault(measure.figures[figure], []).append(
+                        (ratio, f"{times(ratio)} ({name}, {targets.words(size)})")
+                    )
+    parts = [
+        f"Of {sum(verdicts.values())} comparisons sslsweep is ahead in {verdicts['better']}, equal in {verdicts['same']} "
+        f"and behind in {verdicts['worse']}. Behind:"
+        if worse
+        else "It is behind in no comparison."
+    ]
     for words, held in worse.items():
         parts.append(f"- {words}: {', '.join(text for _, text in sorted(held, reverse=True))}")
     return "\n".join([parts[0], "", *parts[1:]]) if worse else parts[0]
@@ -106,12 +131,24 @@ def details(results: Results) -> str:
             for measure, figure in figures(results, size):
                 held = [spread(results.values(size, measure.name, figure, name, side)) for side in sides]
                 if any(cell != "-" for cell in held):
-                    rows.append([f"{size:,}", label(measure, figure), *held,
-                                 *([] if len(sides) == 1 else [times(results.ratio(size, measure.name, figure, name))])])
+                    rows.append(
+                        [
+                            f"{size:,}",
+                            label(measure, figure),
+                            *held,
+                            *(
+                                []
+                                if len(sides) == 1
+                                else [times(results.ratio(size, measure.name, figure, name))]
+                            ),
+                        ]
+                    )
             rows += floor_rows(results, size, name)
         columns = ["sessions", "", *sides, *([] if len(sides) == 1 else ["ratio"])]
-        parts.append(f"<details><summary>{name}: {results.about['libraries'][name]['version']}</summary>\n\n"
-                     f"{table(columns, rows)}\n\n</details>")
+        parts.append(
+            f"<details><summary>{name}: {results.about['libraries'][name]['version']}</summary>\n\n"
+            f"{table(columns, rows)}\n\n</details>"
+        )
     return "\n\n".join(parts)
 
 
@@ -127,49 +164,84 @@ def floor_rows(results: Results, size: int, name: str) -> list[list[str]]:
 
 
 def left_out(results: Results) -> str:
-    """By library and reason: one reason may explain several figures."""
-    reasons: dict[tuple[str, str], int] = {}
-    for what, reason in results.left_out.items():
-        key = (what.split(",")[0], reason)
-        reasons[key] = reasons.get(key, 0) + 1
-    return "\n".join(f"- {library}: {reason} ({number} figure{'s' * (number != 1)} left out)"
-                     for (library, reason), number in reasons.items()) or "Nothing was left out."
+    return "\n".join(f"- {line}" for line in results.reasons()) or "Nothing was left out."
 
 
-BLOCKS = {"about": about, "targets": target_table, "ratios": ratio_tables, "behind": behind, "details": details,
-          "left-out": left_out}
+BLOCKS = {
+    "about": about,
+    "targets": target_table,
+    "ratios": ratio_tables,
+    "behind": behind,
+    "details": details,
+    "left-out": left_out,
+}
 
 
 # ---- The plots ----
 
-def curve(results: Results, measure: str, figure: str, scale: float, floor: bool = False) -> list[plot.Series]:
+
+def curve(
+    results: Results, measure: str, figure: str, scale: float, floor: bool = False
+) -> list[plot.Series]:
     def points(library: str, side: str) -> list[tuple[float, float, float, float]]:
         found = []
         for size in results.sizes:
             values = results.values(size, measure, figure, library, side)
             if values:
-                found.append((size, results.median(size, measure, figure, library, side) * scale, min(values) * scale, max(values) * scale))
+                found.append(
+                    (
+                        size,
+                        results.median(size, measure, figure, library, side) * scale,
+                        min(values) * scale,
+                        max(values) * scale,
+                    )
+                )
         return found
 
     names = ", ".join(results.stocks)
-    series = [plot.Series("stock", f"stock libssl: {names}", points(name, "stock")) for name in results.stocks]
-    series += [plot.Series(f"peer-{at % 2}", results.about["libraries"][name]["version"], points(name, "stock"))
-               for at, name in enumerate(results.peers)]
+    series = [
+        plot.Series("stock", f"stock libssl: {names}", points(name, "stock")) for name in results.stocks
+    ]
+    series += [
+        plot.Series(f"peer-{at % 2}", results.about["libraries"][name]["version"], points(name, "stock"))
+        for at, name in enumerate(results.peers)
+    ]
     if floor:
         for name in results.stocks:
-            held = [(size, value, value, value) for size in results.sizes if (value := results.floor(size, measure, name)) is not None]
+            held = [
+                (size, value, value, value)
+                for size in results.sizes
+                if (value := results.floor(size, measure, name)) is not None
+            ]
             series.append(plot.Series("floor", "floor: marking and freeing alone", held))
-    series += [plot.Series("sslsweep", "sslsweep on the same", points(name, "sslsweep")) for name in results.stocks]
+    series += [
+        plot.Series("sslsweep", "sslsweep on the same", points(name, "sslsweep")) for name in results.stocks
+    ]
     return [one for one in series if one.points]
 
 
 def plots(results: Results) -> dict[str, str]:
     drawn = {}
     for name, title, measure, figure, scale, floor in (
-            ("wait", "Longest wait of another thread's add or remove while half is flushed", "wait_update", "longest", 1000, False),
-            ("flush", "Flush of half, random memory: time for each session", "flush_half_shuffled", "each", 1, True),
-            ("store", "Storing a session, mixed timeouts", "store_mixed", "mixed", 1, False),
-            ("lookup", "Looking up a stored session, 2 threads", "store", "hit_2", 1, False)):
+        (
+            "wait",
+            "Longest wait of another thread's add or remove while half is flushed",
+            "wait_update",
+            "longest",
+            1000,
+            False,
+        ),
+        (
+            "flush",
+            "Flush of half, random memory: time for each session",
+            "flush_half_shuffled",
+            "each",
+            1,
+            True,
+        ),
+        ("store", "Storing a session, mixed timeouts", "store_mixed", "mixed", 1, False),
+        ("lookup", "Looking up a stored session, 2 threads", "store", "hit_2", 1, False),
+    ):
         series = curve(results, measure, figure, scale, floor)
         if series:
             drawn[name] = plot.curves(title, series)
@@ -177,12 +249,19 @@ def plots(results: Results) -> dict[str, str]:
     rows = []
     for size in results.sizes:
         for figure, words in measure.figures.items():
-            held = [ratio for name in results.stocks if (ratio := results.ratio(size, "handshakes", figure, name)) is not None]
+            held = [
+                ratio
+                for name in results.stocks
+                if (ratio := results.ratio(size, "handshakes", figure, name)) is not None
+            ]
             if held:
                 rows.append((f"{words.replace(' handshakes', '')}, {targets.words(size)}", held))
     if rows:
-        drawn["handshakes"] = plot.ratios("Handshakes per second, over stock's: right of 1 is better",
-                                          f"sslsweep / stock, on each of: {', '.join(results.stocks)}", rows)
+        drawn["handshakes"] = plot.ratios(
+            "Handshakes per second, over stock's: right of 1 is better",
+            f"sslsweep / stock, on each of: {', '.join(results.stocks)}",
+            rows,
+        )
     return drawn
 
 
@@ -207,7 +286,9 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     for name, drawing in plots(results).items():
         (folder / f"{name}.svg").write_text(drawing)
-    print(f"report: wrote {page.relative_to(DOCS.parent)} and {folder.relative_to(DOCS.parent)} from {source}")
+    print(
+        f"report: wrote {page.relative_to(DOCS.parent)} and {folder.relative_to(DOCS.parent)} from {source}"
+    )
 
 
 if __name__ == "__main__":

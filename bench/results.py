@@ -32,7 +32,8 @@ class Results:
         self.left_out[f"{library}, {measure} {figure}"] = reason
 
     def save(self, path: pathlib.Path) -> None:
-        path.write_text(json.dumps({"about": self.about, "left_out": self.left_out, "samples": self.samples}, indent=1) + "\n")
+        held = {"about": self.about, "left_out": self.left_out, "samples": self.samples}
+        path.write_text(json.dumps(held, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: pathlib.Path) -> Results:
@@ -40,6 +41,17 @@ class Results:
         results = cls(held["about"])
         results.left_out, results.samples = held["left_out"], held["samples"]
         return results
+
+    def reasons(self) -> list[str]:
+        """What was left out, a line for each library and reason: one reason may explain several figures."""
+        count: dict[tuple[str, str], int] = {}
+        for what, reason in self.left_out.items():
+            key = (what.split(",")[0], reason)
+            count[key] = count.get(key, 0) + 1
+        return [
+            f"{library}: {reason} ({number} figure{'s' * (number != 1)} left out)"
+            for (library, reason), number in count.items()
+        ]
 
     # ---- Asking ----
 
@@ -72,14 +84,19 @@ class Results:
 
     def best_stock(self, size: int, measure: str, figure: str) -> str | None:
         """The library whose stock cache is best at this."""
-        held = {name: value for name in self.stocks
-                if (value := self.median(size, measure, figure, name, "stock")) is not None}
+        held = {
+            name: value
+            for name in self.stocks
+            if (value := self.median(size, measure, figure, name, "stock")) is not None
+        }
         best = max if catalogue.BY_NAME[measure].more_is_better else min
         return best(held, key=held.get) if held else None
 
     def floor(self, size: int, flush: str, library: str) -> float | None:
         """The least time a session of this flush, by the best of the ways."""
-        medians = [self.median(size, flush.replace("flush_", "floor_"), way, library, "stock") for way in WAYS]
+        medians = [
+            self.median(size, flush.replace("flush_", "floor_"), way, library, "stock") for way in WAYS
+        ]
         return min((value for value in medians if value is not None), default=None)
 
     def verdict(self, size: int, measure: str, figure: str, library: str) -> str:
@@ -122,4 +139,6 @@ def times(ratio: float | None) -> str:
 
 
 def spread(values: list[float]) -> str:
-    return f"{short(statistics.median(values))} ({short(min(values))}..{short(max(values))})" if values else "-"
+    return (
+        f"{short(statistics.median(values))} ({short(min(values))}..{short(max(values))})" if values else "-"
+    )

@@ -27,7 +27,7 @@ from results import Results, short, times
 
 HERE = pathlib.Path(__file__).resolve().parent
 SIDES = ("stock", "sslsweep")
-LIMIT_SECONDS = 150  # of one process; bench ends itself before
+LIMIT_SECONDS = 600  # of one process; bench ends itself before
 
 LEGEND = """\
 Ratios: sslsweep / stock of the same libssl, medians of {rounds}; below 1 is better,
@@ -43,7 +43,9 @@ class Settings:
             return (os.environ.get(name) or default).split()
 
         self.full = os.environ.get("BENCH") == "full"
-        self.sizes = sorted({int(size) for size in words("SIZES", "20000 100000 1000000" + " 4000000" * self.full)})
+        self.sizes = sorted(
+            {int(size) for size in words("SIZES", "20000 100000 1000000" + " 4000000" * self.full)}
+        )
         self.rounds = int(words("ROUNDS", "5")[0])
         self.only = tuple(words("ONLY", ""))
         self.libssl = words("LIBSSL", "all" if self.full else "system 1.1.1 3.5 4.0 boringssl aws-lc")
@@ -54,9 +56,12 @@ class Settings:
         return min(self.rounds, 3) if size >= 1_000_000 else self.rounds
 
     def measures_at(self, size: int) -> list[catalogue.Measure]:
-        return [measure for measure in catalogue.MEASURES
-                if catalogue.runs_at(measure, size, self.sizes, self.full)
-                and (not self.only or measure.name.startswith(self.only))]
+        return [
+            measure
+            for measure in catalogue.MEASURES
+            if catalogue.runs_at(measure, size, self.sizes, self.full)
+            and (not self.only or measure.name.startswith(self.only))
+        ]
 
 
 def sides_of(library: libraries.Library, measure: catalogue.Measure, size: int) -> list[str]:
@@ -68,19 +73,31 @@ def sides_of(library: libraries.Library, measure: catalogue.Measure, size: int) 
     return ["sslsweep"] if too_long else list(SIDES)
 
 
-def run(program: pathlib.Path, lib: str | None, *arguments: str, **options: str) -> subprocess.CompletedProcess:
-    environment = {key: value for key, value in os.environ.items() if key not in ("LD_PRELOAD", "LD_LIBRARY_PATH")}
+def run(
+    program: pathlib.Path, lib: str | None, *arguments: str, **options: str
+) -> subprocess.CompletedProcess:
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("LD_PRELOAD", "LD_LIBRARY_PATH")
+    }
     environment |= options
     if lib:
         environment["LD_PRELOAD"] = lib
     side = "under sslsweep" if lib else "alone"
     try:
-        done = subprocess.run([program, *arguments], env=environment, capture_output=True, text=True,
-                              timeout=LIMIT_SECONDS, check=False)
+        done = subprocess.run(
+            [program, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         sys.exit(f"bench: {program.name} {' '.join(arguments)} {side} took longer than {LIMIT_SECONDS} s")
     if done.returncode != 0 or "cannot be preloaded" in done.stderr:
-        sys.exit(f"bench: {program.name} {' '.join(arguments)} {side} failed ({done.returncode}): {done.stderr.strip()}")
+        sys.exit(
+            f"bench: {program.name} {' '.join(arguments)} {side} failed ({done.returncode}): {done.stderr.strip()}"
+        )
     return done
 
 
@@ -99,8 +116,12 @@ class Progress:
         share = self.done / self.total
         left = (now - self.began) / share * (1 - share) / 60 if share > 0.02 else None
         text = f"{share:4.0%}  {words}{f', about {left:.0f} min left' if left is not None else ''}"
-        print(f"\r{text[:110]}\033[K" if self.terminal else text, end="" if self.terminal else "\n",
-              file=sys.stderr, flush=True)
+        print(
+            f"\r{text[:110]}\033[K" if self.terminal else text,
+            end="" if self.terminal else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def clear(self) -> None:
         if self.terminal:
@@ -110,10 +131,12 @@ class Progress:
 def take_turns(measure, size, rounds, found, lib, results, progress) -> None:
     for turn in range(rounds):
         # Who begins changes: the first of a round may find the machine in another state than the last.
-        for library in found[turn % len(found):] + found[:turn % len(found)]:
+        for library in found[turn % len(found) :] + found[: turn % len(found)]:
             sides = sides_of(library, measure, size)
             for side in sides if turn % 2 == 0 else reversed(sides):
-                progress.show(f"{size:,} sessions, {measure.name}, round {turn + 1} of {rounds}, {library.name} {side}")
+                progress.show(
+                    f"{size:,} sessions, {measure.name}, round {turn + 1} of {rounds}, {library.name} {side}"
+                )
                 done = run(library.program, lib if side == "sslsweep" else None, measure.name, str(size))
                 progress.done += catalogue.cost(measure, size)
                 for line in done.stdout.splitlines():
@@ -126,7 +149,9 @@ def take_turns(measure, size, rounds, found, lib, results, progress) -> None:
 
 def heading(results: Results, size: int) -> str:
     cells = "".join(f"{name[:8]:>9}" for name in results.stocks)
-    return f"\n{f'{size:,} sessions':<53}{cells}{'stock':>9}" + "".join(f"{name:>10}" for name in results.peers)
+    return f"\n{f'{size:,} sessions':<53}{cells}{'stock':>9}" + "".join(
+        f"{name:>10}" for name in results.peers
+    )
 
 
 def row(results: Results, measure: catalogue.Measure, figure: str, size: int) -> str:
@@ -135,11 +160,15 @@ def row(results: Results, measure: catalogue.Measure, figure: str, size: int) ->
         return f"{times(results.ratio(size, measure.name, figure, name)):>8}{mark}"
 
     best = results.best_stock(size, measure.name, figure)
-    if best is None and not any(results.values(size, measure.name, figure, name, "sslsweep") for name in results.stocks):
+    if best is None and not any(
+        results.values(size, measure.name, figure, name, "sslsweep") for name in results.stocks
+    ):
         return ""
     stock = results.median(size, measure.name, figure, best, "stock") if best else None
     cells = "".join(cell(name) for name in results.stocks)
-    peers = "".join(f"{short(results.median(size, measure.name, figure, name, 'stock')):>10}" for name in results.peers)
+    peers = "".join(
+        f"{short(results.median(size, measure.name, figure, name, 'stock')):>10}" for name in results.peers
+    )
     return f"{f'{measure.figures[figure]} [{measure.unit}]':<53}{cells}{short(stock):>9}{peers}"
 
 
@@ -149,7 +178,10 @@ def floor_rows(results: Results, size: int) -> list[str]:
         words = f"{catalogue.BY_NAME[name].figures['each']}, over floor"
         cells = ""
         for library in results.stocks:
-            floor, ours = results.floor(size, name, library), results.median(size, name, "each", library, "sslsweep")
+            floor, ours = (
+                results.floor(size, name, library),
+                results.median(size, name, "each", library, "sslsweep"),
+            )
             cells += f"{times(ours / floor if ours and floor else None):>8} "
         if cells.strip(" -"):
             rows.append(f"{words:<53}{cells}")
@@ -164,23 +196,36 @@ def machine() -> dict:
         except OSError:
             return ""
 
-    compiler = subprocess.run([*libraries.compiler(), "--version"], capture_output=True, text=True, check=False)
+    compiler = subprocess.run(
+        [*libraries.compiler(), "--version"], capture_output=True, text=True, check=False
+    )
     kilobytes = int((first("/proc/meminfo", "MemTotal") or "0 kB").split()[0])
-    return {"processor": first("/proc/cpuinfo", "model name") or platform.processor(), "cores": os.cpu_count(),
-            "memory": f"{kilobytes / 2**20:.0f} GiB", "kernel": f"{platform.system()} {platform.release()}",
-            "libc": " ".join(platform.libc_ver()), "compiler": (compiler.stdout.splitlines() or [""])[0],
-            "load at the start": round(os.getloadavg()[0], 2)}
+    return {
+        "processor": first("/proc/cpuinfo", "model name") or platform.processor(),
+        "cores": os.cpu_count(),
+        "memory": f"{kilobytes / 2**20:.0f} GiB",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "libc": " ".join(platform.libc_ver()),
+        "compiler": (compiler.stdout.splitlines() or [""])[0],
+        "load at the start": round(os.getloadavg()[0], 2),
+    }
 
 
 def commit() -> str:
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() or "unknown"
 
 
 def prove(found: list[libraries.Library], lib: str) -> None:
     """That sslsweep takes part: else its figures would be stock's."""
     for library in found:
-        if not library.peer and "took over" not in run(library.program, lib, "flush_half", "1000", SSLSWEEP_VERBOSE="1").stderr:
+        if (
+            not library.peer
+            and "took over"
+            not in run(library.program, lib, "flush_half", "1000", SSLSWEEP_VERBOSE="1").stderr
+        ):
             sys.exit(f"bench: sslsweep does not take over the cache of {library.name}: {library.version}")
 
 
@@ -194,16 +239,38 @@ def main() -> None:
     found = libraries.prepare(settings.libssl, folder)
     prove(found, lib)
 
-    results = Results({
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"), "commit": commit(), "machine": machine(),
-        "command": " ".join([*(f'{name}="{os.environ[name]}"' for name in ("SIZES", "ROUNDS", "ONLY", "LIBSSL", "BENCH")
-                               if os.environ.get(name)), "make bench"]),
-        "rounds": settings.rounds, "rounds_of_a_million": settings.rounds_at(1_000_000),
-        "libraries": {library.name: {"version": library.version, "peer": library.peer} for library in found}})
-    total = sum(catalogue.cost(measure, size) * settings.rounds_at(size) * len(sides_of(library, measure, size))
-                for size in settings.sizes for measure in settings.measures_at(size) for library in found)
+    results = Results(
+        {
+            "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+            "commit": commit(),
+            "machine": machine(),
+            "command": " ".join(
+                [
+                    *(
+                        f'{name}="{os.environ[name]}"'
+                        for name in ("SIZES", "ROUNDS", "ONLY", "LIBSSL", "BENCH")
+                        if os.environ.get(name)
+                    ),
+                    "make bench",
+                ]
+            ),
+            "rounds": settings.rounds,
+            "rounds_of_a_million": settings.rounds_at(1_000_000),
+            "libraries": {
+                library.name: {"version": library.version, "peer": library.peer} for library in found
+            },
+        }
+    )
+    total = sum(
+        catalogue.cost(measure, size) * settings.rounds_at(size) * len(sides_of(library, measure, size))
+        for size in settings.sizes
+        for measure in settings.measures_at(size)
+        for library in found
+    )
     if total == 0:
-        sys.exit(f"bench: nothing to measure; ONLY may begin: {' '.join(measure.name for measure in catalogue.MEASURES)}")
+        sys.exit(
+            f"bench: nothing to measure; ONLY may begin: {' '.join(measure.name for measure in catalogue.MEASURES)}"
+        )
     for library in found:
         print(f"{library.name}: {library.version}{' (peer)' if library.peer else ''}")
     print(LEGEND.format(rounds=settings.rounds))
@@ -212,14 +279,13 @@ def main() -> None:
         print(heading(results, size))
         for measure in settings.measures_at(size):
             take_turns(measure, size, settings.rounds_at(size), found, lib, results, progress)
-            results.save(report) # so that a run that is broken off leaves what it has
+            results.save(report)  # so that a run that is broken off leaves what it has
             progress.clear()
             if not measure.stock_only:
                 rows = (row(results, measure, figure, size) for figure in measure.figures)
                 print("\n".join(line for line in rows if line), flush=True)
         print("\n".join(floor_rows(results, size)), flush=True)
-    for what, reason in results.left_out.items():
-        print(f"left out: {what}: {reason}")
+    print("\n".join(results.reasons()))
     print(f"\nTargets (each against the best stock of this run)\n{targets.as_text(targets.lines(results))}")
     print(f"Written: {report.relative_to(HERE.parent)}. make bench-report puts it into docs/benchmarks.md")
 

@@ -20,10 +20,10 @@ class Line:
     what: str
     limit: float
     at_least: bool
-    measured: float               # where it counts: on the best stock's libssl
-    on: str                       # which that is
+    measured: float  # where it counts: on the best stock's libssl
+    on: str  # which that is
     everywhere: list[float] = field(default_factory=list)
-    unit: str = ""                # of a figure that is no ratio
+    unit: str = ""  # of a figure that is no ratio
 
     def holds(self, value: float) -> bool:
         return value >= self.limit if self.at_least else value <= self.limit
@@ -42,8 +42,13 @@ class Line:
 
     def cells(self) -> list[str]:
         low, high = min(self.everywhere), max(self.everywhere)
-        return [self.what, f"{'at least' if self.at_least else 'at most'} {self.number(self.limit)}",
-                f"{self.number(self.measured)} ({self.on})", f"{self.number(low)}..{self.number(high)}", self.state]
+        return [
+            self.what,
+            f"{'at least' if self.at_least else 'at most'} {self.number(self.limit)}",
+            f"{self.number(self.measured)} ({self.on})",
+            f"{self.number(low)}..{self.number(high)}",
+            self.state,
+        ]
 
 
 def words(size: int) -> str:
@@ -55,25 +60,53 @@ class Book:
         self.results = results
         self.lines: list[Line] = []
 
-    def against_stock(self, target: str, limit: float, size: int, measure: str, figure: str, what: str,
-                      at_least: bool = False, only: str = "") -> None:
-        ratios = {name: ratio for name in self.results.stocks
-                  if name.startswith(only) and (ratio := self.results.ratio(size, measure, figure, name)) is not None}
+    def against_stock(
+        self,
+        target: str,
+        limit: float,
+        size: int,
+        measure: str,
+        figure: str,
+        what: str,
+        at_least: bool = False,
+        only: str = "",
+    ) -> None:
+        ratios = {
+            name: ratio
+            for name in self.results.stocks
+            if name.startswith(only)
+            and (ratio := self.results.ratio(size, measure, figure, name)) is not None
+        }
         best = self.results.best_stock(size, measure, figure)
         if only:
             best = next(iter(ratios), None)
         if best in ratios:
-            self.lines.append(Line(target, f"{what}, {words(size)}", limit, at_least, ratios[best], best, list(ratios.values())))
+            self.lines.append(
+                Line(
+                    target,
+                    f"{what}, {words(size)}",
+                    limit,
+                    at_least,
+                    ratios[best],
+                    best,
+                    list(ratios.values()),
+                )
+            )
 
     def of_ours(self, target: str, limit: float, what: str, values: dict[str, float], unit: str = "") -> None:
         """A limit that looks at sslsweep alone: the worst of the libssl counts."""
         if values:
             worst = max(values, key=values.get)
-            self.lines.append(Line(target, what, limit, False, values[worst], worst, list(values.values()), unit))
+            self.lines.append(
+                Line(target, what, limit, False, values[worst], worst, list(values.values()), unit)
+            )
 
     def ours(self, size: int, measure: str, figure: str) -> dict[str, float]:
-        return {name: value for name in self.results.stocks
-                if (value := self.results.median(size, measure, figure, name, "sslsweep")) is not None}
+        return {
+            name: value
+            for name in self.results.stocks
+            if (value := self.results.median(size, measure, figure, name, "sslsweep")) is not None
+        }
 
     def over(self, these: dict[str, float], those: dict[str, float | None]) -> dict[str, float]:
         return {name: value / those[name] for name, value in these.items() if those.get(name)}
@@ -87,34 +120,62 @@ def lines(results: Results) -> list[Line]:
     for measure, words_of in (("wait_update", "add or remove"), ("wait_lookup", "lookup")):
         for suffix, callback in (("", ""), ("_1us", ", callbacks of 1 us")):
             book.against_stock(target, 0.01, MILLION, measure + suffix, "longest", words_of + callback)
-        book.of_ours(target, 2, f"{words_of}: {words(MILLION)} over {words(TWENTY)}",
-                     book.over(book.ours(MILLION, measure, "longest"), book.ours(TWENTY, measure, "longest")))
-        book.of_ours(target, 2, f"{words_of}, {words(TWENTY)}: callbacks of 50 us over none",
-                     book.over(book.ours(TWENTY, measure + "_50us", "longest"), book.ours(TWENTY, measure, "longest")))
+        book.of_ours(
+            target,
+            2,
+            f"{words_of}: {words(MILLION)} over {words(TWENTY)}",
+            book.over(book.ours(MILLION, measure, "longest"), book.ours(TWENTY, measure, "longest")),
+        )
+        book.of_ours(
+            target,
+            2,
+            f"{words_of}, {words(TWENTY)}: callbacks of 50 us over none",
+            book.over(book.ours(TWENTY, measure + "_50us", "longest"), book.ours(TWENTY, measure, "longest")),
+        )
 
     target = "flush, for each removed session"
-    for kinds, memory, limits in ((SHUFFLED, "random memory", {TWENTY: 0.7, HUNDRED: 0.5, MILLION: 0.5}),
-                                  (ORDERED, "memory in order", {TWENTY: 0.7, HUNDRED: 0.8, MILLION: 0.8})):
+    for kinds, memory, limits in (
+        (SHUFFLED, "random memory", {TWENTY: 0.7, HUNDRED: 0.5, MILLION: 0.5}),
+        (ORDERED, "memory in order", {TWENTY: 0.7, HUNDRED: 0.8, MILLION: 0.8}),
+    ):
         for measure in kinds:
             part = "half" if "half" in measure else "all"
             for size, limit in limits.items():
                 book.against_stock(target, limit, size, measure, "each", f"{part}, {memory}")
     target = "flush, over the floor"
     for measure in (*SHUFFLED, *ORDERED):
-        part, memory = "half" if "half" in measure else "all", "random memory" if measure in SHUFFLED else "memory in order"
+        part, memory = (
+            "half" if "half" in measure else "all",
+            "random memory" if measure in SHUFFLED else "memory in order",
+        )
         for size in (TWENTY, HUNDRED, MILLION):
             floors = {name: results.floor(size, measure, name) for name in results.stocks}
-            book.of_ours(target, 1.3, f"{part}, {memory}, {words(size)}", book.over(book.ours(size, measure, "each"), floors))
+            book.of_ours(
+                target,
+                1.3,
+                f"{part}, {memory}, {words(size)}",
+                book.over(book.ours(size, measure, "each"), floors),
+            )
 
     for size in sizes:
         for measure, memory in (("flush_none", ""), ("flush_none_shuffled", ", random memory")):
-            book.of_ours("flush that removes nothing", 100, f"one call, {words(size)}{memory}", book.ours(size, measure, "call"), "ns")
+            book.of_ours(
+                "flush that removes nothing",
+                100,
+                f"one call, {words(size)}{memory}",
+                book.ours(size, measure, "call"),
+                "ns",
+            )
 
     target = "store"
     for size in sizes:
         if size <= MILLION:
-            book.of_ours(target, 1.3, f"mixed timeouts over one timeout, {words(size)}",
-                         book.over(book.ours(size, "store_mixed", "mixed"), book.ours(size, "store", "uniform")))
+            book.of_ours(
+                target,
+                1.3,
+                f"mixed timeouts over one timeout, {words(size)}",
+                book.over(book.ours(size, "store_mixed", "mixed"), book.ours(size, "store", "uniform")),
+            )
     for size in (TWENTY, HUNDRED, MILLION):
         book.against_stock(target, 0.9, size, "store", "uniform", "one timeout")
 
@@ -125,8 +186,12 @@ def lines(results: Results) -> list[Line]:
 
     for size in (TWENTY, HUNDRED, MILLION):
         book.of_ours("memory", 64, f"index, {words(size)}", book.ours(size, "memory", "index"), "B")
-        book.of_ours("memory", 0.1, f"still allocated after a flush, over full, {words(size)}",
-                     book.over(book.ours(size, "memory", "after_heap"), book.ours(size, "memory", "index_heap")))
+        book.of_ours(
+            "memory",
+            0.1,
+            f"still allocated after a flush, over full, {words(size)}",
+            book.over(book.ours(size, "memory", "after_heap"), book.ours(size, "memory", "index_heap")),
+        )
         book.against_stock("memory", 1.05, size, "memory", "total", "in all")
 
     target = "handshakes per second"
@@ -134,12 +199,27 @@ def lines(results: Results) -> list[Line]:
         for version, name in (("tls12", "TLS 1.2"), ("tls13", "TLS 1.3")):
             for kind in ("full", "resumed"):
                 for threads in (1, 2):
-                    book.against_stock(target, 0.99, size, "handshakes", f"{version}_{kind}_{threads}",
-                                       f"{kind}, {name}, {threads} thread{'s' * (threads - 1)}", at_least=True)
+                    book.against_stock(
+                        target,
+                        0.99,
+                        size,
+                        "handshakes",
+                        f"{version}_{kind}_{threads}",
+                        f"{kind}, {name}, {threads} thread{'s' * (threads - 1)}",
+                        at_least=True,
+                    )
             for threads in (1, 2):
                 if size == MILLION:
-                    book.against_stock(f"{target}, 1.1.1w", 1.3, size, "handshakes", f"{version}_full_{threads}",
-                                       f"full, {name}, {threads} thread{'s' * (threads - 1)}", at_least=True, only="1.1.1")
+                    book.against_stock(
+                        f"{target}, 1.1.1w",
+                        1.3,
+                        size,
+                        "handshakes",
+                        f"{version}_full_{threads}",
+                        f"full, {name}, {threads} thread{'s' * (threads - 1)}",
+                        at_least=True,
+                        only="1.1.1",
+                    )
     return book.lines
 
 

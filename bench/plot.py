@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM = 760, 440, 76, 24, 52
+NAMES = 96  # room for the names of lines at their ends
 LINE_HEIGHT = 18
 
 KINDS = ("stock", "sslsweep", "floor", "peer-0", "peer-1")
@@ -15,7 +16,8 @@ KINDS = ("stock", "sslsweep", "floor", "peer-0", "peer-1")
 def colours(ink: str, quiet: str, grid: str, ground: str, *kinds: str) -> str:
     """No custom properties: not every viewer of SVG knows them."""
     rules = [
-        f"text {{ fill: {ink} }} .quiet {{ fill: {quiet} }} .grid {{ stroke: {grid} }} .page {{ fill: {ground} }} .one {{ stroke: {quiet} }}"
+        f"text {{ fill: {ink} }} .quiet {{ fill: {quiet} }} .one {{ stroke: {quiet} }}",
+        f".grid {{ stroke: {grid} }} .page {{ fill: {ground} }}",
     ]
     rules += [
         f".{kind} .line, .{kind} .band {{ stroke: {colour} }} .{kind} .mark {{ fill: {colour} }}"
@@ -25,7 +27,8 @@ def colours(ink: str, quiet: str, grid: str, ground: str, *kinds: str) -> str:
 
 
 STYLE = f"""\
-text {{ font: 13px system-ui, sans-serif }} .title {{ font-weight: 600; font-size: 15px }} .one {{ stroke-dasharray: 3 3 }}
+text {{ font: 13px system-ui, sans-serif }} .title {{ font-weight: 600; font-size: 15px }}
+.small {{ font-size: 11px }} .one {{ stroke-dasharray: 3 3 }}
 .line {{ fill: none; stroke-width: 1.6 }} .floor .line {{ stroke-dasharray: 6 4 }} .band {{ stroke-opacity: .45 }}
 {colours("#1f2328", "#57606a", "#d8dee4", "#ffffff", "#b45309", "#1d4ed8", "#57606a", "#86198f", "#15803d")}
 @media (prefers-color-scheme: dark) {{
@@ -39,6 +42,7 @@ class Series:
     kind: str  # a class of STYLE
     legend: str
     points: list[tuple[float, float, float, float]]
+    name: str = ""  # stands at the line's end
 
 
 def mark(kind: str, x: float, y: float) -> str:
@@ -53,13 +57,15 @@ def mark(kind: str, x: float, y: float) -> str:
 
 
 def text(x: float, y: float, words: str, anchor: str = "start", kind: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{f" class={chr(34)}{kind}{chr(34)}" if kind else ""}>{escape(words)}</text>'
+    chosen = f' class="{kind}"' if kind else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{chosen}>{escape(words)}</text>'
 
 
 def page(title: str, height: float, parts: list[str]) -> str:
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}" role="img">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
+            f'width="{WIDTH}" height="{height:.0f}">',
             f"<title>{escape(title)}</title>",
             f"<style>{STYLE}</style>",
             '<rect class="page" width="100%" height="100%"/>',
@@ -123,7 +129,7 @@ def curves(title: str, series: list[Series]) -> str:
     span = math.log10(xs[-1] / xs[0]) or 1
 
     def across(x: float) -> float:
-        return LEFT + 24 + (WIDTH - LEFT - RIGHT - 48) * math.log10(x / xs[0]) / span
+        return LEFT + 24 + (WIDTH - LEFT - RIGHT - 24 - NAMES) * math.log10(x / xs[0]) / span
 
     def down(y: float) -> float:
         return bottom - (bottom - top) * (math.log10(y) - first) / (last - first)
@@ -140,11 +146,22 @@ def curves(title: str, series: list[Series]) -> str:
         path = "L".join(f"{across(x):.1f} {down(y):.1f}" for x, y, _, _ in one.points)
         parts.append(f'<path class="line" d="M{path}"/>')
         for x, y, low, high in one.points:
-            parts.append(
-                f'<path class="band" d="M{across(x):.1f} {down(low):.1f}V{down(high):.1f}"/>{mark(one.kind, across(x), down(y))}'
-            )
+            parts.append(f'<path class="band" d="M{across(x):.1f} {down(low):.1f}V{down(high):.1f}"/>')
+            parts.append(mark(one.kind, across(x), down(y)))
         parts.append("</g>")
-    return page(title, height, parts)
+    ends = [(across(one.points[-1][0]), down(one.points[-1][1]), one.name) for one in series if one.name]
+    return page(title, height, parts + names(ends))
+
+
+def names(ends: list[tuple[float, float, str]]) -> list[str]:
+    """Those that would lie over each other share a line."""
+    groups: list[tuple[float, float, list[str]]] = []
+    for x, y, name in sorted(ends):
+        if groups and groups[-1][0] == x and y - groups[-1][1] < LINE_HEIGHT:
+            groups[-1][2].append(name)
+        else:
+            groups.append((x, y, [name]))
+    return [text(x + 10, y + 4, ", ".join(held), kind="quiet small") for x, y, held in groups]
 
 
 def ratios(title: str, legend_words: str, rows: list[tuple[str, list[float]]]) -> str:

@@ -62,7 +62,8 @@ def about(results: Results) -> str:
         ["rounds", f"{held['rounds']}; {held['rounds_of_a_million']} from a million sessions on"],
         [
             "taken",
-            f"{held['date']}, at commit {held['commit']}, other load of the machine when it began: {machine['load at the start']}",
+            f"{held['date']}, at commit {held['commit']}, "
+            f"load of the machine when it began: {machine['load at the start']}",
         ],
     ]
     return table(["", ""], rows)
@@ -112,8 +113,8 @@ def behind(results: Results) -> str:
                         (ratio, f"{times(ratio)} ({name}, {targets.words(size)})")
                     )
     parts = [
-        f"Of {sum(verdicts.values())} comparisons sslsweep is ahead in {verdicts['better']}, equal in {verdicts['same']} "
-        f"and behind in {verdicts['worse']}. Behind:"
+        f"Of {sum(verdicts.values())} comparisons sslsweep is ahead in {verdicts['better']}, "
+        f"equal in {verdicts['same']} and behind in {verdicts['worse']}. Behind:"
         if worse
         else "It is behind in no comparison."
     ]
@@ -188,20 +189,11 @@ def curve(
         for size in results.sizes:
             values = results.values(size, measure, figure, library, side)
             if values:
-                found.append(
-                    (
-                        size,
-                        results.median(size, measure, figure, library, side) * scale,
-                        min(values) * scale,
-                        max(values) * scale,
-                    )
-                )
+                median = results.median(size, measure, figure, library, side)
+                found.append((size, *(max(value * scale, 1) for value in (median, min(values), max(values)))))
         return found
 
-    names = ", ".join(results.stocks)
-    series = [
-        plot.Series("stock", f"stock libssl: {names}", points(name, "stock")) for name in results.stocks
-    ]
+    series = [plot.Series("stock", "stock libssl", points(name, "stock"), name) for name in results.stocks]
     series += [
         plot.Series(f"peer-{at % 2}", results.about["libraries"][name]["version"], points(name, "stock"))
         for at, name in enumerate(results.peers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -28,9 +29,8 @@ def known(script: pathlib.Path) -> list[str]:
 def prepare(words: list[str], folder: pathlib.Path) -> list[Library]:
     """Builds what `words` name; "all" is every libssl and both peers."""
     script, peers = HERE.parent / "scripts" / "libssl.sh", known(HERE / "peer.sh")
-    releases = known(script)
     if "all" in words:
-        words = [SYSTEM, *releases, *peers]
+        words = [SYSTEM, *known(script), *peers]
     found = []
     for word in words:
         if word == SYSTEM:
@@ -38,10 +38,7 @@ def prepare(words: list[str], folder: pathlib.Path) -> list[Library]:
         elif word in peers:
             command = ["sh", HERE / "peer.sh", word]
         else:
-            release = next((release for release in releases if release.startswith(word)), None)
-            if release is None:
-                sys.exit(f"bench: no libssl {word}; there are: {' '.join([SYSTEM, *releases, *peers])}")
-            command = ["sh", script, release, "symbolic"]
+            command = ["sh", script, word, "symbolic"]
         found.append(build(word, command, word in peers, folder))
     return found
 
@@ -55,8 +52,12 @@ def build(word: str, command: list | None, peer: bool, folder: pathlib.Path) -> 
         prefix = pathlib.Path(done.stdout.strip())
         if not peer:
             name = prefix.parent.name
+        # A copy, so that it stays the same if another one builds it anew in the middle of a long run.
+        copy = folder / f"lib-{name}"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(prefix / "lib", copy, symlinks=True, ignore=shutil.ignore_patterns("*.a"))
         # RPATH, not RUNPATH: it holds for what libssl itself needs, too.
-        flags = [f"-I{prefix}/include", f"-L{prefix}/lib", f"-Wl,--disable-new-dtags,-rpath,{prefix}/lib"]
+        flags = [f"-I{prefix}/include", f"-L{copy}", f"-Wl,--disable-new-dtags,-rpath,{copy}"]
     program = folder / f"bench-{name}"
     done = subprocess.run(
         [

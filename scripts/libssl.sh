@@ -35,7 +35,7 @@ if [ "$*" = list ]; then
     exit
 fi
 [ $# = 2 ] || complain "usage: libssl.sh VERSION symbolic|plt, or libssl.sh list"
-version=$(printf '%s' "$releases" | awk -v v="$1" '$1 == v || index($1, v ".") == 1 { print $1; exit }')
+version=$(printf '%s' "$releases" | awk -v v="$1" 'index($1, v) == 1 && substr($1, length(v) + 1, 1) !~ /[0-9]/ { print $1; exit }')
 linkage=$2
 [ -n "$version" ] || complain "no release $1 here; there are:$(printf '%s' "$releases" | awk 'NF { printf " %s", $1 }')"
 case $linkage in

@@ -135,7 +135,7 @@ def times(ratio: float | None) -> str:
         return "-"
     if ratio >= 10:
         return f"{ratio:.0f}"
-    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.1g}"
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.2g}"
 
 
 def spread(values: list[float]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT, LEFT, RIGHT, BOTTOM = 760, 440, 76, 24, 52
-NAMES = 96  # room for the names of lines at their ends
+NAMES = 140  # room for the names of lines at their ends
 LINE_HEIGHT = 18
 
 KINDS = ("stock", "sslsweep", "floor", "peer-0", "peer-1")
@@ -117,7 +117,7 @@ def count(value: float) -> str:
 def curves(title: str, series: list[Series]) -> str:
     """Times in nanoseconds by the number of stored sessions, both scales logarithmic."""
     series = [one for one in series if one.points]
-    kinds = dict((one.kind, one.legend) for one in series)
+    kinds = {one.kind: one.legend for one in series}
     top = 40 + len(kinds) * LINE_HEIGHT + 12
     bottom = top + HEIGHT - BOTTOM - 80
     height = bottom + BOTTOM
@@ -154,13 +154,15 @@ def curves(title: str, series: list[Series]) -> str:
 
 
 def names(ends: list[tuple[float, float, str]]) -> list[str]:
-    """Those that would lie over each other share a line."""
+    """Those that would lie over each other share a line; if all do, there is nothing to tell apart."""
     groups: list[tuple[float, float, list[str]]] = []
     for x, y, name in sorted(ends):
         if groups and groups[-1][0] == x and y - groups[-1][1] < LINE_HEIGHT:
             groups[-1][2].append(name)
         else:
             groups.append((x, y, [name]))
+    if len(groups) < 2:
+        return []
     return [text(x + 10, y + 4, ", ".join(held), kind="quiet small") for x, y, held in groups]
 
 

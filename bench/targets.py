@@ -38,7 +38,10 @@ class Line:
         return f"on {met} of {len(self.everywhere)}" + ("" if self.holds(self.measured) else ", not the best")
 
     def number(self, value: float) -> str:
-        return f"{short(value)} {self.unit}" if self.unit else times(value)
+        if self.unit:
+            return f"{short(value)} {self.unit}"
+        close = abs(value / self.limit - 1) < 0.02  # so that it shows on which side it is
+        return f"{value:.3f}" if close and value != self.limit else times(value)
 
     def cells(self) -> list[str]:
         low, high = min(self.everywhere), max(self.everywhere)

@@ -86,16 +86,22 @@ test-programs: ## unchanged servers (nginx, h2o, stunnel, vsftpd, redis, ...) on
 	@$(MAKE) --no-print-directory lib
 	@PROGRAMS="$(PROGRAMS)" python3 -B programs/run.py $(LIB)/libsslsweep.so
 
-bench: ## measure against stock in the same run (SIZES="20000 1000000" ROUNDS=7)
+bench: ## measure against stock in the same run (SIZES="20000 1000000" ROUNDS=5 ONLY=flush LIBSSL="system 3.5")
 	@sh scripts/setup.sh bench
 	@$(MAKE) --no-print-directory lib
 	@python3 bench/run.py $(LIB)/libsslsweep.so
+
+bench-all: ## the same with every libssl and up to four million sessions; takes hours
+	@BENCH=full $(MAKE) --no-print-directory bench
+
+bench-report: ## put the last results of bench into docs/benchmarks.md
+	@python3 bench/report.py build/bench/results.json
 
 lint: ## rustfmt, clippy and shellcheck, warnings denied
 	@sh scripts/setup.sh lint
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	shellcheck scripts/*.sh scripts/sslsweep.in demo/*.sh tests-c/*.sh .ci/run
+	shellcheck scripts/*.sh bench/*.sh scripts/sslsweep.in demo/*.sh tests-c/*.sh .ci/run
 
 tested: ## run the matrix and the programs, and write the README's tables from the results
 	@$(MAKE) --no-print-directory test-matrix test-programs
@@ -186,5 +192,5 @@ clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib demo test test-rust test-c test-matrix valgrind test-programs tested bench lint abi-check abi-baseline header \
+.PHONY: help lib demo test test-rust test-c test-matrix valgrind test-programs tested bench bench-all bench-report lint abi-check abi-baseline header \
         install install-runtime install-dev uninstall deb rpm test-packages clean

@@ -1,8 +1,13 @@
-#include "pool.h"
+/* Contexts, sessions, clock and report: bench.h tells what each does. */
+#include "bench.h"
 
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+SSL_CTX *ctx;
+time_t start;
 
 void die(const char *what)
 {
@@ -10,12 +15,18 @@ void die(const char *what)
     exit(2);
 }
 
-uint64_t now_ns(void)
+void print(const char *figure, double value, const char *unit) { printf("%s %.4f %s\n", figure, value, unit); }
+void left_out(const char *figure, const char *reason) { printf("%s - %s\n", figure, reason); }
+
+static uint64_t clock_ns(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
+
+uint64_t now_ns(void) { return clock_ns(CLOCK_MONOTONIC); }
+uint64_t own_ns(void) { return clock_ns(CLOCK_THREAD_CPUTIME_ID); }
 
 void wait_ns(uint64_t ns)
 {
@@ -41,22 +52,94 @@ void random_id(session_id id)
     }
 }
 
-struct pool pool_new(size_t count, enum deadlines deadlines, time_t start)
+SSL_CTX *new_server_context(void)
+{
+    SSL_CTX *made = SSL_CTX_new(TLS_server_method());
+    if (!made)
+        die("no context");
+    SSL_CTX_set_session_cache_mode(made, SSL_SESS_CACHE_SERVER);
+    SSL_CTX_sess_set_cache_size(made, 0);
+    return made;
+}
+
+void flush(time_t tm)
+{
+#ifdef BORING
+    SSL_CTX_flush_sessions(ctx, (uint64_t)tm);
+#else
+    /* Stock libssl before 3.4 has only the function that takes a long. */
+    static void (*flush_ex)(SSL_CTX *, time_t);
+    static bool sought;
+    if (!sought)
+        *(void **)&flush_ex = dlsym(RTLD_DEFAULT, "SSL_CTX_flush_sessions_ex");
+    sought = true;
+    if (flush_ex)
+        flush_ex(ctx, tm);
+    else
+        SSL_CTX_flush_sessions(ctx, (long)tm);
+#endif
+}
+
+/* Half of the sessions began before start + SPREAD / 2. */
+time_t half(void) { return start + SPREAD_SECONDS / 2 + TIMEOUT_SECONDS; }
+
+void expect_stored(size_t count)
+{
+    if ((size_t)SSL_CTX_sess_number(ctx) != count)
+        die("the cache does not hold what it should");
+}
+
+#ifdef BORING
+#define MAKE_SESSION() SSL_SESSION_new(ctx)
+#define SET_TIME(session, time) SSL_SESSION_set_time(session, (uint64_t)(time))
+#define SET_TIMEOUT(session, timeout) SSL_SESSION_set_timeout(session, (uint32_t)(timeout))
+#else
+#define MAKE_SESSION() SSL_SESSION_new()
+#define SET_TIME(session, time) SSL_SESSION_set_time(session, (long)(time))
+#define SET_TIMEOUT(session, timeout) SSL_SESSION_set_timeout(session, timeout)
+#endif
+
+/* What a connection has before its handshake: SSL_has_matching_session_id looks by version too. (A method
+ * of one version would settle it, but 4.0 has none any more.) */
+static int version_looked_up(void)
+{
+    static int version;
+    if (version == 0) {
+        SSL *ssl = SSL_new(ctx);
+        if (!ssl)
+            die("no connection");
+        version = SSL_version(ssl);
+        SSL_free(ssl);
+    }
+    return version;
+}
+
+SSL_SESSION *session_new(const session_id id, time_t begun, long timeout)
+{
+    SSL_SESSION *session = MAKE_SESSION();
+    if (!session || SSL_SESSION_set1_id(session, id, ID_LENGTH) != 1 ||
+        SSL_SESSION_set_protocol_version(session, version_looked_up()) != 1)
+        die("no session");
+    SET_TIME(session, begun);
+    SET_TIMEOUT(session, timeout);
+    return session;
+}
+
+static time_t begun(const struct pool *pool, size_t i)
+{
+    return start + (time_t)(i * SPREAD_SECONDS / pool->count);
+}
+
+struct pool pool_new(size_t count, enum deadlines deadlines)
 {
     struct pool pool = {count, calloc(count, sizeof *pool.sessions), calloc(count, sizeof *pool.ids)};
     if (!pool.sessions || !pool.ids)
         die("no memory");
     for (size_t i = 0; i < count; i++) {
-        SSL_SESSION *session = SSL_SESSION_new();
         random_id(pool.ids[i]);
-        if (!session || SSL_SESSION_set1_id(session, pool.ids[i], ID_LENGTH) != 1 ||
-            SSL_SESSION_set_protocol_version(session, TLS1_2_VERSION) != 1)
-            die("no session");
-        time_t begun = deadlines == UNIFORM ? start + (time_t)(i * SPREAD_SECONDS / count) : start;
-        SSL_SESSION_set_time(session, (long)begun);
-        SSL_SESSION_set_timeout(session,
-                                deadlines == UNIFORM ? TIMEOUT_SECONDS : 1 + (long)(random_number() % 86400));
-        pool.sessions[i] = session;
+        pool.sessions[i] = deadlines == UNIFORM
+                               ? session_new(pool.ids[i], begun(&pool, i), TIMEOUT_SECONDS)
+                               : session_new(pool.ids[i], start, 1 + (long)(random_number() % 86400));
     }
     return pool;
 }
@@ -75,10 +158,35 @@ void pool_shuffle(struct pool *pool)
     }
 }
 
+void pool_shuffle_memory(struct pool *pool)
+{
+    pool_shuffle(pool);
+    for (size_t i = 0; i < pool->count; i++)
+        SET_TIME(pool->sessions[i], begun(pool, i));
+}
+
+void pool_store(const struct pool *pool)
+{
+    for (size_t i = 0; i < pool->count; i++)
+        if (SSL_CTX_add_session(ctx, pool->sessions[i]) != 1)
+            die("a session was not stored");
+}
+
 void pool_release(struct pool *pool)
 {
     for (size_t i = 0; i < pool->count; i++)
         SSL_SESSION_free(pool->sessions[i]);
     free(pool->sessions);
     pool->sessions = NULL;
+}
+
+struct pool pool_stored(size_t count, bool shuffled)
+{
+    struct pool pool = pool_new(count, UNIFORM);
+    if (shuffled)
+        pool_shuffle_memory(&pool);
+    pool_store(&pool);
+    expect_stored(count);
+    pool_release(&pool);
+    return pool;
 }

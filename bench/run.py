@@ -1,188 +1,293 @@
 #!/usr/bin/env python3
-"""run.py LIB: measures libssl's own session cache ("stock") against sslsweep's library LIB, preloaded
-into the same binary. Each measurement is a process of its own, stock and sslsweep take turns, so that
-whatever else the machine does meets both. Options by environment:
+"""run.py LIB: measures each libssl's own session cache ("stock") against sslsweep's library LIB, preloaded
+into the same program, and other libraries as peers. Each measurement is a process of its own; all of them take
+turns in every round, so that whatever else the machine does meets each alike. Options by environment:
 
-  SIZES="20000 1000000"  sessions in the cache (default 20000)
-  ROUNDS=7               measurements of each kind on each side; below 5 verdicts mean little
-  ONLY="flush wait"      only measures whose name begins with one of these words
+  SIZES="20000 1000000"         sessions in the cache
+  ROUNDS=5                      measurements of each kind; from a million sessions on, 3 if that is less
+  ONLY="flush wait"             only measures whose name begins with one of these words
+  LIBSSL="system 3.5 boringssl" which libssl; "all" is every one
+  BENCH=full                    every libssl, up to four million sessions; takes hours
 """
 
 from __future__ import annotations
 
-import json
+import datetime
 import os
 import pathlib
-import statistics
+import platform
 import subprocess
 import sys
+import time
 
-# Name of the measure in bench.c, its words, and the largest size that ends in sensible time: stock
-# looks for the place of each mixed deadline in a list, and 50 us for each session add up.
-MEASURES = [
-    ("insert_uniform", "store, one timeout", None),
-    ("insert_mixed", "store, mixed timeouts", 20_000),
-    ("lookup_hit_1", "look up, found", None),
-    ("lookup_hit_2", "look up, found, 2 threads", None),
-    ("lookup_miss_1", "look up, absent", None),
-    ("lookup_miss_2", "look up, absent, 2 threads", None),
-    ("remove", "remove one by one", None),
-    ("flush_none", "flush call, none expired", None),
-    ("flush_half", "flush half", None),
-    ("flush_half_shuffled", "flush half, shuffled", None),
-    ("flush_all", "flush all", None),
-    ("flush_all_shuffled", "flush all, shuffled", None),
-    ("flush_all_callback", "flush all, callback", None),
-    ("wait_update", "update wait", None),
-    ("wait_update_1us", "update wait 1us", None),
-    ("wait_update_50us", "update wait 50us", 20_000),
-    ("wait_lookup", "lookup wait", None),
-    ("wait_lookup_1us", "lookup wait 1us", None),
-    ("wait_lookup_50us", "lookup wait 50us", 20_000),
-    ("memory", "index memory", None),
-]
+import catalogue
+import libraries
+import targets
+from results import Results, short, times
+
+HERE = pathlib.Path(__file__).resolve().parent
+SIDES = ("stock", "sslsweep")
+LIMIT_SECONDS = 600  # of one process; bench ends itself before
 
 LEGEND = """\
-Medians (smallest..largest) of {rounds} rounds; ratio = sslsweep / stock, below 1 is
-better. better, worse: by more than 5 % and beyond the noise (the middle halves
-of the rounds do not overlap); same: anything else.
-store to flush: time for each session. shuffled: flushed in another order than
-  that in which their memory lies, as in a server that has run for long.
-update wait, lookup wait: how long an add or remove, or a lookup, of another
-  thread takes during one flush of half of the cache; 1us, 50us: with a remove
-  callback that takes so long.
-index memory: resident memory of the cache without the sessions, for each
-  session, when full and after a flush of all."""
-
-# How a line of bench's output is called in the table.
-KINDS = {"each": "", "call": "", "longest": ", longest", "p99.9": ", p99.9",
-         "stored": ", full", "flushed": ", flushed"}
-
-NOISE = 0.05
+Ratios: sslsweep / stock of the same libssl, medians of {rounds}; below 1 is better,
+but for handshakes per second, where above 1 is. "!": worse by more than 5 % and
+beyond the noise. stock: the best of the stock caches, for the scale.
+Store to flush: time for each session. Waits: how long another thread's operation
+takes during one flush of half; p99.9: one that begins at a random moment of it."""
 
 
-def build(here: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-    program = folder / "bench"
-    command = [os.environ.get("CC", "cc"), "-std=c11", "-D_DEFAULT_SOURCE", "-O2", "-Wall", "-Wextra",
-               "-Werror", "-Wno-deprecated-declarations", "-pthread", "-o", str(program),
-               str(here / "bench.c"), str(here / "pool.c"), "-lssl", "-lcrypto", "-ldl"]
-    subprocess.run(command, check=True)
-    return program
+class Settings:
+    def __init__(self) -> None:
+        def words(name: str, default: str) -> list[str]:
+            return (os.environ.get(name) or default).split()
+
+        self.full = os.environ.get("BENCH") == "full"
+        self.sizes = sorted(
+            {int(size) for size in words("SIZES", "20000 100000 1000000" + " 4000000" * self.full)}
+        )
+        self.rounds = int(words("ROUNDS", "5")[0])
+        self.only = tuple(words("ONLY", ""))
+        self.libssl = words("LIBSSL", "all" if self.full else "system 1.1.1 3.5 4.0 boringssl aws-lc")
+        if not self.sizes or self.sizes[0] < 2 or self.rounds < 1:
+            sys.exit("bench: SIZES are numbers from 2 on, ROUNDS is one from 1 on")
+
+    def rounds_at(self, size: int) -> int:
+        return min(self.rounds, 3) if size >= 1_000_000 else self.rounds
+
+    def measures_at(self, size: int) -> list[catalogue.Measure]:
+        return [
+            measure
+            for measure in catalogue.MEASURES
+            if catalogue.runs_at(measure, size, self.sizes, self.full)
+            and (not self.only or measure.name.startswith(self.only))
+        ]
 
 
-def run(program: pathlib.Path, lib: str | None, *arguments: str) -> tuple[str, str]:
-    environment = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
+def sides_of(library: libraries.Library, measure: catalogue.Measure, size: int) -> list[str]:
+    if measure.stock_only:
+        return [] if library.peer else ["stock"]
+    if library.peer:
+        return ["stock"]
+    too_long = measure.largest_ordered is not None and library.ordered and size > measure.largest_ordered
+    return ["sslsweep"] if too_long else list(SIDES)
+
+
+def run(
+    program: pathlib.Path, lib: str | None, *arguments: str, **options: str
+) -> subprocess.CompletedProcess:
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("LD_PRELOAD", "LD_LIBRARY_PATH")
+    }
+    environment |= options
     if lib:
         environment["LD_PRELOAD"] = lib
-    done = subprocess.run([str(program), *arguments], env=environment, capture_output=True, text=True,
-                          timeout=150, check=False)
+    side = "under sslsweep" if lib else "alone"
+    try:
+        done = subprocess.run(
+            [program, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        sys.exit(f"bench: {program.name} {' '.join(arguments)} {side} took longer than {LIMIT_SECONDS} s")
     if done.returncode != 0 or "cannot be preloaded" in done.stderr:
-        sys.exit(f"bench: {' '.join(arguments)} {'with sslsweep' if lib else 'on stock'} failed "
-                 f"({done.returncode}): {done.stderr.strip()}")
-    return done.stdout, done.stderr
+        sys.exit(
+            f"bench: {program.name} {' '.join(arguments)} {side} failed ({done.returncode}): {done.stderr.strip()}"
+        )
+    return done
 
 
-def sample(program, lib, measure, size) -> dict[str, tuple[float, str]]:
-    """{"each": (123.4, "ns"), ...}"""
-    words = (line.split() for line in run(program, lib, measure, str(size))[0].splitlines())
-    return {name: (float(value), unit) for name, value, unit in words}
+class Progress:
+    """One line on a terminal, else a line each minute."""
 
+    def __init__(self, total: float) -> None:
+        self.total, self.done, self.began, self.said = total, 0.0, time.monotonic(), time.monotonic()
+        self.terminal = sys.stderr.isatty()
 
-def verdict(stock: list[float], ours: list[float]) -> tuple[float, str]:
-    """Quartiles, so that a single disturbed round decides nothing."""
-    ratio = statistics.median(ours) / max(statistics.median(stock), 1e-9)
+    def show(self, words: str) -> None:
+        now = time.monotonic()
+        if not self.terminal and now - self.said < 60:
+            return
+        self.said = now
+        share = self.done / self.total
+        left = (now - self.began) / share * (1 - share) / 60 if share > 0.02 else None
+        text = f"{share:4.0%}  {words}{f', about {left:.0f} min left' if left is not None else ''}"
+        print(
+            f"\r{text[:110]}\033[K" if self.terminal else text,
+            end="" if self.terminal else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
 
-    def apart(low: list[float], high: list[float]) -> bool:
-        if len(low) < 2:
-            return low < high
-        return statistics.quantiles(low)[2] < statistics.quantiles(high)[0]
-
-    if ratio > 1 + NOISE and apart(stock, ours):
-        return ratio, "worse"
-    if ratio < 1 - NOISE and apart(ours, stock):
-        return ratio, "better"
-    return ratio, "same"
-
-
-def short(value: float) -> str:
-    if abs(value) >= 10_000:
-        return f"{value / 1000:.0f}k"
-    return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
-
-
-def spread(values: list[float]) -> str:
-    return f"{short(statistics.median(values))} ({short(min(values))}..{short(max(values))})"
-
-
-def measure_all(program, lib, size, rounds, only) -> list[dict]:
-    """Prints the table's lines as they come."""
-    results = []
-    for measure, words, largest in MEASURES:
-        if (largest and size > largest) or (only and not measure.startswith(tuple(only))):
-            continue
-        samples: dict[str, dict] = {}
-        for turn in range(rounds):
-            if sys.stderr.isatty():
-                print(f"\r{words}: round {turn + 1} of {rounds}\033[K", end="", file=sys.stderr, flush=True)
-            sides = [("stock", None), ("sslsweep", lib)]
-            for side, preload in sides if turn % 2 == 0 else reversed(sides):
-                for name, (value, unit) in sample(program, preload, measure, size).items():
-                    entry = samples.setdefault(name, {"unit": unit, "stock": [], "sslsweep": []})
-                    entry[side].append(value)
-        if sys.stderr.isatty():
+    def clear(self) -> None:
+        if self.terminal:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
-        for name, entry in samples.items():
-            ratio, word = verdict(entry["stock"], entry["sslsweep"])
-            label = f"{words}{KINDS[name]} [{entry['unit']}]"
-            print(f"{label:<31}{spread(entry['stock']):>18}{spread(entry['sslsweep']):>18}"
-                  f"{ratio:>6.2f} {word}", flush=True)
-            results.append({"measure": measure, "what": label, "size": size,
-                            "stock_median": statistics.median(entry["stock"]),
-                            "sslsweep_median": statistics.median(entry["sslsweep"]),
-                            "ratio": round(ratio, 4), "verdict": word, **entry})
-    return results
 
 
-def explain(results: list[dict]) -> None:
-    worse = [r for r in results if r["verdict"] == "worse"]
-    for r in worse:
-        print(f"worse: {r['what']}, {r['size']:,} sessions: {short(r['sslsweep_median'])} instead of "
-              f"{short(r['stock_median'])}, {r['ratio']:.2f} times stock.")
-    better = sum(r["verdict"] == "better" for r in results)
-    print(f"{better} of {len(results)} lines better, {len(worse)} worse, the others the same.")
+def take_turns(measure, size, rounds, found, lib, results, progress) -> None:
+    for turn in range(rounds):
+        # Who begins changes: the first of a round may find the machine in another state than the last.
+        for library in found[turn % len(found) :] + found[: turn % len(found)]:
+            sides = sides_of(library, measure, size)
+            for side in sides if turn % 2 == 0 else reversed(sides):
+                progress.show(
+                    f"{size:,} sessions, {measure.name}, round {turn + 1} of {rounds}, {library.name} {side}"
+                )
+                done = run(library.program, lib if side == "sslsweep" else None, measure.name, str(size))
+                progress.done += catalogue.cost(measure, size)
+                for line in done.stdout.splitlines():
+                    figure, value, rest = line.split(maxsplit=2)
+                    if value == "-":
+                        results.leave_out(library.name, measure.name, figure, rest)
+                    else:
+                        results.add(size, measure.name, figure, library.name, side, float(value))
+
+
+def heading(results: Results, size: int) -> str:
+    cells = "".join(f"{name[:8]:>9}" for name in results.stocks)
+    return f"\n{f'{size:,} sessions':<53}{cells}{'stock':>9}" + "".join(
+        f"{name:>10}" for name in results.peers
+    )
+
+
+def row(results: Results, measure: catalogue.Measure, figure: str, size: int) -> str:
+    def cell(name: str) -> str:
+        mark = "!" if results.verdict(size, measure.name, figure, name) == "worse" else " "
+        return f"{times(results.ratio(size, measure.name, figure, name)):>8}{mark}"
+
+    best = results.best_stock(size, measure.name, figure)
+    if best is None and not any(
+        results.values(size, measure.name, figure, name, "sslsweep") for name in results.stocks
+    ):
+        return ""
+    stock = results.median(size, measure.name, figure, best, "stock") if best else None
+    cells = "".join(cell(name) for name in results.stocks)
+    peers = "".join(
+        f"{short(results.median(size, measure.name, figure, name, 'stock')):>10}" for name in results.peers
+    )
+    return f"{f'{measure.figures[figure]} [{measure.unit}]':<53}{cells}{short(stock):>9}{peers}"
+
+
+def floor_rows(results: Results, size: int) -> list[str]:
+    rows = []
+    for name in ("flush_half", "flush_half_shuffled", "flush_all", "flush_all_shuffled"):
+        words = f"{catalogue.BY_NAME[name].figures['each']}, over floor"
+        cells = ""
+        for library in results.stocks:
+            floor, ours = (
+                results.floor(size, name, library),
+                results.median(size, name, "each", library, "sslsweep"),
+            )
+            cells += f"{times(ours / floor if ours and floor else None):>8} "
+        if cells.strip(" -"):
+            rows.append(f"{words:<53}{cells}")
+    return rows
+
+
+def machine() -> dict:
+    def first(path: str, key: str) -> str:
+        try:
+            with open(path, encoding="utf-8") as lines:
+                return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "")
+        except OSError:
+            return ""
+
+    compiler = subprocess.run(
+        [*libraries.compiler(), "--version"], capture_output=True, text=True, check=False
+    )
+    kilobytes = int((first("/proc/meminfo", "MemTotal") or "0 kB").split()[0])
+    return {
+        "processor": first("/proc/cpuinfo", "model name") or platform.processor(),
+        "cores": os.cpu_count(),
+        "memory": f"{kilobytes / 2**20:.0f} GiB",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "libc": " ".join(platform.libc_ver()),
+        "compiler": (compiler.stdout.splitlines() or [""])[0],
+        "load at the start": round(os.getloadavg()[0], 2),
+    }
+
+
+def commit() -> str:
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def prove(found: list[libraries.Library], lib: str) -> None:
+    """That sslsweep takes part: else its figures would be stock's."""
+    for library in found:
+        if (
+            not library.peer
+            and "took over"
+            not in run(library.program, lib, "flush_half", "1000", SSLSWEEP_VERBOSE="1").stderr
+        ):
+            sys.exit(f"bench: sslsweep does not take over the cache of {library.name}: {library.version}")
 
 
 def main() -> None:
     if len(sys.argv) != 2 or not pathlib.Path(sys.argv[1]).is_file():
         sys.exit(__doc__)
     lib = str(pathlib.Path(sys.argv[1]).resolve())
-    sizes = [int(size) for size in os.environ.get("SIZES", "20000").split()]
-    rounds = int(os.environ.get("ROUNDS", "7"))
-    only = os.environ.get("ONLY", "").split()
-    here = pathlib.Path(__file__).resolve().parent
-    folder = here.parent / "build" / "bench"
+    settings = Settings()
+    folder = HERE.parent / "build" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    program = build(here, folder)
+    found = libraries.prepare(settings.libssl, folder)
+    prove(found, lib)
 
-    os.environ["SSLSWEEP_VERBOSE"] = "1"
-    proof = run(program, lib, "flush_none", "100")[1]
-    del os.environ["SSLSWEEP_VERBOSE"]
-    if "sslsweep" not in proof:
-        sys.exit("bench: the library does not take part (SSLSWEEP_VERBOSE=1 shows nothing)")
-
-    version = run(program, None, "version")[0].strip()
-    print(f"{version}, {os.cpu_count()} processors\n{LEGEND.format(rounds=rounds)}")
-    results = []
-    for size in sizes:
-        heading = f"{size:,} sessions"
-        print(f"\n{heading:<31}{'stock':>18}{'sslsweep':>18}{'ratio':>6}")
-        results += measure_all(program, lib, size, rounds, only)
-    print()
-    explain(results)
-    report = folder / "results.json"
-    report.write_text(json.dumps({"libssl": version, "rounds": rounds, "results": results}, indent=1) + "\n")
-    print(f"Written: {report.relative_to(here.parent)}")
-    print("For a large cache: SIZES=1000000 ROUNDS=5 make bench")
+    results = Results(
+        {
+            "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+            "commit": commit(),
+            "machine": machine(),
+            "command": " ".join(
+                [
+                    *(
+                        f'{name}="{os.environ[name]}"'
+                        for name in ("SIZES", "ROUNDS", "ONLY", "LIBSSL", "BENCH")
+                        if os.environ.get(name)
+                    ),
+                    "make bench",
+                ]
+            ),
+            "rounds": settings.rounds,
+            "rounds_of_a_million": settings.rounds_at(1_000_000),
+            "libraries": {
+                library.name: {"version": library.version, "peer": library.peer} for library in found
+            },
+        }
+    )
+    total = sum(
+        catalogue.cost(measure, size) * settings.rounds_at(size) * len(sides_of(library, measure, size))
+        for size in settings.sizes
+        for measure in settings.measures_at(size)
+        for library in found
+    )
+    if total == 0:
+        sys.exit(
+            f"bench: nothing to measure; ONLY may begin: {' '.join(measure.name for measure in catalogue.MEASURES)}"
+        )
+    for library in found:
+        print(f"{library.name}: {library.version}{' (peer)' if library.peer else ''}")
+    print(LEGEND.format(rounds=settings.rounds))
+    report, progress = folder / "results.json", Progress(total)
+    for size in settings.sizes:
+        print(heading(results, size))
+        for measure in settings.measures_at(size):
+            take_turns(measure, size, settings.rounds_at(size), found, lib, results, progress)
+            results.save(report)  # so that a run that is broken off leaves what it has
+            progress.clear()
+            if not measure.stock_only:
+                rows = (row(results, measure, figure, size) for figure in measure.figures)
+                print("\n".join(line for line in rows if line), flush=True)
+        print("\n".join(floor_rows(results, size)), flush=True)
+    print("\n".join(results.reasons()))
+    print(f"\nTargets (each against the best stock of this run)\n{targets.as_text(targets.lines(results))}")
+    print(f"Written: {report.relative_to(HERE.parent)}. make bench-report puts it into docs/benchmarks.md")
 
 
 if __name__ == "__main__":

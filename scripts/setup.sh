@@ -63,9 +63,14 @@ demo)
     programs
     have openssl || missing openssl openssl
     ;;
-bench)
+bench) # the libssl that are measured are built by scripts/libssl.sh and bench/peer.sh
     programs
     have python3 || missing python3 "python3"
+    have readelf || missing binutils readelf
+    have flock || missing util-linux flock
+    have perl || missing perl perl
+    have cmake || missing cmake cmake
+    have c++ || missing g++ "a C++ compiler called c++"
     ;;
 programs)
     programs

@@ -35,7 +35,7 @@ def matrix() -> list[str]:
     releases = subprocess.run(["sh", TOP / "scripts/libssl.sh", "list"], check=True, capture_output=True, text=True)
     if missing := set(releases.stdout.split()) - set(cells):
         sys.exit(f"tested.py: the matrix was run without {' '.join(sorted(missing))}")
-    lines = ["| libssl | linked as | programs, each " + ", ".join(WAYS) + " |", "|---|---|---|"]
+    lines = ["| libssl | linked as | test programs, each " + ", ".join(WAYS) + " |", "|---|---|---|"]
     for release, linkages in sorted(cells.items(), key=lambda cell: [int("0" + "".join(filter(str.isdigit, n))) for n in cell[0].split(".")]):
         names = {"symbolic": "upstream (`-Bsymbolic`)", "plt": "Debian (through the PLT)"}
         words = [names.get(linkage, linkage) for linkage in sorted(linkages, reverse=True)]
@@ -53,7 +53,7 @@ def programs() -> list[str]:
             sys.exit(f"tested.py: {result['name']} {result['scenario']} failed")
         scenarios[result["name"], result["version"]].append(result["scenario"])
     lines = ["| program | with and without, the same seen by its clients |", "|---|---|"]
-    lines += [f"| {name} {version} | {', '.join(what)} |" for (name, version), what in scenarios.items()]
+    lines += [f"| {name} {version} | {'; '.join(what)} |" for (name, version), what in scenarios.items()]
     return lines
 
 

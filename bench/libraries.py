@@ -51,7 +51,7 @@ def build(word: str, command: list | None, peer: bool, folder: pathlib.Path) -> 
             sys.exit(f"bench: {word} could not be built")
         prefix = pathlib.Path(done.stdout.strip())
         if not peer:
-            name = prefix.parent.name
+            name = prefix.parent.name.partition("-")[0]
         # A copy, so that it stays the same if another one builds it anew in the middle of a long run.
         copy = folder / f"lib-{name}"
         shutil.rmtree(copy, ignore_errors=True)

@@ -28,6 +28,8 @@ pub(super) struct Order {
     nodes: Vec<Vec<Node>>,
     buckets: Slots<Bucket>,
     by_expiry: HashTable<u32>,
+    /// The bucket that was found last: a store asks twice, and sessions of one second come together.
+    found: Option<(Expiry, u32)>,
     heap: BinaryHeap<Reverse<(Expiry, u32)>>,
     /// Buckets with nothing in them.
     emptied: usize,
@@ -81,7 +83,7 @@ impl Order {
     }
 
     fn reserve_bucket(&mut self, expiry: Expiry) -> Option<()> {
-        if self.find(expiry).is_some() {
+        if self.find_again(expiry).is_some() {
             return Some(());
         }
         self.buckets.reserve(u32::MAX)?;
@@ -166,8 +168,19 @@ impl Order {
         self.by_expiry.find(hash(expiry), |&bucket| self.buckets[bucket].expiry == expiry).copied()
     }
 
+    fn find_again(&mut self, expiry: Expiry) -> Option<u32> {
+        match self.found {
+            Some((found, bucket)) if found == expiry => Some(bucket),
+            _ => {
+                let bucket = self.find(expiry)?;
+                self.found = Some((expiry, bucket));
+                Some(bucket)
+            }
+        }
+    }
+
     fn find_or_make(&mut self, expiry: Expiry) -> u32 {
-        if let Some(bucket) = self.find(expiry) {
+        if let Some(bucket) = self.find_again(expiry) {
             return bucket;
         }
         let bucket = self.buckets.insert(Bucket { expiry, first: Place::NONE, last: Place::NONE });
@@ -236,6 +249,7 @@ impl Order {
 
     fn drop_bucket(&mut self, number: u32) {
         let Bucket { expiry, .. } = self.buckets.remove(number);
+        self.found.take_if(|&mut (found, _)| found == expiry);
         match self.by_expiry.find_entry(hash(expiry), |&found| found == number) {
             Ok(found) => found.remove(),
             Err(_) => unreachable!("bucket {number} is not in its table"),
@@ -264,6 +278,9 @@ impl Order {
             if bucket.last != previous {
                 return Err(format!("bucket {number} does not end at its last place"));
             }
+        }
+        if self.found.is_some_and(|(expiry, bucket)| self.find(expiry) != Some(bucket)) {
+            return Err("the bucket found last is not what would be found".into());
         }
         let heap: HashSet<u32> = self.heap.iter().map(|&Reverse((_, bucket))| bucket).collect();
         if heap.len() != self.heap.len() || heap.len() != self.buckets.len() {

@@ -6,24 +6,13 @@ use Exporter qw(import);
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use Test::More;
+
+use lib dirname(dirname(abs_path(__FILE__))) . '/tests-c';
+use Files qw(slurp spit);
+
 our @EXPORT_OK = qw(symbols nodes versions slurp spit run $top);
 
 our $top = dirname(dirname(abs_path(__FILE__)));
-
-sub slurp {
-    my ($path) = @_;
-    open my $file, '<', $path or die "$path: $!";
-    local $/;
-    return scalar(<$file>) // '';
-}
-
-sub spit {
-    my ($path, $text) = @_;
-    open my $file, '>', $path or die "$path: $!";
-    print $file $text;
-    close $file or die "$path: $!";
-    return $path;
-}
 
 # Runs a command; what it printed, if it went well.
 sub run {

@@ -12,6 +12,9 @@ use File::Find qw(find);
 use File::Temp qw(tempdir);
 use Test::More;
 
+use lib dirname(abs_path(__FILE__));
+use Files qw(slurp spit);
+
 our @EXPORT = qw($top $scratch @make $said $complained $version $abi $name $present
     slurp spit run runs files_below dynamic ask prepare check_pkg_config check_wrapper);
 
@@ -27,21 +30,6 @@ my @ssl_libs   = split ' ', $ENV{OPENSSL_LIBS} || '-lssl -lcrypto';
 delete @ENV{qw(MAKEFLAGS MFLAGS MAKELEVEL DESTDIR PREFIX BINDIR LIBDIR INCLUDEDIR PKGCONFIGDIR DATADIR MANDIR
     LD_PRELOAD SSLSWEEP_VERBOSE SSLSWEEP_DISABLE PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR)};
 $ENV{LC_ALL} = 'C';
-
-sub slurp {
-    my ($path) = @_;
-    open my $file, '<', $path or die "$path: $!";
-    local $/;
-    return scalar(<$file>) // '';
-}
-
-sub spit {
-    my ($path, $text) = @_;
-    open my $file, '>', $path or die "$path: $!";
-    print $file $text;
-    close $file or die "$path: $!";
-    return $path;
-}
 
 # Runs a command: how it ended, and what it said on each output.
 our ($said, $complained) = ('', '');

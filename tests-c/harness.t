@@ -20,6 +20,8 @@ use File::Basename qw(dirname basename);
 use File::Path qw(make_path);
 use POSIX qw(setpgid _exit WNOHANG);
 use Test::More;
+use lib dirname(abs_path(__FILE__));
+use Files qw(spit);
 use Time::HiRes qw(sleep);
 
 my $here     = dirname(abs_path(__FILE__));
@@ -54,14 +56,6 @@ sub slurp {
     local $/;
     my $text = <$file>;
     return defined $text ? $text : '';
-}
-
-sub spit {
-    my ($path, $text) = @_;
-    open my $file, '>', $path or die "$path: $!";
-    print $file $text;
-    close $file or die "$path: $!";
-    return $path;
 }
 
 sub indent { my ($text) = @_; $text =~ s/^/    /mg; return $text }

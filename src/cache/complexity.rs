@@ -100,7 +100,7 @@ fn evicting_allocates_nothing() {
     assert_eq!(cache.validate(), Ok(()));
 }
 
-/// Growing from nothing: storage grows by the quarter, so the allocations are few.
+/// Growing from nothing: storage grows ahead, so the allocations are few.
 #[test]
 fn allocations_for_each_store_and_flush() {
     let before = memory::allocations();

@@ -118,11 +118,17 @@ impl<T> std::ops::IndexMut<u32> for Slots<T> {
     }
 }
 
-/// Makes room for `more` elements, a quarter ahead: doubling would leave half of a large cache's
-/// index unused.
+/// Elements up to which storage doubles. (Growing by the quarter from the start leaves so many holes in
+/// the heap that 20,000 sessions took 68 bytes of it each instead of 62.)
+const SMALL: usize = 256;
+
+/// Makes room for `more` elements; from [`SMALL`] on a quarter ahead, since doubling would leave half of a
+/// large cache's index unused.
 pub(super) fn grow<T>(vec: &mut Vec<T>, more: usize) -> Option<()> {
-    if vec.capacity() - vec.len() >= more {
+    let length = vec.len();
+    if vec.capacity() - length >= more {
         return Some(());
     }
-    vec.try_reserve_exact((vec.len() / 4).max(more).max(4)).ok()
+    let ahead = if length < SMALL { length } else { length / 4 };
+    vec.try_reserve_exact(ahead.max(more).max(4)).ok()
 }

@@ -97,6 +97,11 @@ bench-all: ## the same with every libssl and up to four million sessions; takes 
 bench-report: ## put the last results of bench into docs/benchmarks.md
 	@python3 bench/report.py build/bench/results.json
 
+profile: ## where instructions and cache misses go, by callgrind, into docs/benchmarks.md (LIBSSL=3.5)
+	@sh scripts/setup.sh profile
+	@$(MAKE) --no-print-directory lib
+	@python3 bench/profile.py $(LIB)/libsslsweep.so
+
 lint: ## rustfmt, clippy and shellcheck, warnings denied
 	@sh scripts/setup.sh lint
 	$(CARGO) fmt --check

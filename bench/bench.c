@@ -22,12 +22,13 @@ static void floor_half(size_t count) { measure_floor(count, false, false); }
 static void floor_half_shuffled(size_t count) { measure_floor(count, true, false); }
 static void floor_all(size_t count) { measure_floor(count, false, true); }
 static void floor_all_shuffled(size_t count) { measure_floor(count, true, true); }
-static void wait_update(size_t count) { measure_wait_update(count, NO_CALLBACK); }
-static void wait_update_1us(size_t count) { measure_wait_update(count, 1000); }
-static void wait_update_50us(size_t count) { measure_wait_update(count, 50000); }
-static void wait_lookup(size_t count) { measure_wait_lookup(count, NO_CALLBACK); }
-static void wait_lookup_1us(size_t count) { measure_wait_lookup(count, 1000); }
-static void wait_lookup_50us(size_t count) { measure_wait_lookup(count, 50000); }
+static void wait_update(size_t count) { measure_wait(count, UPDATE, NO_CALLBACK); }
+static void wait_update_1us(size_t count) { measure_wait(count, UPDATE, 1000); }
+static void wait_update_50us(size_t count) { measure_wait(count, UPDATE, 50000); }
+static void wait_apart(size_t count) { measure_wait(count, UPDATE_APART, NO_CALLBACK); }
+static void wait_lookup(size_t count) { measure_wait(count, LOOKUP, NO_CALLBACK); }
+static void wait_lookup_1us(size_t count) { measure_wait(count, LOOKUP, 1000); }
+static void wait_lookup_50us(size_t count) { measure_wait(count, LOOKUP, 50000); }
 
 static const struct {
     const char *name;
@@ -48,6 +49,7 @@ static const struct {
     {"wait_update", wait_update},
     {"wait_update_1us", wait_update_1us},
     {"wait_update_50us", wait_update_50us},
+    {"wait_apart", wait_apart},
     {"wait_lookup", wait_lookup},
     {"wait_lookup_1us", wait_lookup_1us},
     {"wait_lookup_50us", wait_lookup_50us},

@@ -51,6 +51,7 @@ void pool_shuffle(struct pool *pool);
  * are strangers in memory, as in a server that has run for long. */
 void pool_shuffle_memory(struct pool *pool);
 void pool_store(const struct pool *pool);
+void pool_remove(const struct pool *pool);
 /* Drops the pool's own references, and with that the sessions that no cache holds. */
 void pool_release(struct pool *pool);
 /* Fills ctx with sessions that it alone holds; of the pool only the ids stay. */
@@ -80,8 +81,12 @@ void measure_floor(size_t count, bool shuffled, bool all);
 void measure_memory(size_t count);
 /* `callback`: none, or that many nanoseconds long. */
 enum { NO_CALLBACK = -1 };
-void measure_wait_update(size_t count, int64_t callback);
-void measure_wait_lookup(size_t count, int64_t callback);
+enum waiting {
+    UPDATE,       /* adds and removes, in the context that is flushed */
+    UPDATE_APART, /* the same in another one */
+    LOOKUP        /* of what is in the context that is flushed */
+};
+void measure_wait(size_t count, enum waiting waiting, int64_t callback);
 void measure_handshakes(size_t count);
 
 #endif

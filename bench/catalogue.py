@@ -49,7 +49,16 @@ def floors() -> list[Measure]:
 
 
 def waits() -> list[Measure]:
-    found = []
+    found = [
+        Measure(
+            "wait_apart",
+            {
+                "longest": "longest wait of add or remove in another context",
+                "p99.9": "p99.9 wait of add or remove in another context",
+            },
+            "us",
+        )
+    ]
     for operation, words in (("update", "add or remove"), ("lookup", "lookup")):
         for suffix, callback in (("", ""), ("_1us", ", callback of 1 us"), ("_50us", ", callback of 50 us")):
             long = suffix == "_50us"

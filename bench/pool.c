@@ -172,6 +172,13 @@ void pool_store(const struct pool *pool)
             die("a session was not stored");
 }
 
+void pool_remove(const struct pool *pool)
+{
+    for (size_t i = 0; i < pool->count; i++)
+        if (SSL_CTX_remove_session(ctx, pool->sessions[i]) != 1)
+            die("a session was not removed");
+}
+
 void pool_release(struct pool *pool)
 {
     for (size_t i = 0; i < pool->count; i++)

@@ -15,6 +15,7 @@ import targets
 from results import Results, short, spread, times
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
+PAGE = DOCS / "benchmarks.md"
 KEPT = DOCS / "benchmarks.json"
 
 
@@ -257,6 +258,17 @@ def plots(results: Results) -> dict[str, str]:
     return drawn
 
 
+def replace(blocks: dict[str, str]) -> None:
+    """Puts each block between its markers on the page."""
+    text = PAGE.read_text()
+    for name, block in blocks.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
+        if not pattern.search(text):
+            sys.exit(f"report: {PAGE.name} has no markers for {name}")
+        text = pattern.sub(lambda found, block=block: f"{found[1]}{block}\n{found[2]}", text)
+    PAGE.write_text(text)
+
+
 def main() -> None:
     if len(sys.argv) > 2:
         sys.exit(__doc__)
@@ -266,21 +278,12 @@ def main() -> None:
     results = Results.load(source)
     KEPT.write_text(json.dumps(json.loads(source.read_text()), separators=(",", ":")) + "\n")
 
-    page = DOCS / "benchmarks.md"
-    text = page.read_text()
-    for name, block in BLOCKS.items():
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.S)
-        if not pattern.search(text):
-            sys.exit(f"report: {page.name} has no markers for {name}")
-        text = pattern.sub(lambda found: f"{found[1]}{block(results)}\n{found[2]}", text)
-    page.write_text(text)
+    replace({name: block(results) for name, block in BLOCKS.items()})
     folder = DOCS / "plots"
     folder.mkdir(exist_ok=True)
     for name, drawing in plots(results).items():
         (folder / f"{name}.svg").write_text(drawing)
-    print(
-        f"report: wrote {page.relative_to(DOCS.parent)} and {folder.relative_to(DOCS.parent)} from {source}"
-    )
+    print(f"report: wrote {PAGE.relative_to(DOCS.parent)} and {folder.relative_to(DOCS.parent)} from {source}")
 
 
 if __name__ == "__main__":

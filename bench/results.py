@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 import pathlib
 import statistics
+import subprocess
 
 import catalogue
 
 NOISE = 0.05  # a smaller difference is none
 WAYS = ("plain", "prefetch", "address")
+
+
+def commit() -> str:
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"
 
 
 class Results:

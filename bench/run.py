@@ -23,7 +23,7 @@ import time
 import catalogue
 import libraries
 import targets
-from results import Results, short, times
+from results import Results, commit, short, times
 
 HERE = pathlib.Path(__file__).resolve().parent
 SIDES = ("stock", "sslsweep")
@@ -209,13 +209,6 @@ def machine() -> dict:
         "compiler": (compiler.stdout.splitlines() or [""])[0],
         "load at the start": round(os.getloadavg()[0], 2),
     }
-
-
-def commit() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
 
 
 def prove(found: list[libraries.Library], lib: str) -> None:

@@ -67,3 +67,11 @@ $(BUILD)/%/regress_loading.wrapper.so: regress_loading.c | $(BUILD)/obj $(BUILD)
 	$(COMPILE) -MF $(BUILD)/obj/$*.wrapper.so.d -DWRAPPER -fPIC -shared $(LDFLAGS) -o $@ $< -ldl
 
 $(foreach way,stock shared static,$(eval $(BUILD)/$(way)/regress_loading: | $(BUILD)/$(way)/regress_loading.embedded $(BUILD)/$(way)/regress_loading.wrapper.so))
+
+# flush_exception: its exceptions are thrown and caught in C++.
+CXX ?= c++
+$(BUILD)/obj/flush_exception.cc.o: flush_exception.cc | $(BUILD)/obj
+	$(CXX) -Wall -Wextra -Werror -pthread $(CFLAGS) -c -o $@ $<
+$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/flush_exception: $(BUILD)/obj/flush_exception.cc.o))
+$(BUILD)/stock/flush_exception $(BUILD)/shared/flush_exception: override private OPENSSL_LIBS += -lstdc++
+$(BUILD)/static/flush_exception: override private OPENSSL_LIBS += -lstdc++

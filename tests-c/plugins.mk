@@ -75,3 +75,22 @@ $(BUILD)/obj/flush_exception.cc.o: flush_exception.cc | $(BUILD)/obj
 $(foreach way,stock shared static,$(eval $(BUILD)/$(way)/flush_exception: $(BUILD)/obj/flush_exception.cc.o))
 $(BUILD)/stock/flush_exception $(BUILD)/shared/flush_exception: override private OPENSSL_LIBS += -lstdc++
 $(BUILD)/static/flush_exception: override private OPENSSL_LIBS += -lstdc++
+
+# presence_unload: the program has neither libssl nor sslsweep in any way. Of its plug-ins (the same source,
+# -DPLUGIN) both have libssl, and one of them sslsweep in the shared and static ways. What they share they must
+# not take from one another.
+UNLOAD_SOURCES := presence_unload.c support.c handshake.c
+UNLOAD = $(COMPILE) -MF $@.d -DPLUGIN -fPIC -shared -Wl,-Bsymbolic $(LDFLAGS) -o $@ $(UNLOAD_SOURCES)
+
+$(BUILD)/stock/presence_unload.so: $(UNLOAD_SOURCES) support.h handshake.h | $(BUILD)/stock
+	$(UNLOAD) $(OPENSSL_LIBS) -ldl
+$(BUILD)/shared/presence_unload.so: $(UNLOAD_SOURCES) support.h handshake.h $(LIBDIR)/libsslsweep.so | $(BUILD)/shared
+	$(UNLOAD) $(LIBDIR)/libsslsweep.so $(OPENSSL_LIBS) -ldl
+$(BUILD)/static/presence_unload.so: $(UNLOAD_SOURCES) support.h handshake.h $(LIBDIR)/libsslsweep.a | $(BUILD)/static
+	$(UNLOAD) $(LIBDIR)/libsslsweep.a $(OPENSSL_LIBS) $(STATIC_LIBS)
+$(BUILD)/%/presence_unload.plain.so: $(UNLOAD_SOURCES) support.h handshake.h | $(BUILD)/stock $(BUILD)/shared $(BUILD)/static
+	$(UNLOAD) $(OPENSSL_LIBS) -ldl
+$(BUILD)/stock/presence_unload: override private OPENSSL_LIBS =
+$(BUILD)/shared/presence_unload $(BUILD)/static/presence_unload: $(BUILD)/stock/presence_unload | $(BUILD)/shared $(BUILD)/static
+	cp $< $@
+$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_unload: | $(BUILD)/$(way)/presence_unload.so $(BUILD)/$(way)/presence_unload.plain.so))

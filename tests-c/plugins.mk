@@ -1,5 +1,7 @@
 # Programs that are not linked as all the others are. Included by the Makefile.
 
+COMMA := ,
+
 # presence_dlopen: the program has no libssl, its plug-in (the same source, -DPLUGIN) brings it along. In
 # the shared and static ways it is the plug-in that is linked with our library, before -lssl.
 PLUGIN_SOURCES := presence_dlopen.c support.c handshake.c
@@ -94,3 +96,16 @@ $(BUILD)/stock/presence_unload: override private OPENSSL_LIBS =
 $(BUILD)/shared/presence_unload $(BUILD)/static/presence_unload: $(BUILD)/stock/presence_unload | $(BUILD)/shared $(BUILD)/static
 	cp $< $@
 $(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_unload: | $(BUILD)/$(way)/presence_unload.so $(BUILD)/$(way)/presence_unload.plain.so))
+
+# presence_setuid: found by a path in the program, since the loader ignores LD_LIBRARY_PATH for it.
+$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_setuid: private LDFLAGS += $(patsubst -L%,-Wl$(COMMA)-rpath$(COMMA)%,$(filter -L%,$(OPENSSL_LIBS))) -Wl$(COMMA)-rpath$(COMMA)$(abspath $(LIBDIR))))
+
+# presence_static: a program with a static libssl, which the distributions' packages for developers bring along.
+STATIC_SOURCES := presence_static.c support.c handshake.c
+STATIC_LINK = $(COMPILE) -MF $@.d -DLINKED $(LDFLAGS) -o $@ $(STATIC_SOURCES)
+STATIC_OPENSSL = -Wl,-Bstatic $(OPENSSL_LIBS) -Wl,-Bdynamic -ldl
+$(BUILD)/stock/presence_static.linked $(BUILD)/static/presence_static.linked: $(STATIC_SOURCES) support.h handshake.h | $(BUILD)/stock $(BUILD)/static
+	$(STATIC_LINK) $(STATIC_OPENSSL)
+$(BUILD)/shared/presence_static.linked: $(STATIC_SOURCES) support.h handshake.h $(LIBDIR)/libsslsweep.so | $(BUILD)/shared
+	$(STATIC_LINK) -Wl,--no-as-needed $(LIBDIR)/libsslsweep.so $(STATIC_OPENSSL)
+$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_static: | $(BUILD)/$(way)/presence_static.linked))

@@ -6,17 +6,13 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::{libssl_of, real_for};
-use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{Node, is_inside, libssl};
 use crate::takeover::{Managed, connections, trampolines};
 
 /// The managed context whose cache a connection uses; `None` for NULL.
 fn session_context(caller: Node, ssl: *const SSL) -> Option<ManuallyDrop<Arc<Managed>>> {
-    if ssl.is_null() {
-        return None;
-    }
-    guard(None, || connections::session_context_borrowed(libssl(caller)?, ssl))
+    if ssl.is_null() { None } else { connections::session_context_borrowed(libssl(caller)?, ssl) }
 }
 
 /// SSL_new(3). The connection inherits the context's session id generator of this moment.
@@ -30,7 +26,7 @@ pub(super) unsafe fn SSL_new(caller: Node, ctx: *mut SSL_CTX) -> *mut SSL {
         .and_then(|libssl| libssl.behind.SSL_new)
         .map_or(std::ptr::null_mut(), |new| unsafe { new(ctx) });
     if !ssl.is_null() {
-        guard((), || connections::begun(ssl, ctx));
+        connections::begun(ssl, ctx);
     }
     ssl
 }
@@ -45,7 +41,7 @@ pub(super) unsafe fn SSL_dup(caller: Node, ssl: *mut SSL) -> *mut SSL {
     let copy = real_for(caller, ssl, |behind| behind.SSL_dup)
         .map_or(std::ptr::null_mut(), |dup| unsafe { dup(ssl) });
     if !copy.is_null() {
-        guard((), || connections::duplicated(ssl, copy));
+        connections::duplicated(ssl, copy);
     }
     copy
 }
@@ -71,7 +67,7 @@ pub(super) unsafe fn SSL_set_SSL_CTX(
     // SAFETY: the caller's own arguments.
     let after = unsafe { set(ssl, ctx) };
     if !before.is_null() {
-        guard((), || connections::switched(ssl, before, after));
+        connections::switched(ssl, before, after);
     }
     after
 }
@@ -95,7 +91,7 @@ pub(super) unsafe fn SSL_set_generate_session_id(
     let result = real_for(caller, ssl, |behind| behind.SSL_set_generate_session_id)
         .map_or(0, |set| unsafe { set(ssl, installed) });
     if managed.is_some() && result == 1 {
-        guard((), || connections::set_generator(ssl, callback));
+        connections::set_generator(ssl, callback);
     }
     result
 }
@@ -124,5 +120,5 @@ pub(super) unsafe fn SSL_has_matching_session_id(
     }
     // SAFETY: the caller's id has this length; one of no length may be NULL.
     let id = if length == 0 { &[] } else { unsafe { std::slice::from_raw_parts(id, length) } };
-    c_int::from(guard(false, || connections::has_matching(&managed, ssl.cast_mut(), id)))
+    c_int::from(connections::has_matching(&managed, ssl.cast_mut(), id))
 }

@@ -4,7 +4,6 @@
 use std::ffi::{c_int, c_long, c_uchar, c_uint};
 
 use super::{managed, real_for, real_for_context};
-use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{Node, SessionRef, inside, is_inside, libssl};
 use crate::takeover::moved;
@@ -63,8 +62,7 @@ fn re_expire_after<R>(caller: Node, session: *mut SSL_SESSION, set: impl FnOnce(
     // libssl's setter may call another one.
     let result = inside(set);
     // SAFETY: the caller's session, alive during the call.
-    let session = guard(None, || libssl(caller))
-        .and_then(|libssl| unsafe { SessionRef::new(libssl, session) });
+    let session = libssl(caller).and_then(|libssl| unsafe { SessionRef::new(libssl, session) });
     if let Some(session) = session {
         moved::re_expire(session);
     }
@@ -130,7 +128,7 @@ pub(super) unsafe fn SSL_SESSION_set_timeout(
 
 /// Lets a setter of what the key is made of pass; stored sessions are found by the new key (C18).
 fn re_key_around<R>(caller: Node, session: *mut SSL_SESSION, set: impl FnOnce() -> R) -> R {
-    match guard(None, || libssl(caller))
+    match libssl(caller)
         // SAFETY: the caller's session, alive during the call.
         .and_then(|libssl| unsafe { SessionRef::new(libssl, session) })
     {

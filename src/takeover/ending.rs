@@ -111,7 +111,7 @@ unsafe extern "C-unwind" fn context_freed(
     _argl: c_long,
     _argp: *mut c_void,
 ) {
-    let Some(managed) = guard(None, || find(ctx.cast())) else { return };
+    let Some(managed) = find(ctx.cast()) else { return };
     managed.end();
     remove_sentinel(&managed);
     // Where libssl goes through the PLT, its own flush has come to us instead. What the program put
@@ -141,7 +141,7 @@ unsafe extern "C-unwind" fn connection_freed(
     _argl: c_long,
     _argp: *mut c_void,
 ) {
-    guard((), || connections::forget(ssl.cast()));
+    connections::forget(ssl.cast());
 }
 
 // --- Second net: the sentinel ----------------------------------------------------------------

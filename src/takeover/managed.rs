@@ -450,7 +450,7 @@ impl Managed {
 
     /// Whether a session of this version and id is stored.
     pub(crate) fn has(&self, version: i32, id: &[u8]) -> bool {
-        self.cache.contains(self.key_of(version, id))
+        guard(false, || self.cache.contains(self.key_of(version, id)))
     }
 
     /// Whether a session from the get callback will be used by this libssl.

@@ -62,7 +62,7 @@ pub(super) fn find_borrowed(ctx: *mut SSL_CTX) -> Option<ManuallyDrop<Arc<Manage
         if changes == 0 {
             return None;
         }
-        let managed = MANAGED.read().get(&(ctx as usize)).map(Arc::as_ptr)?;
+        let managed = guard(None, || MANAGED.read().get(&(ctx as usize)).map(Arc::as_ptr))?;
         last = Last { ctx, changes, managed };
         LAST.set(last);
     }

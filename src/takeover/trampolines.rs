@@ -7,7 +7,6 @@ use super::connections::{self, Connection};
 use super::managed::Managed;
 use super::{ending, find, planted};
 use crate::cache::Cutoff;
-use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{
     Libssl, MOST, Session, SessionRef, by_index, is_inside, of_each_libssl, program,
@@ -34,7 +33,7 @@ pub(crate) fn generator_for(
 
 /// The context whose cache a connection uses that this libssl calls about.
 fn session_context<const INDEX: usize>(ssl: *const SSL) -> Option<Arc<Managed>> {
-    guard(None, || connections::session_context(by_index(INDEX)?, ssl))
+    connections::session_context(by_index(INDEX)?, ssl)
 }
 
 /// A handshake has made a session. (Also after a TLS 1.3 handshake that resumed one: each ticket.)
@@ -88,7 +87,8 @@ unsafe extern "C-unwind" fn get_session<const INDEX: usize>(
     length: c_int,
     copy: *mut c_int,
 ) -> *mut SSL_SESSION {
-    let managed = guard(None, || connections::session_context_borrowed(by_index(INDEX)?, ssl));
+    let managed =
+        by_index(INDEX).and_then(|libssl| connections::session_context_borrowed(libssl, ssl));
     let Some(managed) = managed else { return std::ptr::null_mut() };
     planted::reap(&managed);
     let Ok(length) = usize::try_from(length) else { return std::ptr::null_mut() };
@@ -152,7 +152,7 @@ unsafe extern "C-unwind" fn remove_session(ctx: *mut SSL_CTX, session: *mut SSL_
     if is_inside() {
         return;
     }
-    let Some(managed) = guard(None, || find(ctx)) else { return };
+    let Some(managed) = find(ctx) else { return };
     // SAFETY: libssl holds the session during the call.
     let session = unsafe { SessionRef::new(managed.libssl(), session) };
     let Some(session) = session else { return };
@@ -177,7 +177,7 @@ unsafe extern "C-unwind" fn generate_session_id<const INDEX: usize>(
 ) -> c_int {
     let managed = session_context::<INDEX>(ssl);
     managed.iter().for_each(planted::reap);
-    let own = guard(None, || connections::generator(ssl));
+    let own = connections::generator(ssl);
     let Some(generate) = own.or_else(|| managed.as_ref()?.generate_callback()) else {
         return 0;
     };

@@ -1,5 +1,7 @@
 # Programs that are not linked as all the others are. Included by the Makefile.
 
+COMMA := ,
+
 # presence_dlopen: the program has no libssl, its plug-in (the same source, -DPLUGIN) brings it along. In
 # the shared and static ways it is the plug-in that is linked with our library, before -lssl.
 PLUGIN_SOURCES := presence_dlopen.c support.c handshake.c
@@ -67,3 +69,43 @@ $(BUILD)/%/regress_loading.wrapper.so: regress_loading.c | $(BUILD)/obj $(BUILD)
 	$(COMPILE) -MF $(BUILD)/obj/$*.wrapper.so.d -DWRAPPER -fPIC -shared $(LDFLAGS) -o $@ $< -ldl
 
 $(foreach way,stock shared static,$(eval $(BUILD)/$(way)/regress_loading: | $(BUILD)/$(way)/regress_loading.embedded $(BUILD)/$(way)/regress_loading.wrapper.so))
+
+# flush_exception: its exceptions are thrown and caught in C++.
+CXX ?= c++
+$(BUILD)/obj/flush_exception.cc.o: flush_exception.cc | $(BUILD)/obj
+	$(CXX) -Wall -Wextra -Werror -pthread $(CFLAGS) -c -o $@ $<
+$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/flush_exception: $(BUILD)/obj/flush_exception.cc.o))
+$(BUILD)/stock/flush_exception $(BUILD)/shared/flush_exception: override private OPENSSL_LIBS += -lstdc++
+$(BUILD)/static/flush_exception: override private OPENSSL_LIBS += -lstdc++
+
+# presence_unload: the program has neither libssl nor sslsweep in any way. Of its plug-ins (the same source,
+# -DPLUGIN) both have libssl, and one of them sslsweep in the shared and static ways. What they share they must
+# not take from one another.
+UNLOAD_SOURCES := presence_unload.c support.c handshake.c
+UNLOAD = $(COMPILE) -MF $@.d -DPLUGIN -fPIC -shared -Wl,-Bsymbolic $(LDFLAGS) -o $@ $(UNLOAD_SOURCES)
+
+$(BUILD)/stock/presence_unload.so: $(UNLOAD_SOURCES) support.h handshake.h | $(BUILD)/stock
+	$(UNLOAD) $(OPENSSL_LIBS) -ldl
+$(BUILD)/shared/presence_unload.so: $(UNLOAD_SOURCES) support.h handshake.h $(LIBDIR)/libsslsweep.so | $(BUILD)/shared
+	$(UNLOAD) $(LIBDIR)/libsslsweep.so $(OPENSSL_LIBS) -ldl
+$(BUILD)/static/presence_unload.so: $(UNLOAD_SOURCES) support.h handshake.h $(LIBDIR)/libsslsweep.a | $(BUILD)/static
+	$(UNLOAD) $(LIBDIR)/libsslsweep.a $(OPENSSL_LIBS) $(STATIC_LIBS)
+$(BUILD)/%/presence_unload.plain.so: $(UNLOAD_SOURCES) support.h handshake.h | $(BUILD)/stock $(BUILD)/shared $(BUILD)/static
+	$(UNLOAD) $(OPENSSL_LIBS) -ldl
+$(BUILD)/stock/presence_unload: override private OPENSSL_LIBS =
+$(BUILD)/shared/presence_unload $(BUILD)/static/presence_unload: $(BUILD)/stock/presence_unload | $(BUILD)/shared $(BUILD)/static
+	cp $< $@
+$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_unload: | $(BUILD)/$(way)/presence_unload.so $(BUILD)/$(way)/presence_unload.plain.so))
+
+# presence_setuid: found by a path in the program, since the loader ignores LD_LIBRARY_PATH for it.
+$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_setuid: private LDFLAGS += $(patsubst -L%,-Wl$(COMMA)-rpath$(COMMA)%,$(filter -L%,$(OPENSSL_LIBS))) -Wl$(COMMA)-rpath$(COMMA)$(abspath $(LIBDIR))))
+
+# presence_static: a program with a static libssl, which the distributions' packages for developers bring along.
+STATIC_SOURCES := presence_static.c support.c handshake.c
+STATIC_LINK = $(COMPILE) -MF $@.d -DLINKED $(LDFLAGS) -o $@ $(STATIC_SOURCES)
+STATIC_OPENSSL = -Wl,-Bstatic $(OPENSSL_LIBS) -Wl,-Bdynamic -ldl
+$(BUILD)/stock/presence_static.linked $(BUILD)/static/presence_static.linked: $(STATIC_SOURCES) support.h handshake.h | $(BUILD)/stock $(BUILD)/static
+	$(STATIC_LINK) $(STATIC_OPENSSL)
+$(BUILD)/shared/presence_static.linked: $(STATIC_SOURCES) support.h handshake.h $(LIBDIR)/libsslsweep.so | $(BUILD)/shared
+	$(STATIC_LINK) -Wl,--no-as-needed $(LIBDIR)/libsslsweep.so $(STATIC_OPENSSL)
+$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_static: | $(BUILD)/$(way)/presence_static.linked))

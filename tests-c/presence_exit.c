@@ -126,6 +126,67 @@ static void in_a_callback(void)
     say("not reached");
 }
 
+/* ---- While another thread flushes ---- */
+
+static SSL_SESSION *kept[100];
+static gate flushing = GATE_INITIALIZER;
+
+/* No reference is the last: what frees a session needs what the end of the process takes away. */
+static void *flush_for_ever(void *arg)
+{
+    (void)arg;
+    for (int round = 0;; round++) {
+        for (int i = 0; i < 100; i++)
+            SSL_CTX_add_session(server, kept[i]);
+        flush(server, 1101);
+        if (round == 3)
+            gate_open(&flushing);
+    }
+    return NULL;
+}
+
+static void *flush_and_stay(void *arg)
+{
+    (void)arg;
+    flush(server, 1101);
+    return NULL;
+}
+
+static void stay(SSL_CTX *ctx, SSL_SESSION *session)
+{
+    (void)ctx, (void)session;
+    gate_open(&flushing);
+    for (;;)
+        pause();
+}
+
+static void beside_a_flush(void *(*flusher)(void *), void (*callback)(SSL_CTX *, SSL_SESSION *))
+{
+    pthread_t thread;
+    fill();
+    flush(server, 0);
+    for (unsigned n = 0; n < 100; n++) {
+        kept[n] = numbered_session(n + 1, 1000, 100);
+        SSL_CTX_add_session(server, kept[n]);
+    }
+    SSL_CTX_sess_set_remove_cb(server, callback);
+    hs_start(&thread, flusher, NULL);
+    if (!gate_wait(&flushing, 20))
+        give_up("no flush");
+    exit(7);
+}
+
+static void beside_many_flushes(void)
+{
+    beside_a_flush(flush_for_ever, NULL);
+}
+
+/* A callback that never returns. */
+static void beside_a_callback(void)
+{
+    beside_a_flush(flush_and_stay, stay);
+}
+
 /* Legal, if unusual: libssl's own objects need nothing of what the cleanup takes away. */
 static void after_cleanup(void)
 {
@@ -152,6 +213,8 @@ int main(void)
         {"exit after the main thread", after_main_thread},
         {"in the destructor of thread-local data", in_a_thread_destructor},
         {"exit in a callback", in_a_callback},
+        {"exit beside flushes", beside_many_flushes},
+        {"exit beside a callback that never returns", beside_a_callback},
         {"after OPENSSL_cleanup", after_cleanup},
     };
     hs_limit_time();

@@ -2,13 +2,10 @@
  * again with one option set and reads what that run wrote to its standard error. */
 #include "handshake.h"
 
-#include <dlfcn.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -60,7 +57,7 @@ static void close_both(int out[2], int err[2])
 
 static char self[PATH_MAX];
 
-static outcome run_program(const char *program, const char *name, const char *value)
+static outcome run(const char *name, const char *value)
 {
     outcome o = {.status = -1, .held = -1, .left = -1};
     char text[4096];
@@ -78,7 +75,7 @@ static outcome run_program(const char *program, const char *name, const char *va
         dup2(out[1], 1);
         dup2(err[1], 2);
         close_both(out, err);
-        execl(program, "presence_options", "work", (char *)NULL);
+        execl(self, "presence_options", "work", (char *)NULL);
         _exit(126);
     }
     close(out[1]);
@@ -95,11 +92,6 @@ static outcome run_program(const char *program, const char *name, const char *va
     for (const char *c = o.stderr_text; *c != '\0'; c++)
         o.lines += *c == '\n';
     return o;
-}
-
-static outcome run(const char *name, const char *value)
-{
-    return run_program(self, name, value);
 }
 
 static int works(const outcome *o)
@@ -163,34 +155,6 @@ static void disabled(void)
 #endif
 }
 
-/* A set-user-id program ignores the options. Only root can make one, and the loader keeps preloaded and
- * unusual shared libraries out of it: so this says something in the static way alone. */
-static void set_user_id(void)
-{
-    char copy[] = "/tmp/presence_options.XXXXXX", block[65536];
-    Dl_info where;
-    ssize_t n;
-    void *ours = dlsym(RTLD_DEFAULT, "sslsweep_version");
-    if (geteuid() != 0 || slowly() || ours == NULL || dladdr(ours, &where) == 0
-        || strstr(where.dli_fname, ".so") != NULL)
-        return;
-    int from = open(self, O_RDONLY), to = mkstemp(copy);
-    while ((n = read(from, block, sizeof block)) > 0)
-        if (write(to, block, (size_t)n) != n)
-            give_up("cannot copy the program");
-    close(from);
-    if (fchown(to, 65534, 65534) != 0 || fchmod(to, 04755) != 0)
-        give_up("cannot make a set-user-id program");
-    close(to);
-    outcome o = run_program(copy, "SSLSWEEP_VERBOSE", "banana");
-    unlink(copy);
-    printf("# set-user-id: %s, %d lines\n", works(&o) ? "works" : "does not work", o.lines);
-    /* Where libssl itself is in an unusual place the program does not start at all. */
-    if (has(&o, "SSLSWEEP") || (works(&o) && o.lines != 0))
-        better("P7", 0, "a set-user-id program ignores the options");
-    show(&o);
-}
-
 int main(int argc, char **argv)
 {
     hs_limit_time();
@@ -214,6 +178,5 @@ int main(int argc, char **argv)
     }
     verbose();
     disabled();
-    set_user_id();
     return done();
 }

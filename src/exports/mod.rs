@@ -7,6 +7,8 @@
 //! - A context that is not managed, and a call that comes from libssl while we are in it, reach the
 //!   real function.
 //! - NULL, where libssl would crash, fails.
+//! - Only steps of our own are guarded: an exception of the program's, or the end of a thread, that comes
+//!   from its callbacks passes through.
 //! - No lock is held while a callback of the program runs. (libssl holds one of its own where a
 //!   context ends that only the second net of `takeover::ending` can see.)
 

@@ -20,6 +20,7 @@ use super::object::{
 };
 use super::symbols::{Api, Behind};
 use super::types::{OpenSslVersion, SSL_METHOD};
+use crate::guard::guard;
 use crate::{options, report};
 
 /// How many libssl of one process are served.
@@ -61,12 +62,12 @@ const ANCHOR: &CStr = c"SSL_SESSION_get_timeout";
 #[inline]
 pub(crate) fn libssl(caller: Node) -> Option<&'static Libssl> {
     if several() {
-        let own = function_of_caller(ANCHOR).and_then(object_of);
+        let own = guard(None, || function_of_caller(ANCHOR).and_then(object_of));
         if let Some(own) = own.and_then(|path| known(&path)) {
             return Some(own);
         }
     }
-    FIRST[caller as usize].get().or_else(|| search_now(caller))
+    FIRST[caller as usize].get().or_else(|| guard(None, || search_now(caller)))
 }
 
 /// Whether a node does not always tell a caller's libssl.

@@ -31,7 +31,7 @@ pub(crate) use find::{
 };
 pub(crate) use inside::{inside, is_inside, program};
 pub(crate) use node::Node;
-pub(crate) use object::object_of;
+pub(crate) use object::{object_of, stay_loaded};
 pub(crate) use of_each_libssl;
 pub(crate) use session::{Session, SessionRef};
 pub(crate) use symbols::{Api, Behind};

@@ -49,6 +49,14 @@ pub(super) fn next_function(node: Node, name: &CStr) -> *mut c_void {
     if is_ours(next) { std::ptr::null_mut() } else { next }
 }
 
+/// Keeps this library in the process: from now on libssl has functions of ours, and may outlive whoever brought
+/// us along. (As part of a plug-in we are the plug-in; of the program, there all the time.)
+pub(crate) fn stay_loaded() {
+    if let Some(path) = object_of(stay_loaded as *mut c_void) {
+        let _ = Object::loaded(&path);
+    }
+}
+
 /// Whether an address lies in this library, or in a copy of it.
 pub(super) fn is_ours(address: *mut c_void) -> bool {
     object_of(address).is_some_and(|path| {

@@ -17,6 +17,7 @@ use parking_lot::RwLock;
 
 use super::registry::find_borrowed;
 use super::{Managed, find};
+use crate::guard::{guard, uncancelled};
 use crate::libssl::Libssl;
 use crate::libssl::types::*;
 
@@ -37,17 +38,22 @@ fn notes(ssl: *const SSL) -> Notes {
     if COUNT.load(Ordering::Acquire) == 0 {
         return Notes::default();
     }
-    NOTES.read().get(&(ssl as usize)).copied().unwrap_or_default()
+    guard(None, || NOTES.read().get(&(ssl as usize)).copied()).unwrap_or_default()
 }
 
 fn note(ssl: *const SSL, change: impl FnOnce(&mut Notes)) {
-    let mut table = NOTES.write();
-    // Without memory the connection counts as one of its present context.
-    if table.try_reserve(1).is_err() {
-        return;
-    }
-    change(table.entry(ssl as usize).or_default());
-    COUNT.store(table.len(), Ordering::Release);
+    // The first one makes the table, with a seed from random bytes.
+    uncancelled(|| {
+        guard((), || {
+            let mut table = NOTES.write();
+            // Without memory the connection counts as one of its present context.
+            if table.try_reserve(1).is_err() {
+                return;
+            }
+            change(table.entry(ssl as usize).or_default());
+            COUNT.store(table.len(), Ordering::Release);
+        });
+    });
 }
 
 /// A connection begins, and inherits the generator that its context has now.
@@ -59,9 +65,11 @@ pub(crate) fn begun(ssl: *const SSL, ctx: *mut SSL_CTX) {
 /// Nothing is known of this connection any more, or yet.
 pub(super) fn forget(ssl: *const SSL) {
     if COUNT.load(Ordering::Acquire) > 0 {
-        let mut table = NOTES.write();
-        table.remove(&(ssl as usize));
-        COUNT.store(table.len(), Ordering::Release);
+        guard((), || {
+            let mut table = NOTES.write();
+            table.remove(&(ssl as usize));
+            COUNT.store(table.len(), Ordering::Release);
+        });
     }
 }
 

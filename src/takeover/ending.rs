@@ -17,7 +17,7 @@ use super::managed::Managed;
 use super::{connections, find, planted, registry};
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{Api, Libssl, MOST, Session, SessionRef, inside, of_each_libssl};
+use crate::libssl::{Api, Libssl, MOST, Session, SessionRef, inside, of_each_libssl, stay_loaded};
 
 // --- First net: ex_data ----------------------------------------------------------------------
 
@@ -67,6 +67,7 @@ pub(crate) fn watch(libssl: &'static Libssl, api: &Api) {
         }
         watched.push(current);
     }
+    stay_loaded();
     let register = |class, free: ExFree| {
         let null = std::ptr::null_mut();
         // SAFETY: the free functions live as long as the process.
@@ -102,7 +103,7 @@ unsafe extern "C" fn cleaned_up<const INDEX: usize>() {
     KNOWN[INDEX].cleaned_up.store(true, Ordering::Release);
 }
 
-unsafe extern "C" fn context_freed(
+unsafe extern "C-unwind" fn context_freed(
     ctx: *mut c_void,
     _value: *mut c_void,
     _table: *mut c_void,
@@ -110,17 +111,15 @@ unsafe extern "C" fn context_freed(
     _argl: c_long,
     _argp: *mut c_void,
 ) {
-    guard((), || {
-        let Some(managed) = find(ctx.cast()) else { return };
-        managed.end();
-        remove_sentinel(&managed);
-        // Where libssl goes through the PLT, its own flush has come to us instead. What the program put
-        // into the real cache past us comes to our remove callback, which lets it wait: this flush
-        // holds the context's lock.
-        flush_real(&managed);
-        managed.finish_leaving();
-        registry::forget(&managed);
-    });
+    let Some(managed) = find(ctx.cast()) else { return };
+    managed.end();
+    remove_sentinel(&managed);
+    // Where libssl goes through the PLT, its own flush has come to us instead. What the program put
+    // into the real cache past us comes to our remove callback, which lets it wait: this flush
+    // holds the context's lock.
+    flush_real(&managed);
+    managed.finish_leaving();
+    guard((), || registry::forget(&managed));
 }
 
 fn flush_real(managed: &Managed) {
@@ -134,7 +133,7 @@ fn flush_real(managed: &Managed) {
     }
 }
 
-unsafe extern "C" fn connection_freed(
+unsafe extern "C-unwind" fn connection_freed(
     ssl: *mut c_void,
     _value: *mut c_void,
     _table: *mut c_void,
@@ -142,7 +141,7 @@ unsafe extern "C" fn connection_freed(
     _argl: c_long,
     _argp: *mut c_void,
 ) {
-    guard((), || connections::forget(ssl.cast()));
+    connections::forget(ssl.cast());
 }
 
 // --- Second net: the sentinel ----------------------------------------------------------------
@@ -195,7 +194,7 @@ fn remove_sentinel(managed: &Managed) {
 /// the PLT does its flush come to us, and the real one not to the sentinel.)
 pub(crate) fn may_have_ended(managed: &Arc<Managed>) {
     if managed.is_storing() && !is_watched(managed) {
-        registry::note_storing_no_more(managed);
+        guard((), || registry::note_storing_no_more(managed));
         remove_sentinel(managed);
     }
 }
@@ -213,7 +212,7 @@ pub(super) fn handle_own(managed: &Arc<Managed>, session: SessionRef) -> bool {
     if !is_watched(managed) {
         managed.sentinel.fell.store(true, Ordering::Release);
         managed.end();
-        registry::forget(managed);
+        guard((), || registry::forget(managed));
     }
     true
 }

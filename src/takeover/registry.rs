@@ -16,6 +16,7 @@ use parking_lot::RwLock;
 
 use super::managed::Managed;
 use super::{ending, summary, trampolines};
+use crate::guard::{guard, uncancelled};
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, inside};
 
@@ -61,7 +62,7 @@ pub(super) fn find_borrowed(ctx: *mut SSL_CTX) -> Option<ManuallyDrop<Arc<Manage
         if changes == 0 {
             return None;
         }
-        let managed = MANAGED.read().get(&(ctx as usize)).map(Arc::as_ptr)?;
+        let managed = guard(None, || MANAGED.read().get(&(ctx as usize)).map(Arc::as_ptr))?;
         last = Last { ctx, changes, managed };
         LAST.set(last);
     }
@@ -84,7 +85,8 @@ pub(crate) fn make(libssl: &'static Libssl, new: impl FnOnce() -> *mut SSL_CTX) 
     ADOPTED.set(std::ptr::null_mut());
     let ctx = new();
     if ADOPTED.replace(std::ptr::null_mut()) != ctx {
-        adopt(libssl, ctx);
+        // Seeds are made, from random bytes.
+        uncancelled(|| guard((), || adopt(libssl, ctx)));
     }
     ADOPTED.set(ctx);
     ctx

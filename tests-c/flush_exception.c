@@ -1,8 +1,9 @@
-/* F4, F5, C9, C10: callbacks that throw an exception of C++, caught by the caller of the function that calls
+/* F4, F5, C9, C10, C14: callbacks that throw an exception of C++, caught by the caller of the function that calls
  * them back. What the flush had still to call back for is not lost: the next flush goes on with it. Stock lets
  * exceptions through as well, but keeps the lock of a flush locked for ever. See plugins.mk for the build. */
 #include "handshake.h"
 
+#include <openssl/lhash.h>
 #include <openssl/rand.h>
 
 #include <unistd.h>
@@ -89,6 +90,33 @@ static void flushing(void)
     better("C15", removals() == MANY + 1, "nothing is lost");
 }
 
+/* Through libcrypto's walk over what SSL_CTX_sessions gives. */
+static int visited;
+
+static void visit(void *session)
+{
+    (void)session;
+    if (++visited == 3)
+        throw_number(33);
+}
+
+static void walk(void *ctx)
+{
+    OPENSSL_LH_doall((OPENSSL_LHASH *)SSL_CTX_sessions(ctx), visit);
+}
+
+static void listing(void)
+{
+    SSL_CTX *ctx = filled(10, 0);
+    visited = 0;
+    expect("C14", caught(walk, ctx) == 33 && visited == 3, "a walk over the stored sessions: the caller catches it");
+    visited = 3;
+    expect("C14", caught(walk, ctx) == 0 && visited == 13, "and walks again");
+    flush(ctx, 0);
+    expect("F2", removals() == 10, "the context goes on");
+    SSL_CTX_free(ctx);
+}
+
 /* ---- Through the handshake of libssl, which knows nothing of exceptions ---- */
 
 static int number;
@@ -159,6 +187,7 @@ int main(void)
 {
     hs_limit_time();
     removing();
+    listing();
     shaking_hands();
     if (!stock_cannot("F5", "the lock of the flush is never unlocked"))
         flushing();

@@ -50,7 +50,7 @@ struct entry {
 
 static struct context {
     SSL_CTX *ctx;
-    int held, version, reenters, listed;
+    int held, version, reenters;
     long room, full;
     int callback; /* a remove callback is set */
     unsigned mode;
@@ -71,7 +71,7 @@ static int frames;
 
 static struct {
     const unsigned char *at, *end;
-    int lockstep, sized, calm; /* calm: callbacks make no calls */
+    int lockstep, sized, lists, lets_go, calm; /* calm: callbacks make no calls */
     unsigned long now;
     char *log;
     size_t used, room;
@@ -185,6 +185,20 @@ static void expiry_changed(int o)
     }
 }
 
+/* A session without an id never is. */
+static int is_marked_rightly(int o)
+{
+    int resumable = object[o].resumable && object[o].key.length > 0;
+    return SSL_SESSION_is_resumable(object[o].session) == resumable;
+}
+
+/* Whether libssl's own arithmetic (C6, by release) comes to the same. */
+static int is_ordinary(int o)
+{
+    long time = SSL_SESSION_get_time(object[o].session), timeout = SSL_SESSION_get_timeout(object[o].session);
+    return time >= 0 && time < 1L << 33 && timeout >= 0 && timeout < 1L << 31;
+}
+
 static struct frame *expect_calls(struct context *c)
 {
     struct frame *f = &frame[frames++];
@@ -255,7 +269,7 @@ static void remove_callback(SSL_CTX *ctx, SSL_SESSION *session)
         require(object[o].freed == 0 && object[o].session == session, "the session of a remove callback");
         if (f->flushed && object[o].key.length > 0)
             object[o].resumable = 0;
-        require(SSL_SESSION_is_resumable(session) == object[o].resumable, "whether a session that leaves is marked");
+        require(is_marked_rightly(o), "whether a session that leaves is marked");
         if (f->c->held > 0)
             require(SSL_CTX_sess_number(ctx) == f->c->count, "SSL_CTX_sess_number inside a callback");
     } else if (f != NULL) {
@@ -453,7 +467,7 @@ static void take(struct context *c, int o)
     int result = SSL_CTX_remove_session(c->ctx, object[o].session);
     if (object[o].key.length > 0)
         object[o].resumable = 0;
-    require(SSL_SESSION_is_resumable(object[o].session) == object[o].resumable, "what is removed is marked");
+    require(is_marked_rightly(o), "what is removed is marked");
     SSL_SESSION_free(object[o].session);
     require(result == found, "what SSL_CTX_remove_session returns");
     note(" = %d", result);
@@ -613,6 +627,9 @@ static void on_listed(void *session)
 
 static void list(struct context *c)
 {
+    if (run.lets_go && lockstep("C14"))
+        return;
+    run.lists = 1;
     OPENSSL_LHASH *table = (OPENSSL_LHASH *)SSL_CTX_sessions(c->ctx);
     list_count = 0;
     OPENSSL_LH_doall(table, on_listed);
@@ -623,8 +640,6 @@ static void list(struct context *c)
     require(list_count == c->count, "how many are listed");
     for (int i = 0; i < list_count; i++)
         require(find_object(c, listed[i]) != NULL && (i == 0 || listed[i] != listed[i - 1]), "which are listed");
-    for (int i = 0; i < CONTEXTS; i++)
-        context[i].listed |= &context[i] == c;
     note_state(c);
 }
 
@@ -687,8 +702,10 @@ static void free_context(struct context *c)
 
 static void let_go(int o)
 {
-    if (!object[o].held)
+    /* C14: a session that is listed stays until the next list. */
+    if (!object[o].held || (run.lists && lockstep("C14")))
         return;
+    run.lets_go = 1;
     doing("let go", -1, o);
     note("\n");
     object[o].held = 0;
@@ -707,7 +724,7 @@ static void handshake(struct context *c, unsigned a, unsigned b)
     struct entry *e = s >= 0 ? find_object(c, s) : NULL;
     long now = (long)time(NULL);
     if (s >= 0 && (object[s].resumable != 1 || SSL_SESSION_get_protocol_version(slot->session) != c->version
-                   || (e != NULL && e->expiry >= now && e->expiry < now + 60)))
+                   || (e != NULL && (!is_ordinary(s) || (e->expiry >= now && e->expiry < now + 60)))))
         return;
     run.calm = 1;
     doing("handshake", INDEX(c), s);
@@ -719,6 +736,7 @@ static void handshake(struct context *c, unsigned a, unsigned b)
     if (looks && e->expiry < now) {
         want(f, s);
         forget(c, e);
+        object[s].resumable = 0;
     } else if (looks) {
         wanted = HS_RESUMED;
     }
@@ -857,7 +875,7 @@ static void end(void)
         if (object[o].session == NULL)
             continue;
         if (object[o].held && !object[o].freed) {
-            require(SSL_SESSION_is_resumable(object[o].session) == object[o].resumable, "who is marked at the end");
+            require(is_marked_rightly(o), "who is marked at the end");
             SSL_SESSION_free(object[o].session);
         }
         require(object[o].freed == 1, "each session is freed once at the end");

@@ -5,7 +5,10 @@ use libfuzzer_sys::fuzz_target;
 use sslsweep::cache::oracle::{self, Operation};
 
 fuzz_target!(|data: &[u8]| {
-    let script: Vec<_> = data.as_chunks().0.iter().map(|&bytes| Operation::from_bytes(bytes)).collect();
+    let script: Vec<_> = data
+        .chunks_exact(4)
+        .map(|bytes| Operation::from_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        .collect();
     if let Err(difference) = oracle::agrees(&script) {
         panic!("{difference}");
     }

@@ -243,6 +243,17 @@ impl<S: Clone + PartialEq> Cache<S> {
         detached == BATCH
     }
 
+    /// Detaches the first session that is due, which needs no memory.
+    pub fn take_first_due(&self, cutoff: Cutoff) -> Option<S> {
+        let shards = self.shards.get()?;
+        let mut order = self.lock_order();
+        let place = order.pop(cutoff)?;
+        let session = remove(shards, place);
+        order.statistics.flushed += 1;
+        self.publish(&order);
+        Some(session)
+    }
+
     /// Takes out the session stored under `key`.
     pub fn take(&self, key: Key) -> Option<S> {
         self.take_where(key, |_| true)

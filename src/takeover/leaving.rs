@@ -46,7 +46,11 @@ impl Leaving {
     /// Moves sessions into a group. Returns whether there was memory for that.
     pub(super) fn add(&self, group: Group, sessions: &mut Vec<Session>, why: Why) -> bool {
         let mut groups = self.groups.lock();
-        let at = groups.iter().position(|(found, _)| *found == group).unwrap_or_else(|| {
+        let at = groups.iter().position(|(found, _)| *found == group);
+        if at.is_none() && groups.try_reserve(1).is_err() {
+            return false;
+        }
+        let at = at.unwrap_or_else(|| {
             groups.push((group, Waiting::new()));
             groups.len() - 1
         });

@@ -320,16 +320,23 @@ impl Managed {
         self.call_remove(*session);
     }
 
+    /// Lets one session go that was flushed.
+    pub(super) fn leave_flushed(&self, session: Session) {
+        self.mark_leaving(*session, Why::Flushed);
+        self.call_remove(*session);
+    }
+
     /// Lets sessions go that leave in some number: with [`Managed::run_callbacks`] where there is a
     /// remove callback to run, else, and where there is no memory to let them wait, at once.
     pub(super) fn leave(&self, group: Group, sessions: &mut Vec<Session>, why: Why) {
         if self.remove.get().is_some() && self.leaving.add(group, sessions, why) {
             return;
         }
+        let was_ending = self.is_ending();
         for session in sessions.drain(..) {
             self.mark_leaving(*session, why);
             self.call_remove(*session);
-            if self.is_ending() {
+            if self.is_ending() != was_ending {
                 // That callback freed the context, and nothing may be called on it any more.
                 break;
             }

@@ -1,12 +1,11 @@
 #!/bin/sh
 # run.sh: builds the fuzzers and lets each run for a while, from the corpora that are kept (`make fuzz`).
 #
-#   SECONDS   for each fuzzer; 20 by default
-#   FUZZERS   cache, calls, or both
-#   LIBSSL    system, or a release that scripts/libssl.sh builds
-#   LINKAGE   symbolic or plt, of such a release
-#   GROW=1    put what new inputs reach into the corpora, as few inputs as will do
-#   MUTATE=1  check the fuzzers themselves: each of a list of defects, put into a copy of the sources, must be found
+#   FUZZ_SECONDS  for each fuzzer; 20 by default
+#   FUZZERS       cache, calls, or both
+#   LIBSSL        system, or a release that scripts/libssl.sh builds
+#   LINKAGE       symbolic or plt, of such a release
+#   GROW=1        put what new inputs reach into the corpora, as few inputs as will do
 #
 # A finding is kept below build/fuzz/found/ and named. To see it again: build/fuzz/LIBSSL/NAME FILE, as run.sh
 # prints it; with -minimize_crash=1 -runs=100000 it becomes shorter. What is mended goes to fuzz/regressions/NAME/.
@@ -17,10 +16,9 @@ set -eu
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top"
-seconds=${SECONDS:-20}
+seconds=${FUZZ_SECONDS:-20}
 fuzzers=${FUZZERS:-cache calls}
 libssl=${LIBSSL:-system}
-sources=${SOURCES:-$top} # of the library
 built=$top/build/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
 
@@ -39,13 +37,14 @@ export OPENSSL_LIBS
 RUSTFLAGS='--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table'
 RUSTFLAGS=$(echo "$RUSTFLAGS" | tr -s ' \n' ' ')
-export RUSTFLAGS CARGO_TARGET_DIR="$built/target"
+CARGO_TARGET_DIR=${FUZZ_TARGET_DIR:-$built/target}
+export RUSTFLAGS CARGO_TARGET_DIR
 
 # The library as it is, but that it counts where it goes, checks itself, and dies of a panic.
 library() { # output
     CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG_ASSERTIONS=true CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true \
         CARGO_PROFILE_RELEASE_PANIC=abort cargo rustc --quiet --release --locked --lib --crate-type staticlib \
-        --manifest-path "$sources/Cargo.toml" --target "$host"
+        --target "$host"
     sed 's/sslsweep_\*;/& __sanitizer_cov_*;/' abi/nodes.map >"$built/nodes.map"
     cc -shared -o "$1" -Wl,--version-script="$built/nodes.map" -Wl,-u,sslsweep_version -Wl,-z,relro,-z,now,-z,defs \
         fuzz/no_coverage.c "$CARGO_TARGET_DIR/$host/release/libsslsweep.a" -lgcc_s -lpthread -ldl -lc
@@ -83,7 +82,7 @@ for fuzzer in $fuzzers; do
         status=1
         tail -n 60 "$log"
         echo "fuzz: $fuzzer on $cell has found something; all of it in $log"
-        echo "fuzz: again: ${LD_LIBRARY_PATH:+LD_LIBRARY_PATH=$LD_LIBRARY_PATH }${preload:+LD_PRELOAD=$preload }$built/$cell/$fuzzer $(ls -t "$found"/* | head -n 1)"
+        echo "fuzz: again: ${LD_LIBRARY_PATH:+LD_LIBRARY_PATH=$LD_LIBRARY_PATH }${preload:+LD_PRELOAD=$preload }$built/$cell/$fuzzer $(sed -n 's/.*Test unit written to //p' "$log")"
     fi
     if [ -n "${GROW:-}" ]; then
         fuzz -merge=1 "fuzz/corpus/$fuzzer" "$corpus" >>"$log" 2>&1

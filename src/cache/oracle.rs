@@ -71,7 +71,11 @@ impl Oracle {
     fn pop(&mut self, cutoff: Cutoff) -> Option<Session> {
         // min_by_key returns the first of equals.
         let (at, &(.., expiry)) = self.stored.iter().enumerate().min_by_key(|(_, s)| s.2)?;
-        cutoff.reaches(expiry).then(|| self.stored.remove(at).1)
+        let due = match cutoff {
+            Cutoff::All => true,
+            Cutoff::Before(second) => expiry.seconds() < second,
+        };
+        due.then(|| self.stored.remove(at).1)
     }
 
     fn take(&mut self, key: Key) -> Option<Session> {

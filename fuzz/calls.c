@@ -50,7 +50,7 @@ struct entry {
 
 static struct context {
     SSL_CTX *ctx;
-    int held, version, reenters;
+    int held, version, reenters, serves, copies;
     long room, full;
     int callback; /* a remove callback is set */
     unsigned mode;
@@ -303,6 +303,24 @@ static int adopt(SSL_SESSION *session)
     return o;
 }
 
+/* The session that the client of a handshake offers, found by the program itself. */
+static int offered;
+
+static SSL_SESSION *get_callback(SSL *ssl, const unsigned char *id, int length, int *copy)
+{
+    struct context *c = context;
+    while (c->ctx != SSL_get_SSL_CTX(ssl))
+        c++;
+    note(" get");
+    if (!c->serves || offered < 0 || (unsigned)length != object[offered].key.length
+        || memcmp(id, object[offered].key.id, (unsigned)length) != 0)
+        return NULL;
+    *copy = c->copies;
+    if (!c->copies)
+        SSL_SESSION_up_ref(object[offered].session);
+    return object[offered].session;
+}
+
 static int new_callback(SSL *ssl, SSL_SESSION *session)
 {
     struct context *c = context;
@@ -416,7 +434,7 @@ static void doing(const char *what, int c, int o)
 static void add(struct context *c, int o)
 {
     struct entry *same = find_key(c, &object[o].key), *own = find_object(c, o);
-    if ((holders(o) > 0 && own == NULL && lockstep("C17")) || (own != NULL && own->by_object))
+    if (holders(o) > 0 && own == NULL && lockstep("C17"))
         return;
     int update = (c->mode & SSL_SESS_CACHE_UPDATE_TIME) != 0, was_calm = run.calm, many = c->room > 0 && c->count > c->room;
     /* What is stored again after several had to leave depends on what their callbacks do. */
@@ -618,6 +636,16 @@ static void set_callback(struct context *c, unsigned a)
     require((SSL_CTX_sess_get_remove_cb(c->ctx) != NULL) == c->callback, "the callback reads back");
 }
 
+/* C9: the program has a cache of its own, too. */
+static void set_get_callback(struct context *c, unsigned a)
+{
+    c->serves = a % 3 != 0;
+    c->copies = a % 3 == 1;
+    doing("serve", INDEX(c), -1);
+    note(" %u\n", a % 3);
+    SSL_CTX_sess_set_get_cb(c->ctx, a % 4 == 3 && !c->serves ? NULL : get_callback);
+}
+
 static int listed[OBJECTS], list_count;
 
 static void on_listed(void *session)
@@ -720,25 +748,36 @@ static void handshake(struct context *c, unsigned a, unsigned b)
     /* C8 and C9 are for the harness; frames > 0: libssl itself may hold locks meanwhile. */
     if (objects + 4 > OBJECTS || (run.sized && lockstep("C2")) || c->room > 0 || frames > 0)
         return;
-    int s = resumes && slot->session != NULL ? slot->object : -1;
+    int s = resumes && slot->session != NULL && !object[slot->object].freed ? slot->object : -1;
     struct entry *e = s >= 0 ? find_object(c, s) : NULL;
     long now = (long)time(NULL);
+    /* A session that nobody holds cannot be served. */
+    if (s >= 0 && c->serves
+        && ((!object[s].held && holders(s) == 0) || !is_ordinary(s) || expiry_of(s) < now + 60 || (holders(s) > 0 && e == NULL && lockstep("C17"))))
+        return;
     if (s >= 0 && (object[s].resumable != 1 || SSL_SESSION_get_protocol_version(slot->session) != c->version
                    || (e != NULL && (!is_ordinary(s) || (e->expiry >= now && e->expiry < now + 60)))))
         return;
     run.calm = 1;
     doing("handshake", INDEX(c), s);
-    /* C9: what has expired is found, thrown out and not resumed. */
-    int looks = e != NULL && c->mode & SSL_SESS_CACHE_SERVER && !(c->mode & SSL_SESS_CACHE_NO_INTERNAL_LOOKUP);
+    /* C9: what has expired is not resumed. */
+    int looks = e != NULL && !(c->mode & SSL_SESS_CACHE_NO_INTERNAL_LOOKUP);
+    offered = s;
     struct frame *f = expect_calls(c);
     f->flushed = 1;
     hs_result wanted = HS_FULL;
     if (looks && e->expiry < now) {
-        want(f, s);
-        forget(c, e);
-        object[s].resumable = 0;
+        if (c->version == TLS1_2_VERSION) { /* with 1.3 libssl leaves it there */
+            want(f, s);
+            forget(c, e);
+            object[s].resumable = 0;
+        }
     } else if (looks) {
         wanted = HS_RESUMED;
+    } else if (s >= 0 && c->serves) {
+        wanted = HS_RESUMED;
+        if (e == NULL && !(c->mode & SSL_SESS_CACHE_NO_INTERNAL_STORE))
+            enter(c, s);
     }
     int version = c->version == TLS1_3_VERSION;
     if (client[version] == NULL)
@@ -747,7 +786,7 @@ static void handshake(struct context *c, unsigned a, unsigned b)
     hs_result result = hs_drive(&pair);
     note(" = %s", hs_word(result));
     require(result != HS_FAILED, "a handshake fails");
-    require(result == wanted || !(c->mode & SSL_SESS_CACHE_SERVER), "what is resumed");
+    require(result == wanted, "what is resumed");
     note_calls(f);
     calls_made(f);
     SSL_SESSION *next = SSL_get1_session(pair.client), *server = SSL_get_session(pair.server);
@@ -789,8 +828,9 @@ static void handshake(struct context *c, unsigned a, unsigned b)
     } else {
         SSL_SESSION_free(next);
     }
-    note(", accepted %ld, hits %ld, misses %ld, timeouts %ld", SSL_CTX_sess_accept_good(c->ctx), SSL_CTX_sess_hits(c->ctx),
-         SSL_CTX_sess_misses(c->ctx), SSL_CTX_sess_timeouts(c->ctx));
+    note(", accepted %ld, hits %ld + %ld, misses %ld, timeouts %ld", SSL_CTX_sess_accept_good(c->ctx),
+         SSL_CTX_sess_hits(c->ctx), SSL_CTX_sess_cb_hits(c->ctx), SSL_CTX_sess_misses(c->ctx),
+         SSL_CTX_sess_timeouts(c->ctx));
     run.calm = was_calm;
     note_state(c);
 }
@@ -841,7 +881,9 @@ static void step(void)
     case 25: up_ref(c); break;
     case 26: free_context(c); break;
     case 27: let_go(o); break;
-    default: handshake(c, b, d); break;
+    case 28: set_get_callback(c, b); break;
+    case 29: case 30: handshake(c, b, d); break;
+    default: add(c, o); break;
     }
     for (struct context *each = context; each < context + CONTEXTS; each++)
         if (each->held > 0) {

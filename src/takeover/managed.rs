@@ -233,7 +233,10 @@ impl Managed {
             // It may be stored elsewhere too.
             moved::re_expire(session);
         }
-        self.put(self.key(session), owned)
+        // One that has lost its id while it was stored is found by what it is (`moved`).
+        let by_object = session.id().is_empty().then(|| self.key_of_object(session));
+        let key = by_object.filter(|&key| self.cache.contains(key));
+        self.put(key.unwrap_or_else(|| self.key(session)), owned)
     }
 
     /// Stores a session under a key, letting others go as the size demands.
@@ -274,7 +277,10 @@ impl Managed {
 
     /// Puts a session back that was taken out too early, whatever the size.
     pub(super) fn put_back(self: &Arc<Self>, session: Session) {
-        let (key, expiry) = (self.key(*session), session.expiry());
+        let expiry = session.expiry();
+        // It must not take the place of another one without an id.
+        let key =
+            if session.id().is_empty() { self.key_of_object(*session) } else { self.key(*session) };
         if let Stored::NoMemory(session) = self.cache.store(key, session, expiry, 0) {
             self.leave_evicted(session);
         }

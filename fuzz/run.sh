@@ -3,7 +3,7 @@
 #
 #   FUZZ_SECONDS  for each fuzzer; 20 by default
 #   FUZZERS       cache, calls, or both
-#   LIBSSL        system, or a release that scripts/libssl.sh builds
+#   LIBSSL        system, a release that scripts/libssl.sh builds, or a folder with include/ and lib/
 #   LINKAGE       symbolic or plt, of such a release
 #   GROW=1        put what new inputs reach into the corpora, as few inputs as will do
 #
@@ -26,8 +26,13 @@ if [ "$libssl" = system ]; then
     cell=system
     OPENSSL_LIBS='-lssl -lcrypto'
 else
-    prefix=$(sh scripts/libssl.sh "$libssl" "${LINKAGE:-symbolic}")
-    cell=$libssl-${LINKAGE:-symbolic}
+    case $libssl in
+    /*) prefix=$libssl cell=$(basename "$(dirname "$libssl")")-$(basename "$libssl") ;;
+    *)
+        prefix=$(sh scripts/libssl.sh "$libssl" "${LINKAGE:-symbolic}")
+        cell=$libssl-${LINKAGE:-symbolic}
+        ;;
+    esac
     OPENSSL_CFLAGS=-I$prefix/include
     OPENSSL_LIBS="-L$prefix/lib -lssl -lcrypto"
     export OPENSSL_CFLAGS LD_LIBRARY_PATH="$prefix/lib"

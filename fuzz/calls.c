@@ -215,6 +215,10 @@ static void want(struct frame *f, int o)
 
 static void calls_made(struct frame *f)
 {
+    /* Also those whose callback was taken away before their turn. */
+    for (int i = f->next; f->may_lack && f->flushed && i < f->count; i++)
+        if (object[f->wanted[i]].key.length > 0)
+            object[f->wanted[i]].resumable = 0;
     require(f == &frame[frames - 1], "calls end in the order in which they began");
     require(f->next == f->count || f->may_lack, "a remove callback is lacking");
     frames--;

@@ -22,8 +22,8 @@ while IFS=$tab read -r fuzzer file change what; do
     fi
     count=$((count + 1))
     began=$(date +%s)
-    # The copies are compiled where the fuzzers are, for the sake of what they depend on.
-    if FUZZ_SECONDS=${FUZZ_SECONDS:-60} FUZZERS=$fuzzer FUZZ_TARGET_DIR="$top/build/fuzz/target" sh "$copy/fuzz/run.sh" >"$log" 2>&1 </dev/null; then
+    # One place for all copies, for the sake of what they depend on; not that of the fuzzers, or a defect might stay there.
+    if FUZZ_SECONDS=${FUZZ_SECONDS:-60} FUZZERS=$fuzzer FUZZ_TARGET_DIR="$top/build/fuzz/target-defects" sh "$copy/fuzz/run.sh" >"$log" 2>&1 </dev/null; then
         missed=$((missed + 1))
         echo "fuzz-check: $fuzzer has missed: $what"
     elif grep -q 'has found something\|fails at' "$log"; then

@@ -81,6 +81,18 @@ test-matrix: lib ## the C harness on released libssl 1.1.1 to 4.0, built in two 
 valgrind: lib ## the C harness under memcheck
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) valgrind
 
+fuzz: ## fuzz the cache against its oracle, and API calls against stock (SECONDS=20 for each, FUZZERS=calls, LIBSSL=3.5)
+	@sh scripts/setup.sh fuzz
+	@FUZZ_SECONDS=$(or $(SECONDS),20) FUZZERS="$(FUZZERS)" LIBSSL="$(LIBSSL)" LINKAGE="$(LINKAGE)" GROW="$(GROW)" sh fuzz/run.sh
+
+fuzz-check: ## check the fuzzers: each of some defects must be found
+	@sh scripts/setup.sh fuzz
+	@FUZZ_SECONDS=$(or $(SECONDS),60) DEFECTS="$(DEFECTS)" sh fuzz/check.sh
+
+test-memory: lib ## fail each allocation in turn, and print how many
+	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) check TEST_NAMES='*_memory'
+	@for way in preload shared static; do sed -n "s/^# allocations that failed/$$way: &/p" build/tests/out/*_memory.$$way.out; done
+
 test-programs: ## unchanged servers (nginx, h2o, stunnel, vsftpd, redis, ...) on stock and with the library (PROGRAMS="nginx h2o")
 	@PROGRAMS="$(PROGRAMS)" sh scripts/setup.sh programs
 	@$(MAKE) --no-print-directory lib
@@ -106,7 +118,7 @@ lint: ## rustfmt, clippy and shellcheck, warnings denied
 	@sh scripts/setup.sh lint
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	shellcheck scripts/*.sh bench/*.sh scripts/sslsweep.in demo/*.sh tests-c/*.sh .ci/run
+	shellcheck scripts/*.sh bench/*.sh fuzz/*.sh scripts/sslsweep.in demo/*.sh tests-c/*.sh .ci/run
 
 tested: ## run the matrix and the programs, and write the README's tables from the results
 	@$(MAKE) --no-print-directory test-matrix test-programs
@@ -197,5 +209,5 @@ clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib demo test test-rust test-c test-matrix valgrind test-programs tested bench bench-all bench-report lint abi-check abi-baseline header \
+.PHONY: help lib demo test test-rust test-c test-matrix valgrind fuzz fuzz-check test-memory test-programs tested bench bench-all bench-report lint abi-check abi-baseline header \
         install install-runtime install-dev uninstall deb rpm test-packages clean

@@ -1,6 +1,6 @@
 #!/bin/sh
-# setup.sh WHAT: makes sure that what `make WHAT` uses is there (build, test, matrix, abi, demo, bench, profile, lint, deb or rpm;
-# packages is what `make test-packages` uses, and programs what `make test-programs` does, of which PROGRAMS
+# setup.sh WHAT: makes sure that what `make WHAT` uses is there; the words stand below, one for each case
+# (packages is what `make test-packages` uses, and programs what `make test-programs` does, of which PROGRAMS
 # can select some).
 # Debian and Ubuntu: missing packages are installed when run as root, else named. Elsewhere: named.
 set -eu
@@ -82,6 +82,13 @@ programs)
     have openssl || missing openssl openssl
     python3 -c 'import ssl' 2>/dev/null || missing python3 "python3 with its ssl module"
     ;;
+fuzz)
+    programs
+    have c++ || missing g++ "a C++ compiler called c++"
+    have flock || missing util-linux flock
+    have perl || missing perl perl
+    have readelf || missing binutils readelf
+    ;;
 lint) have shellcheck || missing shellcheck shellcheck ;;
 deb)
     compiler
@@ -103,7 +110,7 @@ packages)
     have mandoc || missing mandoc mandoc
     have systemd-analyze || missing systemd systemd-analyze
     ;;
-*) complain "usage: setup.sh build|test|matrix|abi|programs|demo|bench|profile|lint|deb|rpm|packages" ;;
+*) complain "usage: setup.sh WHAT, one of: $(sed -n 's/^\([a-z]*\)) .*/\1/p; s/^\([a-z]*\))$/\1/p' "$0" | tr '\n' ' ')" ;;
 esac
 have make || missing make make
 

@@ -2,19 +2,20 @@
 
 COMMA := ,
 
-# presence_dlopen: the program has no libssl, its plug-in (the same source, -DPLUGIN) brings it along. In
-# the shared and static ways it is the plug-in that is linked with our library, before -lssl.
-PLUGIN_SOURCES := presence_dlopen.c support.c handshake.c
-PLUGIN = $(COMPILE) -MF $(BUILD)/obj/presence_dlopen.so.d -DPLUGIN -fPIC -shared $(LDFLAGS) -o $@ $(PLUGIN_SOURCES)
+# presence_dlopen, presence_memory: the program has no libssl, its plug-in (the same source, -DPLUGIN) brings it along.
+# In the shared and static ways it is the plug-in that is linked with our library, before -lssl.
+PLUGIN = $(COMPILE) -MF $(BUILD)/obj/$(@F).d -DPLUGIN -fPIC -shared $(LDFLAGS) -o $@ $(filter %.c,$^)
 
-$(BUILD)/stock/presence_dlopen.so: $(PLUGIN_SOURCES) support.h handshake.h | $(BUILD)/stock $(BUILD)/obj
-	$(PLUGIN) $(OPENSSL_LIBS) -ldl
-$(BUILD)/shared/presence_dlopen.so: $(PLUGIN_SOURCES) support.h handshake.h $(LIBDIR)/libsslsweep.so | $(BUILD)/shared $(BUILD)/obj
-	$(PLUGIN) $(LIBDIR)/libsslsweep.so $(OPENSSL_LIBS) -ldl
-$(BUILD)/static/presence_dlopen.so: $(PLUGIN_SOURCES) support.h handshake.h $(LIBDIR)/libsslsweep.a | $(BUILD)/static $(BUILD)/obj
-	$(PLUGIN) $(LIBDIR)/libsslsweep.a $(OPENSSL_LIBS) $(STATIC_LIBS)
-
-$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_dlopen: | $(BUILD)/$(way)/presence_dlopen.so))
+define plugin
+$(BUILD)/stock/$1.so: $1.c support.c handshake.c support.h handshake.h | $(BUILD)/stock $(BUILD)/obj
+	$$(PLUGIN) $$(OPENSSL_LIBS) -ldl
+$(BUILD)/shared/$1.so: $1.c support.c handshake.c support.h handshake.h $(LIBDIR)/libsslsweep.so | $(BUILD)/shared $(BUILD)/obj
+	$$(PLUGIN) $(LIBDIR)/libsslsweep.so $$(OPENSSL_LIBS) -ldl
+$(BUILD)/static/$1.so: $1.c support.c handshake.c support.h handshake.h $(LIBDIR)/libsslsweep.a | $(BUILD)/static $(BUILD)/obj
+	$$(PLUGIN) $(LIBDIR)/libsslsweep.a $$(OPENSSL_LIBS) $$(STATIC_LIBS)
+$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/$1: | $(BUILD)/$(way)/$1.so))
+endef
+$(foreach name,presence_dlopen presence_memory,$(eval $(call plugin,$(name))))
 
 # presence_several: the program has no libssl; of its two plug-ins (the same source, -DPLUGIN) the second is
 # linked with a copy of libssl that has another name. They are nobody's but their own: what they share
@@ -38,7 +39,7 @@ $(BUILD)/stock/presence_several.%.so $(BUILD)/shared/presence_several.%.so $(BUI
 $(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_several: | $(BUILD)/$(way)/presence_several.1.so $(BUILD)/$(way)/presence_several.2.so))
 
 # Without libssl; from the static library nothing would be linked unless asked for by name.
-$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_dlopen $(BUILD)/$(way)/presence_none $(BUILD)/$(way)/presence_several: override private OPENSSL_LIBS =))
+$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_dlopen $(BUILD)/$(way)/presence_memory $(BUILD)/$(way)/presence_none $(BUILD)/$(way)/presence_several: override private OPENSSL_LIBS =))
 $(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_crypto: override private OPENSSL_LIBS := $(filter-out -lssl,$(OPENSSL_LIBS))))
 $(BUILD)/static/presence_none $(BUILD)/static/presence_several $(BUILD)/static/presence_crypto: private LDFLAGS += -Wl,-u,SSL_CTX_flush_sessions_ex -Wl,-u,sslsweep_version
 

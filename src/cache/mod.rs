@@ -32,6 +32,8 @@ mod slots;
 
 #[cfg(test)]
 mod complexity;
+#[cfg(any(test, fuzzing))]
+pub mod oracle;
 #[cfg(test)]
 mod tests;
 
@@ -239,6 +241,17 @@ impl<S: Clone + PartialEq> Cache<S> {
             MutexGuard::unlock_fair(order);
         }
         detached == BATCH
+    }
+
+    /// Detaches the first session that is due, which needs no memory.
+    pub fn take_first_due(&self, cutoff: Cutoff) -> Option<S> {
+        let shards = self.shards.get()?;
+        let mut order = self.lock_order();
+        let place = order.pop(cutoff)?;
+        let session = remove(shards, place);
+        order.statistics.flushed += 1;
+        self.publish(&order);
+        Some(session)
     }
 
     /// Takes out the session stored under `key`.

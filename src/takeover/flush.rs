@@ -19,7 +19,10 @@ pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) {
         return;
     }
     let group = managed.begin_group();
-    let (mut detached, mut due) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+    let (mut detached, mut due) = (Vec::new(), Vec::new());
+    if detached.try_reserve_exact(BATCH).is_err() || due.try_reserve_exact(BATCH).is_err() {
+        return flush_one_by_one(managed, cutoff);
+    }
     loop {
         let more = guard(false, || managed.cache().take_due(cutoff, &mut detached));
         detached.iter().for_each(|session| session.prefetch());
@@ -36,5 +39,24 @@ pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) {
             break;
         }
     }
+    // Callbacks may flush in turn.
+    drop((detached, due));
     managed.run_callbacks(group);
+}
+
+/// The same without memory for a batch. It ends, whatever the callbacks store again.
+fn flush_one_by_one(managed: &Arc<Managed>, cutoff: Cutoff) {
+    let was_ending = managed.is_ending();
+    for _ in 0..managed.cache().len() {
+        let Some(session) = managed.cache().take_first_due(cutoff) else { break };
+        if cutoff.reaches(session.expiry()) {
+            managed.leave_flushed(session);
+        } else {
+            managed.put_back(session);
+        }
+        if managed.is_ending() != was_ending {
+            // That callback freed the context, whose end has taken the others.
+            break;
+        }
+    }
 }

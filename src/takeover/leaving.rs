@@ -71,7 +71,11 @@ impl Leaving {
     /// Moves sessions into a group. Returns whether there was memory for that.
     pub(super) fn add(&self, group: Group, sessions: &mut Vec<Session>, why: Why) -> bool {
         let mut batches = self.batches.lock();
-        let at = batches.iter().position(|batch| batch.group == group).unwrap_or_else(|| {
+        let at = batches.iter().position(|batch| batch.group == group);
+        if at.is_none() && batches.try_reserve(1).is_err() {
+            return false;
+        }
+        let at = at.unwrap_or_else(|| {
             batches.push(Batch { group, runner: Runner::Gathering, waiting: Waiting::new() });
             self.count.store(batches.len(), Ordering::Relaxed);
             batches.len() - 1
@@ -123,7 +127,10 @@ impl Leaving {
             for batch in batches.iter() {
                 match batch.runner {
                     Runner::Abandoned => return Some(batch.group),
-                    Runner::Call { thread, variable } if thread == this_thread() => {
+                    // (Without memory, at another flush.)
+                    Runner::Call { thread, variable }
+                        if thread == this_thread() && own.try_reserve(1).is_ok() =>
+                    {
                         own.push((batch.group, variable));
                     }
                     _ => {}

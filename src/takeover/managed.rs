@@ -235,7 +235,10 @@ impl Managed {
             // It may be stored elsewhere too.
             moved::re_expire(session);
         }
-        self.put(self.key(session), owned)
+        // One that has lost its id while it was stored is found by what it is (`moved`).
+        let by_object = session.id().is_empty().then(|| self.key_of_object(session));
+        let key = by_object.filter(|&key| self.cache.contains(key));
+        self.put(key.unwrap_or_else(|| self.key(session)), owned)
     }
 
     /// Stores a session under a key, letting others go as the size demands.
@@ -287,7 +290,10 @@ impl Managed {
 
     /// Puts a session back that was taken out too early, whatever the size.
     pub(super) fn put_back(self: &Arc<Self>, session: Session) {
-        let (key, expiry) = (self.key(*session), session.expiry());
+        let expiry = session.expiry();
+        // It must not take the place of another one without an id.
+        let key =
+            if session.id().is_empty() { self.key_of_object(*session) } else { self.key(*session) };
         if let Some(Stored::NoMemory(session)) = self.store(key, session, expiry, 0) {
             self.leave_evicted(session);
         }
@@ -334,6 +340,12 @@ impl Managed {
 
     /// Lets one session go that left for lack of room. It stays resumable for others (C19).
     fn leave_evicted(&self, session: Session) {
+        self.call_remove(*session);
+    }
+
+    /// Lets one session go that was flushed.
+    pub(super) fn leave_flushed(&self, session: Session) {
+        self.mark_leaving(*session, Why::Flushed);
         self.call_remove(*session);
     }
 

@@ -59,6 +59,9 @@ fn put(managed: &Arc<Managed>, version: c_int, id: &[u8], stored: Option<Session
     let Planted { plants, count } = managed.planted();
     guard((), || {
         let mut plants = plants.lock();
+        if plants.try_reserve(1).is_err() {
+            return false;
+        }
         plants.push(plant);
         count.store(plants.len(), Ordering::Release);
     });

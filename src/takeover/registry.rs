@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::ffi::c_long;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use once_cell::sync::Lazy;
 use parking_lot::RwLock;
@@ -21,6 +21,9 @@ use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, inside};
 
 static MANAGED: Lazy<RwLock<HashMap<usize, Arc<Managed>>>> = Lazy::new(RwLock::default);
+
+/// Contexts for which there is room in [`MANAGED`], and which are not in it yet. Changed under its lock.
+static ADOPTING: AtomicUsize = AtomicUsize::new(0);
 
 /// Rises whenever [`MANAGED`] changes.
 static CHANGES: AtomicU64 = AtomicU64::new(0);
@@ -97,14 +100,20 @@ pub(crate) fn make(libssl: &'static Libssl, new: impl FnOnce() -> *mut SSL_CTX) 
 fn adopt(libssl: &'static Libssl, ctx: *mut SSL_CTX) {
     let Some(api) = libssl.api.as_ref().filter(|_| !ctx.is_null()) else { return };
     // Without memory for its state the context stays as it is.
-    if MANAGED.write().try_reserve(1).is_err() {
-        return;
+    {
+        let mut table = MANAGED.write();
+        let adopting = ADOPTING.load(Ordering::Relaxed) + 1;
+        if table.try_reserve(adopting).is_err() {
+            return;
+        }
+        ADOPTING.store(adopting, Ordering::Relaxed);
     }
     ending::watch(libssl, api);
     let managed = Arc::new(take_over(libssl, api, ctx));
     let stale = {
         let mut table = MANAGED.write();
         CHANGES.fetch_add(1, Ordering::Release);
+        ADOPTING.fetch_sub(1, Ordering::Relaxed);
         table.insert(ctx as usize, managed)
     };
     // Its end went unnoticed; its context is gone, so nothing of it may be called any more.

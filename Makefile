@@ -81,6 +81,10 @@ test-matrix: lib ## the C harness on released libssl 1.1.1 to 4.0, built in two 
 valgrind: lib ## the C harness under memcheck
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) valgrind
 
+asan: ## the C harness under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer (VERSIONS="system 3.5")
+	@sh scripts/setup.sh asan
+	@sh tests-c/asan.sh $(VERSIONS)
+
 test-programs: ## unchanged servers (nginx, h2o, stunnel, vsftpd, redis, ...) on stock and with the library (PROGRAMS="nginx h2o")
 	@PROGRAMS="$(PROGRAMS)" sh scripts/setup.sh programs
 	@$(MAKE) --no-print-directory lib
@@ -192,5 +196,5 @@ clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib demo test test-rust test-c test-matrix valgrind test-programs tested bench bench-all bench-report lint abi-check abi-baseline header \
+.PHONY: help lib demo test test-rust test-c test-matrix valgrind asan test-programs tested bench bench-all bench-report lint abi-check abi-baseline header \
         install install-runtime install-dev uninstall deb rpm test-packages clean

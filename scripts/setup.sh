@@ -1,5 +1,5 @@
 #!/bin/sh
-# setup.sh WHAT: makes sure that what `make WHAT` uses is there (build, test, matrix, abi, demo, bench, lint, deb or rpm;
+# setup.sh WHAT: makes sure that what `make WHAT` uses is there (build, test, matrix, asan, abi, demo, bench, lint, deb or rpm;
 # packages is what `make test-packages` uses, and programs what `make test-programs` does, of which PROGRAMS
 # can select some).
 # Debian and Ubuntu: missing packages are installed when run as root, else named. Elsewhere: named.
@@ -59,6 +59,14 @@ matrix) # the rest is as for test; libssl itself is built by scripts/libssl.sh
     have flock || missing util-linux flock
     python3 -c 'import ssl' 2>/dev/null || missing python3 "python3, whose ssl module is one of the programs tested"
     ;;
+asan) # the libssl that is instrumented is built by scripts/libssl.sh
+    programs
+    have prove || missing perl "perl with prove"
+    have readelf || missing binutils "readelf and nm"
+    have flock || missing util-linux flock
+    [ -e "$(cc -print-file-name=libasan.so)" ] || missing gcc "gcc with its AddressSanitizer"
+    python3 -c 'import ssl' 2>/dev/null || missing python3 "python3, whose ssl module is one of the programs tested"
+    ;;
 demo)
     programs
     have openssl || missing openssl openssl
@@ -98,7 +106,7 @@ packages)
     have mandoc || missing mandoc mandoc
     have systemd-analyze || missing systemd systemd-analyze
     ;;
-*) complain "usage: setup.sh build|test|matrix|abi|programs|demo|bench|lint|deb|rpm|packages" ;;
+*) complain "usage: setup.sh build|test|matrix|asan|abi|programs|demo|bench|lint|deb|rpm|packages" ;;
 esac
 have make || missing make make
 

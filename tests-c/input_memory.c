@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- An allocator that fails. (Valgrind puts its own in its place, which never does.) ---- */
+/* ---- An allocator that fails. (Valgrind and AddressSanitizer have their own in its place, which never does.) ---- */
 
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
 extern void *__libc_memalign(size_t, size_t);
@@ -20,6 +20,7 @@ static _Thread_local struct {
     long at, count;
 } failing;
 
+#ifndef __SANITIZE_ADDRESS__
 static int fails(void)
 {
     if (!failing.armed)
@@ -41,6 +42,7 @@ int posix_memalign(void **p, size_t align, size_t size)
     *p = memalign(align, size);
     return *p != NULL ? 0 : ENOMEM;
 }
+#endif
 
 /* ---- What becomes of each session ---- */
 

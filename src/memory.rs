@@ -104,7 +104,7 @@ thread_local! {
 }
 
 /// How often this thread has asked for memory.
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 pub(crate) fn allocations() -> u64 {
     ALLOCATIONS.get()
 }

@@ -30,8 +30,11 @@ mod place;
 mod shard;
 mod slots;
 
-#[cfg(test)]
+// Counts at sizes that Miri would not come to the end of.
+#[cfg(all(test, not(miri)))]
 mod complexity;
+#[cfg(all(test, not(miri)))]
+mod security;
 #[cfg(test)]
 mod tests;
 

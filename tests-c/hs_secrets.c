@@ -46,6 +46,7 @@ static int on_new(SSL *ssl, SSL_SESSION *session)
 /* ---- The search ---- */
 
 #define PIECE (1 << 20)
+#define LARGEST (1ul << 36) /* what is larger is address space that a sanitizer has set apart for its marks */
 
 /* Memory is read through a file, by the kernel: whatever is there may be read, whoever it belongs to. */
 static int copies_in(const unsigned char *memory, size_t length, const unsigned char *begins, int *found)
@@ -86,7 +87,7 @@ static int search(int *missing)
     while (fgets(line, sizeof line, maps) != NULL) {
         unsigned long from, to;
         char may[5];
-        if (sscanf(line, "%lx-%lx %4s", &from, &to, may) != 3 || may[0] != 'r' || may[1] != 'w')
+        if (sscanf(line, "%lx-%lx %4s", &from, &to, may) != 3 || may[0] != 'r' || may[1] != 'w' || to - from > LARGEST)
             continue;
         while (from + KEY_PART <= to) {
             size_t length = to - from < PIECE ? to - from : PIECE;
@@ -101,7 +102,7 @@ static int search(int *missing)
             }
             ssize_t n = pread(memory, piece, length, (off_t)from);
             if (n < KEY_PART)
-                break; /* nothing behind it: address space that a tool has reserved */
+                break; /* nothing is behind it */
             copies += copies_in(piece, (size_t)n, begins, found);
             from += (unsigned long)n - KEY_PART + 1;
         }
@@ -238,7 +239,7 @@ static const struct {
 
 static void leaving(int version)
 {
-    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i += slowly() ? 6 : 1) { /* the first and the last */
         char how[64];
         snprintf(how, sizeof how, "TLS 1.%d, %s", version - TLS1_VERSION, ways[i].name);
         scene s = begin(version, WITHOUT_TICKETS);

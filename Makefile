@@ -93,6 +93,27 @@ test-memory: lib ## fail each allocation in turn, and print how many
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) check TEST_NAMES='*_memory'
 	@for way in preload shared static; do sed -n "s/^# allocations that failed/$$way: &/p" build/tests/out/*_memory.$$way.out; done
 
+asan: ## the C harness under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer (VERSIONS="system 3.5")
+	@sh scripts/setup.sh asan
+	@sh tests-c/asan.sh $(VERSIONS)
+
+miri: ## the cache, and what else needs no libssl, under Miri (needs a nightly toolchain that has it)
+	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { echo 'make miri: no Miri here, so nothing was run. It comes with rustup:' \
+	    'rustup toolchain install nightly --component miri' >&2; exit 1; }
+	MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) +nightly miri test --locked --lib
+
+# Kept outside of the checkout: it takes minutes to build.
+DENY := $(or $(shell command -v cargo-deny),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sslsweep/tools/bin/cargo-deny)
+
+$(DENY):
+	$(CARGO) install --locked --quiet --root $(patsubst %/bin/,%,$(dir $@)) cargo-deny
+
+deny: $(DENY) ## licences, versions and origin of the dependencies, by deny.toml (installs cargo-deny if need be)
+	$(DENY) --locked check licenses bans sources
+
+audit: $(DENY) ## known vulnerabilities of the dependencies (fetches the RustSec database from its Git host)
+	$(DENY) --locked check advisories
+
 test-programs: ## unchanged servers (nginx, h2o, stunnel, vsftpd, redis, ...) on stock and with the library (PROGRAMS="nginx h2o")
 	@PROGRAMS="$(PROGRAMS)" sh scripts/setup.sh programs
 	@$(MAKE) --no-print-directory lib
@@ -209,5 +230,5 @@ clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib demo test test-rust test-c test-matrix valgrind fuzz fuzz-check test-memory test-programs tested bench bench-all bench-report lint abi-check abi-baseline header \
+.PHONY: help lib demo test test-rust test-c test-matrix valgrind fuzz fuzz-check test-memory test-programs tested bench bench-all bench-report lint abi-check abi-baseline header asan miri deny audit \
         install install-runtime install-dev uninstall deb rpm test-packages clean

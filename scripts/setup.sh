@@ -59,6 +59,14 @@ matrix) # the rest is as for test; libssl itself is built by scripts/libssl.sh
     have flock || missing util-linux flock
     python3 -c 'import ssl' 2>/dev/null || missing python3 "python3, whose ssl module is one of the programs tested"
     ;;
+asan) # the libssl that is instrumented is built by scripts/libssl.sh
+    programs
+    have prove || missing perl "perl with prove"
+    have readelf || missing binutils "readelf and nm"
+    have flock || missing util-linux flock
+    [ -e "$(cc -print-file-name=libasan.so)" ] || missing gcc "gcc with its AddressSanitizer"
+    python3 -c 'import ssl' 2>/dev/null || missing python3 "python3, whose ssl module is one of the programs tested"
+    ;;
 demo)
     programs
     have openssl || missing openssl openssl

@@ -44,6 +44,7 @@ pub(crate) fn uncancelled<R>(step: impl FnOnce() -> R) -> R {
 #[cfg(test)]
 mod tests {
     #[test]
+    #[cfg_attr(miri, ignore = "the line on standard error asks the system what that is")]
     fn a_panic_becomes_the_failure_value() {
         assert_eq!(super::guard(7, || 1), 1);
         assert_eq!(super::guard(7, || panic!("caught")), 7);

@@ -55,7 +55,7 @@ EMBED_LINK = test ! -s $< || $(COMPILE) -MF $@.d -DEMBEDDED $(LDFLAGS) -o $@ $(L
 
 # Empty where there is none. (muldefs: some releases have a few objects in both of their archives.)
 $(BUILD)/obj/libembedded.so: plugins.mk | $(BUILD)/obj
-	@if printf '$(EMBED_PROBE)' | $(CC) $(OPENSSL_CFLAGS) -x c -o $@.probe - -x none $(EMBED) 2>$@.log && $@.probe; \
+	@if printf '$(EMBED_PROBE)' | $(CC) $(OPENSSL_CFLAGS) $(CFLAGS) -x c -o $@.probe - -x none $(EMBED) 2>$@.log && $@.probe; \
 	then $(CC) $(CFLAGS) $(LDFLAGS) -shared -o $@ -Wl,-soname,libembedded.so -Wl,-z,muldefs -Wl,--whole-archive $(EMBED) -Wl,--no-whole-archive; \
 	else : >$@; fi
 

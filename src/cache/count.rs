@@ -20,7 +20,7 @@ thread_local! {
 }
 
 /// What `action` came to.
-#[cfg(test)]
+#[cfg(all(test, not(miri)))]
 pub(super) fn of<R>(action: impl FnOnce() -> R) -> (Counts, R) {
     let before = COUNTS.get();
     let result = action();

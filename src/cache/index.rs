@@ -104,6 +104,9 @@ mod tests {
     use super::*;
 
     proptest! {
+        // Miri interprets each step.
+        #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { 256 }, ..Default::default() })]
+
         /// Slots come, go and come again under other hashes, of which there are so few that searches meet:
         /// those in use are found, and no others.
         #[test]

@@ -30,10 +30,13 @@ mod place;
 mod shard;
 mod slots;
 
-#[cfg(test)]
+// Counts at sizes that Miri would not come to the end of.
+#[cfg(all(test, not(miri)))]
 mod complexity;
 #[cfg(any(test, fuzzing))]
 pub mod oracle;
+#[cfg(all(test, not(miri)))]
+mod security;
 #[cfg(test)]
 mod tests;
 

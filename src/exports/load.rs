@@ -7,8 +7,9 @@ use crate::libssl::object_of;
 use crate::takeover::summary;
 use crate::{options, report};
 
+// Not under Miri, where no libssl can be.
 #[used]
-#[unsafe(link_section = ".init_array")]
+#[cfg_attr(not(miri), unsafe(link_section = ".init_array"))]
 static LOADED: extern "C" fn() = loaded;
 
 extern "C" fn loaded() {

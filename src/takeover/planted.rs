@@ -57,16 +57,19 @@ fn put(managed: &Arc<Managed>, version: c_int, id: &[u8], stored: Option<Session
     let Some(stand_in) = Session::with_key(managed.libssl(), version, id) else { return false };
     let plant = Plant { thread: this_thread(), stand_in: stand_in.clone(), stored };
     let Planted { plants, count } = managed.planted();
-    guard((), || {
+    let planted = guard(false, || {
         let mut plants = plants.lock();
         if plants.try_reserve(1).is_err() {
             return false;
         }
         plants.push(plant);
         count.store(plants.len(), Ordering::Release);
+        true
     });
-    managed.add_real(&stand_in);
-    true
+    if planted {
+        managed.add_real(&stand_in);
+    }
+    planted
 }
 
 /// The session is being removed: whether it was in our cache but for its stand-in.

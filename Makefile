@@ -81,6 +81,14 @@ test-matrix: lib ## the C harness on released libssl 1.1.1 to 4.0, built in two 
 valgrind: lib ## the C harness under memcheck
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) valgrind
 
+load: ## a TLS server with a million sessions under steady resumption and flushes, with and without (MINUTES=4 LIBSSL="system 3.5")
+	@sh scripts/setup.sh load
+	@$(MAKE) --no-print-directory lib
+	@python3 -B load/load.py $(LIB)/libsslsweep.so
+
+load-report: ## put the last results of load into docs/load.md
+	@python3 -B load/page.py build/load/results.json
+
 test-programs: ## unchanged servers (nginx, h2o, stunnel, vsftpd, redis, ...) on stock and with the library (PROGRAMS="nginx h2o")
 	@PROGRAMS="$(PROGRAMS)" sh scripts/setup.sh programs
 	@$(MAKE) --no-print-directory lib
@@ -192,5 +200,5 @@ clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib demo test test-rust test-c test-matrix valgrind test-programs tested bench bench-all bench-report lint abi-check abi-baseline header \
+.PHONY: help lib demo test test-rust test-c test-matrix valgrind test-programs tested load load-report bench bench-all bench-report lint abi-check abi-baseline header \
         install install-runtime install-dev uninstall deb rpm test-packages clean

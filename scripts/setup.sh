@@ -1,5 +1,5 @@
 #!/bin/sh
-# setup.sh WHAT: makes sure that what `make WHAT` uses is there (build, test, matrix, abi, demo, bench, lint, deb or rpm;
+# setup.sh WHAT: makes sure that what `make WHAT` uses is there (build, test, matrix, abi, demo, bench, load, lint, deb or rpm;
 # packages is what `make test-packages` uses, and programs what `make test-programs` does, of which PROGRAMS
 # can select some).
 # Debian and Ubuntu: missing packages are installed when run as root, else named. Elsewhere: named.
@@ -72,6 +72,13 @@ bench) # the libssl that are measured are built by scripts/libssl.sh and bench/p
     have cmake || missing cmake cmake
     have c++ || missing g++ "a C++ compiler called c++"
     ;;
+load) # released libssl are built by scripts/libssl.sh
+    programs
+    have python3 || missing python3 python3
+    have readelf || missing binutils readelf
+    have flock || missing util-linux flock
+    have perl || missing perl perl
+    ;;
 programs)
     programs
     have openssl || missing openssl openssl
@@ -98,7 +105,7 @@ packages)
     have mandoc || missing mandoc mandoc
     have systemd-analyze || missing systemd systemd-analyze
     ;;
-*) complain "usage: setup.sh build|test|matrix|abi|programs|demo|bench|lint|deb|rpm|packages" ;;
+*) complain "usage: setup.sh build|test|matrix|abi|programs|demo|bench|load|lint|deb|rpm|packages" ;;
 esac
 have make || missing make make
 

@@ -1,6 +1,6 @@
 /*
- * client PORT INDEX CLIENTS RATE BEGIN SECONDS SEED: makes RATE connections a second, each with one handshake, one byte sent
- * and one received, and prints a line for each:
+ * client PORT INDEX CLIENTS RATE SECONDS SEED: says "ready", reads when to begin (CLOCK_MONOTONIC, nanoseconds), makes RATE
+ * connections a second, each with one handshake, one byte sent and one received, and at its end prints a line for each:
  *
  *   KIND INTENDED TOOK RESUMED EXPECTED FAILURE
  *
@@ -12,6 +12,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <stdio.h>
@@ -23,7 +24,8 @@
 enum {
     SLOTS = 32, /* sessions of TLS 1.3, each replaced by the one that its resumption brings */
     PATIENCE_SECONDS = 20,
-    GRACE_SECONDS = 60
+    GRACE_SECONDS = 120,
+    LONGEST_LINE = 300
 };
 
 enum kind { RESUME_12, RESUME_13, EXPIRED_12, FULL_12, FULL_13, KINDS };
@@ -191,20 +193,28 @@ static void wait_until(uint64_t ns)
 
 void visit(int argc, char **argv)
 {
-    if (argc != 7)
-        die("usage: load client PORT INDEX CLIENTS RATE BEGIN SECONDS SEED");
+    if (argc != 6)
+        die("usage: load client PORT INDEX CLIENTS RATE SECONDS SEED");
     unsigned port = (unsigned)atol(argv[0]), index = (unsigned)atol(argv[1]), clients = (unsigned)atol(argv[2]);
-    unsigned long rate = strtoul(argv[3], NULL, 10), seconds = strtoul(argv[5], NULL, 10);
-    uint64_t begin = strtoull(argv[4], NULL, 10);
+    unsigned long rate = strtoul(argv[3], NULL, 10), seconds = strtoul(argv[4], NULL, 10);
     if (!port || !clients || !rate || !seconds)
         die("a client was given nothing to do");
     /* Each client of each seed has its own part of the one sequence. */
-    for (unsigned long skip = (strtoul(argv[6], NULL, 10) * clients + index) * 1000000; skip > 0; skip--)
+    for (unsigned long skip = (strtoul(argv[5], NULL, 10) * clients + index) * 1000000; skip > 0; skip--)
         random_number();
     alarm((unsigned)seconds + GRACE_SECONDS);
     prepare(port);
-    if (now_ns() > begin)
-        die("the preparations took too long");
+    puts("ready");
+    fflush(stdout);
+    /* All of it is kept until the end: nobody reads it before, and a full pipe would stop us. (The C library
+     * uses a size only with a buffer.) */
+    size_t room = rate * seconds * LONGEST_LINE;
+    char *kept = malloc(room);
+    if (!kept || setvbuf(stdout, kept, _IOFBF, room) != 0)
+        die("no memory");
+    uint64_t begin;
+    if (scanf("%" SCNu64, &begin) != 1)
+        die("nobody said when to begin");
     /* The clients take turns within the interval. */
     begin += 1000000000u / rate * index / clients;
     for (unsigned long i = 0; i < rate * seconds; i++) {

@@ -33,6 +33,7 @@ FLUSH_EVERY, FLUSHED = 2, 50_000  # seconds; sessions that one flush removes, ab
 SPREAD, TIMEOUT = 600, 7200  # seconds: the mixed timeouts are 1 to SPREAD, that of sessions to be resumed
 WARM_UP = 33  # connections that each client makes before it is measured
 STORED_MORE = 9  # sessions of random timeouts at the end
+DEFAULT_MINUTES = 4
 OVERHEAD = 12  # seconds of one run that are not the load
 PERCENTILES = (50, 75, 90, 95, 98, 99, 99.5, 99.9, 100)
 
@@ -45,7 +46,7 @@ LEFT_OF_PEAK = 0.15  # once everything is flushed, trimmed
 
 class Settings:
     def __init__(self) -> None:
-        self.minutes = float(os.environ.get("MINUTES") or 4)
+        self.minutes = float(os.environ.get("MINUTES") or DEFAULT_MINUTES)
         self.libssl = (os.environ.get("LIBSSL") or "system").split()
         self.sessions = int(os.environ.get("SESSIONS") or 1_000_000)
         sides = 2 * len(self.libssl)
@@ -120,27 +121,64 @@ class Server:
             self.process.wait()
 
 
-def start_clients(library: libraries.Library, server: Server, settings: Settings, seed: int, begin: float):
-    clients = []
-    for index in range(CLIENTS):
-        words = [server.port, index, CLIENTS, RATE, int(begin * 1e9), settings.seconds, seed]
-        with (FOLDER / f"client-{index}.log").open("w") as log:
-            clients.append(
+def busy() -> float:
+    """Seconds for which the processors of the machine have worked, for anybody."""
+    words = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    user, nice, system, _, _, irq, softirq, steal = map(int, words[:8])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def own(server: Server) -> float:
+    """The same for the server and for the clients that have ended."""
+    words = pathlib.Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    times = os.times()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK") + sum(times[:4])
+
+
+class Clients:
+    """The processes of client.c; always on libssl alone."""
+
+    def __init__(self, library: libraries.Library, server: Server, settings: Settings, seed: int) -> None:
+        self.processes = []
+        for index in range(CLIENTS):
+            words = map(str, [server.port, index, CLIENTS, RATE, settings.seconds, seed])
+            self.processes.append(
                 subprocess.Popen(
-                    [library.program, "client", *map(str, words)], stdout=log, stderr=subprocess.STDOUT
+                    [library.program, "client", *words],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
                 )
             )
-    return clients
 
+    def begin(self) -> float:
+        """Lets all begin at one moment, as soon as each is ready. That moment."""
+        for process in self.processes:
+            if process.stdout.readline() != "ready\n":
+                sys.exit("load: a client could not prepare itself")
+        moment = time.monotonic() + 0.5
+        for process in self.processes:
+            process.stdin.write(f"{int(moment * 1e9)}\n")
+            process.stdin.flush()
+        return moment
 
-def visits() -> list[tuple[str, int, int, bool, bool, str]]:
-    """What the clients noted: kind, intended, took, resumed, expected, failure."""
-    found = []
-    for index in range(CLIENTS):
-        for line in (FOLDER / f"client-{index}.log").read_text().splitlines():
-            kind, intended, took, resumed, expected, failure = line.split()
-            found.append((kind, int(intended), int(took), resumed == "1", expected == "1", failure))
-    return found
+    def end(self) -> list[tuple[str, int, int, bool, bool, str]]:
+        """What they saw: kind, intended, took, resumed, expected, failure."""
+        found = []
+        for process in self.processes:
+            said, _ = process.communicate()
+            if process.returncode != 0:
+                sys.exit(f"load: a client ended with {process.returncode}")
+            for line in said.splitlines():
+                kind, intended, took, resumed, expected, failure = line.split()
+                found.append((kind, int(intended), int(took), resumed == "1", expected == "1", failure))
+        return found
+
+    def kill(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
 
 def percentiles(values: list[int]) -> dict:
@@ -158,18 +196,23 @@ def divide(found, flushes: list[tuple[int, int, int]]) -> dict:
             at = bisect.bisect_left(ends, intended)
             inside = at < len(flushes) and flushes[at][0] <= intended + took
             (during if inside else between).append(took)
-    return {"during": percentiles(during), "between": percentiles(between)}
+    return {
+        "during": percentiles(during),
+        "between": percentiles(between),
+        "all": percentiles(during + between),
+    }
 
 
 def one_run(library: libraries.Library, lib: str | None, settings: Settings, seed: int) -> dict:
-    server, clients = Server(library, lib), []
+    server, clients = Server(library, lib), None
     try:
         began = time.monotonic()
         restored = int(server.tell(f"restore {settings.restored} {SPREAD} {TIMEOUT}", "restored")[0])
         held = {"restoring_seconds": time.monotonic() - began, "counts_restored": server.counts()}
         memory = [server.memory()]
-        begin = time.monotonic() + 4
-        clients = start_clients(library, server, settings, seed, begin)
+        before, since = busy() - own(server), time.monotonic()
+        clients = Clients(library, server, settings, seed)
+        begin = clients.begin()
         flushes = []
         for n in range(settings.flushes):
             time.sleep(max(0, begin + FLUSH_EVERY * (n + 1) - time.monotonic()))
@@ -177,10 +220,8 @@ def one_run(library: libraries.Library, lib: str | None, settings: Settings, see
             flushes.append(
                 tuple(map(int, server.tell(f"flush {restored + settings.step() * (n + 1)}", "flushed")))
             )
-        for client in clients:
-            if client.wait(timeout=settings.seconds + 60) != 0:
-                logs = "; ".join((FOLDER / f"client-{i}.log").read_text()[-200:] for i in range(CLIENTS))
-                sys.exit(f"load: a client ended with {client.returncode}: {logs}")
+        found = clients.end()
+        held["others"] = (busy() - own(server) - before) / (time.monotonic() - since) / os.cpu_count()
         memory.append(server.memory())
         held["counts_loaded"] = server.counts()
         held["store_mixed_ns"] = int(server.tell(f"store {STORED_MORE} {SPREAD}", "stored")[0])
@@ -195,12 +236,9 @@ def one_run(library: libraries.Library, lib: str | None, settings: Settings, see
         held["removed_at_end"] = server.end()
         held["took_over"] = "took over" in server.log.read_text()
     finally:
-        for client in clients:
-            if client.poll() is None:
-                client.kill()
-                client.wait()
+        if clients:
+            clients.kill()
         server.kill()
-    found = visits()
     held["visits"] = len(found)
     held["resumed"] = sum(resumed for _, _, _, resumed, _, _ in found)
     held["failures"] = {}
@@ -286,7 +324,8 @@ def say(library: libraries.Library, side: str, turn: int, rounds: int, held: dic
     print(
         f"{library.name} {side}, round {turn + 1} of {rounds}: {held['visits']} handshakes, {held['resumed']} resumed, "
         f"{sum(held['failures'].values())} failed; {latency['count']} during {len(held['flushes'])} flushes: {times} ms; "
-        f"memory {memory['peak'] >> 20} MiB, {memory['trimmed'] >> 20} when emptied",
+        f"memory {memory['peak'] >> 20} MiB, {memory['trimmed'] >> 20} when emptied; "
+        f"others took {held['others']:.0%} of the processors",
         flush=True,
     )
 
@@ -316,6 +355,8 @@ def main() -> None:
         "rate": CLIENTS * RATE,
         "clients": CLIENTS,
         "flush_every": FLUSH_EVERY,
+        "peak": MORE_THAN_STOCK,
+        "minutes": DEFAULT_MINUTES,
     }
     print(
         f"{settings.restored:,} sessions restored, {settings.sessions:,} held at least; {CLIENTS * RATE} connections a second "

@@ -221,7 +221,8 @@ def one_run(library: libraries.Library, lib: str | None, settings: Settings, see
                 tuple(map(int, server.tell(f"flush {restored + settings.step() * (n + 1)}", "flushed")))
             )
         found = clients.end()
-        held["others"] = (busy() - own(server) - before) / (time.monotonic() - since) / os.cpu_count()
+        rest = busy() - own(server) - before
+        held["others"] = max(0.0, rest / (time.monotonic() - since) / os.cpu_count())
         memory.append(server.memory())
         held["counts_loaded"] = server.counts()
         held["store_mixed_ns"] = int(server.tell(f"store {STORED_MORE} {SPREAD}", "stored")[0])

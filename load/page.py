@@ -64,8 +64,8 @@ busy on either side; so waits that come from that remain with sslsweep too.
 
 *Storing one of a random timeout* is why the server restores its sessions in the order in which they expire, and why
 sessions of handshakes have the longest timeout of all: stock libssl keeps its list in that order from 3.0 on and walks it,
-under the lock, for any session that belongs elsewhere. With mixed timeouts in the handshakes stock could not be measured at
-this size.
+under the lock, for any session that belongs elsewhere. Had the handshakes mixed timeouts too, each that stores a session
+would keep all others waiting for that long, and {rate} a second could not be served.
 """
 
 
@@ -186,7 +186,7 @@ def main() -> None:
         "\n![How long handshakes took that were under way during a flush, by percentile](plots/load.svg)\n",
         latencies(runs),
         "",
-        NOTES,
+        NOTES.format(**held["about"]),
         whole(runs),
         "",
     ]

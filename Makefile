@@ -114,6 +114,14 @@ deny: $(DENY) ## licences, versions and origin of the dependencies, by deny.toml
 audit: $(DENY) ## known vulnerabilities of the dependencies (fetches the RustSec database from its Git host)
 	$(DENY) --locked check advisories
 
+load: ## a TLS server with a million sessions under steady resumption and flushes, with and without (MINUTES=4 LIBSSL="system 3.5")
+	@sh scripts/setup.sh load
+	@$(MAKE) --no-print-directory lib
+	@python3 -B load/load.py $(LIB)/libsslsweep.so
+
+load-report: ## put the last results of load into docs/load.md
+	@python3 -B load/page.py build/load/results.json
+
 test-programs: ## unchanged servers (nginx, h2o, stunnel, vsftpd, redis, ...) on stock and with the library (PROGRAMS="nginx h2o")
 	@PROGRAMS="$(PROGRAMS)" sh scripts/setup.sh programs
 	@$(MAKE) --no-print-directory lib
@@ -230,5 +238,5 @@ clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib demo test test-rust test-c test-matrix valgrind fuzz fuzz-check test-memory test-programs tested bench bench-all bench-report lint abi-check abi-baseline header asan miri deny audit \
+.PHONY: help lib demo test test-rust test-c test-matrix valgrind fuzz fuzz-check test-memory test-programs tested bench bench-all bench-report lint abi-check abi-baseline header asan miri deny audit load load-report \
         install install-runtime install-dev uninstall deb rpm test-packages clean

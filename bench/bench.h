@@ -57,6 +57,12 @@ void pool_release(struct pool *pool);
 /* Fills ctx with sessions that it alone holds; of the pool only the ids stay. */
 struct pool pool_stored(size_t count, bool shuffled);
 
+/* ---- Handshakes ---- */
+
+/* One with ctx, in memory; `with`, if not NULL, is offered and must be taken. Returns the client's session if `want`. */
+SSL_SESSION *handshake(SSL_CTX *client_context, SSL_SESSION *with, bool want);
+void get_certificate(SSL_CTX *context); /* makes one for it */
+
 /* ---- Clock, chance, report ---- */
 
 uint64_t random_number(void); /* always the same sequence, so that runs can be compared */

@@ -27,8 +27,7 @@ struct client {
     double each_second;
 };
 
-/* One handshake; `with`, if not NULL, is offered and must be taken. Returns the client's session if `want`. */
-static SSL_SESSION *handshake(SSL_CTX *client_context, SSL_SESSION *with, bool want)
+SSL_SESSION *handshake(SSL_CTX *client_context, SSL_SESSION *with, bool want)
 {
     BIO *client_end, *server_end;
     SSL *client = SSL_new(client_context), *server = SSL_new(ctx);
@@ -77,7 +76,7 @@ static void *shake(void *argument)
     return NULL;
 }
 
-static void get_certificate(SSL_CTX *context)
+void get_certificate(SSL_CTX *context)
 {
     EVP_PKEY *key = NULL;
     EVP_PKEY_CTX *maker = EVP_PKEY_CTX_new_id(EVP_PKEY_EC, NULL);

@@ -26,8 +26,8 @@ def known(script: pathlib.Path) -> list[str]:
     return subprocess.run(["sh", script, "list"], check=True, capture_output=True, text=True).stdout.split()
 
 
-def prepare(words: list[str], folder: pathlib.Path) -> list[Library]:
-    """Builds what `words` name; "all" is every libssl and both peers."""
+def prepare(words: list[str], folder: pathlib.Path, sources: list[pathlib.Path]) -> list[Library]:
+    """Builds what `words` name, and a program of `sources` for each; "all" is every libssl and both peers."""
     script, peers = HERE.parent / "scripts" / "libssl.sh", known(HERE / "peer.sh")
     if "all" in words:
         words = [SYSTEM, *known(script), *peers]
@@ -39,11 +39,13 @@ def prepare(words: list[str], folder: pathlib.Path) -> list[Library]:
             command = ["sh", HERE / "peer.sh", word]
         else:
             command = ["sh", script, word, "symbolic"]
-        found.append(build(word, command, word in peers, folder))
+        found.append(build(word, command, word in peers, folder, sources))
     return found
 
 
-def build(word: str, command: list | None, peer: bool, folder: pathlib.Path) -> Library:
+def build(
+    word: str, command: list | None, peer: bool, folder: pathlib.Path, sources: list[pathlib.Path]
+) -> Library:
     flags, name = [], word
     if command:
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
@@ -58,7 +60,7 @@ def build(word: str, command: list | None, peer: bool, folder: pathlib.Path) -> 
         shutil.copytree(prefix / "lib", copy, symlinks=True, ignore=shutil.ignore_patterns("*.a"))
         # RPATH, not RUNPATH: it holds for what libssl itself needs, too.
         flags = [f"-I{prefix}/include", f"-L{copy}", f"-Wl,--disable-new-dtags,-rpath,{copy}"]
-    program = folder / f"bench-{name}"
+    program = folder / f"program-{name}"
     done = subprocess.run(
         [
             *compiler(),
@@ -73,7 +75,7 @@ def build(word: str, command: list | None, peer: bool, folder: pathlib.Path) -> 
             *flags,
             "-o",
             program,
-            *sorted(HERE.glob("*.c")),
+            *sources,
             "-lssl",
             "-lcrypto",
             "-ldl",

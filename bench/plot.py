@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 
@@ -114,7 +115,9 @@ def count(value: float) -> str:
     return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k" if value >= 1e3 else f"{value:g}"
 
 
-def curves(title: str, series: list[Series]) -> str:
+def curves(
+    title: str, series: list[Series], caption: str = "sessions stored", label: Callable[[float], str] = count
+) -> str:
     """Times in nanoseconds by the number of stored sessions, both scales logarithmic."""
     series = [one for one in series if one.points]
     kinds = {one.kind: one.legend for one in series}
@@ -139,8 +142,8 @@ def curves(title: str, series: list[Series]) -> str:
         parts.append(f'<path class="grid" d="M{LEFT} {down(value):.1f}H{WIDTH - RIGHT}"/>')
         parts.append(text(LEFT - 8, down(value) + 4, nanoseconds(value), "end", "quiet"))
     for x in xs:
-        parts.append(text(across(x), bottom + 20, count(x), "middle", "quiet"))
-    parts.append(text((LEFT + WIDTH - RIGHT) / 2, bottom + 40, "sessions stored", "middle", "quiet"))
+        parts.append(text(across(x), bottom + 20, label(x), "middle", "quiet"))
+    parts.append(text((LEFT + WIDTH - RIGHT) / 2, bottom + 40, caption, "middle", "quiet"))
     for one in series:
         parts.append(f'<g class="{one.kind}">')
         path = "L".join(f"{across(x):.1f} {down(y):.1f}" for x, y, _, _ in one.points)

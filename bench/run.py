@@ -229,7 +229,7 @@ def main() -> None:
     settings = Settings()
     folder = HERE.parent / "build" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    found = libraries.prepare(settings.libssl, folder)
+    found = libraries.prepare(settings.libssl, folder, sorted(HERE.glob("*.c")))
     prove(found, lib)
 
     results = Results(

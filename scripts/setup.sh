@@ -85,6 +85,13 @@ profile)
     have python3 || missing python3 "python3"
     have valgrind || missing valgrind valgrind
     ;;
+load) # released libssl are built by scripts/libssl.sh
+    programs
+    have python3 || missing python3 python3
+    have readelf || missing binutils readelf
+    have flock || missing util-linux flock
+    have perl || missing perl perl
+    ;;
 programs)
     programs
     have openssl || missing openssl openssl

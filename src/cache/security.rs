@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::tests::Session;
+use super::oracle::Session;
 use super::{Cache, Expiry, Key, KeyMaker, Stored, count};
 
 /// What a lookup looks at on the average of many at most: a sixth of the index is empty, so some twenty where

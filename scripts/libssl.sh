@@ -1,10 +1,11 @@
 #!/bin/sh
-# libssl.sh VERSION LINKAGE: builds a released libssl and prints where it is installed.
-# libssl.sh list:            prints the releases it knows.
+# libssl.sh VERSION LINKAGE [SANITIZER]: builds a released libssl and prints where it is installed.
+# libssl.sh list:                        prints the releases it knows.
 #
 #   VERSION   a release of the table below, or its beginning (3.5)
 #   LINKAGE   symbolic   as upstream links it: libssl's calls to its own functions stay inside (-Bsymbolic)
 #             plt        as Debian and Ubuntu do: they go through the PLT, where a preloaded library sees them
+#   SANITIZER what the compiler's -fsanitize is to instrument it with (thread, address); what links with it, too
 #
 # What is printed holds include/ and lib/. The sources are those that the crate openssl-src carries, since
 # cargo fetches and verifies them and has to be there anyway. The two linkages are two last links of the
@@ -35,14 +36,20 @@ if [ "$*" = list ]; then
     printf '%s' "$releases" | awk '{ if (NF) print $1 }'
     exit
 fi
-[ $# = 2 ] || complain "usage: libssl.sh VERSION symbolic|plt, or libssl.sh list"
+[ $# = 2 ] || [ $# = 3 ] || complain "usage: libssl.sh VERSION symbolic|plt [thread|address], or libssl.sh list"
 version=$(printf '%s' "$releases" | awk -v v="$1" 'index($1, v) == 1 && substr($1, length(v) + 1, 1) !~ /[0-9]/ { print $1; exit }')
 linkage=$2
+sanitizer=${3:-}
 [ -n "$version" ] || complain "no release $1 here; there are:$(printf '%s' "$releases" | awk 'NF { printf " %s", $1 }')"
 case $linkage in
 symbolic | plt) ;;
 *) complain "no linkage $linkage; there are symbolic and plt" ;;
 esac
+case $sanitizer in
+'' | thread | address) ;;
+*) complain "no sanitizer $sanitizer; there are thread and address" ;;
+esac
+cflags="-O2${sanitizer:+ -g -fno-omit-frame-pointer -fsanitize=$sanitizer}"
 
 machine=$(uname -s)-$(uname -m)
 case $machine in
@@ -58,7 +65,7 @@ perl -MIPC::Cmd -MFindBin -e 1 2>/dev/null || complain "needs perl with its core
 home=${XDG_CACHE_HOME:-${HOME:?HOME or XDG_CACHE_HOME says where to build}/.cache}/sslsweep/libssl
 mkdir -p "$home"
 stamp=$({ cat "$0"; cc --version; echo $target; } | sha256sum | cut -c 1-12)
-prefix=$home/$version-$stamp
+prefix=$home/$version${sanitizer:+-$sanitizer}-$stamp
 
 # One build at a time: whoever comes second finds it done.
 exec 9>"$home/lock"
@@ -69,7 +76,7 @@ if [ -d "$prefix" ]; then # it came by one rename
 fi
 
 work=$home/work
-log=$home/$version.log
+log=$home/$version${sanitizer:+-$sanitizer}.log
 rm -rf "$work"
 mkdir "$work"
 trap 'rm -rf "$work"' EXIT
@@ -112,10 +119,10 @@ if [ "$(field "$version" 4)" = pruned ]; then
     cp "$work/spare/util/mkdef.pl" "$work/tree/util/"
 fi
 
-progress "building $version (some minutes)"
+progress "building $version${sanitizer:+ for the $sanitizer sanitizer} (some minutes)"
 cd "$work/tree"
 # shellcheck disable=SC2086 # a list of words
-step perl Configure $target shared $options CFLAGS=-O2 "--prefix=$prefix" --libdir=lib "--openssldir=$prefix/ssl"
+step perl Configure $target shared $options "CFLAGS=$cflags" "--prefix=$prefix" --libdir=lib "--openssldir=$prefix/ssl"
 jobs=$(nproc 2>/dev/null || echo 1)
 [ "$jobs" -le 2 ] || jobs=2
 step make -j "$jobs" build_libs
@@ -160,7 +167,8 @@ for name in symbolic plt; do
     symbolic-0 | plt-[1-9]*) ;;
     *) complain "$name libssl.so calls $(own_calls "$lib/libssl.so") of its own functions through the PLT" ;;
     esac
-    step cc "-I$built/include" -x c -o "$work/version" - -x none "-L$lib" -lssl -lcrypto <<PROGRAM
+    # shellcheck disable=SC2086
+    step cc $cflags "-I$built/include" -x c -o "$work/version" - -x none "-L$lib" -lssl -lcrypto <<PROGRAM
 #include <openssl/ssl.h>
 #include <stdio.h>
 int main(void) { return !SSL_CTX_new(TLS_server_method()) || puts(OpenSSL_version(OPENSSL_VERSION)) < 0; }
@@ -170,6 +178,12 @@ PROGRAM
     "OpenSSL $version "*) ;;
     *) complain "built for $version, it says: $said" ;;
     esac
+    case $sanitizer in
+    thread) hooks=__tsan_read8 ;;
+    address) hooks=__asan_report_load8 ;;
+    *) continue ;;
+    esac
+    LC_ALL=C readelf --dyn-syms -W "$lib/libssl.so" | grep -q " UND $hooks" || complain "$name libssl.so is not instrumented"
 done
 
 mv "$built" "$prefix"

@@ -29,6 +29,7 @@ mod order;
 mod place;
 mod shard;
 mod slots;
+mod sync;
 
 #[cfg(test)]
 mod complexity;
@@ -38,19 +39,16 @@ mod tests;
 pub use expiry::{Cutoff, Expiry};
 pub use key::{Key, KeyMaker};
 
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-
-use once_cell::sync::OnceCell;
-use parking_lot::{Mutex, MutexGuard};
-
 use order::Order;
 use place::{Place, SHARDS};
 use shard::Shard;
+use sync::{AtomicI64, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceCell, Ordering};
 
 /// Most sessions that one hold of the order's lock detaches.
 ///
 /// A few dozen: the lock is held for microseconds, and taking it is still cheap beside the work.
-pub const BATCH: usize = 32;
+/// (Models have few sessions, and are to see several batches.)
+pub const BATCH: usize = if cfg!(sslsweep_model) { 2 } else { 32 };
 
 /// What [`Cache::store`] did.
 #[derive(Debug, PartialEq, Eq)]

@@ -26,7 +26,7 @@ quietly() { # a command, whose output is shown when it fails
     complain "failed: $*"
 }
 
-export TSAN_OPTIONS="exitcode=66 halt_on_error=0 second_deadlock_stack=1 suppressions=$here/tsan.supp"
+export TSAN_OPTIONS="exitcode=66 history_size=7 second_deadlock_stack=1 suppressions=$here/tsan.supp"
 export CARGO_TARGET_DIR="$build/target"
 rust() { # a command: sanitised code, but not what only the build runs (hence --target)
     env RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer' "$@"

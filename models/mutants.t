@@ -53,6 +53,8 @@ END
         "        let mut order = self.lock_order();\n        let mut table = shards[key.shard()].lock();\n",
         "        let full = self.len() == limit;\n        let mut order = self.lock_order();\n        let mut table = shards[key.shard()].lock();\n",
         'if limit > 0 && order.len() == limit {', 'if limit > 0 && full {'],
+    ['what is put back takes the place of what was stored since',
+        "        if table.find(key).is_some()\n            || order.reserve", '        if order.reserve'],
     ['an eviction counts before it locks the order',
         "        let mut order = self.lock_order();\n        let excess = order.len()",
         "        let excess = self.len()",

@@ -104,7 +104,8 @@ impl World {
                 Stored::Full { session: refused, replaced } => {
                     handle = refused;
                     let mut left = Vec::new();
-                    self.cache.evict(limit, &mut left);
+                    let more = self.cache.evict(limit, &mut left);
+                    assert!(more == 0 || !left.is_empty(), "memory is not short here");
                     self.leave(left);
                     self.displace(replaced);
                 }
@@ -114,7 +115,7 @@ impl World {
 
     pub fn evict(&self, limit: usize) {
         let mut left = Vec::new();
-        while self.cache.evict(limit, &mut left) {}
+        while self.cache.evict(limit, &mut left) > 0 {}
         self.leave(left);
     }
 
@@ -131,6 +132,23 @@ impl World {
         while self.cache.take_due(cutoff, &mut due) {}
         self.leave(due.iter().cloned());
         due
+    }
+
+    /// Flushes, but finds that the session of this key has been moved meanwhile, as `takeover` does.
+    pub fn flush_but(&self, key: Key, moved: &Session, expiry: i64) {
+        let mut due = Vec::new();
+        while self.cache.take_due(Cutoff::All, &mut due) {}
+        for session in due {
+            if &session == moved {
+                session.0.left.fetch_add(1, Ordering::Relaxed);
+                match self.cache.put_back(key, session, Expiry::from_seconds(expiry)) {
+                    None => moved.come(),
+                    Some(_) => continue, // and so it has left
+                }
+            } else {
+                self.leave([session]);
+            }
+        }
     }
 
     pub fn take(&self, key: Key) -> Option<Session> {
@@ -161,8 +179,10 @@ impl World {
         let given = world.given.into_inner().unwrap();
         assert!(stored.len() <= at_most, "{} stored, {at_most} at most", stored.len());
         assert_eq!(world.cache.len(), stored.len());
-        let present: Vec<usize> =
-            given.iter().map(|given| stored.iter().filter(|&stored| stored == given).count()).collect();
+        let present: Vec<usize> = given
+            .iter()
+            .map(|given| stored.iter().filter(|&stored| stored == given).count())
+            .collect();
         for (session, &present) in given.iter().zip(&present) {
             assert_eq!(session.left() as usize + present, session.came() as usize, "{session:?}");
         }
@@ -176,7 +196,11 @@ impl World {
         let before: Vec<usize> = references().collect();
         drop(world.cache);
         for ((before, after), present) in before.into_iter().zip(references()).zip(present) {
-            assert_eq!(before - after, present, "a reference more or less than one for each stored");
+            assert_eq!(
+                before - after,
+                present,
+                "a reference more or less than one for each stored"
+            );
         }
     }
 }

@@ -2,7 +2,10 @@
 //! atomics in place of the real ones: once with loom's, once with shuttle's. The models are in `tests/`.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::duplicate_mod, reason = "each checker has locks of its own: all is compiled twice")]
+#![allow(
+    clippy::duplicate_mod,
+    reason = "each checker has locks of its own: all is compiled twice"
+)]
 
 pub mod exhaustive;
 pub mod random;

@@ -187,9 +187,13 @@ fn lookup_against_replacement() {
         let world = World::new();
         let former = world.add(a, 1);
         let replacing = beside(&world, move |world| world.add(a, 2));
-        let found = [world.cache.get(a), world.cache.get(a)].map(|found| found.expect("one is there"));
+        let found =
+            [world.cache.get(a), world.cache.get(a)].map(|found| found.expect("one is there"));
         let latter = replacing.join().unwrap();
-        assert!(found[0] == former && (found[1] == former || found[1] == latter) || found[0] == latter && found[1] == latter);
+        assert!(
+            found[0] == former && (found[1] == former || found[1] == latter)
+                || found[0] == latter && found[1] == latter
+        );
         assert_eq!(former.left(), 1);
         world.settle(1);
     });
@@ -278,6 +282,35 @@ fn two_flushes() {
         }
         world.settle(0);
     });
+}
+
+/// What was detached and turns out not to be due goes back, but takes nobody's place.
+#[test]
+fn putting_back_against_stores() {
+    let a = keys(&[0])[0];
+    for again in [false, true] {
+        explore(
+            if again { "putting back, stored again" } else { "putting back, key taken" },
+            move || {
+                let world = World::new();
+                let moved = world.add(a, 1);
+                let storing = beside(&world, {
+                    let moved = moved.clone();
+                    move |world| {
+                        let session = if again { moved } else { world.session() };
+                        world.store(a, &session, LATER, 0);
+                        session
+                    }
+                });
+                world.flush_but(a, &moved, LATER);
+                let stored = storing.join().unwrap();
+                assert!(stored.left() < 2);
+                let there = world.cache.get(a);
+                assert!(there.is_none() || there == Some(stored), "the last one that was stored");
+                world.settle(1);
+            },
+        );
+    }
 }
 
 #[test]

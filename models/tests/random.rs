@@ -26,7 +26,11 @@ fn schedules() -> usize {
     }
 }
 
-fn explore<S: Scheduler + 'static>(name: &str, scheduler: S, model: impl Fn() + Send + Sync + 'static) {
+fn explore<S: Scheduler + 'static>(
+    name: &str,
+    scheduler: S,
+    model: impl Fn() + Send + Sync + 'static,
+) {
     let schedules = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&schedules);
     let mut config = Config::default();

@@ -155,7 +155,7 @@ proptest! {
                 }
                 Operation::Evict { limit } => {
                     let mut left = Vec::new();
-                    while cache.evict(limit, &mut left) {}
+                    while cache.evict(limit, &mut left) > 0 {}
                     for session in left {
                         prop_assert_eq!(oracle.pop(Cutoff::All), Some(session));
                     }

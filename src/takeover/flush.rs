@@ -25,7 +25,7 @@ pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) {
             if cutoff.reaches(session.expiry()) {
                 due.push(session);
             } else {
-                managed.put_back(session);
+                due.extend(managed.put_back(session));
             }
         }
         managed.leave(group, &mut due, Why::Flushed);

@@ -81,6 +81,20 @@ test-matrix: lib ## the C harness on released libssl 1.1.1 to 4.0, built in two 
 valgrind: lib ## the C harness under memcheck
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) valgrind
 
+test-models: ## the cache in every order that two or three threads can come, and can its models fail?
+	@sh scripts/setup.sh models
+	cd models && CARGO_TARGET_DIR=../build/models $(CARGO) test --release --locked -- --nocapture
+	@prove models/mutants.t
+
+tsan: ## ThreadSanitizer: the cache, and the threaded C tests with a sanitised library and libssl (VERSIONS="3.5")
+	@sh scripts/setup.sh tsan
+	@sh tests-c/tsan.sh $(VERSIONS)
+
+soak: ## random work of several threads for MINUTES=1 with its books kept (VERSIONS="system 3.5" SEED=1)
+	@sh scripts/setup.sh $(if $(filter-out system,$(VERSIONS)),matrix,test)
+	@$(MAKE) --no-print-directory lib
+	@sh tests-c/soak.sh $(or $(MINUTES),1) $(VERSIONS)
+
 test-programs: ## unchanged servers (nginx, h2o, stunnel, vsftpd, redis, ...) on stock and with the library (PROGRAMS="nginx h2o")
 	@PROGRAMS="$(PROGRAMS)" sh scripts/setup.sh programs
 	@$(MAKE) --no-print-directory lib
@@ -100,7 +114,9 @@ bench-report: ## put the last results of bench into docs/benchmarks.md
 lint: ## rustfmt, clippy and shellcheck, warnings denied
 	@sh scripts/setup.sh lint
 	$(CARGO) fmt --check
+	cd models && $(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	cd models && CARGO_TARGET_DIR=../build/models $(CARGO) clippy --locked --all-targets -- -D warnings
 	shellcheck scripts/*.sh bench/*.sh scripts/sslsweep.in demo/*.sh tests-c/*.sh .ci/run
 
 tested: ## run the matrix and the programs, and write the README's tables from the results

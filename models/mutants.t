@@ -10,7 +10,8 @@ use Test::More;
 
 my $root = dirname(dirname(abs_path(__FILE__)));
 my $copy = "$root/build/mutant";
-$ENV{CARGO_TARGET_DIR} ||= "$root/build/models";
+# Not that of the models: cargo would take one for the other.
+$ENV{CARGO_TARGET_DIR} = "$root/build/mutant-target";
 $ENV{SCHEDULES} = 2000;
 
 my $find_under_order = <<'END';
@@ -50,8 +51,8 @@ END
         let slot = table.insert(key, session);
 END
     ['a store asks whether there is room before it locks the order',
-        "        let mut order = self.lock_order();\n        let mut table = shards[key.shard()].lock();\n",
-        "        let full = self.len() == limit;\n        let mut order = self.lock_order();\n        let mut table = shards[key.shard()].lock();\n",
+        "        let mut order = self.lock_order();\n        let mut table = shards[key.shard()].lock();\n\n",
+        "        let full = self.len() == limit;\n        let mut order = self.lock_order();\n        let mut table = shards[key.shard()].lock();\n\n",
         'if limit > 0 && order.len() == limit {', 'if limit > 0 && full {'],
     ['what is put back takes the place of what was stored since',
         "        if table.find(key).is_some()\n            || order.reserve", '        if order.reserve'],

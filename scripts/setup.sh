@@ -59,6 +59,16 @@ matrix) # the rest is as for test; libssl itself is built by scripts/libssl.sh
     have flock || missing util-linux flock
     python3 -c 'import ssl' 2>/dev/null || missing python3 "python3, whose ssl module is one of the programs tested"
     ;;
+models)
+    compiler # one of the checkers has a few lines of C
+    have prove || missing perl "perl with prove"
+    ;;
+tsan) # libssl is built by scripts/libssl.sh; the C compiler brings its part of the sanitizer
+    programs
+    have prove || missing perl "perl with prove"
+    have readelf || missing binutils readelf
+    have flock || missing util-linux flock
+    ;;
 demo)
     programs
     have openssl || missing openssl openssl
@@ -98,7 +108,7 @@ packages)
     have mandoc || missing mandoc mandoc
     have systemd-analyze || missing systemd systemd-analyze
     ;;
-*) complain "usage: setup.sh build|test|matrix|abi|programs|demo|bench|lint|deb|rpm|packages" ;;
+*) complain "usage: setup.sh build|test|models|tsan|matrix|abi|programs|demo|bench|lint|deb|rpm|packages" ;;
 esac
 have make || missing make make
 

@@ -58,6 +58,14 @@ static account *account_of(const SSL_SESSION *session)
     return SSL_SESSION_get_ex_data(session, account_index);
 }
 
+/* Before that fix libssl takes the id from a session that it resumes and finds marked. */
+static int has_lost_its_id(const SSL_SESSION *session)
+{
+    unsigned length;
+    SSL_SESSION_get_id(session, &length);
+    return length == 0 && libssl_before_cve_2024_2511();
+}
+
 static void open_account(void *parent, void *ptr, CRYPTO_EX_DATA *data, int index, long l, void *p)
 {
     (void)parent, (void)ptr, (void)l, (void)p;
@@ -83,14 +91,12 @@ static void close_account(void *parent, void *ptr, CRYPTO_EX_DATA *data, int ind
 {
     (void)data, (void)index, (void)l, (void)p;
     account *a = ptr;
-    unsigned length;
     if (a == NULL) /* made before there were accounts, which no session was */
         give_up("a session without an account");
-    SSL_SESSION_get_id(parent, &length);
-    int silent = a->twin || (length == 0 && libssl_before_cve_2024_2511());
+    int silent = a->twin || has_lost_its_id(parent);
     int rest = atomic_load(&a->came) - atomic_load(&a->left);
     if (rest < 0 || rest > (silent ? atomic_load(&a->came) : atomic_load(&a->unsure))) {
-        printf("# a session came %d times, left %d times, %d unsure, id of %u bytes\n", a->came, a->left, a->unsure, length);
+        printf("# a session came %d times, left %d times, %d unsure\n", a->came, a->left, a->unsure);
         atomic_fetch_add(&unbalanced, 1);
     }
     if (a->twin) {
@@ -229,7 +235,7 @@ static int remove_session(SSL_CTX *ctx, SSL_SESSION *session)
     removing outer = own;
     own = (removing){.session = session};
     int removed = SSL_CTX_remove_session(ctx, session);
-    if (!own.called)
+    if (!own.called && !has_lost_its_id(session))
         atomic_fetch_add(&no_callback, 1);
     own = outer;
     return removed;
@@ -449,20 +455,49 @@ static void watch(long seconds)
     atomic_store(&stop, 1);
 }
 
-static void check_what_is_left(void)
+static void *add_and_change(void *arg)
 {
-    long stored = 0, late = 0, before;
-    depth = 2; /* no callback enters again: nothing else happens any more */
-    /* Whatever was changed while it was stored is flushed by its last time and timeout. */
-    time_t half = time(NULL) + 10000 + SPAN;
-    for (int i = 0; i < CONTEXTS; i++) {
-        flush(contexts[i], half);
-        for (int j = 0; j < POOL; j++)
-            if (pool[j] != NULL && (time_t)SSL_SESSION_get_time(pool[j]) + SSL_SESSION_get_timeout(pool[j]) < half)
-                late += remove_session(contexts[i], pool[j]);
+    random_state = 0x9e3779b97f4a7c15ull * ((unsigned)(size_t)arg + 1);
+    for (int i = 0; i < POOL; i++) {
+        SSL_CTX *ctx = any_context();
+        add_known(ctx);
+        SSL_CTX_free(ctx);
+        change_session();
+    }
+    return NULL;
+}
+
+/* Whatever is changed while it is stored, or being stored, is flushed by its last time and timeout. */
+static void check_times(int rounds)
+{
+    long late = 0;
+    pthread_t threads[THREADS];
+    for (int round = 0; round < rounds; round++) {
+        time_t half = time(NULL) + 10000 + SPAN;
+        for (int i = 0; i < CONTEXTS; i++)
+            SSL_CTX_sess_set_cache_size(contexts[i], 0);
+        for (int i = 0; i < THREADS; i++)
+            hs_start(&threads[i], add_and_change, (void *)(size_t)(round * THREADS + i));
+        for (int i = 0; i < THREADS; i++)
+            pthread_join(threads[i], NULL);
+        for (int i = 0; i < CONTEXTS; i++) {
+            flush(contexts[i], half);
+            for (int j = 0; j < POOL; j++) {
+                SSL_SESSION *session = pool[j];
+                if (session == NULL || (time_t)SSL_SESSION_get_time(session) + SSL_SESSION_get_timeout(session) >= half)
+                    continue;
+                int removed = remove_session(contexts[i], session);
+                atomic_fetch_add(&account_of(session)->left, removed);
+                late += removed;
+            }
+        }
     }
     better("C6", late == 0, "no session changed while it was stored is flushed late");
-    before = atomic_load(&left_by_callback);
+}
+
+static void check_what_is_left(void)
+{
+    long stored = 0, before = atomic_load(&left_by_callback);
     for (int i = 0; i < CONTEXTS; i++) {
         stored += SSL_CTX_sess_number(contexts[i]);
         if (i % 2)
@@ -496,6 +531,8 @@ int main(void)
         watch(atol(seconds));
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
+    depth = 2; /* no callback enters again: nothing else happens any more */
+    check_times(slowly() ? 5 : 100);
     check_what_is_left();
 
     printf("# %ld steps, %ld handshakes, %ld resumed, %ld accidents of libssl's; %ld contexts, %ld sessions\n", calls,

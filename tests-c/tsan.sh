@@ -13,7 +13,7 @@ build=$root/build/tsan
 mkdir -p "$build/lib"
 build=$(cd "$build" && pwd)
 target=$(rustc -vV | sed -n 's/^host: //p')
-programs='flush_threads input_threads hs_threads hs_free_during hs_stress_setters hs_stress'
+programs='flush_threads input_threads regress_threads hs_threads hs_free_during hs_stress_setters hs_stress'
 [ $# -gt 0 ] || set -- 3.5
 
 complain() {
@@ -82,5 +82,5 @@ for version; do
     done
     echo "tsan: $version: a known race through program, library and libssl is reported"
 
-    TEST_SLOW=1 make -s --no-print-directory -C "$here" check "$@" TEST_NAMES="$programs"
+    STRESS_SECONDS=20 TEST_SLOW=1 make -s --no-print-directory -C "$here" check "$@" TEST_NAMES="$programs"
 done

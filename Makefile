@@ -116,7 +116,7 @@ lint: ## rustfmt, clippy and shellcheck, warnings denied
 	$(CARGO) fmt --check
 	cd models && $(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	cd models && CARGO_TARGET_DIR=../build/models $(CARGO) clippy --locked --all-targets -- -D warnings
+	cd models && CARGO_TARGET_DIR=../build/models $(CARGO) clippy --locked --lib --tests -- -D warnings
 	shellcheck scripts/*.sh bench/*.sh scripts/sslsweep.in demo/*.sh tests-c/*.sh .ci/run
 
 tested: ## run the matrix and the programs, and write the README's tables from the results

@@ -395,7 +395,7 @@ fn a_new_key_against_flush_and_lookup() {
             });
             let found = [world.cache.get(a), world.cache.get(b)];
             assert!(found.into_iter().flatten().all(|found| found == moving));
-            assert_eq!(world.flush(EARLY), [moving.clone()], "under the one or the other");
+            assert_eq!(world.flush(EARLY), [moving], "under the one or the other");
             changing.join().unwrap();
             world.settle(0);
         });

@@ -1,6 +1,6 @@
 #!/bin/sh
-# setup.sh WHAT: makes sure that what `make WHAT` uses is there (build, test, matrix, abi, demo, bench, lint, deb or rpm;
-# packages is what `make test-packages` uses, and programs what `make test-programs` does, of which PROGRAMS
+# setup.sh WHAT: makes sure that what `make WHAT` uses is there (build, test, models, tsan, matrix, abi, demo, bench, lint,
+# deb or rpm; packages is what `make test-packages` uses, and programs what `make test-programs` does, of which PROGRAMS
 # can select some).
 # Debian and Ubuntu: missing packages are installed when run as root, else named. Elsewhere: named.
 set -eu

@@ -122,6 +122,20 @@ load: ## a TLS server with a million sessions under steady resumption and flushe
 load-report: ## put the last results of load into docs/load.md
 	@python3 -B load/page.py build/load/results.json
 
+test-models: ## the cache in every order that two or three threads can come, and can its models fail?
+	@sh scripts/setup.sh models
+	cd models && CARGO_TARGET_DIR=../build/models $(CARGO) test --release --locked -- --nocapture
+	@prove models/mutants.t
+
+tsan: ## ThreadSanitizer: the cache, and the threaded C tests with a sanitised library and libssl (VERSIONS="3.5")
+	@sh scripts/setup.sh tsan
+	@sh tests-c/tsan.sh $(VERSIONS)
+
+soak: ## random work of several threads for MINUTES=1 with its books kept (VERSIONS="system 3.5" SEED=1)
+	@sh scripts/setup.sh $(if $(filter-out system,$(VERSIONS)),matrix,test)
+	@$(MAKE) --no-print-directory lib
+	@sh tests-c/soak.sh $(or $(MINUTES),1) $(VERSIONS)
+
 test-programs: ## unchanged servers (nginx, h2o, stunnel, vsftpd, redis, ...) on stock and with the library (PROGRAMS="nginx h2o")
 	@PROGRAMS="$(PROGRAMS)" sh scripts/setup.sh programs
 	@$(MAKE) --no-print-directory lib
@@ -146,7 +160,9 @@ profile: ## where instructions and cache misses go, by callgrind, into docs/benc
 lint: ## rustfmt, clippy and shellcheck, warnings denied
 	@sh scripts/setup.sh lint
 	$(CARGO) fmt --check
+	cd models && $(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	cd models && CARGO_TARGET_DIR=../build/models $(CARGO) clippy --locked --lib --tests -- -D warnings
 	shellcheck scripts/*.sh bench/*.sh fuzz/*.sh scripts/sslsweep.in demo/*.sh tests-c/*.sh .ci/run
 
 tested: ## run the matrix and the programs, and write the README's tables from the results
@@ -238,5 +254,5 @@ clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib demo test test-rust test-c test-matrix valgrind fuzz fuzz-check test-memory test-programs tested bench bench-all bench-report lint abi-check abi-baseline header asan miri deny audit load load-report \
+.PHONY: help lib demo test test-rust test-c test-matrix valgrind fuzz fuzz-check test-memory test-programs tested bench bench-all bench-report lint abi-check abi-baseline header asan miri deny audit load load-report test-models tsan soak profile \
         install install-runtime install-dev uninstall deb rpm test-packages clean

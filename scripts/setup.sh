@@ -67,6 +67,16 @@ asan) # the libssl that is instrumented is built by scripts/libssl.sh
     [ -e "$(cc -print-file-name=libasan.so)" ] || missing gcc "gcc with its AddressSanitizer"
     python3 -c 'import ssl' 2>/dev/null || missing python3 "python3, whose ssl module is one of the programs tested"
     ;;
+models)
+    compiler # one of the checkers has a few lines of C
+    have prove || missing perl "perl with prove"
+    ;;
+tsan) # libssl is built by scripts/libssl.sh; the C compiler brings its part of the sanitizer
+    programs
+    have prove || missing perl "perl with prove"
+    have readelf || missing binutils readelf
+    have flock || missing util-linux flock
+    ;;
 demo)
     programs
     have openssl || missing openssl openssl

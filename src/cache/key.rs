@@ -33,7 +33,7 @@ impl Key {
     }
 
     /// The shard that this key belongs to, from bits that the index does not use.
-    pub(super) const fn shard(self) -> usize {
+    pub const fn shard(self) -> usize {
         (self.rest % SHARDS as u64) as usize
     }
 

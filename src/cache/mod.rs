@@ -29,6 +29,7 @@ mod order;
 mod place;
 mod shard;
 mod slots;
+mod sync;
 
 // Counts at sizes that Miri would not come to the end of.
 #[cfg(all(test, not(miri)))]
@@ -43,19 +44,16 @@ mod tests;
 pub use expiry::{Cutoff, Expiry};
 pub use key::{Key, KeyMaker};
 
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
-
-use once_cell::sync::OnceCell;
-use parking_lot::{Mutex, MutexGuard};
-
 use order::Order;
 use place::{Place, SHARDS};
 use shard::Shard;
+use sync::{AtomicI64, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceCell, Ordering};
 
 /// Most sessions that one hold of the order's lock detaches.
 ///
 /// A few dozen: the lock is held for microseconds, and taking it is still cheap beside the work.
-pub const BATCH: usize = 32;
+/// (Models have few sessions, and are to see several batches.)
+pub const BATCH: usize = if cfg!(sslsweep_model) { 2 } else { 32 };
 
 /// What [`Cache::store`] did.
 #[derive(Debug, PartialEq, Eq)]
@@ -205,17 +203,35 @@ impl<S: Clone + PartialEq> Cache<S> {
         Stored::Added { evicted }
     }
 
+    /// Stores a session again that was detached too early, whatever their number: unless its key has a
+    /// session again, or memory is short. Then it is handed back.
+    pub fn put_back(&self, key: Key, session: S, expiry: Expiry) -> Option<S> {
+        let Some(shards) = self.shards_or_make() else { return Some(session) };
+        let mut order = self.lock_order();
+        let mut table = shards[key.shard()].lock();
+        if table.find(key).is_some()
+            || order.reserve(key.shard(), expiry).is_none()
+            || table.reserve().is_none()
+        {
+            return Some(session);
+        }
+        order.append(key.place(table.insert(key, session)), expiry);
+        order.statistics.stored += 1;
+        self.publish(&order);
+        None
+    }
+
     /// Detaches sessions, earliest expiry first, until `limit` are left, at most [`BATCH`] of them.
     ///
-    /// Returns whether there are still more than `limit`.
-    pub fn evict(&self, limit: usize, left: &mut Vec<S>) -> bool {
+    /// Returns how many there are still above `limit`. When there are some and none was detached, memory is
+    /// short.
+    pub fn evict(&self, limit: usize, left: &mut Vec<S>) -> usize {
         let mut order = self.lock_order();
         let excess = order.len().saturating_sub(limit).min(BATCH);
         let detached = self.detach(&mut order, Cutoff::All, excess, left);
         order.statistics.evicted += detached as u64;
-        let more = order.len() > limit && detached > 0;
         self.publish(&order);
-        more
+        order.len().saturating_sub(limit)
     }
 
     /// Whether a session is due. Takes no lock.

@@ -267,7 +267,7 @@ impl Both {
                 for _ in 0..2 {
                     let (left, _) = self.starving(|cache| {
                         let mut all = Vec::new();
-                        while cache.evict(limit, &mut all) {}
+                        while cache.evict(limit, &mut all) > 0 {}
                         all
                     });
                     for session in left {

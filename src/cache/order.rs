@@ -19,8 +19,8 @@ use super::slots::{Slots, grow};
 /// Emptied buckets that are left alone whatever their share.
 const FEW_BUCKETS: usize = 64;
 
-/// Nodes that an empty cache may keep for its next sessions.
-const FEW_NODES: usize = 1024;
+/// Nodes that an empty cache may keep for its next sessions: none in a model, which is to see it give them up.
+const FEW_NODES: usize = if cfg!(sslsweep_model) { 0 } else { 1024 };
 
 #[derive(Debug, Default)]
 pub(super) struct Order {

@@ -1,11 +1,10 @@
 //! A shard: the sessions of some of the keys, found by key, under one lock.
 
-use parking_lot::{Mutex, MutexGuard};
-
 use super::count;
 use super::index::{Index, MOST_SLOTS};
 use super::key::Key;
 use super::slots::{Slots, grow};
+use super::sync::{Mutex, MutexGuard};
 
 /// Aligned to a cache line, so that threads at neighbouring shards do not meet there.
 #[derive(Debug)]

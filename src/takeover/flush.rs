@@ -31,7 +31,7 @@ pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) {
             if cutoff.reaches(session.expiry()) {
                 due.push(session);
             } else {
-                managed.put_back(session);
+                due.extend(managed.put_back(session));
             }
         }
         managed.leave(group, &mut due, Why::Flushed);
@@ -49,10 +49,10 @@ fn flush_one_by_one(managed: &Arc<Managed>, cutoff: Cutoff) {
     let was_ending = managed.is_ending();
     for _ in 0..managed.cache().len() {
         let Some(session) = managed.cache().take_first_due(cutoff) else { break };
-        if cutoff.reaches(session.expiry()) {
+        let moved = !cutoff.reaches(session.expiry());
+        let leaves = if moved { managed.put_back(session) } else { Some(session) };
+        if let Some(session) = leaves {
             managed.leave_flushed(session);
-        } else {
-            managed.put_back(session);
         }
         if managed.is_ending() != was_ending {
             // That callback freed the context, whose end has taken the others.

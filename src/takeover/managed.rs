@@ -235,47 +235,47 @@ impl Managed {
             // It may be stored elsewhere too.
             moved::re_expire(session);
         }
+        self.note_storing();
         // One that has lost its id while it was stored is found by what it is (`moved`).
         let by_object = session.id().is_empty().then(|| self.key_of_object(session));
         let key = by_object.filter(|&key| self.cache.contains(key));
-        self.put(key.unwrap_or_else(|| self.key(session)), owned)
-    }
-
-    /// Stores a session under a key, letting others go as the size demands.
-    fn put(self: &Arc<Self>, key: Key, session: Session) -> bool {
-        self.note_storing();
-        let mut session = session;
-        loop {
+        let key = key.unwrap_or_else(|| self.key(session));
+        let (mut owned, mut expiry) = (owned, session.expiry());
+        let stored = loop {
             if self.is_ending() {
                 return false;
             }
             let limit = usize::try_from(self.size()).unwrap_or(0);
-            let expiry = session.expiry();
-            let Some(stored) = self.store(key, session, expiry, limit) else { return false };
+            let Some(stored) = self.store(key, owned, expiry, limit) else { return false };
             match stored {
                 Stored::Added { evicted } => {
                     if let Some(evicted) = evicted {
                         self.leave_evicted(evicted);
                     }
-                    return true;
+                    break true;
                 }
                 // Dropped without a callback, and left resumable for others who hold it (C3).
-                Stored::Replaced(_) => return true,
-                Stored::Present(_) | Stored::NoMemory(_) => return false,
+                Stored::Replaced(_) => break true,
+                Stored::Present(_) => break false,
+                Stored::NoMemory(_) => return false,
                 Stored::Full { session: refused, replaced } => {
-                    session = refused;
+                    owned = refused;
                     let mut left = Vec::new();
-                    guard(false, || self.cache.evict(limit, &mut left));
-                    if left.is_empty() && replaced.is_none() {
+                    let more = guard(0, || self.cache.evict(limit, &mut left));
+                    // None left and none too many: another thread has made room meanwhile.
+                    if left.is_empty() && more > 0 && replaced.is_none() {
                         return false;
                     }
                     drop(replaced);
                     let group = self.begin_group();
                     self.leave(group, &mut left, Why::Other);
                     self.run_callbacks(group);
+                    expiry = session.expiry();
                 }
             }
-        }
+        };
+        self.moved_meanwhile(session, expiry);
+        stored
     }
 
     fn store(
@@ -288,14 +288,31 @@ impl Managed {
         guard(None, || Some(self.cache.store(key, session, expiry, limit)))
     }
 
+    /// A session has been stored by this expiry. Who changed it just before did not find it stored (C6).
+    fn moved_meanwhile(&self, session: SessionRef, expiry: Expiry) {
+        if session.expiry() != expiry {
+            moved::re_expire(session);
+        }
+    }
+
     /// Puts a session back that was taken out too early, whatever the size.
-    pub(super) fn put_back(self: &Arc<Self>, session: Session) {
-        let expiry = session.expiry();
+    ///
+    /// Not in place of one that was stored under its key meanwhile, be it this very one: then it has left
+    /// before, and is returned. So it is without memory.
+    pub(super) fn put_back(&self, session: Session) -> Option<Session> {
         // It must not take the place of another one without an id.
         let key =
             if session.id().is_empty() { self.key_of_object(*session) } else { self.key(*session) };
-        if let Some(Stored::NoMemory(session)) = self.store(key, session, expiry, 0) {
-            self.leave_evicted(session);
+        let (held, expiry) = (session.clone(), session.expiry());
+        let refused = guard(None, || self.cache.put_back(key, session, expiry));
+        self.moved_meanwhile(*held, expiry);
+        refused
+    }
+
+    /// The same, for one that nobody flushed: it leaves as if for lack of room.
+    pub(super) fn put_back_or_leave(&self, session: Session) {
+        if let Some(refused) = self.put_back(session) {
+            self.leave_evicted(refused);
         }
     }
 

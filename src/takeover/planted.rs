@@ -44,7 +44,7 @@ pub(super) fn plant(managed: &Arc<Managed>, stored: &Session) {
     let planted = put(managed, stored.version(), stored.id(), Some(stored.clone()));
     if !planted {
         // libssl will skip the ticket.
-        managed.put_back(stored.clone());
+        managed.put_back_or_leave(stored.clone());
     }
 }
 
@@ -84,7 +84,7 @@ pub(super) fn is_stand_in(managed: &Arc<Managed>, session: SessionRef) -> bool {
     let plant = take_first(managed, |plant| *plant.stand_in == session);
     match plant {
         Some(Plant { stored, .. }) => {
-            stored.into_iter().for_each(|stored| managed.put_back(stored));
+            stored.into_iter().for_each(|stored| managed.put_back_or_leave(stored));
             true
         }
         None => false,
@@ -120,5 +120,5 @@ pub(super) fn reap_all(managed: &Arc<Managed>) {
 
 fn take_back(managed: &Arc<Managed>, stray: Plant) {
     managed.remove_real(*stray.stand_in);
-    stray.stored.into_iter().for_each(|stored| managed.put_back(stored));
+    stray.stored.into_iter().for_each(|stored| managed.put_back_or_leave(stored));
 }

@@ -1,0 +1,7 @@
+//! Tells the cache, which this crate compiles from the product's folder, that it is in a model.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rustc-check-cfg=cfg(sslsweep_model)");
+    println!("cargo:rustc-cfg=sslsweep_model");
+}

@@ -57,8 +57,10 @@ impl WithReserve {
 // SAFETY: all comes from the system's allocator, or is a block that nobody else has.
 unsafe impl GlobalAlloc for WithReserve {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        #[cfg(test)]
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        #[cfg(any(test, fuzzing))]
+        if !asked() {
+            return std::ptr::null_mut();
+        }
         // SAFETY: the caller's own promise.
         let memory = unsafe { System.alloc(layout) };
         if memory.is_null() { self.take(layout) } else { memory }
@@ -75,8 +77,10 @@ unsafe impl GlobalAlloc for WithReserve {
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        #[cfg(test)]
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        #[cfg(any(test, fuzzing))]
+        if !asked() {
+            return std::ptr::null_mut();
+        }
         if self.block(memory).is_none() {
             // SAFETY: the caller's own promise, and it is the system's memory.
             let grown = unsafe { System.realloc(memory, layout, size) };
@@ -98,15 +102,34 @@ unsafe impl GlobalAlloc for WithReserve {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 thread_local! {
     static ALLOCATIONS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    /// Which allocation fails, the reserve included.
+    static FAILING: std::cell::Cell<u64> = const { std::cell::Cell::new(u64::MAX) };
+}
+
+/// Counts an allocation. Returns whether it may be made.
+#[cfg(any(test, fuzzing))]
+fn asked() -> bool {
+    let number = ALLOCATIONS.replace(ALLOCATIONS.get() + 1);
+    number != FAILING.get()
 }
 
 /// How often this thread has asked for memory.
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) fn allocations() -> u64 {
     ALLOCATIONS.get()
+}
+
+/// Runs `action`, of whose allocations that of this number fails. Returns whether it came so far.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn starving<R>(at: u64, action: impl FnOnce() -> R) -> (R, bool) {
+    let failing = allocations() + at;
+    FAILING.set(failing);
+    let result = action();
+    FAILING.set(u64::MAX);
+    (result, allocations() > failing)
 }
 
 #[cfg(test)]

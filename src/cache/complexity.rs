@@ -1,6 +1,7 @@
 //! What operations cost, asserted by counting: the clock of a shared machine proves nothing.
 
-use super::tests::{Session, filled};
+use super::oracle::Session;
+use super::tests::filled;
 use super::{BATCH, Cutoff, Expiry, Stored, count};
 use crate::memory;
 

@@ -33,6 +33,8 @@ mod slots;
 
 #[cfg(test)]
 mod complexity;
+#[cfg(any(test, fuzzing))]
+pub mod oracle;
 #[cfg(test)]
 mod tests;
 

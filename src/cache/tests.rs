@@ -1,111 +1,9 @@
 //! The cache against a naive oracle, under random operations, and its promises one by one.
 
-use std::rc::Rc;
-
 use proptest::prelude::*;
 
-use super::{BATCH, Cache, Cutoff, Expiry, Key, KeyMaker, Stored};
-
-/// A session is an identity: equal only to itself.
-#[derive(Debug, Clone)]
-pub(super) struct Session(Rc<u32>);
-
-impl Session {
-    pub(super) fn new(number: u32) -> Self {
-        Self(Rc::new(number))
-    }
-}
-
-impl PartialEq for Session {
-    fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.0, &other.0)
-    }
-}
-impl Eq for Session {}
-
-/// What the cache should do, told in the simplest way: a list, searched from the start.
-#[derive(Default)]
-struct Oracle {
-    /// In the order of storing.
-    stored: Vec<(Key, Session, Expiry)>,
-}
-
-impl Oracle {
-    fn position(&self, key: Key) -> Option<usize> {
-        self.stored.iter().position(|&(found, ..)| found == key)
-    }
-
-    fn store(
-        &mut self,
-        key: Key,
-        session: &Session,
-        expiry: Expiry,
-        limit: usize,
-    ) -> Stored<Session> {
-        if let Some(at) = self.position(key) {
-            if &self.stored[at].1 == session {
-                self.re_expire(key, session, expiry);
-                return Stored::Present(session.clone());
-            }
-            let (_, former, _) = self.stored.remove(at);
-            if limit > 0 && self.stored.len() + 1 > limit {
-                return Stored::Full { session: session.clone(), replaced: Some(former) };
-            }
-            self.stored.push((key, session.clone(), expiry));
-            return Stored::Replaced(former);
-        }
-        if limit > 0 && self.stored.len() > limit {
-            return Stored::Full { session: session.clone(), replaced: None };
-        }
-        let evicted =
-            if limit > 0 && self.stored.len() == limit { self.pop(Cutoff::All) } else { None };
-        self.stored.push((key, session.clone(), expiry));
-        Stored::Added { evicted }
-    }
-
-    fn pop(&mut self, cutoff: Cutoff) -> Option<Session> {
-        // min_by_key returns the first of equals.
-        let (at, &(.., expiry)) = self.stored.iter().enumerate().min_by_key(|(_, s)| s.2)?;
-        cutoff.reaches(expiry).then(|| self.stored.remove(at).1)
-    }
-
-    fn take(&mut self, key: Key) -> Option<Session> {
-        self.position(key).map(|at| self.stored.remove(at).1)
-    }
-
-    fn re_expire(&mut self, key: Key, session: &Session, expiry: Expiry) -> bool {
-        let Some(at) = self.position(key).filter(|&at| &self.stored[at].1 == session) else {
-            return false;
-        };
-        if self.stored[at].2 != expiry {
-            let (key, session, _) = self.stored.remove(at);
-            self.stored.push((key, session, expiry));
-        }
-        true
-    }
-}
-
-impl Oracle {
-    fn re_key(&mut self, old: Key, new: Key, session: &Session) -> Option<Session> {
-        let at = self.position(old).filter(|&at| old != new && &self.stored[at].1 == session)?;
-        let (_, session, expiry) = self.stored.remove(at);
-        let displaced = self.take(new);
-        self.stored.push((new, session, expiry));
-        displaced
-    }
-}
-
-#[derive(Debug, Clone)]
-enum Operation {
-    Store { key: u8, object: u8, expiry: i64, limit: usize },
-    Evict { limit: usize },
-    Flush(Cutoff),
-    Take(u8),
-    TakeExactly { key: u8, object: u8 },
-    Get(u8),
-    ReExpire { key: u8, object: u8, expiry: i64 },
-    ReKey { old: u8, new: u8, object: u8 },
-}
+use super::oracle::{KEYS, OBJECTS, Operation, Session, agrees};
+use super::{BATCH, Cache, Cutoff, Expiry, KeyMaker, Stored};
 
 fn expiries() -> impl Strategy<Value = i64> {
     prop_oneof![8 => 0..12i64, 1 => Just(i64::MAX), 1 => Just(i64::MIN), 1 => any::<i64>()]
@@ -113,8 +11,8 @@ fn expiries() -> impl Strategy<Value = i64> {
 
 fn operations() -> impl Strategy<Value = Operation> {
     let limits = || prop_oneof![3 => Just(0usize), 5 => 1..40usize];
-    let keys = || 0..48u8;
-    let objects = || 0..3u8;
+    let keys = || 0..KEYS;
+    let objects = || 0..OBJECTS;
     let cutoffs = prop_oneof![1 => Just(Cutoff::All), 6 => expiries().prop_map(Cutoff::Before)];
     prop_oneof![
         12 => (keys(), objects(), expiries(), limits())
@@ -128,6 +26,7 @@ fn operations() -> impl Strategy<Value = Operation> {
             .prop_map(|(key, object, expiry)| Operation::ReExpire { key, object, expiry }),
         2 => (keys(), keys(), objects())
             .prop_map(|(old, new, object)| Operation::ReKey { old, new, object }),
+        3 => (0..8u8).prop_map(Operation::Starve),
     ]
 }
 
@@ -137,73 +36,7 @@ proptest! {
     /// F1, F2, F6, C1, C2, C3, C6: whatever is done, the cache does what a list would do.
     #[test]
     fn does_what_the_oracle_does(script in prop::collection::vec(operations(), 1..250)) {
-        let cache = Cache::default();
-        let mut oracle = Oracle::default();
-        let maker = KeyMaker::default();
-        let key = |number: u8| maker.key(0x303, &[number]);
-        let objects: Vec<Session> = (0..48 * 3).map(Session::new).collect();
-        let object = |key: u8, object: u8| &objects[usize::from(key) * 3 + usize::from(object)];
-
-        for operation in script {
-            match operation {
-                Operation::Store { key: k, object: o, expiry, limit } => {
-                    let (session, expiry) = (object(k, o), Expiry::from_seconds(expiry));
-                    prop_assert_eq!(
-                        cache.store(key(k), session.clone(), expiry, limit),
-                        oracle.store(key(k), session, expiry, limit)
-                    );
-                }
-                Operation::Evict { limit } => {
-                    let mut left = Vec::new();
-                    while cache.evict(limit, &mut left) {}
-                    for session in left {
-                        prop_assert_eq!(oracle.pop(Cutoff::All), Some(session));
-                    }
-                    prop_assert!(cache.len() <= limit);
-                }
-                Operation::Flush(cutoff) => {
-                    let mut due = Vec::new();
-                    while cache.take_due(cutoff, &mut due) {}
-                    for session in due {
-                        prop_assert_eq!(oracle.pop(cutoff), Some(session));
-                    }
-                    prop_assert_eq!(oracle.pop(cutoff), None);
-                }
-                Operation::Take(k) => prop_assert_eq!(cache.take(key(k)), oracle.take(key(k))),
-                Operation::TakeExactly { key: k, object: o } => {
-                    let session = object(k, o);
-                    let stored = oracle.position(key(k)).is_some_and(|at| &oracle.stored[at].1 == session);
-                    let expected = if stored { oracle.take(key(k)) } else { None };
-                    prop_assert_eq!(cache.take_exactly(key(k), session), expected);
-                }
-                Operation::Get(k) => {
-                    let expected = oracle.position(key(k)).map(|at| oracle.stored[at].1.clone());
-                    prop_assert_eq!(cache.contains(key(k)), expected.is_some());
-                    prop_assert_eq!(cache.get(key(k)), expected);
-                }
-                Operation::ReKey { old, new, object: o } => {
-                    let session = object(old, o);
-                    prop_assert_eq!(
-                        cache.re_key(key(old), key(new), session),
-                        oracle.re_key(key(old), key(new), session)
-                    );
-                }
-                Operation::ReExpire { key: k, object: o, expiry } => {
-                    let (session, expiry) = (object(k, o), Expiry::from_seconds(expiry));
-                    prop_assert_eq!(
-                        cache.re_expire(key(k), session, expiry),
-                        oracle.re_expire(key(k), session, expiry)
-                    );
-                }
-            }
-            prop_assert_eq!(cache.len(), oracle.stored.len());
-            prop_assert_eq!(cache.validate(), Ok(()));
-            let mut snapshot: Vec<u32> = cache.snapshot().unwrap().iter().map(|s| *s.0).collect();
-            let mut stored: Vec<u32> = oracle.stored.iter().map(|(_, s, _)| *s.0).collect();
-            snapshot.sort_unstable();
-            stored.sort_unstable();
-            prop_assert_eq!(snapshot, stored);
-        }
+        prop_assert_eq!(agrees(&script), Ok(()));
     }
 }
 

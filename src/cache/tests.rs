@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::oracle::{KEYS, OBJECTS, Operation, Session, agrees};
-use super::{BATCH, Cache, Cutoff, Expiry, KeyMaker, Stored};
+use super::{BATCH, Cache, Cutoff, Eviction, Expiry, KeyMaker, Stored};
 
 fn expiries() -> impl Strategy<Value = i64> {
     prop_oneof![8 => 0..12i64, 1 => Just(i64::MAX), 1 => Just(i64::MIN), 1 => any::<i64>()]
@@ -36,7 +36,8 @@ proptest! {
     /// F1, F2, F6, C1, C2, C3, C6: whatever is done, the cache does what a list would do.
     #[test]
     fn does_what_the_oracle_does(script in prop::collection::vec(operations(), 1..250)) {
-        prop_assert_eq!(agrees(&script), Ok(()));
+        prop_assert_eq!(agrees(Eviction::EarliestExpiry, &script), Ok(()));
+        prop_assert_eq!(agrees(Eviction::LeastRecentlyUsed, &script), Ok(()));
     }
 }
 

@@ -1,22 +1,44 @@
-//! The boundary: no panic crosses it.
+//! The boundary: no panic of ours crosses it, and whatever passes through from others is let pass.
 
+use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::report;
 
-/// Runs the body of an exported function or a callback. Should it panic, which would be a defect of
-/// ours, the program gets `failure` and goes on, and standard error says so once.
-pub(crate) fn guard<R>(failure: R, body: impl FnOnce() -> R) -> R {
+/// Runs a step of our own. Should it panic, which would be a defect of ours, the program gets `failure`
+/// and goes on, and standard error says so once.
+///
+/// Never around what may run the program's code: a thread that ends there (`pthread_exit`, a cancellation)
+/// unwinds its stack through our frames, and so does an exception of C++. Rust cannot let go of those again
+/// once it has caught them. So each step has its guard, instead of each exported function.
+pub(crate) fn guard<R>(failure: R, step: impl FnOnce() -> R) -> R {
     // Unwind safety: parking_lot does not poison, and no state is left half-changed where foreign
     // code runs.
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
+    catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
         static SAID: AtomicBool = AtomicBool::new(false);
         if !SAID.swap(true, Ordering::Relaxed) {
             report::line("internal error, please report it; the call failed, the program goes on");
         }
         failure
     })
+}
+
+/// Does something in whose middle the thread must not end: a step that writes, or asks for random bytes,
+/// where POSIX lets a cancellation strike.
+pub(crate) fn uncancelled<R>(step: impl FnOnce() -> R) -> R {
+    const DISABLE: c_int = 1; // PTHREAD_CANCEL_DISABLE of glibc and musl
+    unsafe extern "C" {
+        /// The `libc` crate has it not on every target.
+        fn pthread_setcancelstate(state: c_int, former: *mut c_int) -> c_int;
+    }
+    let mut former = DISABLE;
+    // SAFETY: changes this thread alone, and `former` is ours.
+    unsafe { pthread_setcancelstate(DISABLE, &raw mut former) };
+    let result = step();
+    // SAFETY: as above.
+    unsafe { pthread_setcancelstate(former, &raw mut former) };
+    result
 }
 
 #[cfg(test)]

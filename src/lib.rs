@@ -23,5 +23,6 @@ mod libssl;
 mod memory;
 mod options;
 mod report;
+mod stack;
 mod takeover;
 mod time;

@@ -2,12 +2,14 @@
 
 use std::io::Write;
 
+use crate::guard::uncancelled;
+
 /// Writes `sslsweep[PID]: TEXT`. A standard error that is closed or full is no reason to fail.
 pub(crate) fn line(text: &str) {
     // A daemon that closed it may have a client's connection under this number.
     if !is_connection(libc::STDERR_FILENO) {
         let line = format!("sslsweep[{}]: {text}\n", std::process::id());
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        let _ = uncancelled(|| std::io::stderr().write_all(line.as_bytes()));
     }
 }
 

@@ -15,12 +15,11 @@ fn make(
     method: *const SSL_METHOD,
     new: impl FnOnce(&'static Behind) -> Option<*mut SSL_CTX>,
 ) -> *mut SSL_CTX {
-    guard(std::ptr::null_mut(), || {
-        let Some(libssl) = libssl_of_method(caller, method) else { return std::ptr::null_mut() };
-        let new = || new(&libssl.behind).unwrap_or(std::ptr::null_mut());
-        // Our own scratch context is not to be taken over.
-        if is_inside() { new() } else { takeover::make(libssl, new) }
-    })
+    let libssl = guard(None, || libssl_of_method(caller, method));
+    let Some(libssl) = libssl else { return std::ptr::null_mut() };
+    let new = || new(&libssl.behind).unwrap_or(std::ptr::null_mut());
+    // Our own scratch context is not to be taken over.
+    if is_inside() { new() } else { takeover::make(libssl, new) }
 }
 
 /// SSL_CTX_new(3). The context's internal session cache is sslsweep's.
@@ -63,35 +62,33 @@ pub(super) unsafe fn SSL_CTX_ctrl(
     larg: c_long,
     parg: *mut c_void,
 ) -> c_long {
-    guard(0, || {
-        let ours = matches!(
-            command,
-            SSL_CTRL_SESS_NUMBER
-                | SSL_CTRL_SESS_CB_HIT
-                | SSL_CTRL_SESS_MISSES
-                | SSL_CTRL_SESS_CACHE_FULL
-                | SSL_CTRL_SET_SESS_CACHE_SIZE
-                | SSL_CTRL_GET_SESS_CACHE_SIZE
-                | SSL_CTRL_SET_SESS_CACHE_MODE
-                | SSL_CTRL_GET_SESS_CACHE_MODE
-        );
-        if let Some(managed) = ours.then(|| managed(ctx)).flatten() {
-            return match command {
-                SSL_CTRL_SESS_NUMBER => managed.number(),
-                SSL_CTRL_SESS_CB_HIT => managed.callback_hits(),
-                SSL_CTRL_SESS_MISSES => managed.misses(),
-                SSL_CTRL_SESS_CACHE_FULL => managed.cache_full(),
-                SSL_CTRL_SET_SESS_CACHE_SIZE => managed.set_size(larg),
-                SSL_CTRL_GET_SESS_CACHE_SIZE => managed.size(),
-                SSL_CTRL_SET_SESS_CACHE_MODE => c_long::from(managed.set_mode(larg as u32)),
-                _ => c_long::from(managed.mode()),
-            };
-        }
-        // SAFETY: the caller's own arguments.
-        libssl_of(caller, ctx)
-            .and_then(|libssl| libssl.behind.SSL_CTX_ctrl)
-            .map_or(0, |ctrl| unsafe { ctrl(ctx, command, larg, parg) })
-    })
+    let ours = matches!(
+        command,
+        SSL_CTRL_SESS_NUMBER
+            | SSL_CTRL_SESS_CB_HIT
+            | SSL_CTRL_SESS_MISSES
+            | SSL_CTRL_SESS_CACHE_FULL
+            | SSL_CTRL_SET_SESS_CACHE_SIZE
+            | SSL_CTRL_GET_SESS_CACHE_SIZE
+            | SSL_CTRL_SET_SESS_CACHE_MODE
+            | SSL_CTRL_GET_SESS_CACHE_MODE
+    );
+    if let Some(managed) = ours.then(|| managed(ctx)).flatten() {
+        return guard(0, || match command {
+            SSL_CTRL_SESS_NUMBER => managed.number(),
+            SSL_CTRL_SESS_CB_HIT => managed.callback_hits(),
+            SSL_CTRL_SESS_MISSES => managed.misses(),
+            SSL_CTRL_SESS_CACHE_FULL => managed.cache_full(),
+            SSL_CTRL_SET_SESS_CACHE_SIZE => managed.set_size(larg),
+            SSL_CTRL_GET_SESS_CACHE_SIZE => managed.size(),
+            SSL_CTRL_SET_SESS_CACHE_MODE => c_long::from(managed.set_mode(larg as u32)),
+            _ => c_long::from(managed.mode()),
+        });
+    }
+    // SAFETY: the caller's own arguments.
+    libssl_of(caller, ctx)
+        .and_then(|libssl| libssl.behind.SSL_CTX_ctrl)
+        .map_or(0, |ctrl| unsafe { ctrl(ctx, command, larg, parg) })
 }
 
 /// SSL_CTX_sess_set_new_cb(3).
@@ -104,16 +101,13 @@ pub(super) unsafe fn SSL_CTX_sess_set_new_cb(
     ctx: *mut SSL_CTX,
     callback: Option<NewCallback>,
 ) {
-    guard((), || {
-        if let Some(managed) = managed(ctx) {
-            managed.set_new(callback);
-        } else if let Some(set) =
-            real_for_context(caller, ctx, |behind| behind.SSL_CTX_sess_set_new_cb)
-        {
-            // SAFETY: the caller's own arguments.
-            unsafe { set(ctx, callback) };
-        }
-    });
+    if let Some(managed) = managed(ctx) {
+        managed.set_new(callback);
+    } else if let Some(set) = real_for_context(caller, ctx, |behind| behind.SSL_CTX_sess_set_new_cb)
+    {
+        // SAFETY: the caller's own arguments.
+        unsafe { set(ctx, callback) };
+    }
 }
 
 /// SSL_CTX_sess_get_new_cb(3): the program's callback, never ours.
@@ -125,12 +119,12 @@ pub(super) unsafe fn SSL_CTX_sess_get_new_cb(
     caller: Node,
     ctx: *mut SSL_CTX,
 ) -> Option<NewCallback> {
-    guard(None, || match managed(ctx) {
+    match managed(ctx) {
         Some(managed) => managed.new_callback(),
         // SAFETY: the caller's own argument.
         None => real_for_context(caller, ctx, |behind| behind.SSL_CTX_sess_get_new_cb)
             .and_then(|get| unsafe { get(ctx) }),
-    })
+    }
 }
 
 /// SSL_CTX_sess_set_remove_cb(3). May be called at any time, also in mid-flush: each session's
@@ -144,16 +138,14 @@ pub(super) unsafe fn SSL_CTX_sess_set_remove_cb(
     ctx: *mut SSL_CTX,
     callback: Option<RemoveCallback>,
 ) {
-    guard((), || {
-        if let Some(managed) = managed(ctx) {
-            managed.set_remove(callback);
-        } else if let Some(set) =
-            real_for_context(caller, ctx, |behind| behind.SSL_CTX_sess_set_remove_cb)
-        {
-            // SAFETY: the caller's own arguments.
-            unsafe { set(ctx, callback) };
-        }
-    });
+    if let Some(managed) = managed(ctx) {
+        managed.set_remove(callback);
+    } else if let Some(set) =
+        real_for_context(caller, ctx, |behind| behind.SSL_CTX_sess_set_remove_cb)
+    {
+        // SAFETY: the caller's own arguments.
+        unsafe { set(ctx, callback) };
+    }
 }
 
 /// SSL_CTX_sess_get_remove_cb(3): the program's callback, never ours.
@@ -165,12 +157,12 @@ pub(super) unsafe fn SSL_CTX_sess_get_remove_cb(
     caller: Node,
     ctx: *mut SSL_CTX,
 ) -> Option<RemoveCallback> {
-    guard(None, || match managed(ctx) {
+    match managed(ctx) {
         Some(managed) => managed.remove_callback(),
         // SAFETY: the caller's own argument.
         None => real_for_context(caller, ctx, |behind| behind.SSL_CTX_sess_get_remove_cb)
             .and_then(|get| unsafe { get(ctx) }),
-    })
+    }
 }
 
 /// SSL_CTX_sess_set_get_cb(3).
@@ -183,16 +175,13 @@ pub(super) unsafe fn SSL_CTX_sess_set_get_cb(
     ctx: *mut SSL_CTX,
     callback: Option<GetCallback>,
 ) {
-    guard((), || {
-        if let Some(managed) = managed(ctx) {
-            managed.set_get(callback);
-        } else if let Some(set) =
-            real_for_context(caller, ctx, |behind| behind.SSL_CTX_sess_set_get_cb)
-        {
-            // SAFETY: the caller's own arguments.
-            unsafe { set(ctx, callback) };
-        }
-    });
+    if let Some(managed) = managed(ctx) {
+        managed.set_get(callback);
+    } else if let Some(set) = real_for_context(caller, ctx, |behind| behind.SSL_CTX_sess_set_get_cb)
+    {
+        // SAFETY: the caller's own arguments.
+        unsafe { set(ctx, callback) };
+    }
 }
 
 /// SSL_CTX_sess_get_get_cb(3): the program's callback, never ours.
@@ -204,12 +193,12 @@ pub(super) unsafe fn SSL_CTX_sess_get_get_cb(
     caller: Node,
     ctx: *mut SSL_CTX,
 ) -> Option<GetCallback> {
-    guard(None, || match managed(ctx) {
+    match managed(ctx) {
         Some(managed) => managed.get_callback(),
         // SAFETY: the caller's own argument.
         None => real_for_context(caller, ctx, |behind| behind.SSL_CTX_sess_get_get_cb)
             .and_then(|get| unsafe { get(ctx) }),
-    })
+    }
 }
 
 /// SSL_CTX_set_generate_session_id(3). An id that a stored session has is refused, as in stock.
@@ -222,18 +211,16 @@ pub(super) unsafe fn SSL_CTX_set_generate_session_id(
     ctx: *mut SSL_CTX,
     callback: Option<GenerateCallback>,
 ) -> c_int {
-    guard(0, || {
-        let callback = match managed(ctx) {
-            Some(managed) => {
-                managed.set_generate(callback);
-                trampolines::generator_for(managed.libssl(), callback)
-            }
-            None => callback,
-        };
-        // SAFETY: the caller's own context; our generator lives as long as the process.
-        real_for_context(caller, ctx, |behind| behind.SSL_CTX_set_generate_session_id)
-            .map_or(0, |set| unsafe { set(ctx, callback) })
-    })
+    let callback = match managed(ctx) {
+        Some(managed) => {
+            managed.set_generate(callback);
+            trampolines::generator_for(managed.libssl(), callback)
+        }
+        None => callback,
+    };
+    // SAFETY: the caller's own context; our generator lives as long as the process.
+    real_for_context(caller, ctx, |behind| behind.SSL_CTX_set_generate_session_id)
+        .map_or(0, |set| unsafe { set(ctx, callback) })
 }
 
 /// SSL_CTX_sessions(3): a table of the sessions stored at this moment. It and its sessions stay until
@@ -243,10 +230,10 @@ pub(super) unsafe fn SSL_CTX_set_generate_session_id(
 ///
 /// As for the real function.
 pub(super) unsafe fn SSL_CTX_sessions(caller: Node, ctx: *mut SSL_CTX) -> *mut LHASH {
-    guard(std::ptr::null_mut(), || match managed(ctx) {
+    match managed(ctx) {
         Some(managed) => listing::list(&managed),
         // SAFETY: the caller's own argument.
         None => real_for_context(caller, ctx, |behind| behind.SSL_CTX_sessions)
             .map_or(std::ptr::null_mut(), |sessions| unsafe { sessions(ctx) }),
-    })
+    }
 }

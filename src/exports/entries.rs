@@ -56,7 +56,7 @@ macro_rules! entry {
         const _: () = {
             #[unsafe(export_name = concat!(stringify!($name), $version))]
             #[allow(deprecated, reason = "C programs are told by the header")]
-            unsafe extern "C" fn entry($($arg: $type),*) $(-> $ret)? {
+            unsafe extern "C-unwind" fn entry($($arg: $type),*) $(-> $ret)? {
                 // SAFETY: the caller's own promise.
                 unsafe { $module::$name(Node::$node, $($arg),*) }
             }

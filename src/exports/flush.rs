@@ -5,7 +5,6 @@ use std::ffi::c_long;
 
 use super::{managed, real_for_context};
 use crate::cache::Cutoff;
-use crate::guard::guard;
 use crate::libssl::Node;
 use crate::libssl::types::ssl_ctx_st;
 use crate::takeover::ending::may_have_ended;
@@ -38,29 +37,26 @@ pub(super) unsafe fn SSL_CTX_flush_sessions_ex(
     ctx: *mut ssl_ctx_st,
     tm: libc::time_t,
 ) {
-    guard((), || {
-        if ctx.is_null() {
-            return;
+    if ctx.is_null() {
+        return;
+    }
+    if let Some(managed) = managed(ctx) {
+        if tm != 0 {
+            return flush(&managed, Cutoff::Before(tm));
         }
-        if let Some(managed) = managed(ctx) {
-            if tm != 0 {
-                return flush(&managed, Cutoff::Before(tm));
-            }
-            flush(&managed, Cutoff::All);
-            return may_have_ended(&managed);
-        }
-        if let Some(flush_ex) =
-            real_for_context(caller, ctx, |behind| behind.SSL_CTX_flush_sessions_ex)
-        {
-            // SAFETY: the caller's own argument.
-            unsafe { flush_ex(ctx, tm) };
-        } else if let Some(flush) =
-            real_for_context(caller, ctx, |behind| behind.SSL_CTX_flush_sessions)
-        {
-            // SAFETY: as above.
-            unsafe { flush(ctx, tm.clamp(c_long::MIN, c_long::MAX)) };
-        }
-    });
+        flush(&managed, Cutoff::All);
+        return may_have_ended(&managed);
+    }
+    if let Some(flush_ex) = real_for_context(caller, ctx, |behind| behind.SSL_CTX_flush_sessions_ex)
+    {
+        // SAFETY: the caller's own argument.
+        unsafe { flush_ex(ctx, tm) };
+    } else if let Some(flush) =
+        real_for_context(caller, ctx, |behind| behind.SSL_CTX_flush_sessions)
+    {
+        // SAFETY: as above.
+        unsafe { flush(ctx, tm.clamp(c_long::MIN, c_long::MAX)) };
+    }
 }
 
 /// SSL_CTX_flush_sessions() is SSL_CTX_flush_sessions_ex() with `tm` widened to a `time_t`.

@@ -7,6 +7,8 @@
 //! - A context that is not managed, and a call that comes from libssl while we are in it, reach the
 //!   real function.
 //! - NULL, where libssl would crash, fails.
+//! - Only steps of our own are guarded: an exception of the program's, or the end of a thread, that comes
+//!   from its callbacks passes through.
 //! - No lock is held while a callback of the program runs. (libssl holds one of its own where a
 //!   context ends that only the second net of `takeover::ending` can see.)
 
@@ -21,19 +23,22 @@ mod session;
 
 use std::sync::Arc;
 
+use crate::guard::guard;
 use crate::libssl::types::SSL_CTX;
 use crate::libssl::{Behind, Libssl, Node, is_inside, libssl, several};
 use crate::takeover::{self, Managed};
 
 /// The managed context that a call is about; `None` if the real function should have it.
 fn managed(ctx: *mut SSL_CTX) -> Option<Arc<Managed>> {
-    if is_inside() { None } else { takeover::find(ctx) }
+    if is_inside() { None } else { guard(None, || takeover::find(ctx)) }
 }
 
 /// The libssl that a call about a context is for.
 fn libssl_of(caller: Node, ctx: *mut SSL_CTX) -> Option<&'static Libssl> {
-    let managed = if several() { takeover::find(ctx) } else { None };
-    managed.map(|managed| managed.libssl()).or_else(|| libssl(caller))
+    guard(None, || {
+        let managed = if several() { takeover::find(ctx) } else { None };
+        managed.map(|managed| managed.libssl()).or_else(|| libssl(caller))
+    })
 }
 
 /// The real function behind an export about a context, if it is there; and not for NULL, at which it
@@ -52,5 +57,5 @@ fn real_for<T, F>(
     object: *const T,
     function: impl FnOnce(&'static Behind) -> Option<F>,
 ) -> Option<F> {
-    if object.is_null() { None } else { function(&libssl(caller)?.behind) }
+    if object.is_null() { None } else { function(&guard(None, || libssl(caller))?.behind) }
 }

@@ -23,14 +23,14 @@ pub(super) unsafe fn SSL_CTX_add_session(
     ctx: *mut SSL_CTX,
     session: *mut SSL_SESSION,
 ) -> c_int {
-    guard(0, || match managed(ctx) {
+    match managed(ctx) {
         // SAFETY: the caller's session, alive during the call.
         Some(managed) => unsafe { SessionRef::new(managed.libssl(), session) }
             .map_or(0, |session| c_int::from(managed.add(session))),
         // SAFETY: the caller's own arguments.
         None => real_for_context(caller, ctx, |behind| behind.SSL_CTX_add_session)
             .map_or(0, |add| unsafe { add(ctx, session) }),
-    })
+    }
 }
 
 /// SSL_CTX_remove_session(3): 1 if something was stored under the session's key, else 0. The session
@@ -45,14 +45,14 @@ pub(super) unsafe fn SSL_CTX_remove_session(
     ctx: *mut SSL_CTX,
     session: *mut SSL_SESSION,
 ) -> c_int {
-    guard(0, || match managed(ctx) {
+    match managed(ctx) {
         // SAFETY: the caller's session, alive during the call.
         Some(managed) => unsafe { SessionRef::new(managed.libssl(), session) }
             .map_or(0, |session| c_int::from(managed.remove(session))),
         // SAFETY: the caller's own arguments.
         None => real_for_context(caller, ctx, |behind| behind.SSL_CTX_remove_session)
             .map_or(0, |remove| unsafe { remove(ctx, session) }),
-    })
+    }
 }
 
 /// Lets a setter of the time or timeout pass, and stored sessions follow it.
@@ -63,7 +63,8 @@ fn re_expire_after<R>(caller: Node, session: *mut SSL_SESSION, set: impl FnOnce(
     // libssl's setter may call another one.
     let result = inside(set);
     // SAFETY: the caller's session, alive during the call.
-    let session = libssl(caller).and_then(|libssl| unsafe { SessionRef::new(libssl, session) });
+    let session = guard(None, || libssl(caller))
+        .and_then(|libssl| unsafe { SessionRef::new(libssl, session) });
     if let Some(session) = session {
         moved::re_expire(session);
     }
@@ -80,12 +81,10 @@ pub(super) unsafe fn SSL_SESSION_set_time(
     session: *mut SSL_SESSION,
     time: c_long,
 ) -> c_long {
-    guard(0, || {
-        re_expire_after(caller, session, || {
-            // SAFETY: the caller's own arguments.
-            real_for(caller, session, |behind| behind.SSL_SESSION_set_time)
-                .map_or(0, |set| unsafe { set(session, time) })
-        })
+    re_expire_after(caller, session, || {
+        // SAFETY: the caller's own arguments.
+        real_for(caller, session, |behind| behind.SSL_SESSION_set_time)
+            .map_or(0, |set| unsafe { set(session, time) })
     })
 }
 
@@ -100,18 +99,15 @@ pub(super) unsafe fn SSL_SESSION_set_time_ex(
     session: *mut SSL_SESSION,
     time: libc::time_t,
 ) -> libc::time_t {
-    guard(0, || {
-        re_expire_after(caller, session, || {
-            if let Some(set_ex) = real_for(caller, session, |behind| behind.SSL_SESSION_set_time_ex)
-            {
-                // SAFETY: the caller's own arguments.
-                return unsafe { set_ex(session, time) };
-            }
-            let clamped = time.clamp(c_long::MIN, c_long::MAX);
+    re_expire_after(caller, session, || {
+        if let Some(set_ex) = real_for(caller, session, |behind| behind.SSL_SESSION_set_time_ex) {
             // SAFETY: the caller's own arguments.
-            real_for(caller, session, |behind| behind.SSL_SESSION_set_time)
-                .map_or(0, |set| unsafe { set(session, clamped) })
-        })
+            return unsafe { set_ex(session, time) };
+        }
+        let clamped = time.clamp(c_long::MIN, c_long::MAX);
+        // SAFETY: the caller's own arguments.
+        real_for(caller, session, |behind| behind.SSL_SESSION_set_time)
+            .map_or(0, |set| unsafe { set(session, clamped) })
     })
 }
 
@@ -125,19 +121,19 @@ pub(super) unsafe fn SSL_SESSION_set_timeout(
     session: *mut SSL_SESSION,
     timeout: c_long,
 ) -> c_long {
-    guard(0, || {
-        re_expire_after(caller, session, || {
-            // SAFETY: the caller's own arguments.
-            real_for(caller, session, |behind| behind.SSL_SESSION_set_timeout)
-                .map_or(0, |set| unsafe { set(session, timeout) })
-        })
+    re_expire_after(caller, session, || {
+        // SAFETY: the caller's own arguments.
+        real_for(caller, session, |behind| behind.SSL_SESSION_set_timeout)
+            .map_or(0, |set| unsafe { set(session, timeout) })
     })
 }
 
 /// Lets a setter of what the key is made of pass; stored sessions are found by the new key (C18).
 fn re_key_around<R>(caller: Node, session: *mut SSL_SESSION, set: impl FnOnce() -> R) -> R {
-    // SAFETY: the caller's session, alive during the call.
-    match libssl(caller).and_then(|libssl| unsafe { SessionRef::new(libssl, session) }) {
+    match guard(None, || libssl(caller))
+        // SAFETY: the caller's session, alive during the call.
+        .and_then(|libssl| unsafe { SessionRef::new(libssl, session) })
+    {
         Some(session) if !is_inside() => moved::re_key(session, set),
         _ => set(),
     }
@@ -154,12 +150,10 @@ pub(super) unsafe fn SSL_SESSION_set1_id(
     id: *const c_uchar,
     length: c_uint,
 ) -> c_int {
-    guard(0, || {
-        re_key_around(caller, session, || {
-            // SAFETY: the caller's own arguments.
-            real_for(caller, session, |behind| behind.SSL_SESSION_set1_id)
-                .map_or(0, |set| unsafe { set(session, id, length) })
-        })
+    re_key_around(caller, session, || {
+        // SAFETY: the caller's own arguments.
+        real_for(caller, session, |behind| behind.SSL_SESSION_set1_id)
+            .map_or(0, |set| unsafe { set(session, id, length) })
     })
 }
 
@@ -173,11 +167,9 @@ pub(super) unsafe fn SSL_SESSION_set_protocol_version(
     session: *mut SSL_SESSION,
     version: c_int,
 ) -> c_int {
-    guard(0, || {
-        re_key_around(caller, session, || {
-            // SAFETY: the caller's own arguments.
-            real_for(caller, session, |behind| behind.SSL_SESSION_set_protocol_version)
-                .map_or(0, |set| unsafe { set(session, version) })
-        })
+    re_key_around(caller, session, || {
+        // SAFETY: the caller's own arguments.
+        real_for(caller, session, |behind| behind.SSL_SESSION_set_protocol_version)
+            .map_or(0, |set| unsafe { set(session, version) })
     })
 }

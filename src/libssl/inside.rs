@@ -10,6 +10,16 @@ thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
+/// Restores the depth, also when the program's code leaves by an exception or ends the thread, whose
+/// destructors may still come here.
+struct Restore(u32);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        DEPTH.set(self.0);
+    }
+}
+
 /// Whether this thread is inside a call made by [`inside`].
 pub(crate) fn is_inside() -> bool {
     DEPTH.get() > 0
@@ -17,18 +27,14 @@ pub(crate) fn is_inside() -> bool {
 
 /// Calls the real libssl so that what it calls back passes straight through.
 pub(crate) fn inside<R>(call: impl FnOnce() -> R) -> R {
-    DEPTH.set(DEPTH.get() + 1);
-    let result = call();
-    DEPTH.set(DEPTH.get() - 1);
-    result
+    let _restore = Restore(DEPTH.replace(DEPTH.get() + 1));
+    call()
 }
 
 /// Calls one of the program's own callbacks, for which nothing is inside.
 ///
 /// A callback that leaves by longjmp skips the restoring, and has left the real libssl as well.
 pub(crate) fn program<R>(callback: impl FnOnce() -> R) -> R {
-    let depth = DEPTH.replace(0);
-    let result = callback();
-    DEPTH.set(depth);
-    result
+    let _restore = Restore(DEPTH.replace(0));
+    callback()
 }

@@ -17,8 +17,8 @@ macro_rules! functions {
         $(#[$about])*
         #[derive(Debug, Clone, Copy)]
         pub(crate) struct $table {
-            $(pub(crate) $must: unsafe extern "C" fn($($must_arg),*) $(-> $must_ret)?,)*
-            $(pub(crate) $may: Option<unsafe extern "C" fn($($may_arg),*) $(-> $may_ret)?>,)*
+            $(pub(crate) $must: unsafe extern "C-unwind" fn($($must_arg),*) $(-> $must_ret)?,)*
+            $(pub(crate) $may: Option<unsafe extern "C-unwind" fn($($may_arg),*) $(-> $may_ret)?>,)*
         }
 
         impl $table {
@@ -35,7 +35,7 @@ macro_rules! functions {
                     // SAFETY: an address under this name is this function, by OpenSSL's ABI, and
                     // NULL is `None`.
                     #[allow(clippy::undocumented_unsafe_blocks, reason = "not seen in macros")]
-                    let $must: Option<unsafe extern "C" fn($($must_arg),*) $(-> $must_ret)?> =
+                    let $must: Option<unsafe extern "C-unwind" fn($($must_arg),*) $(-> $must_ret)?> =
                         unsafe { std::mem::transmute(address) };
                     let Some($must) = $must else { return Err(stringify!($must)) };
                 )*
@@ -43,7 +43,7 @@ macro_rules! functions {
                     let address = lookup(concat!(stringify!($may), "\0"));
                     // SAFETY: as above.
                     #[allow(clippy::undocumented_unsafe_blocks, reason = "not seen in macros")]
-                    let $may: Option<unsafe extern "C" fn($($may_arg),*) $(-> $may_ret)?> =
+                    let $may: Option<unsafe extern "C-unwind" fn($($may_arg),*) $(-> $may_ret)?> =
                         unsafe { std::mem::transmute(address) };
                 )*
                 Ok(Self { $($must,)* $($may,)* })

@@ -30,32 +30,34 @@ pub type OSSL_LIB_CTX = ossl_lib_ctx_st;
 pub type LHASH = lhash_st;
 
 /// `SSL_CTX_sess_set_new_cb`
-pub type NewCallback = unsafe extern "C" fn(*mut SSL, *mut SSL_SESSION) -> c_int;
+pub type NewCallback = unsafe extern "C-unwind" fn(*mut SSL, *mut SSL_SESSION) -> c_int;
 /// `SSL_CTX_sess_set_remove_cb`
-pub type RemoveCallback = unsafe extern "C" fn(*mut SSL_CTX, *mut SSL_SESSION);
+pub type RemoveCallback = unsafe extern "C-unwind" fn(*mut SSL_CTX, *mut SSL_SESSION);
 /// `SSL_CTX_sess_set_get_cb`
 pub type GetCallback =
-    unsafe extern "C" fn(*mut SSL, *const c_uchar, c_int, *mut c_int) -> *mut SSL_SESSION;
+    unsafe extern "C-unwind" fn(*mut SSL, *const c_uchar, c_int, *mut c_int) -> *mut SSL_SESSION;
 /// `SSL_CTX_set_generate_session_id`
-pub type GenerateCallback = unsafe extern "C" fn(*mut SSL, *mut c_uchar, *mut c_uint) -> c_int;
+pub type GenerateCallback =
+    unsafe extern "C-unwind" fn(*mut SSL, *mut c_uchar, *mut c_uint) -> c_int;
 
 /// `CRYPTO_EX_new`
 pub type ExNew =
-    unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, c_int, c_long, *mut c_void);
+    unsafe extern "C-unwind" fn(*mut c_void, *mut c_void, *mut c_void, c_int, c_long, *mut c_void);
 /// `CRYPTO_EX_free`: object, value, table, index, and the two arguments of the registration.
 pub type ExFree =
-    unsafe extern "C" fn(*mut c_void, *mut c_void, *mut c_void, c_int, c_long, *mut c_void);
+    unsafe extern "C-unwind" fn(*mut c_void, *mut c_void, *mut c_void, c_int, c_long, *mut c_void);
 /// `CRYPTO_EX_dup`, of which only the address is passed on.
-pub type ExDup = unsafe extern "C" fn() -> c_int;
+pub type ExDup = unsafe extern "C-unwind" fn() -> c_int;
 
-pub type LhHash = unsafe extern "C" fn(*const c_void) -> c_ulong;
-pub type LhCompare = unsafe extern "C" fn(*const c_void, *const c_void) -> c_int;
-pub type LhDoall = unsafe extern "C" fn(*mut c_void);
-pub type LhDoallArg = unsafe extern "C" fn(*mut c_void, *mut c_void);
-pub type LhHashThunk = unsafe extern "C" fn(*const c_void, LhHash) -> c_ulong;
-pub type LhCompareThunk = unsafe extern "C" fn(*const c_void, *const c_void, LhCompare) -> c_int;
-pub type LhDoallThunk = unsafe extern "C" fn(*mut c_void, LhDoall);
-pub type LhDoallArgThunk = unsafe extern "C" fn(*mut c_void, *mut c_void, LhDoallArg);
+pub type LhHash = unsafe extern "C-unwind" fn(*const c_void) -> c_ulong;
+pub type LhCompare = unsafe extern "C-unwind" fn(*const c_void, *const c_void) -> c_int;
+pub type LhDoall = unsafe extern "C-unwind" fn(*mut c_void);
+pub type LhDoallArg = unsafe extern "C-unwind" fn(*mut c_void, *mut c_void);
+pub type LhHashThunk = unsafe extern "C-unwind" fn(*const c_void, LhHash) -> c_ulong;
+pub type LhCompareThunk =
+    unsafe extern "C-unwind" fn(*const c_void, *const c_void, LhCompare) -> c_int;
+pub type LhDoallThunk = unsafe extern "C-unwind" fn(*mut c_void, LhDoall);
+pub type LhDoallArgThunk = unsafe extern "C-unwind" fn(*mut c_void, *mut c_void, LhDoallArg);
 
 pub const SSL_CTRL_SESS_NUMBER: c_int = 20;
 pub const SSL_CTRL_SESS_CB_HIT: c_int = 28;
@@ -84,4 +86,4 @@ pub const OSSL_QUIC1_VERSION: c_int = 1;
 pub const CRYPTO_EX_INDEX_SSL: c_int = 0;
 pub const CRYPTO_EX_INDEX_SSL_CTX: c_int = 1;
 
-pub type OpenSslVersion = unsafe extern "C" fn(c_int) -> *const c_char;
+pub type OpenSslVersion = unsafe extern "C-unwind" fn(c_int) -> *const c_char;

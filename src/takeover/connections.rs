@@ -17,6 +17,7 @@ use parking_lot::RwLock;
 
 use super::registry::find_borrowed;
 use super::{Managed, find};
+use crate::guard::uncancelled;
 use crate::libssl::Libssl;
 use crate::libssl::types::*;
 
@@ -41,7 +42,8 @@ fn notes(ssl: *const SSL) -> Notes {
 }
 
 fn note(ssl: *const SSL, change: impl FnOnce(&mut Notes)) {
-    let mut table = NOTES.write();
+    // The first one makes the table, with a seed from random bytes.
+    let mut table = uncancelled(|| NOTES.write());
     // Without memory the connection counts as one of its present context.
     if table.try_reserve(1).is_err() {
         return;

@@ -102,7 +102,7 @@ unsafe extern "C" fn cleaned_up<const INDEX: usize>() {
     KNOWN[INDEX].cleaned_up.store(true, Ordering::Release);
 }
 
-unsafe extern "C" fn context_freed(
+unsafe extern "C-unwind" fn context_freed(
     ctx: *mut c_void,
     _value: *mut c_void,
     _table: *mut c_void,
@@ -110,17 +110,15 @@ unsafe extern "C" fn context_freed(
     _argl: c_long,
     _argp: *mut c_void,
 ) {
-    guard((), || {
-        let Some(managed) = find(ctx.cast()) else { return };
-        managed.end();
-        remove_sentinel(&managed);
-        // Where libssl goes through the PLT, its own flush has come to us instead. What the program put
-        // into the real cache past us comes to our remove callback, which lets it wait: this flush
-        // holds the context's lock.
-        flush_real(&managed);
-        managed.finish_leaving();
-        registry::forget(&managed);
-    });
+    let Some(managed) = guard(None, || find(ctx.cast())) else { return };
+    managed.end();
+    remove_sentinel(&managed);
+    // Where libssl goes through the PLT, its own flush has come to us instead. What the program put
+    // into the real cache past us comes to our remove callback, which lets it wait: this flush
+    // holds the context's lock.
+    flush_real(&managed);
+    managed.finish_leaving();
+    guard((), || registry::forget(&managed));
 }
 
 fn flush_real(managed: &Managed) {
@@ -134,7 +132,7 @@ fn flush_real(managed: &Managed) {
     }
 }
 
-unsafe extern "C" fn connection_freed(
+unsafe extern "C-unwind" fn connection_freed(
     ssl: *mut c_void,
     _value: *mut c_void,
     _table: *mut c_void,
@@ -195,7 +193,7 @@ fn remove_sentinel(managed: &Managed) {
 /// the PLT does its flush come to us, and the real one not to the sentinel.)
 pub(crate) fn may_have_ended(managed: &Arc<Managed>) {
     if managed.is_storing() && !is_watched(managed) {
-        registry::note_storing_no_more(managed);
+        guard((), || registry::note_storing_no_more(managed));
         remove_sentinel(managed);
     }
 }
@@ -213,7 +211,7 @@ pub(super) fn handle_own(managed: &Arc<Managed>, session: SessionRef) -> bool {
     if !is_watched(managed) {
         managed.sentinel.fell.store(true, Ordering::Release);
         managed.end();
-        registry::forget(managed);
+        guard((), || registry::forget(managed));
     }
     true
 }

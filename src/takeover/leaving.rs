@@ -2,15 +2,19 @@
 //!
 //! They wait with the context and not with the flush that detached them: should a callback free the
 //! context's last reference, the end of the context finds them and runs their callbacks while it
-//! can; and should a callback never return, they are not lost. Each flush takes only its own group,
-//! so that what a callback calls does not run the callbacks of the flush around it, inside one another.
+//! can. Each flush takes only its own group, so that what a callback calls does not run the callbacks of the
+//! flush around it, inside one another.
+//!
+//! A callback need not return: it may end the thread, throw an exception, or leave by longjmp. Its group is
+//! then abandoned, and the next flush of the context goes on with it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
 use crate::libssl::Session;
+use crate::stack::this_thread;
 
 /// Why a session leaves, which decides whether it is marked not resumable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,10 +35,31 @@ pub(super) struct Group(u64);
 
 type Waiting = VecDeque<(Session, Why)>;
 
+/// Who sees to a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Runner {
+    /// Whoever began it, and is still gathering its sessions.
+    Gathering,
+    /// A call of this thread with a variable at this address of its stack. Longjmp out of it leaves this as it
+    /// is, so a thread that finds its own number looks whether the call is still there.
+    Call { thread: usize, variable: usize },
+    /// Nobody.
+    Abandoned,
+}
+
+#[derive(Debug)]
+struct Batch {
+    group: Group,
+    runner: Runner,
+    waiting: Waiting,
+}
+
 /// The groups of a context.
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
-    groups: Mutex<Vec<(Group, Waiting)>>,
+    batches: Mutex<Vec<Batch>>,
+    /// Their number, for who looks at every flush and mostly finds none.
+    count: AtomicUsize,
     begun: AtomicU64,
 }
 
@@ -45,12 +70,13 @@ impl Leaving {
 
     /// Moves sessions into a group. Returns whether there was memory for that.
     pub(super) fn add(&self, group: Group, sessions: &mut Vec<Session>, why: Why) -> bool {
-        let mut groups = self.groups.lock();
-        let at = groups.iter().position(|(found, _)| *found == group).unwrap_or_else(|| {
-            groups.push((group, Waiting::new()));
-            groups.len() - 1
+        let mut batches = self.batches.lock();
+        let at = batches.iter().position(|batch| batch.group == group).unwrap_or_else(|| {
+            batches.push(Batch { group, runner: Runner::Gathering, waiting: Waiting::new() });
+            self.count.store(batches.len(), Ordering::Relaxed);
+            batches.len() - 1
         });
-        let waiting = &mut groups[at].1;
+        let waiting = &mut batches[at].waiting;
         let fits = waiting.try_reserve(sessions.len()).is_ok();
         if fits {
             waiting.extend(sessions.drain(..).map(|session| (session, why)));
@@ -58,23 +84,53 @@ impl Leaving {
         fits
     }
 
+    /// Notes who sees to a group from now on. Returns whether there is something to see to.
+    pub(super) fn set_runner(&self, group: Group, runner: Runner) -> bool {
+        let mut batches = self.batches.lock();
+        let batch = batches.iter_mut().find(|batch| batch.group == group);
+        batch.map(|batch| batch.runner = runner).is_some()
+    }
+
     /// The next session of a group; with the last one the group goes.
     pub(super) fn next_of(&self, group: Group) -> Option<(Session, Why)> {
-        let mut groups = self.groups.lock();
-        let at = groups.iter().position(|(found, _)| *found == group)?;
-        let waiting = &mut groups[at].1;
+        let mut batches = self.batches.lock();
+        let at = batches.iter().position(|batch| batch.group == group)?;
+        let waiting = &mut batches[at].waiting;
         if let Some((soon, _)) = waiting.get(AHEAD) {
             soon.prefetch();
         }
         let next = waiting.pop_front();
-        let storage = next.is_none().then(|| groups.swap_remove(at));
-        drop(groups);
+        let storage = next.is_none().then(|| batches.swap_remove(at));
+        self.count.store(batches.len(), Ordering::Relaxed);
+        drop(batches);
         drop(storage);
         next
     }
 
     /// A group that is not finished.
     pub(super) fn any(&self) -> Option<Group> {
-        self.groups.lock().first().map(|&(group, _)| group)
+        self.batches.lock().first().map(|batch| batch.group)
+    }
+
+    /// A group that nobody sees to: abandoned, or left by a call of this thread that is not there any more.
+    pub(super) fn abandoned(&self, is_there: impl Fn(usize) -> bool) -> Option<Group> {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let mut own = Vec::new();
+        {
+            let batches = self.batches.lock();
+            for batch in batches.iter() {
+                match batch.runner {
+                    Runner::Abandoned => return Some(batch.group),
+                    Runner::Call { thread, variable } if thread == this_thread() => {
+                        own.push((batch.group, variable));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        // Without the lock, as walking the stack takes those of the loader.
+        own.into_iter().find(|&(_, variable)| !is_there(variable)).map(|(group, _)| group)
     }
 }

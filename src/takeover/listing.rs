@@ -5,6 +5,7 @@ use std::ffi::{c_int, c_ulong, c_void};
 use std::sync::Arc;
 
 use super::Managed;
+use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{Api, MOST, Session, SessionRef, by_index, of_each_libssl};
 
@@ -39,7 +40,7 @@ pub(crate) fn list(managed: &Arc<Managed>) -> *mut LHASH {
 fn make(managed: &Arc<Managed>) -> Option<Listing> {
     let api = managed.api();
     let index = managed.libssl().index;
-    let sessions = managed.cache().snapshot()?;
+    let sessions = guard(None, || managed.cache().snapshot())?;
     // SAFETY: the functions live as long as the process and match their types.
     let table = unsafe { (api.OPENSSL_LH_new)(HASH[index], COMPARE[index]) };
     if table.is_null() {
@@ -74,7 +75,7 @@ fn session<const INDEX: usize>(session: *const c_void) -> Option<SessionRef> {
 }
 
 /// The program may retrieve by a session of its own, so version and id count, as in libssl.
-unsafe extern "C" fn hash<const INDEX: usize>(data: *const c_void) -> c_ulong {
+unsafe extern "C-unwind" fn hash<const INDEX: usize>(data: *const c_void) -> c_ulong {
     session::<INDEX>(data).map_or(0, |session| {
         session.id().iter().fold(session.version() as c_ulong, |hash, &byte| {
             hash.wrapping_mul(31).wrapping_add(c_ulong::from(byte))
@@ -82,7 +83,7 @@ unsafe extern "C" fn hash<const INDEX: usize>(data: *const c_void) -> c_ulong {
     })
 }
 
-unsafe extern "C" fn compare<const INDEX: usize>(
+unsafe extern "C-unwind" fn compare<const INDEX: usize>(
     one: *const c_void,
     other: *const c_void,
 ) -> c_int {
@@ -94,12 +95,12 @@ unsafe extern "C" fn compare<const INDEX: usize>(
     }
 }
 
-unsafe extern "C" fn hash_thunk(data: *const c_void, hash: LhHash) -> c_ulong {
+unsafe extern "C-unwind" fn hash_thunk(data: *const c_void, hash: LhHash) -> c_ulong {
     // SAFETY: libcrypto passes the table's own function and an element.
     unsafe { hash(data) }
 }
 
-unsafe extern "C" fn compare_thunk(
+unsafe extern "C-unwind" fn compare_thunk(
     one: *const c_void,
     other: *const c_void,
     compare: LhCompare,
@@ -108,12 +109,16 @@ unsafe extern "C" fn compare_thunk(
     unsafe { compare(one, other) }
 }
 
-unsafe extern "C" fn doall_thunk(data: *mut c_void, call: LhDoall) {
+unsafe extern "C-unwind" fn doall_thunk(data: *mut c_void, call: LhDoall) {
     // SAFETY: libcrypto passes the program's function and an element.
     unsafe { call(data) }
 }
 
-unsafe extern "C" fn doall_arg_thunk(data: *mut c_void, argument: *mut c_void, call: LhDoallArg) {
+unsafe extern "C-unwind" fn doall_arg_thunk(
+    data: *mut c_void,
+    argument: *mut c_void,
+    call: LhDoallArg,
+) {
     // SAFETY: as above.
     unsafe { call(data, argument) }
 }

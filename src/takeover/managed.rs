@@ -9,13 +9,15 @@ use parking_lot::Mutex;
 
 use super::callback::Callback;
 use super::ending::Sentinel;
-use super::leaving::{Group, Leaving, Why};
+use super::leaving::{Group, Leaving, Runner, Why};
 use super::listing::Listing;
 use super::planted::{self, Planted};
 use super::{ending, flush, moved, registry};
-use crate::cache::{Cache, Cutoff, Key, KeyMaker, Stored};
+use crate::cache::{Cache, Cutoff, Expiry, Key, KeyMaker, Stored};
+use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, Session, SessionRef, inside, program};
+use crate::stack::{has_still_to_return, this_thread};
 use crate::time;
 
 /// Sessions that handshakes make or fetch between two automatic flushes (man
@@ -246,7 +248,8 @@ impl Managed {
             }
             let limit = usize::try_from(self.size()).unwrap_or(0);
             let expiry = session.expiry();
-            match self.cache.store(key, session, expiry, limit) {
+            let Some(stored) = self.store(key, session, expiry, limit) else { return false };
+            match stored {
                 Stored::Added { evicted } => {
                     if let Some(evicted) = evicted {
                         self.leave_evicted(evicted);
@@ -259,7 +262,7 @@ impl Managed {
                 Stored::Full { session: refused, replaced } => {
                     session = refused;
                     let mut left = Vec::new();
-                    self.cache.evict(limit, &mut left);
+                    guard(false, || self.cache.evict(limit, &mut left));
                     if left.is_empty() && replaced.is_none() {
                         return false;
                     }
@@ -272,10 +275,20 @@ impl Managed {
         }
     }
 
+    fn store(
+        &self,
+        key: Key,
+        session: Session,
+        expiry: Expiry,
+        limit: usize,
+    ) -> Option<Stored<Session>> {
+        guard(None, || Some(self.cache.store(key, session, expiry, limit)))
+    }
+
     /// Puts a session back that was taken out too early, whatever the size.
     pub(super) fn put_back(self: &Arc<Self>, session: Session) {
         let (key, expiry) = (self.key(*session), session.expiry());
-        if let Stored::NoMemory(session) = self.cache.store(key, session, expiry, 0) {
+        if let Some(Stored::NoMemory(session)) = self.store(key, session, expiry, 0) {
             self.leave_evicted(session);
         }
     }
@@ -300,7 +313,7 @@ impl Managed {
             return false;
         }
         let planted = planted::consumed(self, session);
-        let stored = self.cache.take(self.key(session));
+        let stored = self.take_under(self.key(session));
         self.mark_not_resumable(session);
         self.call_remove(session);
         planted || stored.is_some()
@@ -310,9 +323,13 @@ impl Managed {
     /// tells the program as libssl would.
     pub(super) fn removed_by_libssl(self: &Arc<Self>, session: SessionRef) {
         planted::consumed(self, session);
-        let stored = self.cache.take(self.key(session));
+        let stored = self.take_under(self.key(session));
         self.call_remove(session);
         drop(stored);
+    }
+
+    fn take_under(&self, key: Key) -> Option<Session> {
+        guard(None, || self.cache.take(key))
     }
 
     /// Lets one session go that left for lack of room. It stays resumable for others (C19).
@@ -326,10 +343,12 @@ impl Managed {
         if self.remove.get().is_some() && self.leaving.add(group, sessions, why) {
             return;
         }
-        for session in sessions.drain(..) {
+        let was_ending = self.is_ending();
+        let mut unfinished = Unfinished { managed: self, group, rest: sessions.drain(..), why };
+        for session in unfinished.rest.by_ref() {
             self.mark_leaving(*session, why);
             self.call_remove(*session);
-            if self.is_ending() {
+            if self.is_ending() != was_ending {
                 // That callback freed the context, and nothing may be called on it any more.
                 break;
             }
@@ -349,10 +368,26 @@ impl Managed {
 
     /// Marks each session of a group if it was flushed, runs the program's remove callback for it
     /// with no lock held, and drops the cache's reference.
+    #[inline(never)] // its call is looked for on the stack
     pub(super) fn run_callbacks(&self, group: Group) {
+        let here = 0u8;
+        let runner = Runner::Call { thread: this_thread(), variable: (&raw const here).addr() };
+        if !self.leaving.set_runner(group, runner) {
+            return;
+        }
+        let _abandoned = Abandoned { managed: self, group };
         while let Some((session, why)) = self.leaving.next_of(group) {
             self.mark_leaving(*session, why);
             self.call_remove(*session);
+        }
+    }
+
+    /// Goes on with what callbacks that never returned have left waiting.
+    pub(super) fn run_abandoned(&self) {
+        let is_there =
+            |variable| has_still_to_return(Self::run_callbacks as *mut std::ffi::c_void, variable);
+        while let Some(group) = self.leaving.abandoned(is_there) {
+            self.run_callbacks(group);
         }
     }
 
@@ -403,13 +438,14 @@ impl Managed {
     pub(super) fn lookup(&self, version: i32, id: &[u8]) -> Option<Session> {
         // libssl takes the id from a session that it finds not resumable while another connection
         // resumes it; such a one must not be offered again.
-        self.cache.get(self.key_of(version, id)).filter(|session| session.id() == id)
+        guard(None, || self.cache.get(self.key_of(version, id)))
+            .filter(|session| session.id() == id)
     }
 
     /// Takes out the session stored under this id, if it is one that still has it.
     pub(super) fn take(&self, version: i32, id: &[u8]) -> Option<Session> {
         let found = self.lookup(version, id)?;
-        self.cache.take_exactly(self.key_of(version, id), &found)
+        guard(None, || self.cache.take_exactly(self.key_of(version, id), &found))
     }
 
     /// Whether a session of this version and id is stored.
@@ -463,6 +499,38 @@ impl Managed {
         self.finish_leaving();
         let listing = self.listing.lock().take();
         drop(listing);
+    }
+}
+
+/// Abandons a group when its callbacks are left by an exception or the end of the thread. (After the last of
+/// them there is no such group.)
+struct Abandoned<'a> {
+    managed: &'a Managed,
+    group: Group,
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        self.managed.leaving.set_runner(self.group, Runner::Abandoned);
+    }
+}
+
+/// Sessions that leave at once, whose turn comes later should that be left in the same way.
+struct Unfinished<'a> {
+    managed: &'a Managed,
+    group: Group,
+    rest: std::vec::Drain<'a, Session>,
+    why: Why,
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        let Self { managed, group, why, .. } = *self;
+        let mut rest: Vec<_> = self.rest.by_ref().collect();
+        if !rest.is_empty() && !managed.is_ending() {
+            managed.leaving.add(group, &mut rest, why);
+            managed.leaving.set_runner(group, Runner::Abandoned);
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! would cost each stored session memory for what few programs do.)
 
 use super::{Managed, registry};
+use crate::guard::guard;
 use crate::libssl::SessionRef;
 use crate::libssl::types::SSL_MAX_SSL_SESSION_ID_LENGTH;
 
@@ -18,7 +19,7 @@ pub(crate) fn re_expire(session: SessionRef) {
             // Should two threads set times at once, the one that reads last also stores last.
             loop {
                 let expiry = session.expiry();
-                let stored = managed.cache().re_expire(key, &owned, expiry);
+                let stored = guard(false, || managed.cache().re_expire(key, &owned, expiry));
                 if !stored || session.expiry() == expiry {
                     break;
                 }
@@ -45,7 +46,7 @@ pub(crate) fn re_key<R>(session: SessionRef, change: impl FnOnce() -> R) -> R {
         let by_object = managed.key_of_object(session);
         let new = if session.id().is_empty() { by_object } else { managed.key(session) };
         for old in [managed.key_of(version, &id[..length]), by_object] {
-            drop(managed.cache().re_key(old, new, &owned));
+            drop(guard(None, || managed.cache().re_key(old, new, &owned)));
         }
     });
     result

@@ -19,7 +19,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::Managed;
+use crate::guard::guard;
 use crate::libssl::{Session, SessionRef};
+use crate::stack::this_thread;
 
 /// What a context has planted in its real cache.
 #[derive(Debug, Default)]
@@ -35,14 +37,6 @@ struct Plant {
     stand_in: Session,
     /// The session that was taken out of our cache, and goes back if libssl has no use for it.
     stored: Option<Session>,
-}
-
-/// A number that no other living thread has.
-fn this_thread() -> usize {
-    thread_local! {
-        static HERE: u8 = const { 0 };
-    }
-    HERE.with(|here| std::ptr::from_ref(here) as usize)
 }
 
 /// Lets libssl's removal find a session that was taken out of our cache.
@@ -63,11 +57,11 @@ fn put(managed: &Arc<Managed>, version: c_int, id: &[u8], stored: Option<Session
     let Some(stand_in) = Session::with_key(managed.libssl(), version, id) else { return false };
     let plant = Plant { thread: this_thread(), stand_in: stand_in.clone(), stored };
     let Planted { plants, count } = managed.planted();
-    {
+    guard((), || {
         let mut plants = plants.lock();
         plants.push(plant);
         count.store(plants.len(), Ordering::Release);
-    }
+    });
     managed.add_real(&stand_in);
     true
 }

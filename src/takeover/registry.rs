@@ -16,6 +16,7 @@ use parking_lot::RwLock;
 
 use super::managed::Managed;
 use super::{ending, summary, trampolines};
+use crate::guard::{guard, uncancelled};
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, inside};
 
@@ -84,7 +85,8 @@ pub(crate) fn make(libssl: &'static Libssl, new: impl FnOnce() -> *mut SSL_CTX) 
     ADOPTED.set(std::ptr::null_mut());
     let ctx = new();
     if ADOPTED.replace(std::ptr::null_mut()) != ctx {
-        adopt(libssl, ctx);
+        // Seeds are made, from random bytes.
+        uncancelled(|| guard((), || adopt(libssl, ctx)));
     }
     ADOPTED.set(ctx);
     ctx

@@ -34,33 +34,31 @@ pub(crate) fn generator_for(
 
 /// The context whose cache a connection uses that this libssl calls about.
 fn session_context<const INDEX: usize>(ssl: *const SSL) -> Option<Arc<Managed>> {
-    connections::session_context(by_index(INDEX)?, ssl)
+    guard(None, || connections::session_context(by_index(INDEX)?, ssl))
 }
 
 /// A handshake has made a session. (Also after a TLS 1.3 handshake that resumed one: each ticket.)
 ///
 /// libssl has raised the reference count for the program, which keeps the reference by returning 1.
-unsafe extern "C" fn new_session<const INDEX: usize>(
+unsafe extern "C-unwind" fn new_session<const INDEX: usize>(
     ssl: *mut SSL,
     session: *mut SSL_SESSION,
 ) -> c_int {
-    guard(0, || {
-        let Some(managed) = session_context::<INDEX>(ssl) else { return 0 };
-        planted::reap(&managed);
-        // SAFETY: libssl holds the session during the call.
-        let borrowed = unsafe { SessionRef::new(managed.libssl(), session) };
-        let Some(borrowed) = borrowed else { return 0 };
-        if is_to_be_stored(&managed, ssl) {
-            managed.add(borrowed);
-        }
-        let kept = match managed.new_callback() {
-            // SAFETY: the program's own callback, with what libssl gave us.
-            Some(new) => program(|| unsafe { new(ssl, session) }),
-            None => 0,
-        };
-        auto_flush(&managed);
-        kept
-    })
+    let Some(managed) = session_context::<INDEX>(ssl) else { return 0 };
+    planted::reap(&managed);
+    // SAFETY: libssl holds the session during the call.
+    let borrowed = unsafe { SessionRef::new(managed.libssl(), session) };
+    let Some(borrowed) = borrowed else { return 0 };
+    if is_to_be_stored(&managed, ssl) {
+        managed.add(borrowed);
+    }
+    let kept = match managed.new_callback() {
+        // SAFETY: the program's own callback, with what libssl gave us.
+        Some(new) => program(|| unsafe { new(ssl, session) }),
+        None => 0,
+    };
+    auto_flush(&managed);
+    kept
 }
 
 /// After every so many sessions (C8). Not while a session that the caller is about is in the cache and has
@@ -84,64 +82,61 @@ fn is_to_be_stored(managed: &Managed, ssl: *mut SSL) -> bool {
 }
 
 /// A client wants to resume the session with this id.
-unsafe extern "C" fn get_session<const INDEX: usize>(
+unsafe extern "C-unwind" fn get_session<const INDEX: usize>(
     ssl: *mut SSL,
     id: *const c_uchar,
     length: c_int,
     copy: *mut c_int,
 ) -> *mut SSL_SESSION {
-    guard(std::ptr::null_mut(), || {
-        let managed =
-            by_index(INDEX).and_then(|libssl| connections::session_context_borrowed(libssl, ssl));
-        let Some(managed) = managed else { return std::ptr::null_mut() };
-        planted::reap(&managed);
-        let Ok(length) = usize::try_from(length) else { return std::ptr::null_mut() };
-        // SAFETY: libssl passes an id of this length.
-        let bytes = unsafe { std::slice::from_raw_parts(id, length) };
-        let connection = Connection::new(&managed, ssl);
+    let managed = guard(None, || connections::session_context_borrowed(by_index(INDEX)?, ssl));
+    let Some(managed) = managed else { return std::ptr::null_mut() };
+    planted::reap(&managed);
+    let Ok(length) = usize::try_from(length) else { return std::ptr::null_mut() };
+    // SAFETY: libssl passes an id of this length.
+    let bytes = unsafe { std::slice::from_raw_parts(id, length) };
+    let connection = Connection::new(&managed, ssl);
 
-        if managed.lacks(SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) {
-            let version = connection.version();
-            let found = if connection.refuses_replays() {
-                // Taken out, so that of racing replays one gets it.
-                managed.take(version, bytes).inspect(|session| planted::plant(&managed, session))
-            } else {
-                managed.lookup(version, bytes)
-            };
-            if let Some(session) = found {
-                return hand_over(session, copy);
-            }
-        }
-
-        // From here on callbacks run.
-        let managed = Arc::clone(&managed);
-        let Some(get) = managed.get_callback() else { return std::ptr::null_mut() };
-        // SAFETY: the program's own callback, with what libssl gave us.
-        let session = program(|| unsafe { get(ssl, id, length as c_int, copy) });
-        // SAFETY: `copy` is libssl's variable.
-        let owned = match unsafe { *copy } {
-            // The program keeps its reference and wants libssl to take one of its own.
-            1.. | ..0 => {
-                // SAFETY: the program has just returned the session, so it is alive.
-                unsafe { SessionRef::new(managed.libssl(), session) }.and_then(SessionRef::retain)
-            }
-            // SAFETY: as above, and the program gives its reference away.
-            0 => unsafe { Session::adopt(managed.libssl(), session) },
+    if managed.lacks(SSL_SESS_CACHE_NO_INTERNAL_LOOKUP) {
+        let version = connection.version();
+        let found = if connection.refuses_replays() {
+            // Taken out, so that of racing replays one gets it.
+            managed.take(version, bytes).inspect(|session| planted::plant(&managed, session))
+        } else {
+            managed.lookup(version, bytes)
         };
-        let Some(session) = owned else { return std::ptr::null_mut() };
-        if managed.accepts(*session) {
-            managed.note_external_hit();
-            if managed.lacks(SSL_SESS_CACHE_NO_INTERNAL_STORE) {
-                if connection.refuses_replays() {
-                    planted::plant(&managed, &session);
-                } else {
-                    auto_flush(&managed);
-                    managed.add(*session);
-                }
+        if let Some(session) = found {
+            return hand_over(session, copy);
+        }
+    }
+
+    // From here on callbacks run.
+    let managed = Arc::clone(&managed);
+    let Some(get) = managed.get_callback() else { return std::ptr::null_mut() };
+    // SAFETY: the program's own callback, with what libssl gave us.
+    let session = program(|| unsafe { get(ssl, id, length as c_int, copy) });
+    // SAFETY: `copy` is libssl's variable.
+    let owned = match unsafe { *copy } {
+        // The program keeps its reference and wants libssl to take one of its own.
+        1.. | ..0 => {
+            // SAFETY: the program has just returned the session, so it is alive.
+            unsafe { SessionRef::new(managed.libssl(), session) }.and_then(SessionRef::retain)
+        }
+        // SAFETY: as above, and the program gives its reference away.
+        0 => unsafe { Session::adopt(managed.libssl(), session) },
+    };
+    let Some(session) = owned else { return std::ptr::null_mut() };
+    if managed.accepts(*session) {
+        managed.note_external_hit();
+        if managed.lacks(SSL_SESS_CACHE_NO_INTERNAL_STORE) {
+            if connection.refuses_replays() {
+                planted::plant(&managed, &session);
+            } else {
+                auto_flush(&managed);
+                managed.add(*session);
             }
         }
-        hand_over(session, copy)
-    })
+    }
+    hand_over(session, copy)
 }
 
 /// Gives libssl our reference.
@@ -152,57 +147,53 @@ fn hand_over(session: Session, copy: *mut c_int) -> *mut SSL_SESSION {
 }
 
 /// libssl has removed a session, or looked for it in its own empty cache, and marked it not resumable.
-unsafe extern "C" fn remove_session(ctx: *mut SSL_CTX, session: *mut SSL_SESSION) {
+unsafe extern "C-unwind" fn remove_session(ctx: *mut SSL_CTX, session: *mut SSL_SESSION) {
     // Our own removal, made to mark a session.
     if is_inside() {
         return;
     }
-    guard((), || {
-        let Some(managed) = find(ctx) else { return };
-        // SAFETY: libssl holds the session during the call.
-        let session = unsafe { SessionRef::new(managed.libssl(), session) };
-        let Some(session) = session else { return };
-        if ending::handle_own(&managed, session) {
-            return;
-        }
-        if managed.is_ending() {
-            managed.leave_later(session);
-        } else {
-            managed.removed_by_libssl(session);
-        }
-    });
+    let Some(managed) = guard(None, || find(ctx)) else { return };
+    // SAFETY: libssl holds the session during the call.
+    let session = unsafe { SessionRef::new(managed.libssl(), session) };
+    let Some(session) = session else { return };
+    if ending::handle_own(&managed, session) {
+        return;
+    }
+    if managed.is_ending() {
+        managed.leave_later(session);
+    } else {
+        managed.removed_by_libssl(session);
+    }
 }
 
 /// A server needs an id for a new session, and the program has a generator of its own.
 ///
 /// libssl then checks the id against its own internal cache, where a session with this id has to be
 /// if we store one.
-unsafe extern "C" fn generate_session_id<const INDEX: usize>(
+unsafe extern "C-unwind" fn generate_session_id<const INDEX: usize>(
     ssl: *mut SSL,
     id: *mut c_uchar,
     length: *mut c_uint,
 ) -> c_int {
-    guard(0, || {
-        let managed = session_context::<INDEX>(ssl);
-        managed.iter().for_each(planted::reap);
-        let own = connections::generator(ssl);
-        let Some(generate) = own.or_else(|| managed.as_ref()?.generate_callback()) else {
-            return 0;
-        };
-        // SAFETY: the program's own callback, with what libssl gave us.
-        let made = program(|| unsafe { generate(ssl, id, length) });
-        if let Some(managed) = managed.filter(|_| made != 0) {
-            // SAFETY: libssl's variable.
-            let length = unsafe { *length } as usize;
-            if (1..=SSL_MAX_SSL_SESSION_ID_LENGTH).contains(&length) {
-                // SAFETY: libssl's array of at least 32 bytes.
-                let id = unsafe { std::slice::from_raw_parts(id, length) };
-                let version = Connection::new(&managed, ssl).version();
-                if managed.has(version, id) {
-                    planted::plant_conflict(&managed, version, id);
-                }
+    let managed = session_context::<INDEX>(ssl);
+    managed.iter().for_each(planted::reap);
+    let own = guard(None, || connections::generator(ssl));
+    let Some(generate) = own.or_else(|| managed.as_ref()?.generate_callback()) else {
+        return 0;
+    };
+    // SAFETY: the program's own callback, with what libssl gave us.
+    let made = program(|| unsafe { generate(ssl, id, length) });
+    if let Some(managed) = managed.filter(|_| made != 0) {
+        // SAFETY: libssl's variable.
+        let length = unsafe { *length } as usize;
+        if (1..=SSL_MAX_SSL_SESSION_ID_LENGTH).contains(&length) {
+            // SAFETY: libssl's array of at least 32 bytes.
+            let id = unsafe { std::slice::from_raw_parts(id, length) };
+            let version = Connection::new(&managed, ssl).version();
+            if managed.has(version, id) {
+                planted::plant_conflict(&managed, version, id);
             }
         }
-        made
-    })
+    }
+    made
 }

@@ -1,11 +1,31 @@
 //! Flushing a managed context.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::Managed;
-use super::leaving::Why;
+use super::leaving::{Group, Why};
 use crate::cache::{BATCH, Cutoff};
 use crate::guard::guard;
+use crate::libssl::Session;
+
+/// How much a flush may do; it stops at whichever comes first.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Budget {
+    /// Sessions.
+    pub(crate) sessions: Option<u64>,
+    /// Time, which is looked at after each batch: one batch and its callbacks are the least.
+    pub(crate) time: Option<Duration>,
+}
+
+/// What a flush did.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Flushed {
+    /// Sessions removed.
+    pub(crate) removed: u64,
+    /// From the call to its return.
+    pub(crate) took: Duration,
+}
 
 /// Removes the sessions that are due: F1 to F6.
 ///
@@ -15,13 +35,60 @@ use crate::guard::guard;
 /// return, what it left waiting is the next flush's.
 pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) {
     managed.run_abandoned();
-    if !managed.cache().is_due(cutoff) {
-        return;
+    if managed.cache().is_due(cutoff) {
+        flush_within(managed, cutoff, Budget::default());
     }
-    let group = managed.begin_group();
-    let (mut detached, mut due) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+}
+
+/// Removes sessions that are due as far as the budget goes, earliest expiry first. Where there is one,
+/// callbacks run after each batch, since the next batch may be too much.
+pub(crate) fn flush_within(managed: &Arc<Managed>, cutoff: Cutoff, budget: Budget) -> Flushed {
+    managed.run_abandoned();
+    let begun = Instant::now();
+    let mut batches = Batches::begin(managed, cutoff);
     loop {
-        let more = guard(false, || managed.cache().take_due(cutoff, &mut detached));
+        let left = budget.sessions.map_or(u64::MAX, |most| most - batches.removed.min(most));
+        let more = batches.remove(usize::try_from(left).unwrap_or(BATCH).min(BATCH));
+        if budget.sessions.is_some() || budget.time.is_some() {
+            managed.run_callbacks(batches.group);
+        }
+        if !more || budget.time.is_some_and(|most| begun.elapsed() >= most) {
+            break;
+        }
+    }
+    let removed = batches.end();
+    let took = begun.elapsed();
+    if removed > 0 {
+        managed.flushes().note_flush(took);
+    }
+    Flushed { removed, took }
+}
+
+/// A flush under way.
+struct Batches<'a> {
+    managed: &'a Arc<Managed>,
+    cutoff: Cutoff,
+    group: Group,
+    detached: Vec<Session>,
+    due: Vec<Session>,
+    removed: u64,
+}
+
+impl<'a> Batches<'a> {
+    fn begin(managed: &'a Arc<Managed>, cutoff: Cutoff) -> Self {
+        let batch = || Vec::with_capacity(BATCH);
+        let group = managed.begin_group();
+        Self { managed, cutoff, group, detached: batch(), due: batch(), removed: 0 }
+    }
+
+    /// Removes one batch, of `most` sessions. Returns whether more may be due.
+    fn remove(&mut self, most: usize) -> bool {
+        let Self { managed, cutoff, group, detached, due, removed } = self;
+        let begun = Instant::now();
+        let more = guard(false, || managed.cache().take_some_due(*cutoff, most, detached));
+        if !detached.is_empty() {
+            managed.flushes().note_batch(begun.elapsed());
+        }
         detached.iter().for_each(|session| session.prefetch());
         for session in detached.drain(..) {
             // libssl itself may have moved the session's time, which it tells nobody.
@@ -31,10 +98,27 @@ pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) {
                 managed.put_back(session);
             }
         }
-        managed.leave(group, &mut due, Why::Flushed);
-        if !more {
-            break;
-        }
+        *removed += due.len() as u64;
+        managed.leave(*group, due, Why::Flushed);
+        more
     }
-    managed.run_callbacks(group);
+
+    /// Runs the callbacks that are left, and tells how many sessions were removed.
+    fn end(self) -> u64 {
+        let Self { managed, group, removed, detached, due, .. } = self;
+        // Callbacks may flush in turn.
+        drop((detached, due));
+        managed.run_callbacks(group);
+        removed
+    }
+}
+
+/// Removes some of the sessions that are due, with a store: `SSLSWEEP_AUTOFLUSH=incremental`.
+pub(crate) fn flush_with_store(managed: &Arc<Managed>, now: i64) {
+    /// More than one, so that what has expired grows less even if nothing else removes it.
+    const SESSIONS: u64 = 4;
+    let cutoff = Cutoff::Before(now);
+    if managed.cache().is_due(cutoff) {
+        flush_within(managed, cutoff, Budget { sessions: Some(SESSIONS), time: None });
+    }
 }

@@ -11,14 +11,15 @@ use super::callback::Callback;
 use super::ending::Sentinel;
 use super::leaving::{Group, Leaving, Runner, Why};
 use super::listing::Listing;
+use super::measured::Flushes;
 use super::planted::{self, Planted};
 use super::{ending, flush, moved, registry};
-use crate::cache::{Cache, Cutoff, Expiry, Key, KeyMaker, Stored};
+use crate::cache::{Cache, Cutoff, Eviction, Expiry, Key, KeyMaker, Stored};
 use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, Session, SessionRef, inside, program};
 use crate::stack::{has_still_to_return, this_thread};
-use crate::time;
+use crate::{options, time};
 
 /// Sessions that handshakes make or fetch between two automatic flushes (man
 /// SSL_CTX_set_session_cache_mode; contract C8).
@@ -31,6 +32,7 @@ pub(crate) struct Managed {
     libssl: &'static Libssl,
     api: &'static Api,
     cache: Cache<Session>,
+    flushes: Flushes,
     keys: KeyMaker,
 
     // What the program believes it set.
@@ -70,7 +72,12 @@ impl Managed {
             ctx,
             libssl,
             api,
-            cache: Cache::default(),
+            cache: Cache::new(if options::get().least_recently_used {
+                Eviction::LeastRecentlyUsed
+            } else {
+                Eviction::EarliestExpiry
+            }),
+            flushes: Flushes::default(),
             keys: KeyMaker::default(),
             mode: AtomicU32::new(mode),
             size: AtomicI64::new(size),
@@ -106,8 +113,12 @@ impl Managed {
         &self.planted
     }
 
-    pub(super) fn cache(&self) -> &Cache<Session> {
+    pub(crate) fn cache(&self) -> &Cache<Session> {
         &self.cache
+    }
+
+    pub(crate) fn flushes(&self) -> &Flushes {
+        &self.flushes
     }
 
     // --- The program's view ------------------------------------------------------------------
@@ -305,6 +316,14 @@ impl Managed {
         }
         self.sessions_since_flush.store(0, Ordering::Relaxed);
         self.lacks(SSL_SESS_CACHE_NO_AUTO_CLEAR)
+    }
+
+    /// With `SSLSWEEP_AUTOFLUSH=incremental`: some of what is due leaves, unless the program wants no flush but
+    /// its own.
+    pub(crate) fn flush_with_store(self: &Arc<Self>) {
+        if self.lacks(SSL_SESS_CACHE_NO_AUTO_CLEAR) {
+            flush::flush_with_store(self, time::now());
+        }
     }
 
     /// `SSL_CTX_remove_session`: whether something was stored under the session's key (C5).

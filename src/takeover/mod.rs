@@ -10,6 +10,7 @@
 //! | [`registry`] | which contexts are managed |
 //! | [`managed`] | one managed context: the program's view, its cache, how sessions enter and leave |
 //! | [`flush`] | removing what is due, in bounded batches, with no lock held during callbacks |
+//! | [`measured`] | what flushes took |
 //! | [`trampolines`] | what libssl calls |
 //! | [`connections`] | which context's cache an `SSL` uses, and its own session id generator |
 //! | [`planted`] | stand-ins that lie for a moment in libssl's internal cache, for its own checks |
@@ -25,6 +26,7 @@ pub(crate) mod flush;
 mod leaving;
 pub(crate) mod listing;
 pub(crate) mod managed;
+pub(crate) mod measured;
 pub(crate) mod moved;
 mod planted;
 pub(crate) mod registry;

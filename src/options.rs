@@ -13,6 +13,8 @@ pub(crate) struct Options {
     pub(crate) verbose: bool,
     /// `SSLSWEEP_DISABLE`: take nothing over.
     pub(crate) disable: bool,
+    /// `SSLSWEEP_STATS`: publish figures for the `sslsweep` command.
+    pub(crate) statistics: bool,
     /// `SSLSWEEP_AUTOFLUSH`: `batch`, the manual page's flush after every 255 sessions, or `incremental`,
     /// some sessions at each store.
     pub(crate) incremental: bool,
@@ -23,15 +25,21 @@ pub(crate) struct Options {
 /// The one table of options: name, its two values, of which the first is the default, and what the second
 /// one sets.
 type Field = fn(&mut Options) -> &mut bool;
-const TABLE: [(&CStr, [&str; 2], Field); 4] = [
+const TABLE: [(&CStr, [&str; 2], Field); 5] = [
     (c"SSLSWEEP_VERBOSE", ["0", "1"], |options| &mut options.verbose),
     (c"SSLSWEEP_DISABLE", ["0", "1"], |options| &mut options.disable),
+    (c"SSLSWEEP_STATS", ["0", "1"], |options| &mut options.statistics),
     (c"SSLSWEEP_AUTOFLUSH", ["batch", "incremental"], |options| &mut options.incremental),
     (c"SSLSWEEP_EVICTION", ["expiry", "lru"], |options| &mut options.least_recently_used),
 ];
 
-const DEFAULT: Options =
-    Options { verbose: false, disable: false, incremental: false, least_recently_used: false };
+const DEFAULT: Options = Options {
+    verbose: false,
+    disable: false,
+    statistics: false,
+    incremental: false,
+    least_recently_used: false,
+};
 
 /// The options, and on the first call a line for each value that can't be used.
 pub(crate) fn get() -> Options {

@@ -124,10 +124,19 @@ impl std::ops::Add for Statistics {
     }
 }
 
+/// Who is told of every change. It is called with a lock held, so it may do no more than write numbers down.
+pub trait Observer: std::fmt::Debug + Send + Sync {
+    /// The cache now holds so many sessions, and has done this. (Lookups are not in there.)
+    fn changed(&self, sessions: usize, done: &Statistics);
+    /// A session was looked up.
+    fn looked_up(&self, found: bool);
+}
+
 /// A cache of sessions of type `S`, where `==` means "the same object".
 #[derive(Debug)]
 pub struct Cache<S> {
     eviction: Eviction,
+    observer: Option<Box<dyn Observer>>,
     order: Mutex<Order>,
     /// Made by the first store: a cache that stores nothing stays small.
     shards: OnceCell<Box<[Shard<S>]>>,
@@ -140,15 +149,16 @@ pub struct Cache<S> {
 
 impl<S> Default for Cache<S> {
     fn default() -> Self {
-        Self::new(Eviction::default())
+        Self::new(Eviction::default(), None)
     }
 }
 
 impl<S> Cache<S> {
     /// An empty cache.
-    pub fn new(eviction: Eviction) -> Self {
+    pub fn new(eviction: Eviction, observer: Option<Box<dyn Observer>>) -> Self {
         Self {
             eviction,
+            observer,
             order: Mutex::new(Order::new(eviction)),
             shards: OnceCell::new(),
             len: AtomicUsize::new(0),
@@ -272,20 +282,27 @@ impl<S: Clone + PartialEq> Cache<S> {
         detached == most
     }
 
-    /// How many sessions are due. Exact where nothing changes meanwhile; the order's lock is taken for steps
-    /// of bounded length.
+    /// How many sessions are due. Exact where nothing changes meanwhile.
     pub fn count_due(&self, cutoff: Cutoff) -> u64 {
-        const STEP: u32 = 1024;
-        if !self.is_due(cutoff) {
-            return 0;
-        }
-        let (mut due, mut from) = (0, Some(0));
-        while let Some(number) = from {
-            let (more, next) = self.lock_order().due_among(number, STEP, cutoff);
-            due += more;
-            from = next;
+        let mut due = 0;
+        if self.is_due(cutoff) {
+            self.for_each_expiry(|expiry, sessions| {
+                if cutoff.reaches(expiry) {
+                    due += sessions;
+                }
+            });
         }
         due
+    }
+
+    /// Each second at which something expires, in no particular order, and how many sessions do so then. The
+    /// order's lock is held for steps of bounded length, in which `visit` may do no more than count.
+    pub fn for_each_expiry(&self, mut visit: impl FnMut(Expiry, u64)) {
+        const STEP: u32 = 1024;
+        let mut from = Some(0);
+        while let Some(number) = from {
+            from = self.lock_order().visit_buckets(number, STEP, &mut visit);
+        }
     }
 
     /// Takes out the session stored under `key`.
@@ -315,6 +332,14 @@ impl<S: Clone + PartialEq> Cache<S> {
 
     /// Looks `key` up, counts a hit or a miss, and returns a handle of its own.
     pub fn get(&self, key: Key) -> Option<S> {
+        let found = self.look_up(key);
+        if let Some(observer) = &self.observer {
+            observer.looked_up(found.is_some());
+        }
+        found
+    }
+
+    fn look_up(&self, key: Key) -> Option<S> {
         let Some(shards) = self.shards.get() else {
             self.early_misses.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -482,6 +507,9 @@ impl<S: Clone + PartialEq> Cache<S> {
     fn publish(&self, order: &Order) {
         self.len.store(order.len(), Ordering::Release);
         self.earliest.store(order.earliest().seconds(), Ordering::Release);
+        if let Some(observer) = &self.observer {
+            observer.changed(order.len(), &order.statistics);
+        }
     }
 }
 

@@ -226,7 +226,7 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, cache: T, oracle: T) -> Resu
 /// Says at which operation they differ, and how.
 pub fn agrees(eviction: Eviction, script: &[Operation]) -> Result<(), String> {
     let mut both = Both {
-        cache: Cache::new(eviction),
+        cache: Cache::new(eviction, None),
         oracle: Oracle { eviction, ..Oracle::default() },
         maker: KeyMaker::default(),
         objects: (0..u32::from(KEYS) * u32::from(OBJECTS)).map(Session::new).collect(),

@@ -170,18 +170,21 @@ impl Order {
         }
     }
 
-    /// How many places of some buckets are due, from bucket number `from` on; and where to go on.
-    ///
-    /// In steps, because a flush looks at no bucket that is not due, and nothing else may make others wait.
-    pub(super) fn due_among(&self, from: u32, most: u32, cutoff: Cutoff) -> (u64, Option<u32>) {
-        let mut due = 0;
-        let until = from.saturating_add(most);
-        for number in from..until.min(self.buckets.end()) {
-            if let Some(bucket) = self.buckets.get(number).filter(|b| cutoff.reaches(b.expiry)) {
-                due += u64::from(bucket.len);
+    /// Visits the expiry of some buckets and the number of their places, from bucket number `from` on. Returns
+    /// where to go on.
+    pub(super) fn visit_buckets(
+        &self,
+        from: u32,
+        most: u32,
+        visit: &mut impl FnMut(Expiry, u64),
+    ) -> Option<u32> {
+        let (until, end) = (from.saturating_add(most), self.buckets.end());
+        for bucket in (from..until.min(end)).filter_map(|number| self.buckets.get(number)) {
+            if bucket.len > 0 {
+                visit(bucket.expiry, u64::from(bucket.len));
             }
         }
-        (due, (until < self.buckets.end()).then_some(until))
+        (until < end).then_some(until)
     }
 
     /// Whether an empty order holds more storage than it should keep.

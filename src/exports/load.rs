@@ -1,11 +1,11 @@
-//! What happens when the library is loaded: nothing, unless the operator wants to hear of it.
+//! What happens when the library is loaded: nothing, unless the operator wants to hear of it, or to see.
 
 use std::ffi::CString;
 
 use crate::guard::guard;
 use crate::libssl::object_of;
 use crate::takeover::summary;
-use crate::{options, report};
+use crate::{options, published, report};
 
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -13,6 +13,7 @@ static LOADED: extern "C" fn() = loaded;
 
 extern "C" fn loaded() {
     guard((), || {
+        published::begin();
         if !options::get().verbose {
             return;
         }

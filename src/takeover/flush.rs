@@ -59,7 +59,7 @@ pub(crate) fn flush_within(managed: &Arc<Managed>, cutoff: Cutoff, budget: Budge
     let removed = batches.end();
     let took = begun.elapsed();
     if removed > 0 {
-        managed.flushes().note_flush(took);
+        managed.note_flush(removed, took);
     }
     Flushed { removed, took }
 }
@@ -87,7 +87,7 @@ impl<'a> Batches<'a> {
         let begun = Instant::now();
         let more = guard(false, || managed.cache().take_some_due(*cutoff, most, detached));
         if !detached.is_empty() {
-            managed.flushes().note_batch(begun.elapsed());
+            managed.note_batch(begun.elapsed());
         }
         detached.iter().for_each(|session| session.prefetch());
         for session in detached.drain(..) {

@@ -4,6 +4,7 @@
 use std::ffi::c_long;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -19,6 +20,7 @@ use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, Session, SessionRef, inside, program};
 use crate::stack::{has_still_to_return, this_thread};
+use crate::published::Published;
 use crate::{options, time};
 
 /// Sessions that handshakes make or fetch between two automatic flushes (man
@@ -33,6 +35,7 @@ pub(crate) struct Managed {
     api: &'static Api,
     cache: Cache<Session>,
     flushes: Flushes,
+    published: Option<Published>,
     keys: KeyMaker,
 
     // What the program believes it set.
@@ -68,15 +71,20 @@ impl Managed {
         mode: u32,
         size: c_long,
     ) -> Self {
+        let eviction = match options::get().least_recently_used {
+            true => Eviction::LeastRecentlyUsed,
+            false => Eviction::EarliestExpiry,
+        };
+        let published = Published::new();
+        if let Some(published) = &published {
+            published.set_limit(size);
+        }
         Self {
             ctx,
             libssl,
             api,
-            cache: Cache::new(if options::get().least_recently_used {
-                Eviction::LeastRecentlyUsed
-            } else {
-                Eviction::EarliestExpiry
-            }),
+            cache: Cache::new(eviction, published.as_ref().map(Published::observer)),
+            published,
             flushes: Flushes::default(),
             keys: KeyMaker::default(),
             mode: AtomicU32::new(mode),
@@ -121,6 +129,20 @@ impl Managed {
         &self.flushes
     }
 
+    pub(super) fn note_batch(&self, took: Duration) {
+        let step = self.flushes.note_batch(took);
+        if let Some(published) = &self.published {
+            published.note_batch(step, self.flushes.longest_batch());
+        }
+    }
+
+    pub(super) fn note_flush(&self, removed: u64, took: Duration) {
+        let step = self.flushes.note_flush(took);
+        if let Some(published) = &self.published {
+            published.note_flush(step, removed, took, &self.cache);
+        }
+    }
+
     // --- The program's view ------------------------------------------------------------------
 
     /// The mode that the program set.
@@ -154,6 +176,9 @@ impl Managed {
         if size < 0 {
             return 0;
         }
+        if let Some(published) = &self.published {
+            published.set_limit(size);
+        }
         self.size.swap(size, Ordering::Relaxed) as c_long
     }
 
@@ -169,6 +194,9 @@ impl Managed {
 
     pub(super) fn note_external_hit(&self) {
         self.external_hits.fetch_add(1, Ordering::Relaxed);
+        if let Some(published) = &self.published {
+            published.note_external_hit();
+        }
     }
 
     /// Lookups that found nothing here, and those that libssl itself counts (a client's).
@@ -293,7 +321,11 @@ impl Managed {
         expiry: Expiry,
         limit: usize,
     ) -> Option<Stored<Session>> {
-        guard(None, || Some(self.cache.store(key, session, expiry, limit)))
+        let stored = guard(None, || Some(self.cache.store(key, session, expiry, limit)));
+        if let Some(published) = &self.published {
+            published.note_store(&self.cache);
+        }
+        stored
     }
 
     /// Puts a session back that was taken out too early, whatever the size.

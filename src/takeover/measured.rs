@@ -3,8 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Steps of a [`Histogram`].
-pub(crate) const STEPS: usize = 24;
+use crate::published::layout::STEPS;
 
 /// How many times something took how long: step 0 is less than a microsecond, each further one twice as long
 /// as the one before, and the last one has no end.
@@ -12,9 +11,12 @@ pub(crate) const STEPS: usize = 24;
 pub(crate) struct Histogram([AtomicU64; STEPS]);
 
 impl Histogram {
-    fn record(&self, took: Duration) {
+    /// Returns the step.
+    fn record(&self, took: Duration) -> usize {
         let bits = u128::BITS - took.as_micros().leading_zeros();
-        self.0[(bits as usize).min(STEPS - 1)].fetch_add(1, Ordering::Relaxed);
+        let step = (bits as usize).min(STEPS - 1);
+        self.0[step].fetch_add(1, Ordering::Relaxed);
+        step
     }
 
     pub(crate) fn steps(&self) -> [u64; STEPS] {
@@ -33,14 +35,16 @@ pub(crate) struct Flushes {
 }
 
 impl Flushes {
-    pub(super) fn note_flush(&self, took: Duration) {
-        self.flushes.record(took);
+    /// Returns the histogram's step.
+    pub(super) fn note_flush(&self, took: Duration) -> usize {
+        self.flushes.record(took)
     }
 
-    pub(super) fn note_batch(&self, took: Duration) {
-        self.batches.record(took);
+    /// Returns the histogram's step.
+    pub(super) fn note_batch(&self, took: Duration) -> usize {
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.longest_batch.fetch_max(nanoseconds, Ordering::Relaxed);
+        self.batches.record(took)
     }
 
     /// Nanoseconds of the longest batch.
@@ -68,7 +72,7 @@ mod tests {
             (u64::MAX, STEPS - 1),
         ] {
             let before = histogram.steps();
-            histogram.record(Duration::from_nanos(nanoseconds));
+            assert_eq!(histogram.record(Duration::from_nanos(nanoseconds)), step);
             let after = histogram.steps();
             assert_eq!(after[step], before[step] + 1, "{nanoseconds} ns");
             assert_eq!(after.iter().sum::<u64>(), before.iter().sum::<u64>() + 1);

@@ -35,6 +35,8 @@ pub const SSLSWEEP_API_VERSION: u32 = 1;
 /// as the one before, and the last one has no end.
 pub const SSLSWEEP_HISTOGRAM_STEPS: usize = 24;
 
+const _: () = assert!(SSLSWEEP_HISTOGRAM_STEPS == crate::published::layout::STEPS);
+
 /// What sslsweep_flush() did.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

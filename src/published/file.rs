@@ -97,10 +97,9 @@ pub(crate) fn begin() {
             // SAFETY: as above.
             unsafe { libc::pthread_atfork(None, None, Some(begin_in_child)) };
         }
-        Err(what) => report::line(&format!(
-            "no statistics: {what}: {}",
-            std::io::Error::last_os_error()
-        )),
+        Err(what) => {
+            report::line(&format!("no statistics: {what}: {}", std::io::Error::last_os_error()))
+        }
     }
 }
 
@@ -167,7 +166,8 @@ fn make(former: *mut AtomicU64) -> Result<(), &'static str> {
 /// A file of our own under this name, which nobody else can have made.
 fn create(path: &Path) -> c_int {
     for _ in 0..2 {
-        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+        let flags =
+            libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_CLOEXEC;
         // SAFETY: a string.
         let file = unsafe { libc::open(path.as_ptr(), flags, 0o600) };
         if file >= 0 {
@@ -206,9 +206,7 @@ fn fill_and_map(file: c_int, former: *mut AtomicU64) -> *mut c_void {
         }
     }
     // SAFETY: anywhere, or over the mapping that is there, which nothing but words are read from.
-    unsafe {
-        libc::mmap(former.cast(), BYTES, libc::PROT_READ | libc::PROT_WRITE, flags, file, 0)
-    }
+    unsafe { libc::mmap(former.cast(), BYTES, libc::PROT_READ | libc::PROT_WRITE, flags, file, 0) }
 }
 
 /// The program's name, as `ps` shows it.
@@ -217,7 +215,8 @@ fn write_name() {
     let length = read_into(c"/proc/self/comm", &mut name);
     // It ends with a new line.
     name[length.saturating_sub(1)..].fill(0);
-    let words = name.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap_or_default()));
+    let words =
+        name.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap_or_default()));
     for (at, word) in words.enumerate() {
         if let Some(place) = self::words().and_then(|all| all.get(Header::Name as usize + at)) {
             place.store(word, Ordering::Relaxed);

@@ -41,7 +41,9 @@ impl Published {
     }
 
     pub(crate) fn set_limit(&self, limit: i64) {
-        self.set(Word::Limit, limit.max(0) as u64);
+        if self.block.0 != OTHERS {
+            self.set(Word::Limit, limit.max(0) as u64);
+        }
     }
 
     pub(crate) fn note_external_hit(&self) {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Managed;
 use super::leaving::{Group, Why};
+use super::{Managed, probes};
 use crate::cache::{BATCH, Cutoff};
 use crate::guard::guard;
 use crate::libssl::Session;
@@ -45,6 +45,11 @@ pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) {
 pub(crate) fn flush_within(managed: &Arc<Managed>, cutoff: Cutoff, budget: Budget) -> Flushed {
     managed.run_abandoned();
     let begun = Instant::now();
+    let tm = match cutoff {
+        Cutoff::All => 0,
+        Cutoff::Before(second) => second,
+    };
+    probes::flush_start(managed.ctx(), tm);
     let mut batches = Batches::begin(managed, cutoff);
     loop {
         let left = budget.sessions.map_or(u64::MAX, |most| most - batches.removed.min(most));
@@ -61,6 +66,7 @@ pub(crate) fn flush_within(managed: &Arc<Managed>, cutoff: Cutoff, budget: Budge
     if removed > 0 {
         managed.note_flush(removed, took);
     }
+    probes::flush_done(managed.ctx(), removed, took.as_nanos() as u64);
     Flushed { removed, took }
 }
 

@@ -14,13 +14,13 @@ use super::leaving::{Group, Leaving, Runner, Why};
 use super::listing::Listing;
 use super::measured::Flushes;
 use super::planted::{self, Planted};
-use super::{ending, flush, moved, registry};
+use super::{ending, flush, moved, probes, registry};
 use crate::cache::{Cache, Cutoff, Eviction, Expiry, Key, KeyMaker, Stored};
 use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, Session, SessionRef, inside, program};
-use crate::stack::{has_still_to_return, this_thread};
 use crate::published::Published;
+use crate::stack::{has_still_to_return, this_thread};
 use crate::{options, time};
 
 /// Sessions that handshakes make or fetch between two automatic flushes (man
@@ -306,6 +306,7 @@ impl Managed {
                         return false;
                     }
                     drop(replaced);
+                    left.iter().for_each(|session| probes::evict(self.ctx, session.as_ptr()));
                     let group = self.begin_group();
                     self.leave(group, &mut left, Why::Other);
                     self.run_callbacks(group);
@@ -321,7 +322,11 @@ impl Managed {
         expiry: Expiry,
         limit: usize,
     ) -> Option<Stored<Session>> {
+        let address = session.as_ptr();
         let stored = guard(None, || Some(self.cache.store(key, session, expiry, limit)));
+        if let Some(Stored::Added { .. } | Stored::Replaced(_)) = stored {
+            probes::store(self.ctx, address, expiry.seconds());
+        }
         if let Some(published) = &self.published {
             published.note_store(&self.cache);
         }
@@ -385,6 +390,7 @@ impl Managed {
 
     /// Lets one session go that left for lack of room. It stays resumable for others (C19).
     fn leave_evicted(&self, session: Session) {
+        probes::evict(self.ctx, session.as_ptr());
         self.call_remove(*session);
     }
 
@@ -444,6 +450,7 @@ impl Managed {
 
     fn mark_leaving(&self, session: SessionRef, why: Why) {
         if why == Why::Flushed {
+            probes::expire(self.ctx, session.as_ptr());
             self.mark_not_resumable(session);
         }
     }
@@ -489,8 +496,12 @@ impl Managed {
     pub(super) fn lookup(&self, version: i32, id: &[u8]) -> Option<Session> {
         // libssl takes the id from a session that it finds not resumable while another connection
         // resumes it; such a one must not be offered again.
-        guard(None, || self.cache.get(self.key_of(version, id)))
-            .filter(|session| session.id() == id)
+        let found = guard(None, || self.cache.get(self.key_of(version, id)));
+        match &found {
+            Some(session) => probes::hit(self.ctx, session.as_ptr()),
+            None => probes::miss(self.ctx),
+        }
+        found.filter(|session| session.id() == id)
     }
 
     /// Takes out the session stored under this id, if it is one that still has it.

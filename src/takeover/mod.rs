@@ -17,6 +17,7 @@
 //! | [`leaving`] | detached sessions whose remove callback has still to run |
 //! | [`ending`] | noticing that a context is being freed |
 //! | [`moved`] | sessions whose time, timeout, version or id is set while they are stored |
+//! | [`probes`] | what tracers can see |
 //! | [`listing`] | the table that `SSL_CTX_sessions` returns |
 
 pub(crate) mod callback;
@@ -29,6 +30,7 @@ pub(crate) mod managed;
 pub(crate) mod measured;
 pub(crate) mod moved;
 mod planted;
+mod probes;
 pub(crate) mod registry;
 pub(crate) mod summary;
 pub(crate) mod trampolines;

@@ -67,17 +67,21 @@ impl Published {
         self.set(Word::LastRemoved, removed);
         self.set(Word::LastTook, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         self.set(Word::LastFlush, time::now().max(0) as u64);
-        self.draw_curve(cache);
+        self.note_changes(removed, cache);
     }
 
-    /// After a store: now and then what is stored is looked through for the curve, as often as that costs a
-    /// store four seconds' buckets on the average.
     pub(crate) fn note_store<S: Clone + PartialEq>(&self, cache: &Cache<S>) {
-        let left = self.until_curve.load(Ordering::Relaxed);
-        if left > 0 {
-            self.until_curve.store(left - 1, Ordering::Relaxed);
-        } else {
-            self.draw_curve(cache);
+        self.note_changes(1, cache);
+    }
+
+    /// So many sessions came or went: now and then what is stored is looked through for the curve, as often as
+    /// that costs a session four seconds' buckets on the average. (Not after each flush, as there may be one
+    /// with each store.)
+    fn note_changes<S: Clone + PartialEq>(&self, sessions: u64, cache: &Cache<S>) {
+        let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
+        match self.until_curve.load(Ordering::Relaxed).checked_sub(sessions) {
+            Some(left) => self.until_curve.store(left, Ordering::Relaxed),
+            None => self.draw_curve(cache),
         }
     }
 

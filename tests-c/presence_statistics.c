@@ -230,13 +230,15 @@ static void curve(void)
         long timeout; /* from now on; the tests' machine may be slow, so no bound is near */
         int part;
     } of[] = {{-100, 0}, {50, 3}, {200, 5}, {200, 5}, {1200, 7}, {5000, 9}, {500000, 13}, {9000000, 14}, {LONG_MAX, 15}};
+    /* From 3.2 on a timeout is nanoseconds in 64 bits: not for ever. */
+    int last = libssl_since(0x302) ? 14 : 15;
     enum { COUNT = sizeof of / sizeof *of };
     uint64_t wanted[PARTS] = {0};
     time_t now = time(NULL);
     SSL_CTX *ctx = server_context();
     for (unsigned n = 0; n < COUNT; n++) {
         store(ctx, 10 + n, of[n].timeout < 0 ? now - 200 : now, of[n].timeout < 0 ? 100 : of[n].timeout);
-        wanted[of[n].part]++;
+        wanted[of[n].part == 15 ? last : of[n].part]++;
     }
     /* It is not drawn at each store; a few of one second later it has been. */
     for (unsigned n = 0; n < 10; n++)

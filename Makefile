@@ -129,11 +129,13 @@ header: lib ## regenerate include/sslsweep.h from the Rust documentation
 # What install lays down and uninstall takes away, below DESTDIR: what running programs takes, and what
 # building them takes. The packages are divided in the same way.
 SERVICES          = nginx redis-server
+MAN3              = SSL_CTX_flush_sessions_ex sslsweep_flush sslsweep_for_each_session sslsweep_get_statistics
+man3              = $(1:%=$(MANDIR)/man3/%.3sslsweep)
 drop_in           = $(1:%=$(DATADIR)/sslsweep/systemd/%.service.d/sslsweep.conf)
 INSTALLED_RUNTIME = $(BINDIR)/sslsweep $(LIBDIR)/$(SO) $(LIBDIR)/libsslsweep.so.$(ABI) \
                     $(MANDIR)/man1/sslsweep.1 $(MANDIR)/man7/sslsweep.7 $(call drop_in,$(SERVICES))
 INSTALLED_DEV     = $(LIBDIR)/libsslsweep.so $(LIBDIR)/libsslsweep.a $(INCLUDEDIR)/sslsweep.h \
-                    $(PKGCONFIGDIR)/sslsweep.pc $(MANDIR)/man3/SSL_CTX_flush_sessions_ex.3sslsweep
+                    $(PKGCONFIGDIR)/sslsweep.pc $(call man3,$(MAN3))
 INSTALLED         = $(INSTALLED_RUNTIME) $(INSTALLED_DEV)
 
 FILL = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' \
@@ -158,7 +160,7 @@ install-dev: lib
 	$(INSTALL) -m 644 $(LIB)/libsslsweep.a $(DESTDIR)$(LIBDIR)/libsslsweep.a
 	$(INSTALL) -m 644 include/sslsweep.h $(DESTDIR)$(INCLUDEDIR)/sslsweep.h
 	$(call fill,scripts/sslsweep.pc.in,644,$(PKGCONFIGDIR)/sslsweep.pc)
-	$(call fill,man/SSL_CTX_flush_sessions_ex.3sslsweep.in,644,$(MANDIR)/man3/SSL_CTX_flush_sessions_ex.3sslsweep)
+	$(foreach page,$(MAN3),$(call fill,man/$(page).3sslsweep.in,644,$(call man3,$(page))) &&) :
 
 uninstall: ## remove what install put there
 	rm -f $(INSTALLED:%=$(DESTDIR)%)

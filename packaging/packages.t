@@ -120,7 +120,8 @@ subtest 'the same again' => sub {
 };
 
 my %pages = ('1 sslsweep' => 'man1/sslsweep.1', '7 sslsweep' => 'man7/sslsweep.7',
-    '3sslsweep SSL_CTX_flush_sessions_ex' => 'man3/SSL_CTX_flush_sessions_ex.3sslsweep');
+    map { ("3sslsweep $_" => "man3/$_.3sslsweep") } qw(SSL_CTX_flush_sessions_ex sslsweep_flush
+        sslsweep_for_each_session sslsweep_get_statistics));
 
 sub check_pages {
     my $found = 0;

@@ -192,8 +192,10 @@ fn create(path: &Path) -> c_int {
 }
 
 fn fill_and_map(file: c_int, former: *mut AtomicU64) -> *mut c_void {
+    // Not by ftruncate alone: a hole that cannot be filled because the folder is full would be a fatal signal at
+    // the first figure written there.
     // SAFETY: our own descriptor.
-    if unsafe { libc::ftruncate(file, BYTES as libc::off_t) } != 0 {
+    if unsafe { libc::fallocate(file, 0, 0, BYTES as libc::off_t) } != 0 {
         return libc::MAP_FAILED;
     }
     let mut flags = libc::MAP_SHARED;

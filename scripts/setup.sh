@@ -196,7 +196,9 @@ servers='nginx nginx nginx
 h2o h2o h2o
 stunnel stunnel4 stunnel4
 vsftpd vsftpd vsftpd
+proftpd proftpd proftpd-mod-crypto
 redis redis-server redis-server
+mariadb mariadbd mariadb-server-core
 haproxy haproxy haproxy
 httpd apache2 apache2-bin'
 

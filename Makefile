@@ -87,7 +87,7 @@ test-programs: ## unchanged servers (nginx, h2o, stunnel, vsftpd, redis, ...) on
 	@$(MAKE) --no-print-directory lib
 	@PROGRAMS="$(PROGRAMS)" python3 -B programs/run.py $(LIB)/libsslsweep.so
 
-bench: ## measure against stock in the same run (SIZES="20000 1000000" ROUNDS=5 ONLY=flush LIBSSL="system 3.5")
+bench: ## measure against stock in the same run (SIZES="20000 1000000" ROUNDS=5 ONLY=flush LIBSSL="system 3.5"; STATS=1: what figures cost)
 	@sh scripts/setup.sh bench
 	@$(MAKE) --no-print-directory lib
 	@python3 bench/run.py $(LIB)/libsslsweep.so

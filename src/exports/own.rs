@@ -160,8 +160,9 @@ pub unsafe extern "C" fn sslsweep_get_statistics(
     let common = size.min(size_of_val(&known));
     // SAFETY: the caller has `size` bytes there, and all of `known` is initialised integers.
     unsafe { statistics.cast::<u8>().copy_from((&raw const known).cast(), common) };
+    let rest = statistics.cast::<u8>().wrapping_add(common);
     // SAFETY: within the caller's `size` bytes.
-    unsafe { statistics.cast::<u8>().add(common).write_bytes(0, size - common) };
+    unsafe { rest.write_bytes(0, size - common) };
     1
 }
 

@@ -131,9 +131,12 @@ header: lib ## regenerate include/sslsweep.h from the Rust documentation
 SERVICES          = nginx redis-server
 MAN3              = SSL_CTX_flush_sessions_ex sslsweep_flush sslsweep_for_each_session sslsweep_get_statistics
 man3              = $(1:%=$(MANDIR)/man3/%.3sslsweep)
+SCRIPTS           = flushes rates who-flushes
+script            = $(1:%=$(DATADIR)/sslsweep/bpftrace/%.bt)
 drop_in           = $(1:%=$(DATADIR)/sslsweep/systemd/%.service.d/sslsweep.conf)
 INSTALLED_RUNTIME = $(BINDIR)/sslsweep $(LIBDIR)/$(SO) $(LIBDIR)/libsslsweep.so.$(ABI) \
-                    $(MANDIR)/man1/sslsweep.1 $(MANDIR)/man7/sslsweep.7 $(call drop_in,$(SERVICES))
+                    $(MANDIR)/man1/sslsweep.1 $(MANDIR)/man7/sslsweep.7 $(call drop_in,$(SERVICES)) \
+                    $(call script,$(SCRIPTS))
 INSTALLED_DEV     = $(LIBDIR)/libsslsweep.so $(LIBDIR)/libsslsweep.a $(INCLUDEDIR)/sslsweep.h \
                     $(PKGCONFIGDIR)/sslsweep.pc $(call man3,$(MAN3))
 INSTALLED         = $(INSTALLED_RUNTIME) $(INSTALLED_DEV)
@@ -152,6 +155,7 @@ install-runtime: lib
 	$(call fill,scripts/sslsweep.in,755,$(BINDIR)/sslsweep)
 	$(call fill,man/sslsweep.1.in,644,$(MANDIR)/man1/sslsweep.1)
 	$(call fill,man/sslsweep.7.in,644,$(MANDIR)/man7/sslsweep.7)
+	$(foreach script,$(SCRIPTS),$(INSTALL) -m 644 docs/bpftrace/$(script).bt $(DESTDIR)$(call script,$(script)) &&) :
 	$(foreach service,$(SERVICES),$(call fill,packaging/systemd/$(service).conf.in,644,$(call drop_in,$(service))) &&) :
 
 install-dev: lib
@@ -177,7 +181,7 @@ deb: ## build Debian packages of the release into build/packages
 	@$(MAKE) --no-print-directory lib
 	rm -rf $(PACKAGES)/deb $(PACKAGES)/*.deb
 	mkdir -p $(PACKAGES)/deb
-	cp -R packaging/debian README.md CHANGELOG.md docs/compatibility.md $(PACKAGES)/deb
+	cp -R packaging/debian README.md CHANGELOG.md docs/compatibility.md docs/operations.md $(PACKAGES)/deb
 	printf 'sslsweep (%s-1) unstable; urgency=medium\n\n  * Version %s.\n\n -- %s  %s\n' '$(VERSION)' '$(VERSION)' \
 	    '$(PACKAGER)' "$$(LC_ALL=C date -Ru -d @$$SOURCE_DATE_EPOCH)" >$(PACKAGES)/deb/debian/changelog
 	sed -i 's|@PACKAGER@|$(PACKAGER)|' $(PACKAGES)/deb/debian/control

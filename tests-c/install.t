@@ -21,6 +21,7 @@ my %mode = (
     (map { ("share/man/man3/$_.3sslsweep" => 0644) } 'SSL_CTX_flush_sessions_ex', 'sslsweep_flush',
         'sslsweep_for_each_session', 'sslsweep_get_statistics'),
     'share/man/man7/sslsweep.7'   => 0644,
+    (map { ("share/sslsweep/bpftrace/$_.bt" => 0644) } 'flushes', 'rates', 'who-flushes'),
     'share/sslsweep/systemd/nginx.service.d/sslsweep.conf'        => 0644,
     'share/sslsweep/systemd/redis-server.service.d/sslsweep.conf' => 0644,
 );

@@ -169,7 +169,7 @@ pub unsafe extern "C" fn sslsweep_get_statistics(
 fn statistics_of(managed: &Managed) -> sslsweep_statistics {
     let done = managed.cache().statistics();
     let flushes = managed.flushes();
-    let flush_times = flushes.flushes.steps();
+    let flush_times = flushes.flush_times();
     sslsweep_statistics {
         version: SSLSWEEP_API_VERSION,
         reserved: 0,
@@ -187,7 +187,7 @@ fn statistics_of(managed: &Managed) -> sslsweep_statistics {
         batches: done.batches,
         longest_batch_ns: flushes.longest_batch(),
         flush_times,
-        batch_times: flushes.batches.steps(),
+        batch_times: flushes.batch_times(),
     }
 }
 

@@ -3,12 +3,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use once_cell::race::OnceBox;
+
 use crate::published::layout::STEPS;
 
 /// How many times something took how long: step 0 is less than a microsecond, each further one twice as long
 /// as the one before, and the last one has no end.
 #[derive(Debug, Default)]
-pub(crate) struct Histogram([AtomicU64; STEPS]);
+struct Histogram([AtomicU64; STEPS]);
 
 impl Histogram {
     /// Returns the step.
@@ -19,37 +21,53 @@ impl Histogram {
         step
     }
 
-    pub(crate) fn steps(&self) -> [u64; STEPS] {
+    fn steps(&self) -> [u64; STEPS] {
         std::array::from_fn(|step| self.0[step].load(Ordering::Relaxed))
     }
 }
 
-/// The flushes of a context that had something to remove.
+/// The flushes of a context that had something to remove. Made by the first one: a context that stores nothing
+/// stays small.
 #[derive(Debug, Default)]
-pub(crate) struct Flushes {
-    /// From the call to its return, with the callbacks that ran in it.
-    pub(crate) flushes: Histogram,
-    /// Of each batch, from asking for the lock to letting it go.
-    pub(crate) batches: Histogram,
+pub(crate) struct Flushes(OnceBox<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    flushes: Histogram,
+    batches: Histogram,
     longest_batch: AtomicU64,
 }
 
 impl Flushes {
+    fn counts(&self) -> &Counts {
+        self.0.get_or_init(Box::default)
+    }
+
     /// Returns the histogram's step.
     pub(super) fn note_flush(&self, took: Duration) -> usize {
-        self.flushes.record(took)
+        self.counts().flushes.record(took)
     }
 
     /// Returns the histogram's step.
     pub(super) fn note_batch(&self, took: Duration) -> usize {
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        self.longest_batch.fetch_max(nanoseconds, Ordering::Relaxed);
-        self.batches.record(took)
+        self.counts().longest_batch.fetch_max(nanoseconds, Ordering::Relaxed);
+        self.counts().batches.record(took)
+    }
+
+    /// How many took how long, from the call to its return, with the callbacks that ran in it.
+    pub(crate) fn flush_times(&self) -> [u64; STEPS] {
+        self.0.get().map_or([0; STEPS], |counts| counts.flushes.steps())
+    }
+
+    /// How many batches took how long, from asking for the lock to letting it go.
+    pub(crate) fn batch_times(&self) -> [u64; STEPS] {
+        self.0.get().map_or([0; STEPS], |counts| counts.batches.steps())
     }
 
     /// Nanoseconds of the longest batch.
     pub(crate) fn longest_batch(&self) -> u64 {
-        self.longest_batch.load(Ordering::Relaxed)
+        self.0.get().map_or(0, |counts| counts.longest_batch.load(Ordering::Relaxed))
     }
 }
 

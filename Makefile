@@ -155,7 +155,7 @@ install-runtime: lib
 	$(call fill,scripts/sslsweep.in,755,$(BINDIR)/sslsweep)
 	$(call fill,man/sslsweep.1.in,644,$(MANDIR)/man1/sslsweep.1)
 	$(call fill,man/sslsweep.7.in,644,$(MANDIR)/man7/sslsweep.7)
-	$(foreach script,$(SCRIPTS),$(INSTALL) -m 644 docs/bpftrace/$(script).bt $(DESTDIR)$(call script,$(script)) &&) :
+	$(foreach name,$(SCRIPTS),$(INSTALL) -m 644 docs/bpftrace/$(name).bt $(DESTDIR)$(call script,$(name)) &&) :
 	$(foreach service,$(SERVICES),$(call fill,packaging/systemd/$(service).conf.in,644,$(call drop_in,$(service))) &&) :
 
 install-dev: lib

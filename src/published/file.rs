@@ -201,9 +201,13 @@ fn fill_and_map(file: c_int, former: *mut AtomicU64) -> *mut c_void {
     let mut flags = libc::MAP_SHARED;
     if !former.is_null() {
         flags |= libc::MAP_FIXED;
-        // SAFETY: the mapping that is there.
-        let written = unsafe { libc::pwrite(file, former.cast(), BYTES, 0) };
-        if usize::try_from(written) != Ok(BYTES) {
+        // All but the first word, which says that it is a statistics file: it is not yet this process's.
+        let rest = former.wrapping_add(1);
+        let bytes = BYTES - size_of::<u64>();
+        // SAFETY: within the mapping that is there.
+        let written =
+            unsafe { libc::pwrite(file, rest.cast(), bytes, size_of::<u64>() as libc::off_t) };
+        if usize::try_from(written) != Ok(bytes) {
             return libc::MAP_FAILED;
         }
     }

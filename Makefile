@@ -63,7 +63,7 @@ demo: ## show on real servers what it does: a C program and nginx, with and with
 	@$(MAKE) --no-print-directory lib
 	@sh demo/run.sh $(LIB)/libsslsweep.so
 
-test: ## run all tests: Rust, C four ways, header, symbols, install, valgrind
+test: ## run all tests: Rust, C four ways, header, symbols, install, examples, probes, valgrind
 	@sh scripts/setup.sh test
 	@$(MAKE) --no-print-directory lib test-rust test-c valgrind
 

@@ -42,6 +42,9 @@ sub output {
     return $text;
 }
 
+for my $tool (qw(gdb bpftrace objcopy readelf)) {
+    system("command -v $tool >/dev/null") == 0 or BAIL_OUT("there is no $tool: run scripts/setup.sh test");
+}
 -x $program or BAIL_OUT("$program is not there: run make test-c");
 output('objcopy', '--strip-debug', "$libdir/libsslsweep.so", $library);
 unlike(output('readelf', '-SW', $library), qr/\.debug_/, 'a library without debug information');

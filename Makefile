@@ -37,12 +37,13 @@ LINK_SO = $(CC) -shared -o $@ -Wl,-soname,libsslsweep.so.$(ABI) -Wl,--version-sc
 # Messages of panics name source files, which must not depend on where somebody has them.
 REMAP = for folder in $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*; do printf '%s=crates ' "--remap-path-prefix=$$folder"; done
 
+# Frame pointers, so that a tracer's stack of a probe goes on to the program; they cost nothing that could be measured.
 # Without the rlib of the tests among the crate types, or the dependencies would be left out of the
 # link-time optimisation. cargo decides what is stale; only a changed library is copied, so that the tests relink only then.
 $(LIB)/$(SO): $(SOURCES)
 	@sh scripts/setup.sh build
 	$(CARGO) fetch --locked --quiet
-	RUSTFLAGS="$$RUSTFLAGS $$($(REMAP)) --remap-path-prefix=$(CURDIR)=sslsweep" $(CARGO) rustc --release --locked --lib --crate-type staticlib
+	RUSTFLAGS="$$RUSTFLAGS -C force-frame-pointers=yes $$($(REMAP)) --remap-path-prefix=$(CURDIR)=sslsweep" $(CARGO) rustc --release --locked --lib --crate-type staticlib
 	@mkdir -p $(LIB)
 	$(LINK_SO) $(TARGET)/libsslsweep.a -lgcc_s -lpthread -ldl -lc
 	$(OBJCOPY) --wildcard --localize-symbol='*@OPENSSL_*' $(TARGET)/libsslsweep.a $(LIB)/libsslsweep.a
@@ -62,7 +63,7 @@ demo: ## show on real servers what it does: a C program and nginx, with and with
 	@$(MAKE) --no-print-directory lib
 	@sh demo/run.sh $(LIB)/libsslsweep.so
 
-test: ## run all tests: Rust, C four ways, header, symbols, install, valgrind
+test: ## run all tests: Rust, C four ways, header, symbols, install, examples, probes, valgrind
 	@sh scripts/setup.sh test
 	@$(MAKE) --no-print-directory lib test-rust test-c valgrind
 
@@ -71,7 +72,7 @@ test-rust: ## the Rust tests: the cache against its oracle, options, boundary
 
 test-c: lib ## the C harness: every test on stock and three ways under sslsweep
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) check
-	@cd tests-c && prove header.t install.t
+	@cd tests-c && prove header.t install.t examples.t probes.t
 	@prove abi/library.t
 
 test-matrix: lib ## the C harness on released libssl 1.1.1 to 4.0, built in two linkages (VERSIONS="system 3.5")
@@ -141,7 +142,7 @@ test-programs: ## unchanged servers (nginx, h2o, stunnel, vsftpd, redis, ...) on
 	@$(MAKE) --no-print-directory lib
 	@PROGRAMS="$(PROGRAMS)" python3 -B programs/run.py $(LIB)/libsslsweep.so
 
-bench: ## measure against stock in the same run (SIZES="20000 1000000" ROUNDS=5 ONLY=flush LIBSSL="system 3.5")
+bench: ## measure against stock in the same run (SIZES="20000 1000000" ROUNDS=5 ONLY=flush LIBSSL="system 3.5"; STATS=1: what figures cost)
 	@sh scripts/setup.sh bench
 	@$(MAKE) --no-print-directory lib
 	@python3 bench/run.py $(LIB)/libsslsweep.so
@@ -185,11 +186,16 @@ header: lib ## regenerate include/sslsweep.h from the Rust documentation
 # What install lays down and uninstall takes away, below DESTDIR: what running programs takes, and what
 # building them takes. The packages are divided in the same way.
 SERVICES          = nginx redis-server
+MAN3              = SSL_CTX_flush_sessions_ex sslsweep_flush sslsweep_for_each_session sslsweep_get_statistics
+man3              = $(1:%=$(MANDIR)/man3/%.3sslsweep)
+SCRIPTS           = flushes rates who-flushes
+script            = $(1:%=$(DATADIR)/sslsweep/bpftrace/%.bt)
 drop_in           = $(1:%=$(DATADIR)/sslsweep/systemd/%.service.d/sslsweep.conf)
 INSTALLED_RUNTIME = $(BINDIR)/sslsweep $(LIBDIR)/$(SO) $(LIBDIR)/libsslsweep.so.$(ABI) \
-                    $(MANDIR)/man1/sslsweep.1 $(MANDIR)/man7/sslsweep.7 $(call drop_in,$(SERVICES))
+                    $(MANDIR)/man1/sslsweep.1 $(MANDIR)/man7/sslsweep.7 $(call drop_in,$(SERVICES)) \
+                    $(call script,$(SCRIPTS))
 INSTALLED_DEV     = $(LIBDIR)/libsslsweep.so $(LIBDIR)/libsslsweep.a $(INCLUDEDIR)/sslsweep.h \
-                    $(PKGCONFIGDIR)/sslsweep.pc $(MANDIR)/man3/SSL_CTX_flush_sessions_ex.3sslsweep
+                    $(PKGCONFIGDIR)/sslsweep.pc $(call man3,$(MAN3))
 INSTALLED         = $(INSTALLED_RUNTIME) $(INSTALLED_DEV)
 
 FILL = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' \
@@ -206,6 +212,7 @@ install-runtime: lib
 	$(call fill,scripts/sslsweep.in,755,$(BINDIR)/sslsweep)
 	$(call fill,man/sslsweep.1.in,644,$(MANDIR)/man1/sslsweep.1)
 	$(call fill,man/sslsweep.7.in,644,$(MANDIR)/man7/sslsweep.7)
+	$(foreach name,$(SCRIPTS),$(INSTALL) -m 644 docs/bpftrace/$(name).bt $(DESTDIR)$(call script,$(name)) &&) :
 	$(foreach service,$(SERVICES),$(call fill,packaging/systemd/$(service).conf.in,644,$(call drop_in,$(service))) &&) :
 
 install-dev: lib
@@ -214,7 +221,7 @@ install-dev: lib
 	$(INSTALL) -m 644 $(LIB)/libsslsweep.a $(DESTDIR)$(LIBDIR)/libsslsweep.a
 	$(INSTALL) -m 644 include/sslsweep.h $(DESTDIR)$(INCLUDEDIR)/sslsweep.h
 	$(call fill,scripts/sslsweep.pc.in,644,$(PKGCONFIGDIR)/sslsweep.pc)
-	$(call fill,man/SSL_CTX_flush_sessions_ex.3sslsweep.in,644,$(MANDIR)/man3/SSL_CTX_flush_sessions_ex.3sslsweep)
+	$(foreach page,$(MAN3),$(call fill,man/$(page).3sslsweep.in,644,$(call man3,$(page))) &&) :
 
 uninstall: ## remove what install put there
 	rm -f $(INSTALLED:%=$(DESTDIR)%)
@@ -231,7 +238,7 @@ deb: ## build Debian packages of the release into build/packages
 	@$(MAKE) --no-print-directory lib
 	rm -rf $(PACKAGES)/deb $(PACKAGES)/*.deb
 	mkdir -p $(PACKAGES)/deb
-	cp -R packaging/debian README.md CHANGELOG.md docs/compatibility.md $(PACKAGES)/deb
+	cp -R packaging/debian README.md CHANGELOG.md docs/compatibility.md docs/operations.md $(PACKAGES)/deb
 	printf 'sslsweep (%s-1) unstable; urgency=medium\n\n  * Version %s.\n\n -- %s  %s\n' '$(VERSION)' '$(VERSION)' \
 	    '$(PACKAGER)' "$$(LC_ALL=C date -Ru -d @$$SOURCE_DATE_EPOCH)" >$(PACKAGES)/deb/debian/changelog
 	sed -i 's|@PACKAGER@|$(PACKAGER)|' $(PACKAGES)/deb/debian/control

@@ -8,6 +8,7 @@ turns in every round, so that whatever else the machine does meets each alike. O
   ONLY="flush wait"             only measures whose name begins with one of these words
   LIBSSL="system 3.5 boringssl" which libssl; "all" is every one
   BENCH=full                    every libssl, up to four million sessions; takes hours
+  STATS=1                       what publishing figures costs: sslsweep with SSLSWEEP_STATS=1 against sslsweep without
 """
 
 from __future__ import annotations
@@ -36,6 +37,11 @@ beyond the noise. stock: the best of the stock caches, for the scale.
 Store to flush: time for each session. Waits: how long another thread's operation
 takes during one flush of half; p99.9: one that begins at a random moment of it."""
 
+LEGEND_STATISTICS = """\
+Ratios: sslsweep with SSLSWEEP_STATS=1 / sslsweep without, on the same libssl, medians of {rounds}; below 1 is
+better, but for handshakes per second, where above 1 is. "!": worse by more than 5 % and beyond the noise. stock: the
+best without, for the scale."""
+
 
 class Settings:
     def __init__(self) -> None:
@@ -47,8 +53,10 @@ class Settings:
             {int(size) for size in words("SIZES", "20000 100000 1000000" + " 4000000" * self.full)}
         )
         self.rounds = int(words("ROUNDS", "5")[0])
-        self.only = tuple(words("ONLY", ""))
-        self.libssl = words("LIBSSL", "all" if self.full else "system 1.1.1 3.5 4.0 boringssl aws-lc")
+        self.statistics = os.environ.get("STATS", "0") not in ("", "0")
+        self.only = tuple(words("ONLY", "store flush_half wait handshakes" if self.statistics else ""))
+        usual = "system 3.5" if self.statistics else "system 1.1.1 3.5 4.0 boringssl aws-lc"
+        self.libssl = words("LIBSSL", "all" if self.full else usual)
         if not self.sizes or self.sizes[0] < 2 or self.rounds < 1:
             sys.exit("bench: SIZES are numbers from 2 on, ROUNDS is one from 1 on")
 
@@ -64,6 +72,18 @@ class Settings:
         ]
 
 
+    def sides_of(self, library: libraries.Library, measure: catalogue.Measure, size: int) -> list[str]:
+        if self.statistics:
+            return [] if library.peer or measure.stock_only else list(SIDES)
+        return sides_of(library, measure, size)
+
+    def side(self, side: str, lib: str) -> tuple[str | None, dict[str, str]]:
+        """What is preloaded on a side, and its options."""
+        if self.statistics:
+            return lib, {"SSLSWEEP_STATS": "1"} if side == "sslsweep" else {}
+        return lib if side == "sslsweep" else None, {}
+
+
 def sides_of(library: libraries.Library, measure: catalogue.Measure, size: int) -> list[str]:
     if measure.stock_only:
         return [] if library.peer else ["stock"]
@@ -77,23 +97,25 @@ def run(
     program: pathlib.Path, lib: str | None, *arguments: str, **options: str
 ) -> subprocess.CompletedProcess:
     environment = {
-        key: value for key, value in os.environ.items() if key not in ("LD_PRELOAD", "LD_LIBRARY_PATH")
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("LD_PRELOAD", "LD_LIBRARY_PATH", "SSLSWEEP_STATS")
     }
     environment |= options
     if lib:
         environment["LD_PRELOAD"] = lib
     side = "under sslsweep" if lib else "alone"
+    process = subprocess.Popen(
+        [program, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
-        done = subprocess.run(
-            [program, *arguments],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_SECONDS,
-            check=False,
-        )
+        output, errors = process.communicate(timeout=LIMIT_SECONDS)
     except subprocess.TimeoutExpired:
+        process.kill()
         sys.exit(f"bench: {program.name} {' '.join(arguments)} {side} took longer than {LIMIT_SECONDS} s")
+    for left in pathlib.Path("/dev/shm").glob(f"sslsweep.{process.pid}.*"):
+        left.unlink()  # bench ends by _exit, which leaves its figures
+    done = subprocess.CompletedProcess(process.args, process.returncode, output, errors)
     if done.returncode != 0 or "cannot be preloaded" in done.stderr:
         sys.exit(
             f"bench: {program.name} {' '.join(arguments)} {side} failed ({done.returncode}): {done.stderr.strip()}"
@@ -128,16 +150,18 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
-def take_turns(measure, size, rounds, found, lib, results, progress) -> None:
+def take_turns(measure, size, settings, found, lib, results, progress) -> None:
+    rounds = settings.rounds_at(size)
     for turn in range(rounds):
         # Who begins changes: the first of a round may find the machine in another state than the last.
         for library in found[turn % len(found) :] + found[: turn % len(found)]:
-            sides = sides_of(library, measure, size)
+            sides = settings.sides_of(library, measure, size)
             for side in sides if turn % 2 == 0 else reversed(sides):
                 progress.show(
                     f"{size:,} sessions, {measure.name}, round {turn + 1} of {rounds}, {library.name} {side}"
                 )
-                done = run(library.program, lib if side == "sslsweep" else None, measure.name, str(size))
+                preloaded, options = settings.side(side, lib)
+                done = run(library.program, preloaded, measure.name, str(size), **options)
                 progress.done += catalogue.cost(measure, size)
                 for line in done.stdout.splitlines():
                     figure, value, rest = line.split(maxsplit=2)
@@ -241,7 +265,7 @@ def main() -> None:
                 [
                     *(
                         f'{name}="{os.environ[name]}"'
-                        for name in ("SIZES", "ROUNDS", "ONLY", "LIBSSL", "BENCH")
+                        for name in ("SIZES", "ROUNDS", "ONLY", "LIBSSL", "BENCH", "STATS")
                         if os.environ.get(name)
                     ),
                     "make bench",
@@ -255,7 +279,7 @@ def main() -> None:
         }
     )
     total = sum(
-        catalogue.cost(measure, size) * settings.rounds_at(size) * len(sides_of(library, measure, size))
+        catalogue.cost(measure, size) * settings.rounds_at(size) * len(settings.sides_of(library, measure, size))
         for size in settings.sizes
         for measure in settings.measures_at(size)
         for library in found
@@ -266,12 +290,13 @@ def main() -> None:
         )
     for library in found:
         print(f"{library.name}: {library.version}{' (peer)' if library.peer else ''}")
-    print(LEGEND.format(rounds=settings.rounds))
-    report, progress = folder / "results.json", Progress(total)
+    print((LEGEND_STATISTICS if settings.statistics else LEGEND).format(rounds=settings.rounds))
+    report = folder / ("statistics.json" if settings.statistics else "results.json")
+    progress = Progress(total)
     for size in settings.sizes:
         print(heading(results, size))
         for measure in settings.measures_at(size):
-            take_turns(measure, size, settings.rounds_at(size), found, lib, results, progress)
+            take_turns(measure, size, settings, found, lib, results, progress)
             results.save(report)  # so that a run that is broken off leaves what it has
             progress.clear()
             if not measure.stock_only:
@@ -279,6 +304,9 @@ def main() -> None:
                 print("\n".join(line for line in rows if line), flush=True)
         print("\n".join(floor_rows(results, size)), flush=True)
     print("\n".join(results.reasons()))
+    if settings.statistics:
+        print(f"Written: {report.relative_to(HERE.parent)}")
+        return
     print(f"\nTargets (each against the best stock of this run)\n{targets.as_text(targets.lines(results))}")
     print(f"Written: {report.relative_to(HERE.parent)}. make bench-report puts it into docs/benchmarks.md")
 

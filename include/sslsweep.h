@@ -10,10 +10,13 @@
 #ifndef SSLSWEEP_H
 #define SSLSWEEP_H
 
+#include <stddef.h>
+#include <stdint.h>
 #include <time.h>
 
-/* SSL_CTX, as <openssl/ssl.h> declares it. */
+/* SSL_CTX and SSL_SESSION, as <openssl/ssl.h> declares them. */
 struct ssl_ctx_st;
+struct ssl_session_st;
 
 /*
  * SSL_CTX_flush_sessions() is deprecated since OpenSSL 3.4. As in <openssl/macros.h>: the API level
@@ -44,6 +47,109 @@ struct ssl_ctx_st;
 # define SSLSWEEP_DEPRECATEDIN_3_4(note)
 #endif
 
+
+/*
+ The version of sslsweep_statistics, which stands in it. It rises when there are more members.
+ */
+#define SSLSWEEP_API_VERSION 1
+
+/*
+ The steps of a histogram of durations: step 0 is less than a microsecond, each further one twice as long
+ as the one before, and the last one has no end.
+ */
+#define SSLSWEEP_HISTOGRAM_STEPS 24
+
+/*
+ What sslsweep_flush() did.
+ */
+struct sslsweep_flushed {
+  /*
+   Sessions removed.
+   */
+  uint64_t removed;
+  /*
+   Sessions that were due and are still stored when the function returns.
+   */
+  uint64_t still_due;
+  /*
+   Nanoseconds from the call to its return, with the callbacks.
+   */
+  uint64_t took_ns;
+};
+
+/*
+ What the cache of a context holds and has done since the context was made.
+ */
+struct sslsweep_statistics {
+  /*
+   SSLSWEEP_API_VERSION of the library that filled this in.
+   */
+  uint32_t version;
+  /*
+   Unused, 0.
+   */
+  uint32_t reserved;
+  /*
+   Sessions stored now.
+   */
+  uint64_t sessions;
+  /*
+   The most sessions, as SSL_CTX_sess_set_cache_size() set it; 0 for any number.
+   */
+  uint64_t limit;
+  /*
+   Sessions that have expired at this moment and are still stored.
+   */
+  uint64_t due;
+  /*
+   Sessions stored under a new key or in place of another one.
+   */
+  uint64_t stores;
+  /*
+   Lookups that found a session here.
+   */
+  uint64_t hits;
+  /*
+   Lookups that did not.
+   */
+  uint64_t misses;
+  /*
+   Sessions that the program's get callback has provided.
+   */
+  uint64_t external_hits;
+  /*
+   Sessions that left for lack of room.
+   */
+  uint64_t evictions;
+  /*
+   Sessions that a flush removed.
+   */
+  uint64_t flushed;
+  /*
+   Sessions that were removed one by one.
+   */
+  uint64_t removals;
+  /*
+   Flushes that removed something, of any kind.
+   */
+  uint64_t flushes;
+  /*
+   Batches that those took.
+   */
+  uint64_t batches;
+  /*
+   Nanoseconds of the longest batch, from asking for the lock to letting it go.
+   */
+  uint64_t longest_batch_ns;
+  /*
+   How many flushes took how long, with their callbacks.
+   */
+  uint64_t flush_times[SSLSWEEP_HISTOGRAM_STEPS];
+  /*
+   How many batches took how long.
+   */
+  uint64_t batch_times[SSLSWEEP_HISTOGRAM_STEPS];
+};
 
 #ifdef __cplusplus
 extern "C" {
@@ -94,6 +200,67 @@ void SSL_CTX_flush_sessions(struct ssl_ctx_st *ctx,
  dlsym(RTLD_DEFAULT, "sslsweep_version") to see whether it is there. No locks, no callbacks.
  */
 const char *sslsweep_version(void);
+
+/*
+ sslsweep_flush() is SSL_CTX_flush_sessions_ex() with a budget: it stops after `most_sessions` sessions or
+ `most_microseconds`, whichever comes first, and the next call goes on. So a program can spread a large flush
+ over its idle moments.
+
+ @param ctx                The context, alive.
+ @param tm                 Seconds since the epoch, as for SSL_CTX_flush_sessions_ex(): 0 for all sessions.
+ @param most_sessions      The most sessions to remove; 0 for any number.
+ @param most_microseconds  The time after which no further batch is begun; 0 for any time. It is looked at
+                           after each batch of a few dozen sessions and its callbacks, which are the least.
+ @param flushed            What was done; may be NULL.
+
+ Returns 1, or 0 and has done nothing if `ctx` is NULL or not a context that sslsweep manages.
+
+ Sessions leave as in SSL_CTX_flush_sessions_ex(): earliest expiry first, remove callbacks with no lock held.
+ With a budget the callbacks of a batch run before the next batch, so sessions that a callback stores
+ anew may be removed as well; without one it is the same flush.
+ */
+int sslsweep_flush(struct ssl_ctx_st *ctx,
+                   time_t tm,
+                   uint64_t most_sessions,
+                   uint64_t most_microseconds,
+                   struct sslsweep_flushed *flushed);
+
+/*
+ sslsweep_get_statistics() fills in what the cache of `ctx` holds and has done.
+
+ @param ctx         The context, alive.
+ @param statistics  What is filled in.
+ @param size        sizeof(*statistics): a library that knows more members fills in these alone, and one
+                    that knows fewer sets the others to 0.
+
+ Returns 1, or 0 and has filled in nothing if `ctx` is NULL or not a context that sslsweep manages, if
+ `statistics` is NULL, or if `size` does not even hold `version`.
+
+ No callbacks run. Locks are held for a few instructions each; other threads go on, so the members need
+ not be of the very same moment.
+ */
+int sslsweep_get_statistics(struct ssl_ctx_st *ctx,
+                            struct sslsweep_statistics *statistics,
+                            size_t size);
+
+/*
+ sslsweep_for_each_session() calls `visit` for each session that the cache of `ctx` holds at this moment, in
+ no particular order.
+
+ @param ctx      The context, alive.
+ @param visit    Called with each session and with `argument`; it returns 0 to go on, anything else to stop.
+ @param argument Handed to `visit`.
+
+ Returns how many sessions were visited, or -1 if `ctx` is NULL or not a context that sslsweep manages, if
+ `visit` is NULL, or if there is no memory.
+
+ What is visited is a snapshot: each session in it stays alive until `visit` has seen it, whatever happens to
+ the cache meanwhile. `visit` runs with no lock held and may call any function of OpenSSL, also ones that
+ change this cache. Unlike SSL_CTX_sessions(3), other threads may go on using the context.
+ */
+int64_t sslsweep_for_each_session(struct ssl_ctx_st *ctx,
+                                  int (*visit)(struct ssl_session_st*, void*),
+                                  void *argument);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -62,7 +62,7 @@ sub glibc_least {
 subtest 'contents of the Debian packages' => sub {
     my $doc  = '/usr/share/doc/sslsweep';
     # debhelper compresses what has more than 4 kB.
-    my @docs = map { "$doc/$_" } qw(compatibility.md.gz changelog.gz changelog.Debian.gz copyright),
+    my @docs = map { "$doc/$_" } qw(compatibility.md.gz operations.md.gz changelog.gz changelog.Debian.gz copyright),
         -s "$top/README.md" > 4096 ? 'README.md.gz' : 'README.md';
     my %wanted = (
         'sslsweep'     => [installed('RUNTIME', $libdir), @docs, '/usr/share/lintian/overrides/sslsweep'],
@@ -91,11 +91,11 @@ subtest 'contents of the Debian packages' => sub {
 subtest 'contents of the RPM packages' => sub {
     my $lib = output('rpm', '--eval', '%{_libdir}');
     my ($runtime, $devel) = map { [split /\n/, output('rpm', '-qpl', $_)] } @rpms;
-    my @ours = ('/usr/share/sslsweep', '/usr/share/sslsweep/systemd',
+    my @ours = ('/usr/share/sslsweep', '/usr/share/sslsweep/bpftrace', '/usr/share/sslsweep/systemd',
         map { "/usr/share/sslsweep/systemd/$_.service.d" } @services);
     same([grep { !m{/(?:doc|licenses)/} } @$runtime], [installed('RUNTIME', $lib), @ours], 'the files of sslsweep');
     same([grep { !m{/(?:doc|licenses)/} } @$devel], [installed('DEV', $lib)], 'the files of sslsweep-devel');
-    for my $file (qw(LICENSE README.md CHANGELOG.md compatibility.md)) {
+    for my $file (qw(LICENSE README.md CHANGELOG.md compatibility.md operations.md)) {
         is(scalar(grep { m{/(?:doc|licenses)/.*/\Q$file\E$} } @$runtime), 1, "$file is there");
     }
 
@@ -120,7 +120,8 @@ subtest 'the same again' => sub {
 };
 
 my %pages = ('1 sslsweep' => 'man1/sslsweep.1', '7 sslsweep' => 'man7/sslsweep.7',
-    '3sslsweep SSL_CTX_flush_sessions_ex' => 'man3/SSL_CTX_flush_sessions_ex.3sslsweep');
+    map { ("3sslsweep $_" => "man3/$_.3sslsweep") } qw(SSL_CTX_flush_sessions_ex sslsweep_flush
+        sslsweep_for_each_session sslsweep_get_statistics));
 
 sub check_pages {
     my $found = 0;

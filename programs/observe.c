@@ -95,6 +95,8 @@ static struct context *find(const SSL_CTX *ctx)
     return NULL;
 }
 
+static void open_file(void);
+
 static void say(const char *format, ...)
 {
     char line[512];
@@ -102,8 +104,11 @@ static void say(const char *format, ...)
     va_start(arguments, format);
     int length = vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
-    if (file >= 0 && write(file, line, (size_t)length) != length)
-        abort();
+    if (file >= 0 && write(file, line, (size_t)length) != length) {
+        open_file(); /* ProFTPD closes whatever its processes inherit */
+        if (write(file, line, (size_t)length) != length)
+            abort();
+    }
 }
 
 static void report(struct context *c)
@@ -130,11 +135,16 @@ static void end(void)
 }
 
 /* Opened early: a server may change its root folder or its user later. */
-__attribute__((constructor)) static void begin(void)
+static void open_file(void)
 {
     const char *path = getenv("OBSERVE");
     if (path)
         file = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    open_file();
     atexit(end);
 }
 

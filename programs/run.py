@@ -28,7 +28,7 @@ must be equal. Resident memory, of all processes of the server: at most {MEMORY_
 
 {"program":<15}{"version":<10}{"scenario":<27}{"equal":>6}{"MiB stock":>11}{"sslsweep":>10}{"bound":>7}  result"""
 
-NAMES = ["nginx", "h2o", "stunnel", "vsftpd", "redis", "s_server", "haproxy", "httpd"]
+NAMES = ["nginx", "h2o", "stunnel", "vsftpd", "proftpd", "redis", "mariadb", "s_server", "haproxy", "httpd"]
 
 
 def build_observer() -> None:

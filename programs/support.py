@@ -224,16 +224,19 @@ class Client:
     """By TLS 1.2 without tickets, so that the server's cache is what resumes; by TLS 1.3 that is for the server
     to say."""
 
-    def __init__(self, version: ssl.TLSVersion, talk: Callable[[ssl.SSLSocket], str] = http):
+    def __init__(self, version: ssl.TLSVersion, talk: Callable[[ssl.SSLSocket], str] = http,
+                 begin: Callable[[socket.socket], None] | None = None):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.context.check_hostname = False
         self.context.verify_mode = ssl.CERT_NONE
         self.context.minimum_version = self.context.maximum_version = version
         self.context.options |= ssl.OP_NO_TICKET
-        self.talk = talk
+        self.talk, self.begin = talk, begin
 
     def visit(self, port: int, session: ssl.SSLSession | None = None, name: str = "localhost") -> Visit:
         with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as plain:
+            if self.begin:  # what comes before TLS
+                self.begin(plain)
             with self.context.wrap_socket(plain, server_hostname=name, session=session,
                                           suppress_ragged_eofs=True) as connection:
                 text = self.talk(connection)

@@ -27,14 +27,27 @@ class Ftp(ftplib.FTP_TLS):
         return data, size
 
 
+def secured(port: int, *user: str) -> Ftp:
+    """Logged in, with data connections by TLS as well."""
+    ftp = Ftp(context=Client(TLS12).context, timeout=30)
+    ftp.connect("127.0.0.1", port)
+    ftp.login(*user)
+    ftp.prot_p()
+    return ftp
+
+
+def anybody() -> pwd.struct_passwd:
+    """Whom a server may become: anybody but root who has a home."""
+    if os.geteuid() == 0:
+        return next(u for u in pwd.getpwall() if u.pw_uid and os.path.isdir(u.pw_dir))
+    return pwd.getpwuid(os.geteuid())
+
+
 def start(run: Run, port: int) -> Server:
     (run.folder / "empty").mkdir()
     (run.folder / "files").mkdir()
     run.write("files/file", FILE)
-    if os.geteuid() == 0:  # anybody but root who has a home
-        user = next(u.pw_name for u in pwd.getpwall() if u.pw_uid and os.path.isdir(u.pw_dir))
-    else:
-        user = pwd.getpwuid(os.geteuid()).pw_name
+    user = anybody().pw_name
     conf = run.write("vsftpd.conf", f"""
 listen=YES
 listen_ipv6=NO
@@ -61,16 +74,8 @@ rsa_private_key_file={run.certificate.key}
     return run.start(VSFTPD, conf, ports=[port])
 
 
-def login(port: int) -> Ftp:
-    ftp = Ftp(context=Client(TLS12).context, timeout=30)
-    ftp.connect("127.0.0.1", port)
-    ftp.login()
-    ftp.prot_p()
-    return ftp
-
-
 def transfers(run: Run, port: int, turn: str) -> None:
-    ftp = login(port)
+    ftp = secured(port)
     lines: list[str] = []
     for _ in range(10):
         ftp.retrlines("RETR file", lines.append)
@@ -91,7 +96,7 @@ def play(run: Run) -> None:
     vsftpd = start(run, port)
     for turn in "first", "second", "third":
         transfers(run, port, turn)
-    ftp = login(port)
+    ftp = secured(port)
     run.weigh(vsftpd)
     ftp.quit()
     wait_until(lambda: not vsftpd.children(), "the connection's processes ending")

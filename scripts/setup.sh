@@ -49,6 +49,8 @@ test)
     have valgrind || missing valgrind valgrind
     have c++ || missing g++ "a C++ compiler called c++"
     have pkg-config || missing pkg-config pkg-config
+    have gdb || missing gdb gdb
+    have bpftrace || missing bpftrace bpftrace
     python3 -c 'import ssl' 2>/dev/null || missing python3 "python3, whose ssl module is one of the programs tested"
     ;;
 matrix) # the rest is as for test; libssl itself is built by scripts/libssl.sh
@@ -226,7 +228,9 @@ servers='nginx nginx nginx
 h2o h2o h2o
 stunnel stunnel4 stunnel4
 vsftpd vsftpd vsftpd
+proftpd proftpd proftpd-mod-crypto
 redis redis-server redis-server
+mariadb mariadbd mariadb-server-core
 haproxy haproxy haproxy
 httpd apache2 apache2-bin'
 

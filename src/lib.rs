@@ -22,6 +22,7 @@ mod guard;
 mod libssl;
 mod memory;
 mod options;
+mod published;
 mod report;
 mod stack;
 mod takeover;

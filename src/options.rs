@@ -13,14 +13,33 @@ pub(crate) struct Options {
     pub(crate) verbose: bool,
     /// `SSLSWEEP_DISABLE`: take nothing over.
     pub(crate) disable: bool,
+    /// `SSLSWEEP_STATS`: publish figures for the `sslsweep` command.
+    pub(crate) statistics: bool,
+    /// `SSLSWEEP_AUTOFLUSH`: `batch`, the manual page's flush after every 255 sessions, or `incremental`,
+    /// some sessions at each store.
+    pub(crate) incremental: bool,
+    /// `SSLSWEEP_EVICTION`: by `expiry`, or by last use (`lru`).
+    pub(crate) least_recently_used: bool,
 }
 
-/// The one table of options: name, and where its value goes.
+/// The one table of options: name, its two values, of which the first is the default, and what the second
+/// one sets.
 type Field = fn(&mut Options) -> &mut bool;
-const TABLE: [(&CStr, Field); 2] = [
-    (c"SSLSWEEP_VERBOSE", |options| &mut options.verbose),
-    (c"SSLSWEEP_DISABLE", |options| &mut options.disable),
+const TABLE: [(&CStr, [&str; 2], Field); 5] = [
+    (c"SSLSWEEP_VERBOSE", ["0", "1"], |options| &mut options.verbose),
+    (c"SSLSWEEP_DISABLE", ["0", "1"], |options| &mut options.disable),
+    (c"SSLSWEEP_STATS", ["0", "1"], |options| &mut options.statistics),
+    (c"SSLSWEEP_AUTOFLUSH", ["batch", "incremental"], |options| &mut options.incremental),
+    (c"SSLSWEEP_EVICTION", ["expiry", "lru"], |options| &mut options.least_recently_used),
 ];
+
+const DEFAULT: Options = Options {
+    verbose: false,
+    disable: false,
+    statistics: false,
+    incremental: false,
+    least_recently_used: false,
+};
 
 /// The options, and on the first call a line for each value that can't be used.
 pub(crate) fn get() -> Options {
@@ -35,7 +54,7 @@ pub(crate) fn get() -> Options {
         if OPTIONS.set(Box::new(options)).is_ok() {
             complaints.iter().for_each(|complaint| report::line(complaint));
         }
-        OPTIONS.get().unwrap_or(&Options { verbose: false, disable: false })
+        OPTIONS.get().unwrap_or(&DEFAULT)
     })
 }
 
@@ -47,12 +66,13 @@ unsafe extern "C" {
 fn read(get: impl Fn(&CStr) -> Option<std::ffi::CString>) -> (Options, Vec<String>) {
     let mut options = Options::default();
     let mut complaints = Vec::new();
-    for (name, field) in TABLE {
+    for (name, [default, other], field) in TABLE {
         match get(name).as_deref().map(CStr::to_bytes) {
-            None | Some(b"0") => {}
-            Some(b"1") => *field(&mut options) = true,
+            None => {}
+            Some(value) if value == default.as_bytes() => {}
+            Some(value) if value == other.as_bytes() => *field(&mut options) = true,
             Some(value) => complaints.push(format!(
-                "{}={} is neither 0 nor 1; using 0",
+                "{}={} is neither {default} nor {other}; using {default}",
                 name.to_string_lossy(),
                 // Whatever was in there, the answer is one readable line.
                 value
@@ -78,7 +98,7 @@ mod tests {
     #[test]
     fn p7_values() {
         assert_eq!(with(c"0"), (Options::default(), vec![]));
-        assert_eq!(with(c"1").0, Options { disable: true, verbose: false });
+        assert_eq!(with(c"1").0, Options { disable: true, ..DEFAULT });
         for bad in [c"", c"2", c"yes", c"1 ", c"01"] {
             let (options, complaints) = with(bad);
             assert_eq!(options, Options::default());

@@ -224,7 +224,7 @@ for my $name (@programs) {
 spit("$out/results.tsv", $results) if $ENV{TEST_OUT};
 ok($said_libssl, "programs have said which libssl they have") if $libssl;
 
-my @numbers = ((map { "F$_" } 1 .. 13), (map { "C$_" } 1 .. 20), (map { "P$_" } 1 .. 7));
+my @numbers = ((map { "F$_" } 1 .. 13), (map { "C$_" } 1 .. 20), (map { "P$_" } 1 .. 7), (map { "O$_" } 1 .. 7));
 diag('numbers of the contract named by passing tests: ' . join ' ', grep { $named{$_} } @numbers);
 diag('not named: ' . join ' ', grep { !$named{$_} } @numbers);
 diag('stock left out parts of: ' . join ' ', grep { $cannot{$_} } @numbers) if %cannot;

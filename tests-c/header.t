@@ -26,7 +26,13 @@ my $openssl = "#include <openssl/ssl.h>\n";
 my $use_ex  = "extern void (*use_ex)(struct ssl_ctx_st *, time_t);\n"
             . "void (*use_ex)(struct ssl_ctx_st *, time_t) = SSL_CTX_flush_sessions_ex;\n"
             . "extern const char *(*use_version)(void);\n"
-            . "const char *(*use_version)(void) = sslsweep_version;\n";
+            . "const char *(*use_version)(void) = sslsweep_version;\n"
+            . "extern int (*use_flush)(struct ssl_ctx_st *, time_t, uint64_t, uint64_t, struct sslsweep_flushed *);\n"
+            . "int (*use_flush)(struct ssl_ctx_st *, time_t, uint64_t, uint64_t, struct sslsweep_flushed *) = sslsweep_flush;\n"
+            . "extern int (*use_statistics)(struct ssl_ctx_st *, struct sslsweep_statistics *, size_t);\n"
+            . "int (*use_statistics)(struct ssl_ctx_st *, struct sslsweep_statistics *, size_t) = sslsweep_get_statistics;\n"
+            . "extern int64_t (*use_each)(struct ssl_ctx_st *, int (*)(struct ssl_session_st *, void *), void *);\n"
+            . "int64_t (*use_each)(struct ssl_ctx_st *, int (*)(struct ssl_session_st *, void *), void *) = sslsweep_for_each_session;\n";
 my $use_old = "extern void (*use_old)(struct ssl_ctx_st *, long);\n"
             . "void (*use_old)(struct ssl_ctx_st *, long) = SSL_CTX_flush_sessions;\n";
 
@@ -216,7 +222,7 @@ sub macros {
     compile($c, $text, '-E', '-dM') or diag($said);
     return map { $_ => 1 } $said =~ /^#define (\w+)/mg;
 }
-my %before = macros("#include <time.h>\n");
+my %before = macros("#include <stddef.h>\n#include <stdint.h>\n#include <time.h>\n");
 my %after  = macros($ours);
 is_deeply([grep { !$before{$_} && !/^SSLSWEEP_/ } sort keys %after], [], 'no macro but SSLSWEEP_* is defined');
 is_deeply([grep { !$after{$_} } sort keys %before], [], 'no macro is undefined');

@@ -18,8 +18,10 @@ my %mode = (
     "lib/libsslsweep.so.$version" => 0755,
     'lib/pkgconfig/sslsweep.pc'   => 0644,
     'share/man/man1/sslsweep.1'   => 0644,
-    'share/man/man3/SSL_CTX_flush_sessions_ex.3sslsweep' => 0644,
+    (map { ("share/man/man3/$_.3sslsweep" => 0644) } 'SSL_CTX_flush_sessions_ex', 'sslsweep_flush',
+        'sslsweep_for_each_session', 'sslsweep_get_statistics'),
     'share/man/man7/sslsweep.7'   => 0644,
+    (map { ("share/sslsweep/bpftrace/$_.bt" => 0644) } 'flushes', 'rates', 'who-flushes'),
     'share/sslsweep/systemd/nginx.service.d/sslsweep.conf'        => 0644,
     'share/sslsweep/systemd/redis-server.service.d/sslsweep.conf' => 0644,
 );
@@ -153,7 +155,7 @@ subtest 'elsewhere' => sub {
 subtest 'options' => sub {
     my %known = map { $_ => 1 } slurp("$top/src/options.rs") =~ /\(\s*c"(SSLSWEEP_\w+)", /g;
     ok(scalar keys %known, 'the table in src/options.rs is understood');
-    for my $text ('man/sslsweep.7.in', 'README.md', 'scripts/sslsweep.in') {
+    for my $text ('man/sslsweep.7.in', 'README.md', 'docs/operations.md', 'scripts/sslsweep.in') {
         my %named = map { $_ => 1 } slurp("$top/$text") =~ /\b(SSLSWEEP_[A-Z_]+)/g;
         is_deeply([sort keys %named], [sort keys %known], $text);
     }

@@ -2,6 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use sslsweep::cache::Eviction;
 use sslsweep::cache::oracle::{self, Operation};
 
 fuzz_target!(|data: &[u8]| {
@@ -9,7 +10,9 @@ fuzz_target!(|data: &[u8]| {
         .chunks_exact(4)
         .map(|bytes| Operation::from_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
         .collect();
-    if let Err(difference) = oracle::agrees(&script) {
-        panic!("{difference}");
+    for eviction in [Eviction::EarliestExpiry, Eviction::LeastRecentlyUsed] {
+        if let Err(difference) = oracle::agrees(eviction, &script) {
+            panic!("{eviction:?}: {difference}");
+        }
     }
 });

@@ -9,7 +9,7 @@
 //!             order (one lock)                      shards (a lock each)
 //!   deadlines: heap + table -> bucket        index: key -> slot
 //!   bucket:    first .. last of one second   slot:  key, session
-//!   node:      next, previous, bucket  <-- the same place (shard, slot) -->
+//!   links:     next, previous, bucket  <-- the same place (shard, slot) -->
 //! ```
 //!
 //! Whoever changes what is stored takes the order's lock, and inside it one shard's lock at a time.
@@ -25,6 +25,7 @@ mod count;
 mod expiry;
 mod index;
 mod key;
+mod links;
 mod order;
 mod place;
 mod shard;
@@ -55,10 +56,21 @@ use sync::{AtomicI64, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceCell, Order
 /// (Models have few sessions, and are to see several batches.)
 pub const BATCH: usize = if cfg!(sslsweep_model) { 2 } else { 32 };
 
+/// Which session leaves when there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Eviction {
+    /// The one that expires first; among equals the one stored first.
+    #[default]
+    EarliestExpiry,
+    /// The one whose last store or lookup is longest ago. A lookup then has to take the order's lock,
+    /// and a session costs another eight bytes.
+    LeastRecentlyUsed,
+}
+
 /// What [`Cache::store`] did.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Stored<S> {
-    /// A new key. When the cache was full, the session that expires first has left for it.
+    /// A new key. When the cache was full, another session has left for it: see [`Eviction`].
     Added {
         /// The session that left for lack of room.
         evicted: Option<S>,
@@ -113,9 +125,19 @@ impl std::ops::Add for Statistics {
     }
 }
 
+/// Who is told of every change. It is called with a lock held, so it may do no more than write numbers down.
+pub trait Observer: std::fmt::Debug + Send + Sync {
+    /// The cache now holds so many sessions, and has done this. (Lookups are not in there.)
+    fn changed(&self, sessions: usize, done: &Statistics);
+    /// A session was looked up.
+    fn looked_up(&self, found: bool);
+}
+
 /// A cache of sessions of type `S`, where `==` means "the same object".
 #[derive(Debug)]
 pub struct Cache<S> {
+    eviction: Eviction,
+    observer: Option<Box<dyn Observer>>,
     order: Mutex<Order>,
     /// Made by the first store: a cache that stores nothing stays small.
     shards: OnceCell<Box<[Shard<S>]>>,
@@ -128,8 +150,17 @@ pub struct Cache<S> {
 
 impl<S> Default for Cache<S> {
     fn default() -> Self {
+        Self::new(Eviction::default(), None)
+    }
+}
+
+impl<S> Cache<S> {
+    /// An empty cache.
+    pub fn new(eviction: Eviction, observer: Option<Box<dyn Observer>>) -> Self {
         Self {
-            order: Mutex::new(Order::default()),
+            eviction,
+            observer,
+            order: Mutex::new(Order::new(eviction)),
             shards: OnceCell::new(),
             len: AtomicUsize::new(0),
             earliest: AtomicI64::new(Expiry::NEVER.seconds()),
@@ -163,6 +194,7 @@ impl<S: Clone + PartialEq> Cache<S> {
             if *table.session(slot) == session {
                 // Should memory be short, the session stays at its old place in the order.
                 let _ = order.move_to(place, expiry);
+                order.use_again(place);
                 self.publish(&order);
                 return Stored::Present(session);
             }
@@ -175,6 +207,7 @@ impl<S: Clone + PartialEq> Cache<S> {
             if order.append_again(place, expiry).is_none() {
                 return Stored::NoMemory(session);
             }
+            order.use_again(place);
             order.statistics.stored += 1;
             let former = table.replace(slot, session);
             self.publish(&order);
@@ -192,7 +225,7 @@ impl<S: Clone + PartialEq> Cache<S> {
         if limit > 0 && order.len() == limit {
             // One shard's lock at a time; the order's lock keeps the key absent meanwhile.
             drop(table);
-            evicted = order.pop(Cutoff::All).map(|place| remove(shards, place));
+            evicted = order.pop_for_room().map(|place| remove(shards, place));
             order.statistics.evicted += u64::from(evicted.is_some());
             table = shards[key.shard()].lock();
         }
@@ -221,14 +254,14 @@ impl<S: Clone + PartialEq> Cache<S> {
         None
     }
 
-    /// Detaches sessions, earliest expiry first, until `limit` are left, at most [`BATCH`] of them.
+    /// Detaches sessions for lack of room until `limit` are left, at most [`BATCH`] of them.
     ///
     /// Returns how many there are still above `limit`. When there are some and none was detached, memory is
     /// short.
     pub fn evict(&self, limit: usize, left: &mut Vec<S>) -> usize {
         let mut order = self.lock_order();
         let excess = order.len().saturating_sub(limit).min(BATCH);
-        let detached = self.detach(&mut order, Cutoff::All, excess, left);
+        let detached = self.detach(&mut order, Order::pop_for_room, excess, left);
         order.statistics.evicted += detached as u64;
         self.publish(&order);
         order.len().saturating_sub(limit)
@@ -245,11 +278,17 @@ impl<S: Clone + PartialEq> Cache<S> {
     ///
     /// Returns whether more may be due. Nothing due: no lock is taken.
     pub fn take_due(&self, cutoff: Cutoff, due: &mut Vec<S>) -> bool {
-        if !self.is_due(cutoff) {
+        self.take_some_due(cutoff, BATCH, due)
+    }
+
+    /// The same, and at most `most` of them.
+    pub fn take_some_due(&self, cutoff: Cutoff, most: usize, due: &mut Vec<S>) -> bool {
+        let most = most.min(BATCH);
+        if most == 0 || !self.is_due(cutoff) {
             return false;
         }
         let mut order = self.lock_order();
-        let detached = self.detach(&mut order, cutoff, BATCH, due);
+        let detached = self.detach(&mut order, |order| order.pop(cutoff), most, due);
         order.statistics.flushed += detached as u64;
         order.statistics.batches += 1;
         self.publish(&order);
@@ -259,7 +298,30 @@ impl<S: Clone + PartialEq> Cache<S> {
             // To whoever waits, or a flush would take the lock again at once, batch after batch.
             MutexGuard::unlock_fair(order);
         }
-        detached == BATCH
+        detached == most
+    }
+
+    /// How many sessions are due. Exact where nothing changes meanwhile.
+    pub fn count_due(&self, cutoff: Cutoff) -> u64 {
+        let mut due = 0;
+        if self.is_due(cutoff) {
+            self.for_each_expiry(|expiry, sessions| {
+                if cutoff.reaches(expiry) {
+                    due += sessions;
+                }
+            });
+        }
+        due
+    }
+
+    /// Each second at which something expires, in no particular order, and how many sessions do so then. The
+    /// order's lock is held for steps of bounded length, in which `visit` may do no more than count.
+    pub fn for_each_expiry(&self, mut visit: impl FnMut(Expiry, u64)) {
+        const STEP: u32 = 1024;
+        let mut from = Some(0);
+        while let Some(number) = from {
+            from = self.lock_order().visit_buckets(number, STEP, &mut visit);
+        }
     }
 
     /// Detaches the first session that is due, which needs no memory.
@@ -300,13 +362,27 @@ impl<S: Clone + PartialEq> Cache<S> {
 
     /// Looks `key` up, counts a hit or a miss, and returns a handle of its own.
     pub fn get(&self, key: Key) -> Option<S> {
-        match self.shards.get() {
-            Some(shards) => shards[key.shard()].lock().get(key),
-            None => {
-                self.early_misses.fetch_add(1, Ordering::Relaxed);
-                None
-            }
+        let found = self.look_up(key);
+        if let Some(observer) = &self.observer {
+            observer.looked_up(found.is_some());
         }
+        found
+    }
+
+    fn look_up(&self, key: Key) -> Option<S> {
+        let Some(shards) = self.shards.get() else {
+            self.early_misses.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
+        let mut order = match self.eviction {
+            Eviction::EarliestExpiry => None,
+            Eviction::LeastRecentlyUsed => Some(self.lock_order()),
+        };
+        let (slot, session) = shards[key.shard()].lock().get(key)?;
+        if let Some(order) = &mut order {
+            order.use_again(key.place(slot));
+        }
+        Some(session)
     }
 
     /// Whether something is stored under `key`. Counts nothing.
@@ -409,14 +485,20 @@ impl<S: Clone + PartialEq> Cache<S> {
         }
     }
 
-    fn detach(&self, order: &mut Order, cutoff: Cutoff, most: usize, out: &mut Vec<S>) -> usize {
+    fn detach(
+        &self,
+        order: &mut Order,
+        next: impl Fn(&mut Order) -> Option<Place>,
+        most: usize,
+        out: &mut Vec<S>,
+    ) -> usize {
         let Some(shards) = self.shards.get() else { return 0 };
         if out.try_reserve(most).is_err() {
             return 0;
         }
         let mut detached = 0;
         while detached < most {
-            let Some(place) = order.pop(cutoff) else { break };
+            let Some(place) = next(order) else { break };
             out.push(remove(shards, place));
             detached += 1;
         }
@@ -455,6 +537,9 @@ impl<S: Clone + PartialEq> Cache<S> {
     fn publish(&self, order: &Order) {
         self.len.store(order.len(), Ordering::Release);
         self.earliest.store(order.earliest().seconds(), Ordering::Release);
+        if let Some(observer) = &self.observer {
+            observer.changed(order.len(), &order.statistics);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::{Cache, Cutoff, Expiry, Key, KeyMaker, Stored};
+use super::{Cache, Cutoff, Eviction, Expiry, Key, KeyMaker, Stored};
 use crate::memory;
 
 /// The keys that operations speak of.
@@ -33,9 +33,32 @@ impl Eq for Session {}
 struct Oracle {
     /// In the order of storing.
     stored: Vec<(Key, Session, Expiry)>,
+    eviction: Eviction,
+    /// What is stored, in the order of its last use.
+    used: Vec<Key>,
 }
 
 impl Oracle {
+    /// Notes a use, if the key is in use.
+    fn use_again(&mut self, key: Key) {
+        self.used.retain(|&used| used != key);
+        if self.position(key).is_some() {
+            self.used.push(key);
+        }
+    }
+
+    /// Takes out what leaves for lack of room.
+    fn pop_for_room(&mut self) -> Option<Session> {
+        match self.eviction {
+            Eviction::EarliestExpiry => self.pop(Cutoff::All),
+            Eviction::LeastRecentlyUsed => self.take(*self.used.first()?),
+        }
+    }
+
+    fn count_due(&self, cutoff: Cutoff) -> u64 {
+        self.stored.iter().filter(|&&(.., expiry)| cutoff.reaches(expiry)).count() as u64
+    }
+
     fn position(&self, key: Key) -> Option<usize> {
         self.stored.iter().position(|&(found, ..)| found == key)
     }
@@ -50,21 +73,25 @@ impl Oracle {
         if let Some(at) = self.position(key) {
             if &self.stored[at].1 == session {
                 self.re_expire(key, session, expiry);
+                self.use_again(key);
                 return Stored::Present(session.clone());
             }
             let (_, former, _) = self.stored.remove(at);
+            self.use_again(key);
             if limit > 0 && self.stored.len() + 1 > limit {
                 return Stored::Full { session: session.clone(), replaced: Some(former) };
             }
             self.stored.push((key, session.clone(), expiry));
+            self.use_again(key);
             return Stored::Replaced(former);
         }
         if limit > 0 && self.stored.len() > limit {
             return Stored::Full { session: session.clone(), replaced: None };
         }
         let evicted =
-            if limit > 0 && self.stored.len() == limit { self.pop(Cutoff::All) } else { None };
+            if limit > 0 && self.stored.len() == limit { self.pop_for_room() } else { None };
         self.stored.push((key, session.clone(), expiry));
+        self.use_again(key);
         Stored::Added { evicted }
     }
 
@@ -75,11 +102,17 @@ impl Oracle {
             Cutoff::All => true,
             Cutoff::Before(second) => expiry.seconds() < second,
         };
-        due.then(|| self.stored.remove(at).1)
+        due.then(|| self.remove(at))
     }
 
     fn take(&mut self, key: Key) -> Option<Session> {
-        self.position(key).map(|at| self.stored.remove(at).1)
+        self.position(key).map(|at| self.remove(at))
+    }
+
+    fn remove(&mut self, at: usize) -> Session {
+        let (key, session, _) = self.stored.remove(at);
+        self.use_again(key);
+        session
     }
 
     fn re_expire(&mut self, key: Key, session: &Session, expiry: Expiry) -> bool {
@@ -95,15 +128,17 @@ impl Oracle {
 
     fn re_key(&mut self, old: Key, new: Key, session: &Session) -> Option<Session> {
         let at = self.position(old).filter(|&at| old != new && &self.stored[at].1 == session)?;
-        let (_, session, expiry) = self.stored.remove(at);
+        let expiry = self.stored[at].2;
+        let session = self.remove(at);
         let displaced = self.take(new);
         self.stored.push((new, session, expiry));
+        self.use_again(new);
         displaced
     }
 
     fn remove_exactly(&mut self, key: Key, session: &Session) -> Option<Session> {
         let at = self.position(key).filter(|&at| &self.stored[at].1 == session)?;
-        Some(self.stored.remove(at).1)
+        Some(self.remove(at))
     }
 }
 
@@ -185,7 +220,7 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, cache: T, oracle: T) -> Resu
     }
 }
 
-/// Does all of `script` to a cache and to the oracle.
+/// Does all of `script` to a cache of this kind and to the oracle.
 ///
 /// Short of memory, an operation does what it always does, or says so and has changed nothing; an order
 /// that could not be changed is the former one.
@@ -193,10 +228,10 @@ fn same<T: PartialEq + std::fmt::Debug>(what: &str, cache: T, oracle: T) -> Resu
 /// # Errors
 ///
 /// Says at which operation they differ, and how.
-pub fn agrees(script: &[Operation]) -> Result<(), String> {
+pub fn agrees(eviction: Eviction, script: &[Operation]) -> Result<(), String> {
     let mut both = Both {
-        cache: Cache::default(),
-        oracle: Oracle::default(),
+        cache: Cache::new(eviction, None),
+        oracle: Oracle { eviction, ..Oracle::default() },
         maker: KeyMaker::default(),
         objects: (0..u32::from(KEYS) * u32::from(OBJECTS)).map(Session::new).collect(),
         starve: None,
@@ -258,6 +293,7 @@ impl Both {
                         && self.has_stayed(starved, key, &before)
                     {
                         self.oracle = before;
+                        self.oracle.use_again(key);
                     }
                     same("store", stored, expected)?;
                 }
@@ -271,12 +307,13 @@ impl Both {
                         all
                     });
                     for session in left {
-                        same("evict", Some(session), self.oracle.pop(Cutoff::All))?;
+                        same("evict", Some(session), self.oracle.pop_for_room())?;
                     }
                 }
                 same("evict to the limit", self.cache.len() <= limit, true)?;
             }
             Operation::Flush(cutoff) => {
+                same("due", self.cache.count_due(cutoff), self.oracle.count_due(cutoff))?;
                 for _ in 0..2 {
                     let (due, _) = self.starving(|cache| {
                         let mut all = Vec::new();
@@ -306,6 +343,7 @@ impl Both {
                 let expected = self.oracle.position(key).map(|at| self.oracle.stored[at].1.clone());
                 same("contains", has, expected.is_some())?;
                 same("get", found, expected)?;
+                self.oracle.use_again(key);
             }
             Operation::ReExpire { key: number, object, expiry } => {
                 let (key, session) = (self.key(number), self.object(number, object));

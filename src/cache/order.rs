@@ -3,6 +3,8 @@
 //! A heap has the earliest bucket on top and a table finds the bucket of a second, so that a store
 //! costs the same whatever the mix of timeouts. A bucket that was emptied out of turn stays until it
 //! comes to the top or until such buckets are the majority; they are then swept out together.
+//! Where sessions leave for lack of room by their last use, a second list through the same places has them in
+//! that order.
 //! (A `BTreeMap` of buckets was rejected: it can't report a lack of memory, and finds slower.)
 
 use std::cmp::Reverse;
@@ -10,11 +12,12 @@ use std::collections::{BinaryHeap, HashSet};
 
 use hashbrown::HashTable;
 
+use super::Eviction;
 use super::Statistics;
-use super::count;
 use super::expiry::{Cutoff, Expiry};
-use super::place::{Place, SHARDS};
-use super::slots::{Slots, grow};
+use super::links::{Links, List};
+use super::place::Place;
+use super::slots::Slots;
 
 /// Emptied buckets that are left alone whatever their share.
 const FEW_BUCKETS: usize = 64;
@@ -24,8 +27,8 @@ const FEW_NODES: usize = if cfg!(sslsweep_model) { 0 } else { 1024 };
 
 #[derive(Debug, Default)]
 pub(super) struct Order {
-    /// Nodes by place: shard, then slot. Empty until the first store.
-    nodes: Vec<Vec<Node>>,
+    /// From each place to its neighbours in its bucket, and to the bucket.
+    links: Links<u32>,
     buckets: Slots<Bucket>,
     by_expiry: HashTable<u32>,
     /// The bucket that was found last: a store asks twice, and sessions of one second come together.
@@ -34,30 +37,40 @@ pub(super) struct Order {
     /// Buckets with nothing in them.
     emptied: usize,
     len: usize,
+    recent: Option<Recent>,
     pub(super) statistics: Statistics,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Node {
-    previous: Place,
-    next: Place,
-    bucket: u32,
 }
 
 #[derive(Debug)]
 struct Bucket {
     expiry: Expiry,
-    first: Place,
-    last: Place,
+    places: List,
+    /// Places in the list.
+    len: u32,
 }
 
-impl Bucket {
-    fn is_empty(&self) -> bool {
-        self.first == Place::NONE
+/// All places in the order of their last use.
+#[derive(Debug)]
+struct Recent {
+    links: Links<()>,
+    places: List,
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self { links: Links::default(), places: List::EMPTY }
     }
 }
 
 impl Order {
+    pub(super) fn new(eviction: Eviction) -> Self {
+        let recent = match eviction {
+            Eviction::EarliestExpiry => None,
+            Eviction::LeastRecentlyUsed => Some(Recent::default()),
+        };
+        Self { recent, ..Self::default() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -69,16 +82,15 @@ impl Order {
 
     /// The expiry of a place.
     pub(super) fn expiry(&self, place: Place) -> Expiry {
-        self.buckets[self.node(place).bucket].expiry
+        self.buckets[self.links.value(place)].expiry
     }
 
     /// Makes sure that the next [`Order::append`] in this shard and at this second needs no memory.
     pub(super) fn reserve(&mut self, shard: usize, expiry: Expiry) -> Option<()> {
-        if self.nodes.is_empty() {
-            self.nodes.try_reserve_exact(SHARDS).ok()?;
-            self.nodes.resize_with(SHARDS, Vec::new);
+        self.links.reserve(shard)?;
+        if let Some(recent) = &mut self.recent {
+            recent.links.reserve(shard)?;
         }
-        grow(&mut self.nodes[shard], 1)?;
         self.reserve_bucket(expiry)
     }
 
@@ -96,6 +108,9 @@ impl Order {
     pub(super) fn append(&mut self, place: Place, expiry: Expiry) {
         let bucket = self.find_or_make(expiry);
         self.link(place, bucket);
+        if let Some(recent) = &mut self.recent {
+            recent.links.append(&mut recent.places, place, ());
+        }
         self.len += 1;
     }
 
@@ -120,6 +135,9 @@ impl Order {
     /// Takes a place out of the order.
     pub(super) fn unlink(&mut self, place: Place) {
         self.cut(place);
+        if let Some(recent) = &mut self.recent {
+            recent.links.cut(&mut recent.places, place);
+        }
         self.len -= 1;
         self.tidy();
     }
@@ -130,38 +148,62 @@ impl Order {
         if !cutoff.reaches(expiry) {
             return None;
         }
-        let place = self.buckets[bucket].first.some()?;
+        let place = self.buckets[bucket].places.first.some()?;
         self.unlink(place);
         Some(place)
     }
 
+    /// Takes out the place that has to leave for lack of room: what was used least recently where that is
+    /// known, else what expires first.
+    pub(super) fn pop_for_room(&mut self) -> Option<Place> {
+        let Some(recent) = &self.recent else { return self.pop(Cutoff::All) };
+        let place = recent.places.first.some()?;
+        self.unlink(place);
+        Some(place)
+    }
+
+    /// Notes that a place is being used.
+    pub(super) fn use_again(&mut self, place: Place) {
+        if let Some(recent) = &mut self.recent {
+            recent.links.cut(&mut recent.places, place);
+            recent.links.append(&mut recent.places, place, ());
+        }
+    }
+
+    /// Visits the expiry of some buckets and the number of their places, from bucket number `from` on. Returns
+    /// where to go on.
+    pub(super) fn visit_buckets(
+        &self,
+        from: u32,
+        most: u32,
+        visit: &mut impl FnMut(Expiry, u64),
+    ) -> Option<u32> {
+        let (until, end) = (from.saturating_add(most), self.buckets.end());
+        for bucket in (from..until.min(end)).filter_map(|number| self.buckets.get(number)) {
+            if bucket.len > 0 {
+                visit(bucket.expiry, u64::from(bucket.len));
+            }
+        }
+        (until < end).then_some(until)
+    }
+
     /// Whether an empty order holds more storage than it should keep.
     pub(super) fn is_roomy(&self) -> bool {
-        self.nodes.iter().map(Vec::capacity).sum::<usize>() > FEW_NODES
-            || self.buckets.capacity() > FEW_NODES
+        self.links.capacity() > FEW_NODES || self.buckets.capacity() > FEW_NODES
     }
 
     /// Gives up the storage of an empty order.
     pub(super) fn take_storage(&mut self) -> impl Sized + use<> {
         debug_assert_eq!(self.len, 0);
         let statistics = self.statistics;
-        std::mem::replace(self, Self { statistics, ..Self::default() })
+        let recent = self.recent.as_ref().map(|_| Recent::default());
+        std::mem::replace(self, Self { statistics, recent, ..Self::default() })
     }
 
     /// Seconds that have a bucket.
     #[cfg(test)]
     pub(super) fn deadlines(&self) -> usize {
         self.buckets.len()
-    }
-
-    fn node(&self, place: Place) -> &Node {
-        count::touch();
-        &self.nodes[place.shard()][place.slot() as usize]
-    }
-
-    fn node_mut(&mut self, place: Place) -> &mut Node {
-        count::touch();
-        &mut self.nodes[place.shard()][place.slot() as usize]
     }
 
     fn find(&self, expiry: Expiry) -> Option<u32> {
@@ -183,7 +225,7 @@ impl Order {
         if let Some(bucket) = self.find_again(expiry) {
             return bucket;
         }
-        let bucket = self.buckets.insert(Bucket { expiry, first: Place::NONE, last: Place::NONE });
+        let bucket = self.buckets.insert(Bucket { expiry, places: List::EMPTY, len: 0 });
         let buckets = &self.buckets;
         self.by_expiry.insert_unique(hash(expiry), bucket, |&b| hash(buckets[b].expiry));
         self.heap.push(Reverse((expiry, bucket)));
@@ -194,41 +236,23 @@ impl Order {
     /// Puts a place at the end of a bucket.
     fn link(&mut self, place: Place, number: u32) {
         let bucket = &mut self.buckets[number];
-        let previous = std::mem::replace(&mut bucket.last, place);
-        let node = Node { previous, next: Place::NONE, bucket: number };
-        match previous.some() {
-            Some(previous) => self.node_mut(previous).next = place,
-            None => {
-                bucket.first = place;
-                self.emptied -= 1;
-            }
-        }
-        let nodes = &mut self.nodes[place.shard()];
-        match nodes.get_mut(place.slot() as usize) {
-            Some(free) => *free = node,
-            // A shard's slots are numbered without gaps, so a new slot is the next node.
-            None => nodes.push(node),
-        }
+        self.emptied -= usize::from(bucket.places.is_empty());
+        bucket.len += 1;
+        self.links.append(&mut bucket.places, place, number);
     }
 
     /// Takes a place out of its bucket.
     fn cut(&mut self, place: Place) {
-        let Node { previous, next, bucket } = *self.node(place);
-        match previous.some() {
-            Some(previous) => self.node_mut(previous).next = next,
-            None => self.buckets[bucket].first = next,
-        }
-        match next.some() {
-            Some(next) => self.node_mut(next).previous = previous,
-            None => self.buckets[bucket].last = previous,
-        }
-        self.emptied += usize::from(self.buckets[bucket].is_empty());
+        let bucket = &mut self.buckets[self.links.value(place)];
+        self.links.cut(&mut bucket.places, place);
+        bucket.len -= 1;
+        self.emptied += usize::from(bucket.places.is_empty());
     }
 
     /// Drops the emptied buckets on top of the heap, and all of them once they are too many.
     fn tidy(&mut self) {
         while let Some(&Reverse((_, bucket))) = self.heap.peek() {
-            if !self.buckets[bucket].is_empty() {
+            if !self.buckets[bucket].places.is_empty() {
                 break;
             }
             self.heap.pop();
@@ -237,7 +261,7 @@ impl Order {
         if self.emptied > FEW_BUCKETS && self.emptied > self.buckets.len() / 2 {
             let mut heap = std::mem::take(&mut self.heap);
             heap.retain(|&Reverse((_, bucket))| {
-                let keep = !self.buckets[bucket].is_empty();
+                let keep = !self.buckets[bucket].places.is_empty();
                 if !keep {
                     self.drop_bucket(bucket);
                 }
@@ -265,18 +289,21 @@ impl Order {
             if self.find(bucket.expiry) != Some(number) {
                 return Err(format!("bucket {number} is not found by its expiry"));
             }
-            emptied += usize::from(bucket.is_empty());
-            let mut previous = Place::NONE;
-            let mut at = bucket.first;
-            while let Some(place) = at.some() {
-                let node = self.node(place);
-                if node.previous != previous || node.bucket != number || !places.insert(place) {
-                    return Err(format!("{place:?} is wrongly linked in bucket {number}"));
-                }
-                (previous, at) = (place, node.next);
+            emptied += usize::from(bucket.places.is_empty());
+            let linked = self.links.validate(&bucket.places)?;
+            if linked.len() != bucket.len as usize {
+                return Err(format!("bucket {number} counts {}, not {}", bucket.len, linked.len()));
             }
-            if bucket.last != previous {
-                return Err(format!("bucket {number} does not end at its last place"));
+            for place in linked {
+                if self.links.value(place) != number || !places.insert(place) {
+                    return Err(format!("{place:?} is not in bucket {number} alone"));
+                }
+            }
+        }
+        if let Some(recent) = &self.recent {
+            let used = recent.links.validate(&recent.places)?;
+            if used.len() != places.len() || !used.iter().all(|place| places.contains(place)) {
+                return Err("the order of use has other places".into());
             }
         }
         if self.found.is_some_and(|(expiry, bucket)| self.find(expiry) != Some(bucket)) {
@@ -289,7 +316,11 @@ impl Order {
         if places.len() != self.len || emptied != self.emptied {
             return Err(format!("{} linked of {}", places.len(), self.len));
         }
-        if self.heap.peek().is_some_and(|&Reverse((_, bucket))| self.buckets[bucket].is_empty()) {
+        if self
+            .heap
+            .peek()
+            .is_some_and(|&Reverse((_, bucket))| self.buckets[bucket].places.is_empty())
+        {
             return Err("an emptied bucket is on top of the heap".into());
         }
         Ok(places)

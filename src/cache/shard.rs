@@ -107,9 +107,9 @@ impl<S> Table<S> {
 }
 
 impl<S: Clone> Table<S> {
-    /// Looks up, counts, and returns a handle.
-    pub(super) fn get(&mut self, key: Key) -> Option<S> {
-        let found = self.find(key).map(|slot| self.session(slot).clone());
+    /// Looks up, counts, and returns the slot and a handle.
+    pub(super) fn get(&mut self, key: Key) -> Option<(u32, S)> {
+        let found = self.find(key).map(|slot| (slot, self.session(slot).clone()));
         match found {
             Some(_) => self.hits += 1,
             None => self.misses += 1,

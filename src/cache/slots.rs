@@ -30,6 +30,11 @@ impl<T> Slots<T> {
         self.len as usize
     }
 
+    /// The number after the last one that was ever used.
+    pub(super) fn end(&self) -> u32 {
+        self.slots.len() as u32
+    }
+
     /// Room that is held, used or not.
     pub(super) fn capacity(&self) -> usize {
         self.slots.capacity()

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::oracle::{KEYS, OBJECTS, Operation, Session, agrees};
-use super::{BATCH, Cache, Cutoff, Expiry, KeyMaker, Stored};
+use super::{BATCH, Cache, Cutoff, Eviction, Expiry, KeyMaker, Stored};
 
 /// So many, or few enough that Miri, which interprets each step, comes to an end.
 const fn many(number: u32) -> u32 {
@@ -41,7 +41,8 @@ proptest! {
     /// F1, F2, F6, C1, C2, C3, C6: whatever is done, the cache does what a list would do.
     #[test]
     fn does_what_the_oracle_does(script in prop::collection::vec(operations(), 1..250)) {
-        prop_assert_eq!(agrees(&script), Ok(()));
+        prop_assert_eq!(agrees(Eviction::EarliestExpiry, &script), Ok(()));
+        prop_assert_eq!(agrees(Eviction::LeastRecentlyUsed, &script), Ok(()));
     }
 }
 

@@ -1,11 +1,11 @@
-//! What happens when the library is loaded: nothing, unless the operator wants to hear of it.
+//! What happens when the library is loaded: nothing, unless the operator wants to hear of it, or to see.
 
 use std::ffi::CString;
 
 use crate::guard::guard;
 use crate::libssl::object_of;
 use crate::takeover::summary;
-use crate::{options, report};
+use crate::{options, published, report};
 
 // Not under Miri, where no libssl can be.
 #[used]
@@ -14,6 +14,7 @@ static LOADED: extern "C" fn() = loaded;
 
 extern "C" fn loaded() {
     guard((), || {
+        published::begin();
         if !options::get().verbose {
             return;
         }

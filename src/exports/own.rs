@@ -1,6 +1,17 @@
 //! sslsweep's own functions.
+#![allow(non_camel_case_types, reason = "names of the C API")]
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::time::Duration;
+
+use super::managed;
+use crate::cache::Cutoff;
+use crate::libssl::program;
+use crate::libssl::types::{ssl_ctx_st, ssl_session_st};
+use crate::takeover::Managed;
+use crate::takeover::ending::may_have_ended;
+use crate::takeover::flush::{Budget, flush_within};
+use crate::time;
 
 const VERSION: &CStr =
     match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
@@ -15,4 +26,199 @@ const VERSION: &CStr =
 #[unsafe(no_mangle)]
 pub extern "C" fn sslsweep_version() -> *const c_char {
     VERSION.as_ptr()
+}
+
+/// The version of sslsweep_statistics, which stands in it. It rises when there are more members.
+pub const SSLSWEEP_API_VERSION: u32 = 1;
+
+/// The steps of a histogram of durations: step 0 is less than a microsecond, each further one twice as long
+/// as the one before, and the last one has no end.
+pub const SSLSWEEP_HISTOGRAM_STEPS: usize = 24;
+
+const _: () = assert!(SSLSWEEP_HISTOGRAM_STEPS == crate::published::layout::STEPS);
+
+/// What sslsweep_flush() did.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct sslsweep_flushed {
+    /// Sessions removed.
+    pub removed: u64,
+    /// Sessions that were due and are still stored when the function returns.
+    pub still_due: u64,
+    /// Nanoseconds from the call to its return, with the callbacks.
+    pub took_ns: u64,
+}
+
+/// sslsweep_flush() is SSL_CTX_flush_sessions_ex() with a budget: it stops after `most_sessions` sessions or
+/// `most_microseconds`, whichever comes first, and the next call goes on. So a program can spread a large flush
+/// over its idle moments.
+///
+/// @param ctx                The context, alive.
+/// @param tm                 Seconds since the epoch, as for SSL_CTX_flush_sessions_ex(): 0 for all sessions.
+/// @param most_sessions      The most sessions to remove; 0 for any number.
+/// @param most_microseconds  The time after which no further batch is begun; 0 for any time. It is looked at
+///                           after each batch of a few dozen sessions and its callbacks, which are the least.
+/// @param flushed            What was done; may be NULL.
+///
+/// Returns 1, or 0 and has done nothing if `ctx` is NULL or not a context that sslsweep manages.
+///
+/// Sessions leave as in SSL_CTX_flush_sessions_ex(): earliest expiry first, remove callbacks with no lock held.
+/// With a budget the callbacks of a batch run before the next batch, so sessions that a callback stores
+/// anew may be removed as well; without one it is the same flush.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn sslsweep_flush(
+    ctx: *mut ssl_ctx_st,
+    tm: libc::time_t,
+    most_sessions: u64,
+    most_microseconds: u64,
+    flushed: *mut sslsweep_flushed,
+) -> c_int {
+    let Some(managed) = managed(ctx) else { return 0 };
+    let cutoff = if tm == 0 { Cutoff::All } else { Cutoff::Before(tm) };
+    let budget = Budget {
+        sessions: (most_sessions > 0).then_some(most_sessions),
+        time: (most_microseconds > 0).then(|| Duration::from_micros(most_microseconds)),
+    };
+    let done = flush_within(&managed, cutoff, budget);
+    // SAFETY: NULL, or the caller's variable.
+    if let Some(flushed) = unsafe { flushed.as_mut() } {
+        *flushed = sslsweep_flushed {
+            removed: done.removed,
+            still_due: managed.cache().count_due(cutoff),
+            took_ns: u64::try_from(done.took.as_nanos()).unwrap_or(u64::MAX),
+        };
+    }
+    if cutoff == Cutoff::All {
+        may_have_ended(&managed);
+    }
+    1
+}
+
+/// What the cache of a context holds and has done since the context was made.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct sslsweep_statistics {
+    /// SSLSWEEP_API_VERSION of the library that filled this in.
+    pub version: u32,
+    /// Unused, 0.
+    pub reserved: u32,
+    /// Sessions stored now.
+    pub sessions: u64,
+    /// The most sessions, as SSL_CTX_sess_set_cache_size() set it; 0 for any number.
+    pub limit: u64,
+    /// Sessions that have expired at this moment and are still stored.
+    pub due: u64,
+    /// Sessions stored under a new key or in place of another one.
+    pub stores: u64,
+    /// Lookups that found a session here.
+    pub hits: u64,
+    /// Lookups that did not.
+    pub misses: u64,
+    /// Sessions that the program's get callback has provided.
+    pub external_hits: u64,
+    /// Sessions that left for lack of room.
+    pub evictions: u64,
+    /// Sessions that a flush removed.
+    pub flushed: u64,
+    /// Sessions that were removed one by one.
+    pub removals: u64,
+    /// Flushes that removed something, of any kind.
+    pub flushes: u64,
+    /// Batches that those took.
+    pub batches: u64,
+    /// Nanoseconds of the longest batch, from asking for the lock to letting it go.
+    pub longest_batch_ns: u64,
+    /// How many flushes took how long, with their callbacks.
+    pub flush_times: [u64; SSLSWEEP_HISTOGRAM_STEPS],
+    /// How many batches took how long.
+    pub batch_times: [u64; SSLSWEEP_HISTOGRAM_STEPS],
+}
+
+/// sslsweep_get_statistics() fills in what the cache of `ctx` holds and has done.
+///
+/// @param ctx         The context, alive.
+/// @param statistics  What is filled in.
+/// @param size        sizeof(*statistics): a library that knows more members fills in these alone, and one
+///                    that knows fewer sets the others to 0.
+///
+/// Returns 1, or 0 and has filled in nothing if `ctx` is NULL or not a context that sslsweep manages, if
+/// `statistics` is NULL, or if `size` does not even hold `version`.
+///
+/// No callbacks run. Locks are held for a few instructions each; other threads go on, so the members need
+/// not be of the very same moment.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn sslsweep_get_statistics(
+    ctx: *mut ssl_ctx_st,
+    statistics: *mut sslsweep_statistics,
+    size: usize,
+) -> c_int {
+    if statistics.is_null() || size < size_of::<u32>() {
+        return 0;
+    }
+    let Some(managed) = managed(ctx) else { return 0 };
+    let known = statistics_of(&managed);
+    let common = size.min(size_of_val(&known));
+    // SAFETY: the caller has `size` bytes there, and all of `known` is initialised integers.
+    unsafe { statistics.cast::<u8>().copy_from((&raw const known).cast(), common) };
+    let rest = statistics.cast::<u8>().wrapping_add(common);
+    // SAFETY: within the caller's `size` bytes.
+    unsafe { rest.write_bytes(0, size - common) };
+    1
+}
+
+fn statistics_of(managed: &Managed) -> sslsweep_statistics {
+    let done = managed.cache().statistics();
+    let flushes = managed.flushes();
+    let flush_times = flushes.flush_times();
+    sslsweep_statistics {
+        version: SSLSWEEP_API_VERSION,
+        reserved: 0,
+        sessions: managed.cache().len() as u64,
+        limit: managed.size().max(0) as u64,
+        due: managed.cache().count_due(Cutoff::Before(time::now())),
+        stores: done.stored,
+        hits: done.hits,
+        misses: done.misses,
+        external_hits: managed.callback_hits() as u64,
+        evictions: done.evicted,
+        flushed: done.flushed,
+        removals: done.taken,
+        flushes: flush_times.iter().sum(),
+        batches: done.batches,
+        longest_batch_ns: flushes.longest_batch(),
+        flush_times,
+        batch_times: flushes.batch_times(),
+    }
+}
+
+/// sslsweep_for_each_session() calls `visit` for each session that the cache of `ctx` holds at this moment, in
+/// no particular order.
+///
+/// @param ctx      The context, alive.
+/// @param visit    Called with each session and with `argument`; it returns 0 to go on, anything else to stop.
+/// @param argument Handed to `visit`.
+///
+/// Returns how many sessions were visited, or -1 if `ctx` is NULL or not a context that sslsweep manages, if
+/// `visit` is NULL, or if there is no memory.
+///
+/// What is visited is a snapshot: each session in it stays alive until `visit` has seen it, whatever happens to
+/// the cache meanwhile. `visit` runs with no lock held and may call any function of OpenSSL, also ones that
+/// change this cache. Unlike SSL_CTX_sessions(3), other threads may go on using the context.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn sslsweep_for_each_session(
+    ctx: *mut ssl_ctx_st,
+    visit: Option<unsafe extern "C-unwind" fn(*mut ssl_session_st, *mut c_void) -> c_int>,
+    argument: *mut c_void,
+) -> i64 {
+    let (Some(managed), Some(visit)) = (managed(ctx), visit) else { return -1 };
+    let Some(sessions) = managed.cache().snapshot() else { return -1 };
+    let mut visited = 0;
+    for session in sessions {
+        visited += 1;
+        // SAFETY: the caller's function, with a session that is alive.
+        if program(|| unsafe { visit(session.as_ptr(), argument) }) != 0 {
+            break;
+        }
+    }
+    visited
 }

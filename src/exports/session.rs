@@ -6,13 +6,15 @@ use std::ffi::{c_int, c_long, c_uchar, c_uint};
 use super::{managed, real_for, real_for_context};
 use crate::libssl::types::*;
 use crate::libssl::{Node, SessionRef, inside, is_inside, libssl};
+use crate::options;
 use crate::takeover::moved;
 
 /// SSL_CTX_add_session(3): 1 if the session was stored or replaced another one with its key, 0 if
 /// this very session was stored already, if it is NULL, or without memory (C3).
 ///
 /// When the cache is full, the session that expires first leaves, never the one being stored; the
-/// remove callback runs for it with no lock held (C2).
+/// remove callback runs for it with no lock held (C2). With `SSLSWEEP_AUTOFLUSH=incremental` some sessions that
+/// have expired leave in the same way.
 ///
 /// # Safety
 ///
@@ -23,9 +25,15 @@ pub(super) unsafe fn SSL_CTX_add_session(
     session: *mut SSL_SESSION,
 ) -> c_int {
     match managed(ctx) {
-        // SAFETY: the caller's session, alive during the call.
-        Some(managed) => unsafe { SessionRef::new(managed.libssl(), session) }
-            .map_or(0, |session| c_int::from(managed.add(session))),
+        Some(managed) => {
+            // SAFETY: the caller's session, alive during the call.
+            let session = unsafe { SessionRef::new(managed.libssl(), session) };
+            let stored = session.is_some_and(|session| managed.add(session));
+            if stored && options::get().incremental {
+                managed.flush_with_store();
+            }
+            c_int::from(stored)
+        }
         // SAFETY: the caller's own arguments.
         None => real_for_context(caller, ctx, |behind| behind.SSL_CTX_add_session)
             .map_or(0, |add| unsafe { add(ctx, session) }),

@@ -4,6 +4,7 @@
 use std::ffi::c_long;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -11,14 +12,16 @@ use super::callback::Callback;
 use super::ending::Sentinel;
 use super::leaving::{Group, Leaving, Runner, Why};
 use super::listing::Listing;
+use super::measured::Flushes;
 use super::planted::{self, Planted};
-use super::{ending, flush, moved, registry};
-use crate::cache::{Cache, Cutoff, Expiry, Key, KeyMaker, Stored};
+use super::{ending, flush, moved, probes, registry};
+use crate::cache::{Cache, Cutoff, Eviction, Expiry, Key, KeyMaker, Stored};
 use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, Session, SessionRef, inside, program};
+use crate::published::Published;
 use crate::stack::{has_still_to_return, this_thread};
-use crate::time;
+use crate::{options, time};
 
 /// Sessions that handshakes make or fetch between two automatic flushes (man
 /// SSL_CTX_set_session_cache_mode; contract C8).
@@ -31,6 +34,8 @@ pub(crate) struct Managed {
     libssl: &'static Libssl,
     api: &'static Api,
     cache: Cache<Session>,
+    flushes: Flushes,
+    published: Option<Published>,
     keys: KeyMaker,
 
     // What the program believes it set.
@@ -66,11 +71,21 @@ impl Managed {
         mode: u32,
         size: c_long,
     ) -> Self {
+        let eviction = match options::get().least_recently_used {
+            true => Eviction::LeastRecentlyUsed,
+            false => Eviction::EarliestExpiry,
+        };
+        let published = Published::new();
+        if let Some(published) = &published {
+            published.set_limit(size);
+        }
         Self {
             ctx,
             libssl,
             api,
-            cache: Cache::default(),
+            cache: Cache::new(eviction, published.as_ref().map(Published::observer)),
+            published,
+            flushes: Flushes::default(),
             keys: KeyMaker::default(),
             mode: AtomicU32::new(mode),
             size: AtomicI64::new(size),
@@ -106,8 +121,26 @@ impl Managed {
         &self.planted
     }
 
-    pub(super) fn cache(&self) -> &Cache<Session> {
+    pub(crate) fn cache(&self) -> &Cache<Session> {
         &self.cache
+    }
+
+    pub(crate) fn flushes(&self) -> &Flushes {
+        &self.flushes
+    }
+
+    pub(super) fn note_batch(&self, took: Duration) {
+        let step = self.flushes.note_batch(took);
+        if let Some(published) = &self.published {
+            published.note_batch(step, self.flushes.longest_batch());
+        }
+    }
+
+    pub(super) fn note_flush(&self, removed: u64, took: Duration) {
+        let step = self.flushes.note_flush(took);
+        if let Some(published) = &self.published {
+            published.note_flush(step, removed, took, &self.cache);
+        }
     }
 
     // --- The program's view ------------------------------------------------------------------
@@ -143,6 +176,9 @@ impl Managed {
         if size < 0 {
             return 0;
         }
+        if let Some(published) = &self.published {
+            published.set_limit(size);
+        }
         self.size.swap(size, Ordering::Relaxed) as c_long
     }
 
@@ -158,6 +194,9 @@ impl Managed {
 
     pub(super) fn note_external_hit(&self) {
         self.external_hits.fetch_add(1, Ordering::Relaxed);
+        if let Some(published) = &self.published {
+            published.note_external_hit();
+        }
     }
 
     /// Lookups that found nothing here, and those that libssl itself counts (a client's).
@@ -267,6 +306,7 @@ impl Managed {
                         return false;
                     }
                     drop(replaced);
+                    left.iter().for_each(|session| probes::evict(self.ctx, session.as_ptr()));
                     let group = self.begin_group();
                     self.leave(group, &mut left, Why::Other);
                     self.run_callbacks(group);
@@ -285,7 +325,15 @@ impl Managed {
         expiry: Expiry,
         limit: usize,
     ) -> Option<Stored<Session>> {
-        guard(None, || Some(self.cache.store(key, session, expiry, limit)))
+        let address = session.as_ptr();
+        let stored = guard(None, || Some(self.cache.store(key, session, expiry, limit)));
+        if let Some(Stored::Added { .. } | Stored::Replaced(_)) = stored {
+            probes::store(self.ctx, address, expiry.seconds());
+        }
+        if let Some(published) = &self.published {
+            published.note_store(&self.cache);
+        }
+        stored
     }
 
     /// A session has been stored by this expiry. Who changed it just before did not find it stored (C6).
@@ -330,6 +378,14 @@ impl Managed {
         self.lacks(SSL_SESS_CACHE_NO_AUTO_CLEAR)
     }
 
+    /// With `SSLSWEEP_AUTOFLUSH=incremental`: some of what is due leaves, unless the program wants no flush but
+    /// its own.
+    pub(crate) fn flush_with_store(self: &Arc<Self>) {
+        if self.lacks(SSL_SESS_CACHE_NO_AUTO_CLEAR) {
+            flush::flush_with_store(self, time::now());
+        }
+    }
+
     /// `SSL_CTX_remove_session`: whether something was stored under the session's key (C5).
     pub(crate) fn remove(self: &Arc<Self>, session: SessionRef) -> bool {
         if session.id().is_empty() {
@@ -357,6 +413,7 @@ impl Managed {
 
     /// Lets one session go that left for lack of room. It stays resumable for others (C19).
     fn leave_evicted(&self, session: Session) {
+        probes::evict(self.ctx, session.as_ptr());
         self.call_remove(*session);
     }
 
@@ -422,6 +479,7 @@ impl Managed {
 
     fn mark_leaving(&self, session: SessionRef, why: Why) {
         if why == Why::Flushed {
+            probes::expire(self.ctx, session.as_ptr());
             self.mark_not_resumable(session);
         }
     }
@@ -467,8 +525,12 @@ impl Managed {
     pub(super) fn lookup(&self, version: i32, id: &[u8]) -> Option<Session> {
         // libssl takes the id from a session that it finds not resumable while another connection
         // resumes it; such a one must not be offered again.
-        guard(None, || self.cache.get(self.key_of(version, id)))
-            .filter(|session| session.id() == id)
+        let found = guard(None, || self.cache.get(self.key_of(version, id)));
+        match &found {
+            Some(session) => probes::hit(self.ctx, session.as_ptr()),
+            None => probes::miss(self.ctx),
+        }
+        found.filter(|session| session.id() == id)
     }
 
     /// Takes out the session stored under this id, if it is one that still has it.

@@ -10,12 +10,14 @@
 //! | [`registry`] | which contexts are managed |
 //! | [`managed`] | one managed context: the program's view, its cache, how sessions enter and leave |
 //! | [`flush`] | removing what is due, in bounded batches, with no lock held during callbacks |
+//! | [`measured`] | what flushes took |
 //! | [`trampolines`] | what libssl calls |
 //! | [`connections`] | which context's cache an `SSL` uses, and its own session id generator |
 //! | [`planted`] | stand-ins that lie for a moment in libssl's internal cache, for its own checks |
 //! | [`leaving`] | detached sessions whose remove callback has still to run |
 //! | [`ending`] | noticing that a context is being freed |
 //! | [`moved`] | sessions whose time, timeout, version or id is set while they are stored |
+//! | [`probes`] | what tracers can see |
 //! | [`listing`] | the table that `SSL_CTX_sessions` returns |
 
 pub(crate) mod callback;
@@ -25,8 +27,10 @@ pub(crate) mod flush;
 mod leaving;
 pub(crate) mod listing;
 pub(crate) mod managed;
+pub(crate) mod measured;
 pub(crate) mod moved;
 mod planted;
+mod probes;
 pub(crate) mod registry;
 pub(crate) mod summary;
 pub(crate) mod trampolines;

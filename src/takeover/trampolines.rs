@@ -11,7 +11,7 @@ use crate::libssl::types::*;
 use crate::libssl::{
     Libssl, MOST, Session, SessionRef, by_index, is_inside, of_each_libssl, program,
 };
-use crate::time;
+use crate::{options, time};
 
 // The connection's functions do not know whose connection it is.
 static NEW: [NewCallback; MOST] = of_each_libssl!(new_session);
@@ -60,10 +60,13 @@ unsafe extern "C-unwind" fn new_session<const INDEX: usize>(
     kept
 }
 
-/// After every so many sessions (C8). Not while a session that the caller is about is in the cache and has
-/// not been looked at by libssl: it may have expired, and libssl then calls back for it once more.
+/// After every so many sessions (C8), or some of what is due after each. Not while a session that the caller
+/// is about is in the cache and has not been looked at by libssl: it may have expired, and libssl then calls
+/// back for it once more.
 fn auto_flush(managed: &Arc<Managed>) {
-    if managed.flush_is_due() {
+    if options::get().incremental {
+        managed.flush_with_store();
+    } else if managed.flush_is_due() {
         super::flush::flush(managed, Cutoff::Before(time::now()));
     }
 }

@@ -1,0 +1,101 @@
+"""ProFTPD with mod_tls, which wants data connections to resume the control connection's session unless told otherwise.
+Each connection has a process of its own, which inherits the context by fork."""
+
+from __future__ import annotations
+
+import ftplib
+import grp
+import os
+import pathlib
+import re
+import subprocess
+
+from support import Program, Run, Scenario, Server, free_port, wait_until
+from vsftpd import FILE, Ftp, anybody, secured
+
+PROFTPD = Program("proftpd", "-v")
+
+
+def start(run: Run, port: int) -> Server:
+    (run.folder / "files").mkdir()
+    run.write("files/file", FILE)
+    user = anybody()
+    secret = subprocess.run(["openssl", "passwd", "-6", "secret"], capture_output=True, text=True, check=True).stdout.strip()
+    passwords = run.write("passwd", f"tester:{secret}:{user.pw_uid}:{user.pw_gid}::{run.folder}/files:/bin/sh\n")
+    os.chmod(passwords, 0o600)
+    modules = (PROFTPD.tree() or pathlib.Path("/")) / "usr/lib/proftpd"
+    conf = run.write("proftpd.conf", f"""
+ModulePath {modules}
+LoadModule mod_tls.c
+ServerType standalone
+ServerName tests
+DefaultAddress 127.0.0.1
+Port {port}
+SocketBindTight on
+UseIPv6 off
+User {user.pw_name}
+Group {grp.getgrgid(user.pw_gid).gr_name}
+PidFile {run.folder}/pid
+ScoreboardFile {run.folder}/scoreboard
+DelayTable none
+WtmpLog off
+AuthOrder mod_auth_file.c
+AuthUserFile {passwords}
+RequireValidShell off
+UseFtpUsers off
+TLSEngine on
+TLSRequired on
+TLSProtocol TLSv1.2
+TLSSessionTickets off
+TLSLog {run.folder}/tls.log
+TLSECCertificateFile {run.certificate.certificate}
+TLSECCertificateKeyFile {run.certificate.key}
+""")
+    return run.start(PROFTPD, "-n", "-c", conf, ports=[port])
+
+
+def login(port: int) -> Ftp:
+    return secured(port, "tester", "secret")
+
+
+def transfers(run: Run, port: int, turn: str) -> None:
+    ftp = login(port)
+    lines: list[str] = []
+    for _ in range(10):
+        ftp.retrlines("RETR file", lines.append)
+    run.see(f"lines received, {turn}", len(lines), 10 * FILE.count("\n"))
+    run.see(f"data connections resumed, {turn}", ftp.resumed, 10)
+    ftp.resuming = False
+    try:
+        ftp.retrlines("RETR file", lines.append)
+        answer = "let in"
+    except ftplib.Error as error:
+        answer = str(error)
+    run.see(f"a data connection without resumption, {turn}", bool(re.match("425 ", answer)) or answer, True)
+    ftp.close()
+
+
+def play(run: Run) -> None:
+    port = free_port()
+    proftpd = start(run, port)
+    for turn in "first", "second", "third":
+        transfers(run, port, turn)
+    ftp = login(port)
+    run.weigh(proftpd)
+    ftp.quit()
+    wait_until(lambda: not proftpd.children(), "the connection's processes ending")
+    run.see("exit status", proftpd.stop(), 0)
+    run.see("counters", run.counters())
+    proftpd.start()
+    transfers(run, port, "after the restart")
+    run.see("exit status at the end", proftpd.stop(), 0)
+
+
+def found(run: Run) -> None:
+    """Its processes end by _exit(), so that sslsweep has no last word, and empty their caches before that."""
+    hits = run.counters().get("hits", 0)
+    run.need(f"libssl has found sessions: {hits}", hits >= 40)
+    run.need("and holds none itself", all(c["held"] <= 1 for c in run.contexts()))
+
+
+SCENARIOS = [Scenario(PROFTPD, "session reuse required", play, found)]

@@ -1,0 +1,270 @@
+//! The statistics file of this process: made at load, written through one mapping, made anew in a child, and
+//! taken away at exit.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::io::Write;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+
+use super::layout::*;
+use crate::{options, report};
+
+/// The words of the file; NULL where nothing is published.
+static WORDS_OF_FILE: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
+
+const BYTES: usize = WORDS * size_of::<u64>();
+
+fn words() -> Option<&'static [AtomicU64]> {
+    let first = WORDS_OF_FILE.load(Ordering::Acquire);
+    // SAFETY: a mapping of so many words that is never undone; zero bytes are words.
+    (!first.is_null()).then(|| unsafe { std::slice::from_raw_parts(first, WORDS) })
+}
+
+fn header(word: Header) -> Option<&'static AtomicU64> {
+    words()?.get(word as usize)
+}
+
+fn place(block: usize, word: usize) -> Option<&'static AtomicU64> {
+    words()?.get(HEADER_WORDS + block * BLOCK_WORDS + word)
+}
+
+/// Adds to a word of a block.
+pub(super) fn add(block: usize, word: usize, more: u64) {
+    if let Some(place) = place(block, word) {
+        place.fetch_add(more, Ordering::Relaxed);
+    }
+}
+
+/// Writes a word of a block.
+pub(super) fn set(block: usize, word: usize, value: u64) {
+    if let Some(place) = place(block, word) {
+        place.store(value, Ordering::Relaxed);
+    }
+}
+
+/// Writes a word of a block unless it is larger.
+pub(super) fn raise(block: usize, word: usize, value: u64) {
+    if let Some(place) = place(block, word) {
+        place.fetch_max(value, Ordering::Relaxed);
+    }
+}
+
+/// Takes a block for a context that begins; that of all others where none is free.
+pub(super) fn claim() -> Option<usize> {
+    let number = header(Header::Begun)?.fetch_add(1, Ordering::Relaxed) + 1;
+    let free = (OTHERS + 1..BLOCKS).find(|&block| {
+        place(block, Word::Number as usize).is_some_and(|place| {
+            place.compare_exchange(0, number, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        })
+    });
+    Some(free.unwrap_or(OTHERS))
+}
+
+/// Gives a block up: what is in it goes to those that have ended.
+pub(super) fn release(block: usize) {
+    if let Some(ended) = header(Header::Ended) {
+        ended.fetch_add(1, Ordering::Relaxed);
+    }
+    if block == OTHERS {
+        return;
+    }
+    for word in 1..BLOCK_WORDS {
+        let Some(place) = place(block, word) else { return };
+        let value = place.swap(0, Ordering::Relaxed);
+        if is_counter(word) {
+            add(ENDED, word, value);
+        } else if word == Word::LongestBatch as usize {
+            raise(ENDED, word, value);
+        }
+    }
+    set(block, Word::Number as usize, 0);
+}
+
+fn is_counter(word: usize) -> bool {
+    (Word::Stores as usize..=Word::Flushes as usize).contains(&word)
+        || (Word::FlushTimes as usize..Word::BatchTimes as usize + STEPS).contains(&word)
+}
+
+/// Makes the file, if the operator wants one.
+pub(crate) fn begin() {
+    if !options::get().statistics || words().is_some() {
+        return;
+    }
+    match make(std::ptr::null_mut()) {
+        Ok(()) => {
+            // SAFETY: the handlers live as long as this object, with which they are registered.
+            unsafe { libc::atexit(end) };
+            // SAFETY: as above.
+            unsafe { libc::pthread_atfork(None, None, Some(begin_in_child)) };
+        }
+        Err(what) => {
+            report::line(&format!("no statistics: {what}: {}", std::io::Error::last_os_error()))
+        }
+    }
+}
+
+/// In a child of a fork, whose memory is its own but for the parent's file: it gets a file of its own in the
+/// same place, that begins as the parent's. Only what a signal handler may do is done here.
+extern "C" fn begin_in_child() {
+    let first = WORDS_OF_FILE.load(Ordering::Relaxed);
+    if first.is_null() || make(first).is_ok() {
+        return;
+    }
+    // Then it counts for itself.
+    // SAFETY: over the mapping that is there, which nothing but words are read from.
+    unsafe {
+        libc::mmap(
+            first.cast(),
+            BYTES,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
+            -1,
+            0,
+        )
+    };
+}
+
+extern "C" fn end() {
+    if let Some((path, _)) = words().and_then(|_| path()) {
+        // SAFETY: a string.
+        unsafe { libc::unlink(path.as_ptr()) };
+    }
+}
+
+/// Makes the file and maps it: over `former`, with what is there, or anywhere.
+fn make(former: *mut AtomicU64) -> Result<(), &'static str> {
+    let (path, start) = path().ok_or("/proc/self/stat cannot be read")?;
+    let file = create(&path);
+    if file < 0 {
+        return Err("the file in /dev/shm cannot be made");
+    }
+    let mapped = fill_and_map(file, former);
+    // SAFETY: our own descriptor.
+    unsafe { libc::close(file) };
+    if mapped == libc::MAP_FAILED {
+        // SAFETY: a string.
+        unsafe { libc::unlink(path.as_ptr()) };
+        return Err("the file in /dev/shm cannot be mapped");
+    }
+    let first: *mut AtomicU64 = mapped.cast();
+    WORDS_OF_FILE.store(first, Ordering::Release);
+    let set = |word: Header, value: u64| {
+        if let Some(place) = header(word) {
+            place.store(value, Ordering::Relaxed);
+        }
+    };
+    set(Header::Layout, LAYOUT);
+    // SAFETY: no preconditions.
+    set(Header::Pid, unsafe { libc::getpid() } as u64);
+    set(Header::Start, start);
+    write_name();
+    // Last: now it is a statistics file.
+    set(Header::Magic, MAGIC);
+    Ok(())
+}
+
+/// A file of our own under this name, which nobody else can have made.
+fn create(path: &Path) -> c_int {
+    for _ in 0..2 {
+        let flags =
+            libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+        // SAFETY: a string.
+        let file = unsafe { libc::open(path.as_ptr(), flags, 0o600) };
+        if file >= 0 {
+            return file;
+        }
+        // The program that this process was before an exec may have left it.
+        let mut found = MaybeUninit::<libc::stat>::uninit();
+        // SAFETY: a string, and room for the answer.
+        if unsafe { libc::lstat(path.as_ptr(), found.as_mut_ptr()) } != 0 {
+            return -1;
+        }
+        // SAFETY: filled in.
+        let found = unsafe { found.assume_init() };
+        // SAFETY: no preconditions.
+        if found.st_uid != unsafe { libc::geteuid() } {
+            return -1;
+        }
+        // SAFETY: a string.
+        unsafe { libc::unlink(path.as_ptr()) };
+    }
+    -1
+}
+
+fn fill_and_map(file: c_int, former: *mut AtomicU64) -> *mut c_void {
+    // Not by ftruncate alone: a hole that cannot be filled because the folder is full would be a fatal signal at
+    // the first figure written there.
+    // SAFETY: our own descriptor.
+    if unsafe { libc::fallocate(file, 0, 0, BYTES as libc::off_t) } != 0 {
+        return libc::MAP_FAILED;
+    }
+    let mut flags = libc::MAP_SHARED;
+    if !former.is_null() {
+        flags |= libc::MAP_FIXED;
+        // All but the first word, which says that it is a statistics file: it is not yet this process's.
+        let rest = former.wrapping_add(1);
+        let bytes = BYTES - size_of::<u64>();
+        // SAFETY: within the mapping that is there.
+        let written =
+            unsafe { libc::pwrite(file, rest.cast(), bytes, size_of::<u64>() as libc::off_t) };
+        if usize::try_from(written) != Ok(bytes) {
+            return libc::MAP_FAILED;
+        }
+    }
+    // SAFETY: anywhere, or over the mapping that is there, which nothing but words are read from.
+    unsafe { libc::mmap(former.cast(), BYTES, libc::PROT_READ | libc::PROT_WRITE, flags, file, 0) }
+}
+
+/// The program's name, as `ps` shows it.
+fn write_name() {
+    let mut name = [0u8; 8 * NAME_WORDS];
+    let length = read_into(c"/proc/self/comm", &mut name);
+    // It ends with a new line.
+    name[length.saturating_sub(1)..].fill(0);
+    let words =
+        name.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap_or_default()));
+    for (at, word) in words.enumerate() {
+        if let Some(place) = self::words().and_then(|all| all.get(Header::Name as usize + at)) {
+            place.store(word, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The name of this process's file, made without allocating.
+struct Path([u8; 64]);
+
+impl Path {
+    fn as_ptr(&self) -> *const std::ffi::c_char {
+        self.0.as_ptr().cast()
+    }
+}
+
+/// The name, and the start of the process that is part of it.
+fn path() -> Option<(Path, u64)> {
+    let mut stat = [0; 1024];
+    let length = read_into(c"/proc/self/stat", &mut stat);
+    // The second field is the program's name in brackets, with whatever in it.
+    let after = stat[..length].rsplitn(2, |&byte| byte == b')').next()?;
+    let field = after.split(|&byte| byte == b' ').nth(20)?;
+    let start = std::str::from_utf8(field).ok()?.parse().ok()?;
+    // SAFETY: no preconditions.
+    let pid = unsafe { libc::getpid() };
+    let mut path = Path([0; 64]);
+    let room = path.0.len() - 1;
+    write!(&mut path.0[..room], "{FOLDER}/{PREFIX}{pid}.{start}").ok()?;
+    Some((path, start))
+}
+
+/// Reads the beginning of a file. Returns how much that was.
+fn read_into(path: &CStr, buffer: &mut [u8]) -> usize {
+    // SAFETY: a string.
+    let file = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
+    if file < 0 {
+        return 0;
+    }
+    // SAFETY: our own descriptor, and room for as much.
+    let read = unsafe { libc::read(file, buffer.as_mut_ptr().cast(), buffer.len()) };
+    // SAFETY: our own descriptor.
+    unsafe { libc::close(file) };
+    usize::try_from(read).unwrap_or(0)
+}

@@ -1,0 +1,611 @@
+/* O4: the statistics file of SSLSWEEP_STATS=1: whose it is, what is in it and what is not, and how long it is
+ * there. Its layout is written down here once more, for whoever reads it depends on that. */
+#include "handshake.h"
+#include "own.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MAGIC, LAYOUT, PID, START, BEGUN, ENDED_CONTEXTS, NAME }; /* words of the header */
+enum { HEADER = 64, BLOCK = 80, CONTEXTS = 256, BLOCKS = 2 + CONTEXTS, WORDS = HEADER + BLOCKS * BLOCK };
+enum { ENDED, OTHERS, FIRST }; /* blocks */
+enum {
+    NUMBER, SESSIONS, LIMIT, STORES, HITS, MISSES, EXTERNAL_HITS, EVICTIONS, FLUSHED, REMOVALS, FLUSHES,
+    LONGEST_BATCH, LAST_FLUSH, LAST_REMOVED, LAST_TOOK, CURVE_MADE, CURVE, FLUSH_TIMES = 32, BATCH_TIMES = 56
+};
+enum { PARTS = 16, STEPS = 24 };
+
+static char self[PATH_MAX];
+
+/* The file that a process has, if it has one. */
+static const char *path_of(pid_t pid)
+{
+    static char path[64];
+    char name[64], stat[1024] = "";
+    unsigned long long start = 0;
+    snprintf(name, sizeof name, "/proc/%d/stat", (int)pid);
+    int file = open(name, O_RDONLY);
+    if (file < 0 || read(file, stat, sizeof stat - 1) <= 0)
+        give_up("%s", name);
+    close(file);
+    /* Fields from the third on: the second is in brackets, with anything in it. */
+    if (sscanf(strrchr(stat, ')') + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+               &start) != 1)
+        give_up("%s is not understood", name);
+    snprintf(path, sizeof path, "/dev/shm/sslsweep.%d.%llu", (int)pid, start);
+    return path;
+}
+
+static int there(const char *path)
+{
+    struct stat found;
+    return lstat(path, &found) == 0;
+}
+
+/* A reader's view of a file. */
+static const volatile uint64_t *view(const char *path)
+{
+    int file = open(path, O_RDONLY | O_NOFOLLOW);
+    if (file < 0)
+        give_up("%s: %s", path, strerror(errno));
+    void *words = mmap(NULL, WORDS * 8, PROT_READ, MAP_SHARED, file, 0);
+    close(file);
+    if (words == MAP_FAILED)
+        give_up("mmap");
+    return words;
+}
+
+static const volatile uint64_t *mine;
+
+static const volatile uint64_t *block(int number)
+{
+    return mine + HEADER + number * BLOCK;
+}
+
+/* The block of the context that was made last. */
+static const volatile uint64_t *newest(void)
+{
+    for (int i = FIRST; i < BLOCKS; i++)
+        if (block(i)[NUMBER] == mine[BEGUN])
+            return block(i);
+    give_up("the newest context has no block");
+}
+
+/* A word of all blocks together. */
+static uint64_t total(int word)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < BLOCKS; i++)
+        sum += block(i)[word];
+    return sum;
+}
+
+static void same(const char *what, uint64_t is, uint64_t wanted)
+{
+    better("O4", is == wanted, "%s: %llu, wanted %llu", what, (unsigned long long)is, (unsigned long long)wanted);
+}
+
+/* Between then and now. (time() may be a tick behind.) */
+static int lately(uint64_t second, time_t then)
+{
+    return second >= (uint64_t)then && second <= (uint64_t)time(NULL) + 1;
+}
+
+static void whose_it_is(void)
+{
+    struct stat found;
+    char name[64] = "", comm[64] = "";
+    const char *path = path_of(getpid());
+    if (lstat(path, &found) != 0)
+        give_up("%s: %s", path, strerror(errno));
+    better("O4", S_ISREG(found.st_mode) && (found.st_mode & 07777) == 0600, "a file that only its owner reads");
+    better("O4", found.st_uid == geteuid() && found.st_nlink == 1, "the owner is the process's user");
+    better("O4", found.st_size == WORDS * 8, "its size is that of 256 contexts");
+    mine = view(path);
+    better("O4", memcmp((const void *)(mine + MAGIC), "SSLSWEEP", 8) == 0, "it says what it is");
+    same("layout", mine[LAYOUT], 1);
+    better("O4", mine[PID] == (uint64_t)getpid(), "whose it is");
+    better("O4", mine[START] == strtoull(strrchr(path, '.') + 1, NULL, 10), "since when");
+    memcpy(name, (const void *)(mine + NAME), sizeof name);
+    int file = open("/proc/self/comm", O_RDONLY);
+    ssize_t length = read(file, comm, sizeof comm);
+    close(file);
+    better("O4", length > 1 && strncmp(name, comm, (size_t)length - 1) == 0 && name[length - 1] == '\0', "and its name");
+    same("contexts before the first", mine[BEGUN] + mine[ENDED_CONTEXTS], 0);
+}
+
+static void nothing_is_open(void)
+{
+    char target[PATH_MAX];
+    int open_files = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        ssize_t length = readlinkat(dirfd(folder), entry->d_name, target, sizeof target - 1);
+        target[length > 0 ? length : 0] = '\0';
+        open_files += strstr(target, "/dev/shm/sslsweep.") != NULL;
+    }
+    closedir(folder);
+    better("P5", open_files == 0, "no descriptor stays open for it");
+}
+
+static SSL_SESSION *elsewhere;
+
+static SSL_SESSION *fetch(SSL *ssl, const unsigned char *id, int length, int *copy)
+{
+    (void)ssl, (void)id, (void)length;
+    *copy = 1;
+    return elsewhere;
+}
+
+/* Every figure, against what OpenSSL's names and sslsweep's own function say. */
+static void compare(SSL_CTX *ctx, const char *when)
+{
+    const volatile uint64_t *is = newest();
+    struct sslsweep_statistics wanted = own_statistics(ctx);
+    int steps = 1;
+    for (int i = 0; i < STEPS; i++)
+        steps &= is[FLUSH_TIMES + i] == wanted.flush_times[i] && is[BATCH_TIMES + i] == wanted.batch_times[i];
+    printf("# %s:\n", when);
+    same("sessions", is[SESSIONS], wanted.sessions);
+    same("sessions", is[SESSIONS], (uint64_t)SSL_CTX_sess_number(ctx));
+    same("limit", is[LIMIT], wanted.limit);
+    same("limit", is[LIMIT], (uint64_t)SSL_CTX_sess_get_cache_size(ctx));
+    same("stores", is[STORES], wanted.stores);
+    same("hits", is[HITS], wanted.hits);
+    same("misses", is[MISSES], wanted.misses);
+    same("misses", is[MISSES], (uint64_t)SSL_CTX_sess_misses(ctx));
+    same("external hits", is[EXTERNAL_HITS], wanted.external_hits);
+    same("external hits", is[EXTERNAL_HITS], (uint64_t)SSL_CTX_sess_cb_hits(ctx));
+    same("evictions", is[EVICTIONS], wanted.evictions);
+    same("evictions", is[EVICTIONS], (uint64_t)SSL_CTX_sess_cache_full(ctx));
+    same("flushed", is[FLUSHED], wanted.flushed);
+    same("removals", is[REMOVALS], wanted.removals);
+    same("flushes", is[FLUSHES], wanted.flushes);
+    better("O4", is[LONGEST_BATCH] == wanted.longest_batch_ns, "longest batch");
+    better("O4", steps, "histograms");
+}
+
+static void figures(void)
+{
+    time_t now = time(NULL);
+    SSL_CTX *server = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS), *client = hs_client(TLS1_2_VERSION);
+    /* The client's context is the newest. */
+    SSL_CTX_free(client);
+    SSL_CTX_free(server);
+    client = hs_client(TLS1_2_VERSION);
+    server = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS);
+    compare(server, "nothing done");
+
+    SSL_SESSION *session = hs_first(server, client);
+    hs_resume(server, client, session);
+    hs_resume(server, client, session);
+    elsewhere = hs_stored(server, session);
+    SSL_CTX_remove_session(server, elsewhere);
+    hs_resume(server, client, session); /* marked, and not found */
+    compare(server, "handshakes");
+    SSL_SESSION_free(elsewhere);
+    SSL_SESSION_free(session);
+
+    session = hs_first(server, client);
+    elsewhere = hs_stored(server, session);
+    SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL_LOOKUP);
+    SSL_CTX_sess_set_get_cb(server, fetch);
+    hs_resume(server, client, session);
+    compare(server, "a session of the program's own cache");
+    better("O4", newest()[HITS] == 2 && newest()[MISSES] > 0 && newest()[EXTERNAL_HITS] == 1 && newest()[REMOVALS] == 1,
+           "none of them is 0");
+    SSL_SESSION_free(elsewhere);
+    SSL_SESSION_free(session);
+
+    SSL_CTX_sess_set_cache_size(server, 50);
+    for (unsigned n = 1; n <= 70; n++)
+        store(server, n, n < 65 ? 1000 : now, 3600);
+    compare(server, "a cache that is full");
+    flush(server, now);
+    compare(server, "a flush");
+    const volatile uint64_t *is = newest();
+    better("O4", is[LAST_REMOVED] == own_statistics(server).flushed && is[LAST_REMOVED] > 32, "what the last flush removed");
+    better("O4", lately(is[LAST_FLUSH], now), "and when");
+    better("O4", is[LAST_TOOK] > 0, "and that it took some time");
+    own_flush(server, 0, 3, 0, NULL);
+    compare(server, "a flush on a budget");
+    same("removed by that", newest()[LAST_REMOVED], 3);
+    SSL_CTX_free(client);
+    SSL_CTX_free(server);
+}
+
+/* What will expire when: parts end at 0, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, ... seconds. */
+static void curve(void)
+{
+    static const struct {
+        long timeout; /* from now on; the tests' machine may be slow, so no bound is near */
+        int part;
+    } of[] = {{-100, 0}, {50, 3}, {200, 5}, {200, 5}, {1200, 7}, {5000, 9}, {500000, 13}, {9000000, 14}, {LONG_MAX, 15}};
+    /* From 3.2 on a timeout is nanoseconds in 64 bits: not for ever. */
+    int last = libssl_since(0x302) ? 14 : 15;
+    enum { COUNT = sizeof of / sizeof *of };
+    uint64_t wanted[PARTS] = {0};
+    time_t now = time(NULL);
+    SSL_CTX *ctx = server_context();
+    for (unsigned n = 0; n < COUNT; n++) {
+        store(ctx, 10 + n, of[n].timeout < 0 ? now - 200 : now, of[n].timeout < 0 ? 100 : of[n].timeout);
+        wanted[of[n].part == 15 ? last : of[n].part]++;
+    }
+    /* It is not drawn at each store; a few of one second later it has been. */
+    for (unsigned n = 0; n < 10; n++)
+        store(ctx, 100 + n, now, 200);
+    const volatile uint64_t *is = newest();
+    uint64_t sum = 0;
+    int right = 1;
+    for (int part = 0; part < PARTS; part++) {
+        sum += is[CURVE + part];
+        right &= part == 5 ? is[CURVE + part] > wanted[part] : is[CURVE + part] == wanted[part];
+    }
+    better("O4", right && sum > COUNT && sum <= is[SESSIONS], "what is due, and what will expire when");
+    better("O4", lately(is[CURVE_MADE], now), "seen when");
+    flush(ctx, 0);
+    sum = 0;
+    for (int part = 0; part < PARTS; part++)
+        sum += newest()[CURVE + part];
+    better("O4", sum == 0, "after a flush of all: nothing");
+    SSL_CTX_free(ctx);
+}
+
+/* Thousands of virtual hosts: the file stays as it is, and the totals are right. */
+static void many(void)
+{
+    enum { MANY = 700 };
+    static SSL_CTX *ctx[MANY];
+    uint64_t stores = total(STORES), sessions = total(SESSIONS), flushed = total(FLUSHED);
+    uint64_t flushes = total(FLUSHES), begun = mine[BEGUN], ended = mine[ENDED_CONTEXTS];
+    better("O4", begun == ended && sessions == 0, "all contexts so far have ended");
+    for (unsigned i = 0; i < MANY; i++) {
+        ctx[i] = server_context();
+        SSL_CTX_sess_set_cache_size(ctx[i], 2);
+        for (unsigned n = 1; n <= 3; n++)
+            store(ctx[i], n, 1000, 100 + (long)n);
+    }
+    int blocks = 0;
+    for (int i = FIRST; i < BLOCKS; i++)
+        blocks += block(i)[NUMBER] != 0;
+    same("contexts with blocks of their own", (uint64_t)blocks, CONTEXTS);
+    same("contexts begun", mine[BEGUN], begun + MANY);
+    same("sessions of all", total(SESSIONS), 2 * MANY);
+    same("sessions of those without", block(OTHERS)[SESSIONS], 2 * (MANY - CONTEXTS));
+    same("stores of all", total(STORES), stores + 3 * MANY);
+    same("evictions of those without", block(OTHERS)[EVICTIONS], MANY - CONTEXTS);
+    for (unsigned i = 0; i < MANY; i++)
+        flush(ctx[i], 1103);
+    same("flushed of all", total(FLUSHED), flushed + MANY);
+    same("flushes of all", total(FLUSHES), flushes + MANY);
+    for (unsigned i = 0; i < MANY; i += 2)
+        SSL_CTX_free(ctx[i]);
+    same("sessions when half of them have ended", total(SESSIONS), MANY / 2);
+    same("ended", mine[ENDED_CONTEXTS], ended + MANY / 2);
+    same("their stores stay in the totals", total(STORES), stores + 3 * MANY);
+    for (unsigned i = 1; i < MANY; i += 2)
+        SSL_CTX_free(ctx[i]);
+    same("sessions in the end", total(SESSIONS), 0);
+    same("flushed in the end", total(FLUSHED), flushed + 2 * MANY);
+    same("blocks are free again", block(FIRST)[NUMBER] + block(FIRST + 100)[NUMBER] + block(BLOCKS - 1)[NUMBER], 0);
+    SSL_CTX *again = server_context();
+    better("O4", newest() != NULL && newest()[STORES] == 0, "and are found empty by the next context");
+    SSL_CTX_free(again);
+}
+
+static void *work(void *arg)
+{
+    for (unsigned n = 1; n <= (slowly() ? 200 : 4000); n++) {
+        SSL_CTX *ctx = n % 100 == 0 ? server_context() : NULL; /* contexts come and go meanwhile */
+        store(arg, n % 300, 1000, 100 + n % 3);
+        if (n % 97 == 0)
+            flush(arg, 1102);
+        SSL_CTX_free(ctx);
+    }
+    return NULL;
+}
+
+static void threads(void)
+{
+    pthread_t thread[4];
+    SSL_CTX *ctx = server_context();
+    SSL_CTX_sess_set_cache_size(ctx, 100);
+    const volatile uint64_t *is = newest();
+    for (int i = 0; i < 4; i++)
+        hs_start(&thread[i], work, ctx);
+    for (int i = 0; i < 4; i++)
+        pthread_join(thread[i], NULL);
+    struct sslsweep_statistics wanted = own_statistics(ctx);
+    better("O4", is[SESSIONS] == wanted.sessions && is[STORES] == wanted.stores && is[EVICTIONS] == wanted.evictions
+           && is[FLUSHED] == wanted.flushed && is[FLUSHES] == wanted.flushes && is[LONGEST_BATCH] == wanted.longest_batch_ns,
+           "threads: the file says what the context does");
+    SSL_CTX_free(ctx);
+}
+
+/* Whether a piece of something is anywhere in the file. */
+static int holds(const void *what, size_t length)
+{
+    return memmem((const void *)mine, WORDS * 8, what, length) != NULL;
+}
+
+static void nothing_secret(void)
+{
+    SSL_CTX *server = hs_server(ANY_TLS, WITHOUT_TICKETS), *client = hs_client(ANY_TLS);
+    SSL_CTX *old = hs_client(TLS1_2_VERSION);
+    int found = 0, looked = 0;
+    for (int i = 0; i < 20; i++) {
+        unsigned char key[SSL_MAX_MASTER_KEY_LENGTH];
+        unsigned length = 0;
+        SSL_SESSION *session = hs_first(server, i % 2 ? client : old), *stored = hs_stored(server, session);
+        const unsigned char *id = SSL_SESSION_get_id(stored, &length);
+        size_t bytes = SSL_SESSION_get_master_key(stored, key, sizeof key);
+        /* No four bytes in a row. */
+        for (size_t at = 0; at + 4 <= length; at++, looked++)
+            found += holds(id + at, 4);
+        for (size_t at = 0; at + 4 <= bytes; at++, looked++)
+            found += holds(key + at, 4);
+        found += holds(&stored, sizeof stored);
+        hs_resume(server, i % 2 ? client : old, session);
+        SSL_SESSION_free(stored);
+        SSL_SESSION_free(session);
+    }
+    found += holds(&server, sizeof server) + holds(&client, sizeof client);
+    better("O4", looked > 20 * 64 && found == 0, "no piece of an id or of a master key is in it, and no address");
+    SSL_CTX_free(old);
+    SSL_CTX_free(client);
+    SSL_CTX_free(server);
+}
+
+static int passed(pid_t child)
+{
+    int status = -1;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 7;
+}
+
+static pid_t child_begins(void)
+{
+    fflush(stdout);
+    pid_t child = fork();
+    if (child < 0)
+        give_up("fork");
+    if (child == 0)
+        hs_limit_time();
+    return child;
+}
+
+/* The child counts on from where it began, in a file of its own; _exit leaves that behind for readers to clear away. */
+static void after_fork(void)
+{
+    char path[64];
+    SSL_CTX *ctx = server_context();
+    for (unsigned n = 1; n <= 10; n++)
+        store(ctx, n, 1000, 100);
+    int ready[2], go[2];
+    if (pipe(ready) != 0 || pipe(go) != 0)
+        give_up("pipe");
+    pid_t child = child_begins();
+    if (child == 0) {
+        const volatile uint64_t *parents = mine;
+        char byte = 0;
+        mine = view(path_of(getpid()));
+        int ok = mine[PID] == (uint64_t)getpid() && mine[BEGUN] == parents[BEGUN] && newest()[SESSIONS] == 10;
+        for (unsigned n = 11; n <= 15; n++)
+            store(ctx, n, 1000, 100);
+        ok &= newest()[SESSIONS] == 15 && newest()[STORES] == 15;
+        ok &= write(ready[1], &byte, 1) == 1 && read(go[0], &byte, 1) == 1;
+        _exit(ok ? 7 : 1);
+    }
+    char byte;
+    better("O4", read(ready[0], &byte, 1) == 1 && strcpy(path, path_of(child)) && there(path), "a child has a file of its own");
+    same("the parent's sessions meanwhile", newest()[SESSIONS], 10);
+    store(ctx, 20, 1000, 100);
+    same("and the parent's stores", newest()[STORES], 11);
+    better("O4", write(go[1], &byte, 1) == 1 && passed(child), "the child counts for itself");
+    better("O4", there(path), "_exit leaves its file");
+    unlink(path);
+
+    /* A child that ends well takes away its own file alone. */
+    child = child_begins();
+    if (child == 0) {
+        if (!there(path_of(getpid())))
+            _exit(1);
+        exit(7);
+    }
+    strcpy(path, path_of(child));
+    better("O4", passed(child) && !there(path), "exit takes the child's file away");
+    better("O4", there(path_of(getpid())), "and not the parent's");
+    SSL_CTX_free(ctx);
+}
+
+/* In a process that has become this program again by exec: that it counts, has no file, or just runs. */
+static int fresh(const char *what)
+{
+    const char *path = path_of(getpid());
+    int counts = strcmp(what, "counts") == 0, ok = strcmp(what, "none") != 0 || !there(path);
+    SSL_CTX *ctx = server_context();
+    if (counts) {
+        mine = view(path);
+        ok &= mine[PID] == (uint64_t)getpid() && mine[BEGUN] == 1;
+    }
+    ok &= store(ctx, 1, 1000, 100) == 1 && SSL_CTX_sess_number(ctx) == 1;
+    ok &= !counts || total(STORES) == 1;
+    SSL_CTX_free(ctx);
+    return ok ? 7 : 1;
+}
+
+/* A child that finds something under its name when it becomes this program, and what that says. 1: all well; + 2: something
+ * was left under its name. */
+static int begin_over(void (*plant)(const char *path), const char *what, char *said, size_t room)
+{
+    int err[2];
+    char path[64];
+    if (pipe(err) != 0)
+        give_up("pipe");
+    pid_t child = child_begins();
+    if (child == 0) {
+        const char *own = path_of(getpid());
+        if (plant != NULL) {
+            unlink(own);
+            plant(own);
+        }
+        dup2(err[1], 2);
+        close(err[0]);
+        close(err[1]);
+        execl(self, "presence_statistics", "fresh", what, (char *)NULL);
+        _exit(126);
+    }
+    close(err[1]);
+    strcpy(path, path_of(child));
+    size_t used = 0;
+    ssize_t n;
+    while (used + 1 < room && (n = read(err[0], said + used, room - used - 1)) > 0)
+        used += (size_t)n;
+    said[used] = '\0';
+    close(err[0]);
+    int ok = passed(child);
+    struct stat left;
+    if (lstat(path, &left) == 0) {
+        printf("# left behind: %s\n", path);
+        if (S_ISDIR(left.st_mode))
+            rmdir(path);
+        else
+            unlink(path);
+        ok |= 2;
+    }
+    return ok;
+}
+
+static char victim[] = "/tmp/presence_statistics.XXXXXX";
+
+static void plant_link(const char *path)
+{
+    if (symlink(victim, path) != 0)
+        _exit(125);
+}
+
+static void plant_foreign_link(const char *path)
+{
+    plant_link(path);
+    if (lchown(path, 65534, 65534) != 0)
+        _exit(125);
+}
+
+static void plant_folder(const char *path)
+{
+    if (mkdir(path, 0700) != 0)
+        _exit(125);
+}
+
+static void after_exec(void)
+{
+    char said[4096];
+    better("O4", begin_over(NULL, "counts", said, sizeof said) == 1 && *said == '\0',
+           "a program that takes the process over begins anew, and takes its file away");
+
+    int file = mkstemp(victim);
+    if (file < 0 || write(file, "as it was", 9) != 9)
+        give_up("mkstemp");
+    struct stat before, after;
+    fstat(file, &before);
+    better("O4", begin_over(plant_link, "counts", said, sizeof said) == 1, "a link of the user's own in its place is replaced");
+    stat(victim, &after);
+    better("O4", before.st_size == after.st_size && before.st_ino == after.st_ino
+           && before.st_mtim.tv_nsec == after.st_mtim.tv_nsec, "and not followed");
+    /* Only root can make somebody else's. */
+    if (geteuid() == 0) {
+        better("O4", begin_over(plant_foreign_link, "runs", said, sizeof said) == 3, "somebody else's is left alone");
+        better("O4", strstr(said, "no statistics: ") != NULL, "which is said");
+        stat(victim, &after);
+        better("O4", before.st_size == after.st_size && before.st_mtim.tv_nsec == after.st_mtim.tv_nsec, "and not followed");
+    }
+    better("O4", begin_over(plant_folder, "runs", said, sizeof said) == 3 && strstr(said, "no statistics: ") != NULL,
+           "nor does a folder do harm");
+    close(file);
+    unlink(victim);
+}
+
+/* A folder without room for the file: that is said, and the program runs. Only root can make one, and not everywhere. */
+static void without_room(void)
+{
+    int err[2];
+    char said[4096];
+    if (pipe(err) != 0)
+        give_up("pipe");
+    pid_t child = child_begins();
+    if (child == 0) {
+        unlink(path_of(getpid()));
+        if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0
+            || mount("none", "/dev/shm", "tmpfs", 0, "size=64k") != 0)
+            _exit(3);
+        dup2(err[1], 2);
+        execl(self, "presence_statistics", "fresh", "none", (char *)NULL);
+        _exit(126);
+    }
+    close(err[1]);
+    ssize_t length = read(err[0], said, sizeof said - 1);
+    said[length > 0 ? length : 0] = '\0';
+    close(err[0]);
+    int status = -1;
+    waitpid(child, &status, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 3) {
+        printf("# this user cannot make a folder without room\n");
+        return;
+    }
+    better("O4", WIFEXITED(status) && WEXITSTATUS(status) == 7, "no room for the file: the program runs");
+    better("O4", strstr(said, "no statistics: ") != NULL, "and says so");
+}
+
+/* Only who asks for it gets one. */
+static void only_when_asked(void)
+{
+    static const char *const values[] = {"0", "yes"};
+    for (size_t i = 0; i < 2; i++) {
+        pid_t child = child_begins();
+        if (child == 0) {
+            unlink(path_of(getpid()));
+            setenv("SSLSWEEP_STATS", values[i], 1);
+            if (freopen("/dev/null", "w", stderr) == NULL)
+                _exit(125);
+            execl(self, "presence_statistics", "fresh", "none", (char *)NULL);
+            _exit(126);
+        }
+        better("O4", passed(child), "SSLSWEEP_STATS=%s: no file", values[i]);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    hs_limit_time();
+    if (argc == 3 && strcmp(argv[1], "fresh") == 0)
+        return fresh(argv[2]);
+    own_option(argv, "SSLSWEEP_STATS", "1");
+    if (readlink("/proc/self/exe", self, sizeof self - 1) < 0)
+        give_up("readlink");
+    if (own_functions("O4")) {
+        whose_it_is();
+        nothing_is_open();
+        figures();
+        curve();
+        many();
+        threads();
+        nothing_secret();
+        after_fork();
+        after_exec();
+        without_room();
+        only_when_asked();
+        better("C12", no_errors(), "the error queue is empty");
+    }
+    return done();
+}

@@ -1,11 +1,11 @@
-//! What happens when the library is loaded: nothing, unless the operator wants to hear of it, or to see.
+//! What happens when the library is loaded: nothing, unless the operator wants to hear of it.
 
 use std::ffi::CString;
 
 use crate::guard::guard;
 use crate::libssl::object_of;
 use crate::takeover::summary;
-use crate::{options, published, report};
+use crate::{options, report};
 
 // Not under Miri, where no libssl can be.
 #[used]
@@ -14,7 +14,6 @@ static LOADED: extern "C" fn() = loaded;
 
 extern "C" fn loaded() {
     guard((), || {
-        published::begin();
         if !options::get().verbose {
             return;
         }

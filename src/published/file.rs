@@ -1,10 +1,15 @@
-//! The statistics file of this process: made at load, written through one mapping, made anew in a child, and
-//! taken away at exit.
+//! The statistics file of this process: made with the first context, written through one mapping, and taken
+//! away at exit.
+//!
+//! A child of a fork goes on with a copy, and gets a file of its own with its first change: one that only
+//! executes another program would leave it behind.
 
 use std::ffi::{CStr, c_int, c_void};
 use std::io::Write;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::ops::Range;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use super::layout::*;
 use crate::{options, report};
@@ -12,9 +17,16 @@ use crate::{options, report};
 /// The words of the file; NULL where nothing is published.
 static WORDS_OF_FILE: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
 
+/// In a child that has no file of its own yet.
+static WITHOUT_FILE: AtomicBool = AtomicBool::new(false);
+
 const BYTES: usize = WORDS * size_of::<u64>();
 
 fn words() -> Option<&'static [AtomicU64]> {
+    if WITHOUT_FILE.load(Ordering::Relaxed) && WITHOUT_FILE.swap(false, Ordering::Relaxed) {
+        // What another thread adds in this moment may be lost. Should it fail, this process counts for itself.
+        let _ = make(WORDS_OF_FILE.load(Ordering::Relaxed));
+    }
     let first = WORDS_OF_FILE.load(Ordering::Acquire);
     // SAFETY: a mapping of so many words that is never undone; zero bytes are words.
     (!first.is_null()).then(|| unsafe { std::slice::from_raw_parts(first, WORDS) })
@@ -51,6 +63,7 @@ pub(super) fn raise(block: usize, word: usize, value: u64) {
 
 /// Takes a block for a context that begins; that of all others where none is free.
 pub(super) fn claim() -> Option<usize> {
+    begin();
     let number = header(Header::Begun)?.fetch_add(1, Ordering::Relaxed) + 1;
     let free = (OTHERS + 1..BLOCKS).find(|&block| {
         place(block, Word::Number as usize).is_some_and(|place| {
@@ -86,11 +99,12 @@ fn is_counter(word: usize) -> bool {
 }
 
 /// Makes the file, if the operator wants one.
-pub(crate) fn begin() {
-    if !options::get().statistics || words().is_some() {
+fn begin() {
+    static BEGUN: Once = Once::new();
+    if !options::get().statistics {
         return;
     }
-    match make(std::ptr::null_mut()) {
+    BEGUN.call_once(|| match make(std::ptr::null_mut()) {
         Ok(()) => {
             // SAFETY: the handlers live as long as this object, with which they are registered.
             unsafe { libc::atexit(end) };
@@ -98,34 +112,60 @@ pub(crate) fn begin() {
             unsafe { libc::pthread_atfork(None, None, Some(begin_in_child)) };
         }
         Err(what) => {
-            report::line(&format!("no statistics: {what}: {}", std::io::Error::last_os_error()))
+            let why = std::io::Error::last_os_error();
+            report::line(&format!("no statistics: {what}: {why}"));
         }
-    }
+    });
 }
 
-/// In a child of a fork, whose memory is its own but for the parent's file: it gets a file of its own in the
-/// same place, that begins as the parent's. Only what a signal handler may do is done here.
+/// In a child of a fork: a copy of the parent's figures takes the place of the parent's file. Only what a signal
+/// handler may do is done here.
 extern "C" fn begin_in_child() {
     let first = WORDS_OF_FILE.load(Ordering::Relaxed);
-    if first.is_null() || make(first).is_ok() {
+    if first.is_null() {
         return;
     }
-    // Then it counts for itself.
-    // SAFETY: over the mapping that is there, which nothing but words are read from.
-    unsafe {
-        libc::mmap(
-            first.cast(),
-            BYTES,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
-            -1,
-            0,
-        )
+    let map = |at: *mut c_void, flags| {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags;
+        // SAFETY: anywhere, or over the mapping that is there, which nothing but words are read from.
+        unsafe { libc::mmap(at, BYTES, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) }
     };
+    let copy = map(std::ptr::null_mut(), 0);
+    if copy == libc::MAP_FAILED {
+        // What counts for nobody must not count for the parent.
+        map(first.cast(), libc::MAP_FIXED);
+        return;
+    }
+    for used in used_words(first) {
+        // SAFETY: within the mapping that is there.
+        let from = unsafe { first.add(used.start) };
+        // SAFETY: within the copy.
+        let to = unsafe { copy.cast::<AtomicU64>().add(used.start) };
+        // SAFETY: so many words in either, which do not overlap.
+        unsafe { to.copy_from_nonoverlapping(from, used.len()) };
+    }
+    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+    // SAFETY: the copy takes the place of the mapping that is there.
+    unsafe { libc::mremap(copy, BYTES, BYTES, flags, first) };
+    WITHOUT_FILE.store(true, Ordering::Relaxed);
+}
+
+/// The parts of a file in which there is something.
+fn used_words(first: *const AtomicU64) -> impl Iterator<Item = Range<usize>> {
+    let shared = 0..HEADER_WORDS + (OTHERS + 1) * BLOCK_WORDS;
+    let blocks = (OTHERS + 1..BLOCKS).map(|block| HEADER_WORDS + block * BLOCK_WORDS);
+    let used = blocks.filter(move |&at| {
+        // SAFETY: within the mapping; the first word of a block says whose it is.
+        unsafe { &*first.add(at + Word::Number as usize) }.load(Ordering::Relaxed) != 0
+    });
+    std::iter::once(shared).chain(used.map(|at| at..at + BLOCK_WORDS))
 }
 
 extern "C" fn end() {
-    if let Some((path, _)) = words().and_then(|_| path()) {
+    if WITHOUT_FILE.load(Ordering::Relaxed) {
+        return;
+    }
+    if let Some((path, _)) = path() {
         // SAFETY: a string.
         unsafe { libc::unlink(path.as_ptr()) };
     }
@@ -201,14 +241,17 @@ fn fill_and_map(file: c_int, former: *mut AtomicU64) -> *mut c_void {
     let mut flags = libc::MAP_SHARED;
     if !former.is_null() {
         flags |= libc::MAP_FIXED;
-        // All but the first word, which says that it is a statistics file: it is not yet this process's.
-        let rest = former.wrapping_add(1);
-        let bytes = BYTES - size_of::<u64>();
-        // SAFETY: within the mapping that is there.
-        let written =
-            unsafe { libc::pwrite(file, rest.cast(), bytes, size_of::<u64>() as libc::off_t) };
-        if usize::try_from(written) != Ok(bytes) {
-            return libc::MAP_FAILED;
+        for used in used_words(former) {
+            // Not the first word, which says that it is a statistics file: it is not yet this process's.
+            let used = used.start.max(1)..used.end;
+            let (at, bytes) = (used.start * size_of::<u64>(), used.len() * size_of::<u64>());
+            // SAFETY: within the mapping that is there.
+            let from = unsafe { former.add(used.start) };
+            // SAFETY: as above.
+            let written = unsafe { libc::pwrite(file, from.cast(), bytes, at as libc::off_t) };
+            if usize::try_from(written) != Ok(bytes) {
+                return libc::MAP_FAILED;
+            }
         }
     }
     // SAFETY: anywhere, or over the mapping that is there, which nothing but words are read from.

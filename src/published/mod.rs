@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use crate::cache::{Cache, Expiry, Observer, Statistics};
 use crate::time;
-pub(crate) use file::begin;
 use file::{add, claim, raise, release, set};
 use layout::{CURVE, OTHERS, STEPS, Word, curve_part};
 

@@ -155,8 +155,10 @@ fn used_words(first: *const AtomicU64) -> impl Iterator<Item = Range<usize>> {
     let shared = 0..HEADER_WORDS + (OTHERS + 1) * BLOCK_WORDS;
     let blocks = (OTHERS + 1..BLOCKS).map(|block| HEADER_WORDS + block * BLOCK_WORDS);
     let used = blocks.filter(move |&at| {
-        // SAFETY: within the mapping; the first word of a block says whose it is.
-        unsafe { &*first.add(at + Word::Number as usize) }.load(Ordering::Relaxed) != 0
+        // SAFETY: within the mapping.
+        let number = unsafe { first.add(at + Word::Number as usize) };
+        // SAFETY: as above; zero bytes are a word.
+        unsafe { &*number }.load(Ordering::Relaxed) != 0
     });
     std::iter::once(shared).chain(used.map(|at| at..at + BLOCK_WORDS))
 }

@@ -1,6 +1,7 @@
 /* F4, F5, F13: a remove callback that ends its thread, by pthread_exit or because it is cancelled. What the
  * flush had still to call back for is not lost: the next flush of the context goes on with it, or the context's
  * end does. Stock keeps the lock of a flush locked for ever; that of SSL_CTX_remove_session is free by then. */
+/* Leaks: what the end of a thread passes over in this program and in libssl is not freed. */
 #include "support.h"
 
 #include <unistd.h>

@@ -1,5 +1,6 @@
 /* C9, C10, C13: callbacks of a handshake that do not return: the thread ends there, or longjmp leaves. libssl
  * holds no lock meanwhile, so all that is lost is the connection, and what the program itself held. */
+/* Leaks: what is left behind of a handshake in this program and in libssl is not freed. */
 #include "handshake.h"
 
 #include <openssl/rand.h>

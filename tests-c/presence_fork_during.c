@@ -1,6 +1,7 @@
 /* P5: fork in the middle of a flush, from its callback or while another thread is in one. No lock of the library
  * is held then, so the child goes on with its copy of the context, and the parent with its own. Stock's child
  * inherits the lock of the flush, locked by nobody. */
+/* Leaks: what another thread had in hand is lost to the child, which has only the thread that forked. */
 #include "handshake.h"
 
 #include <stdio.h>

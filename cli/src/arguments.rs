@@ -226,11 +226,20 @@ pub fn read(words: &[OsString]) -> Result<Command, Stop> {
         }
         _ => return short(words),
     }
-    let words = std::iter::once(OsString::from("sslsweep")).chain(words.iter().cloned());
-    let matches = command.try_get_matches_from_mut(words).map_err(stop)?;
-    <Arguments as clap::FromArgMatches>::from_arg_matches(&matches)
-        .map(|arguments| arguments.command)
-        .map_err(stop)
+    let all = std::iter::once(OsString::from("sslsweep")).chain(words.iter().cloned());
+    let matches = command.try_get_matches_from_mut(all).map_err(stop)?;
+    let arguments =
+        <Arguments as clap::FromArgMatches>::from_arg_matches(&matches).map_err(stop)?;
+    match &arguments.command {
+        // clap would take an option that it does not know for the program.
+        Command::Run(run)
+            if run.program[0].as_encoded_bytes().starts_with(b"-")
+                && words[words.len() - run.program.len() - 1] != "--" =>
+        {
+            Err(wrong(&format!("unknown option {}", run.program[0].to_string_lossy())))
+        }
+        _ => Ok(arguments.command),
+    }
 }
 
 /// clap's messages are of several paragraphs, "error: WHAT", tips, and "Usage: ...".

@@ -67,7 +67,7 @@ impl Report {
                 Mark::Note => "note",
             };
             let _ = writeln!(text, "{mark:<5} {:<11} {}", finding.topic, finding.text);
-            for remedy in &finding.remedy {
+            if let Some(remedy) = &finding.remedy {
                 let _ = writeln!(text, "{:<17} remedy: {remedy}", "");
             }
         }

@@ -1,0 +1,341 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+
+/// The heading of clap's own is "Usage:"; ours is that of the messages.
+const TEMPLATE: &str = "usage: {usage}\n\n{about-with-newline}\n{all-args}{after-help}";
+
+const USAGE: &str = "sslsweep run [OPTIONS] [--] PROGRAM [ARGUMENT...]
+       sslsweep doctor PROGRAM|PID
+       sslsweep top [PID]
+       sslsweep stat [PID] [--json|--prometheus]
+       sslsweep [--] PROGRAM [ARGUMENT...]
+       sslsweep --help | --version";
+
+const RUN_AFTER: &str = "\
+The program takes the place of the command. What LD_PRELOAD holds already is kept. What the program starts
+inherits sslsweep, unless its environment is cleared.
+
+The program runs as before, without sslsweep, if it
+  - is set-user-ID or set-group-ID or has file capabilities: the system ignores LD_PRELOAD for it;
+  - is linked statically or has its own libssl inside: there is nothing to preload before;
+  - is of another architecture than the library.
+sslsweep doctor PROGRAM tells.
+
+Environment, which the options set:
+  SSLSWEEP_VERBOSE=1                    --verbose
+  SSLSWEEP_STATS=1                      --stats
+  SSLSWEEP_AUTOFLUSH=batch|incremental  --autoflush
+  SSLSWEEP_EVICTION=expiry|lru          --eviction
+  SSLSWEEP_DISABLE=1                    take nothing over
+
+Exit status: the program's, or
+  2    the command line is wrong
+  125  the library cannot be preloaded
+  126  the program was found but cannot be run
+  127  the program was not found";
+
+const DOCTOR_AFTER: &str = "\
+Every line begins with yes, no or note; a no has its reason and, below, the remedy. Nothing is run: files are read,
+and for a process what the system says of it.
+
+Exit status: 0 if it can be taken over, or is; 1 if not; 2 if it cannot be looked at.";
+
+const TOP_AFTER: &str = "\
+Keys: arrows, Page Up and Down, Home and End pick a line; < and > choose what to sort by, r reverses; Enter shows all
+of the line picked; t shows a line for each process alone; p pauses; ? helps; q quits.
+Where standard output is no terminal, lines are printed, a table for each interval.
+Rates are per second, over the last interval. NO_COLOR is obeyed.
+
+Exit status: 0, also when the process watched has ended; 1 if there is nothing to show of it.";
+
+const STAT_AFTER: &str = "\
+Processes publish their figures only when asked: sslsweep run --stats, or SSLSWEEP_STATS=1.
+
+Exit status: 0; 1 if there is nothing to show of PID, or a statistics file cannot be used.";
+
+/// Preloads the sslsweep session cache into programs, and shows what it does there.
+#[derive(Debug, Parser)]
+#[command(name = "sslsweep", version, override_usage = USAGE, help_template = TEMPLATE, disable_help_flag = true)]
+#[command(disable_version_flag = true, after_help = concat!(
+    "Without a subcommand, PROGRAM is run as by sslsweep run. Programs that are set-user-ID, or linked statically\n",
+    "with libssl, are left alone; sslsweep doctor PROGRAM tells why. See sslsweep COMMAND --help."))]
+pub struct Arguments {
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help, global = true)]
+    help: Option<bool>,
+    /// Print the version
+    #[arg(long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+#[command(disable_help_subcommand = true)]
+pub enum Command {
+    /// Run a program with sslsweep preloaded
+    #[command(override_usage = "sslsweep run [OPTIONS] [--] PROGRAM [ARGUMENT...]", help_template = TEMPLATE)]
+    #[command(after_help = RUN_AFTER)]
+    Run(Run),
+    /// Say whether and how a program can be taken over, or a process is
+    #[command(override_usage = "sslsweep doctor PROGRAM|PID", help_template = TEMPLATE, after_help = DOCTOR_AFTER)]
+    Doctor {
+        /// A program, by its path or to be found in PATH; or the number of a process
+        #[arg(value_hint = ValueHint::CommandName)]
+        target: OsString,
+    },
+    /// Watch the caches of processes that run with sslsweep
+    #[command(override_usage = "sslsweep top [OPTIONS] [PID]", help_template = TEMPLATE, after_help = TOP_AFTER)]
+    Top(Top),
+    /// Print the figures of these caches once
+    #[command(override_usage = "sslsweep stat [PID] [--json|--prometheus]", help_template = TEMPLATE)]
+    #[command(after_help = STAT_AFTER)]
+    Stat(Stat),
+    /// Print the completion for a shell
+    #[command(override_usage = "sslsweep completions bash|zsh|fish", help_template = TEMPLATE)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// `sslsweep run`
+#[derive(Debug, Args, Default)]
+pub struct Run {
+    /// Publish statistics, for sslsweep top and stat
+    #[arg(long)]
+    pub stats: bool,
+    /// Say on standard error what was found and done, and whether it has effect
+    #[arg(long)]
+    pub verbose: bool,
+    /// Flush by itself in batches, as libssl does, or some sessions at each store
+    #[arg(long, value_name = "HOW")]
+    pub autoflush: Option<Autoflush>,
+    /// What leaves a full cache: what expires first, or what was not used for longest
+    #[arg(long, value_name = "BY")]
+    pub eviction: Option<Eviction>,
+    /// The program and its arguments
+    #[arg(required = true, num_args = 1.., trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_name = "PROGRAM", value_hint = ValueHint::CommandWithArguments)]
+    pub program: Vec<OsString>,
+}
+
+/// `SSLSWEEP_AUTOFLUSH`
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Autoflush {
+    /// After every 255 sessions stored.
+    Batch,
+    /// Some at each store.
+    Incremental,
+}
+
+/// `SSLSWEEP_EVICTION`
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Eviction {
+    /// The first to expire.
+    Expiry,
+    /// The least recently used.
+    Lru,
+}
+
+/// `sslsweep top`
+#[derive(Debug, Args)]
+pub struct Top {
+    /// This process alone
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Option<u32>,
+    /// Seconds between two looks, 0.1 to 60
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
+    pub interval: Duration,
+    /// End after so many looks
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub iterations: Option<u64>,
+    /// No colour
+    #[arg(long)]
+    pub no_color: bool,
+}
+
+/// `sslsweep stat`
+#[derive(Debug, Args)]
+pub struct Stat {
+    /// This process alone
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: Option<u32>,
+    /// All figures as JSON
+    #[arg(long, conflicts_with = "prometheus")]
+    pub json: bool,
+    /// All figures for Prometheus, as a text file
+    #[arg(long)]
+    pub prometheus: bool,
+}
+
+/// The shells that are completed for.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Shell {
+    /// bash
+    Bash,
+    /// zsh
+    Zsh,
+    /// fish
+    Fish,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=60.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("not a number of seconds from 0.1 to 60".to_string()),
+    }
+}
+
+/// What there is nothing to do for but to say it.
+#[derive(Debug)]
+pub enum Stop {
+    /// What was asked for: help, the version.
+    Answer(String),
+    /// The command line is wrong: one line, and the usage.
+    Wrong(String, String),
+}
+
+/// Reads the command line. A first word that is no subcommand is the program to run.
+pub fn read(words: &[OsString]) -> Result<Command, Stop> {
+    let wrong = |message: &str| Stop::Wrong(message.to_string(), USAGE.to_string());
+    let short = |program: &[OsString]| {
+        if program.is_empty() {
+            return Err(wrong("no program given"));
+        }
+        Ok(Command::Run(Run { program: program.to_vec(), ..Run::default() }))
+    };
+    let mut command = Arguments::command();
+    match words.first().and_then(|word| word.to_str()) {
+        _ if words.is_empty() => return Err(wrong("no program given")),
+        Some("--") => return short(&words[1..]),
+        Some("--version") => {
+            return Err(Stop::Answer(format!("sslsweep {}\n", env!("CARGO_PKG_VERSION"))));
+        }
+        Some("--help") => return Err(Stop::Answer(command.render_help().to_string())),
+        Some(word) if word.starts_with('-') => {
+            return Err(wrong(&format!("unknown option {word}")));
+        }
+        Some(word) if command.get_subcommands().any(|subcommand| subcommand.get_name() == word) => {
+        }
+        _ => return short(words),
+    }
+    let all = std::iter::once(OsString::from("sslsweep")).chain(words.iter().cloned());
+    let matches = command.try_get_matches_from_mut(all).map_err(stop)?;
+    let arguments =
+        <Arguments as clap::FromArgMatches>::from_arg_matches(&matches).map_err(stop)?;
+    match &arguments.command {
+        // clap would take an option that it does not know for the program.
+        Command::Run(run)
+            if run.program[0].as_encoded_bytes().starts_with(b"-")
+                && words[words.len() - run.program.len() - 1] != "--" =>
+        {
+            Err(wrong(&format!("unknown option {}", run.program[0].to_string_lossy())))
+        }
+        _ => Ok(arguments.command),
+    }
+}
+
+/// clap's messages are of several paragraphs, "error: WHAT", tips, and "Usage: ...".
+fn stop(error: clap::Error) -> Stop {
+    let text = error.render().to_string();
+    if !error.use_stderr() {
+        return Stop::Answer(text);
+    }
+    let (message, usage) = text.split_once("\nUsage: ").unwrap_or((&text, ""));
+    let message = message.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let usage = usage.split("\n\n").next().unwrap_or_default().trim_end();
+    Stop::Wrong(message, if usage.is_empty() { USAGE } else { usage }.to_string())
+}
+
+/// The completion for a shell.
+pub fn completion(shell: Shell) -> Vec<u8> {
+    let generator = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    let mut text = Vec::new();
+    clap_complete::generate(generator, &mut Arguments::command(), "sslsweep", &mut text);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_words(words: &[&str]) -> Result<Command, Stop> {
+        read(&words.iter().map(OsString::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn programs() {
+        for words in [
+            &["nginx", "--help", "--"][..],
+            &["--", "nginx", "--help", "--"],
+            &["run", "nginx", "--help", "--"],
+            &["run", "--", "nginx", "--help", "--"],
+        ] {
+            match read_words(words) {
+                Ok(Command::Run(run)) => {
+                    assert_eq!(run.program, ["nginx", "--help", "--"], "{words:?}")
+                }
+                other => panic!("{words:?}: {other:?}"),
+            }
+        }
+        match read_words(&["run", "--stats", "--eviction", "lru", "--", "-x"]) {
+            Ok(Command::Run(run)) => {
+                assert!(run.stats && matches!(run.eviction, Some(Eviction::Lru)));
+                assert_eq!(run.program, ["-x"]);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(
+            matches!(read_words(&["--", "top"]), Ok(Command::Run(_))),
+            "a program of that name"
+        );
+    }
+
+    #[test]
+    fn wrong_words() {
+        for words in [
+            &[][..],
+            &["--"],
+            &["--stats"],
+            &["run"],
+            &["run", "--eviction=size", "true"],
+            &["run", "--nothing", "true"],
+            &["top", "0"],
+            &["top", "nginx"],
+            &["top", "99999999999"],
+            &["top", "--interval", "0.09"],
+            &["top", "--interval", "nan"],
+            &["top", "--interval", "61"],
+            &["top", "--iterations", "0"],
+            &["stat", "--json", "--prometheus"],
+            &["stat", "-1"],
+            &["doctor"],
+            &["completions", "csh"],
+        ] {
+            match read_words(words) {
+                Err(Stop::Wrong(message, usage)) => {
+                    assert!(!message.is_empty() && !message.contains('\n'), "{words:?}: {message}");
+                    assert!(usage.starts_with("sslsweep "), "{words:?}: {usage}");
+                }
+                other => panic!("{words:?}: {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! A process that runs.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::{Report, elf, program};
+use crate::figures;
+use crate::run::plain;
+use crate::text::{printable, shown};
+
+/// The loader's note that a program runs with more rights than its user's.
+const AT_SECURE: u64 = 23;
+
+/// Looks at a process.
+pub fn examine(pid: u32) -> Result<(Report, String), String> {
+    let proc = PathBuf::from(format!("/proc/{pid}"));
+    if figures::start_of(pid).is_none() {
+        return Err(format!("there is no process {pid}"));
+    }
+    let why = |error: io::Error| match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!("no permission to look at process {pid}: ask as its user or as root")
+        }
+        io::ErrorKind::NotFound => {
+            format!("process {pid} has no program: it is the kernel's, or is ending")
+        }
+        _ => format!("process {pid}: {}", plain(&error)),
+    };
+    let exe = fs::read_link(proc.join("exe")).map_err(why)?;
+    let maps = fs::read(proc.join("maps")).map_err(why)?;
+    let environment = fs::read(proc.join("environ")).map_err(why)?;
+
+    let mut report = Report::default();
+    report.yes("process", format!("{pid} runs {}", shown(&exe)));
+    let elsewhere = namespaces(&proc, &mut report);
+    let root = if elsewhere { proc.join("root") } else { PathBuf::from("/") };
+
+    let mapped: BTreeSet<&[u8]> = maps
+        .split(|&byte| byte == b'\n')
+        .filter_map(|line| line.iter().position(|&byte| byte == b'/').map(|at| &line[at..]))
+        .collect();
+    let named = |start: &[u8]| {
+        mapped
+            .iter()
+            .copied()
+            .filter(|path| {
+                path.rsplit(|&byte| byte == b'/').next().is_some_and(|name| name.starts_with(start))
+            })
+            .collect::<Vec<_>>()
+    };
+    let ours = named(b"libsslsweep.so");
+    let own = elf::bytes(&proc.join("exe")).ok().as_deref().and_then(elf::parse);
+    let relinked = own.as_ref().is_some_and(|own| own.defines_ours);
+    if let Some(path) = ours.first() {
+        report.yes("sslsweep", format!("loaded: {}", printable(path)));
+    } else if relinked {
+        report.yes("sslsweep", "linked into the program");
+    } else {
+        why_not(pid, &proc, &root, &environment, &mut report);
+    }
+    let loaded = !ours.is_empty() || relinked;
+    let set = |name: &str| variable(&environment, name);
+    if loaded && set("SSLSWEEP_DISABLE") == Some(b"1") {
+        report.no("options", "SSLSWEEP_DISABLE=1: it stands aside", "start the program without it");
+    }
+    libssls(&root, &named(b"libssl"), loaded, &mut report);
+    if loaded {
+        published(pid, elsewhere, &mut report);
+    } else if let Ok(path) = fs::canonicalize(proc.join("exe")) {
+        // Whether it could have been.
+        let library = program::library(&mut report);
+        let _ = program::look_at(&path, &root, library.as_ref(), &mut report, 0);
+    }
+    let verdict = if report.hindered() {
+        format!("process {pid} is not taken over.")
+    } else {
+        format!("process {pid} runs with sslsweep.")
+    };
+    Ok((report, verdict))
+}
+
+/// Says where the process lives if not where we do; `true` if its files are not ours.
+fn namespaces(proc: &Path, report: &mut Report) -> bool {
+    let differs = |name: &str| match (
+        fs::read_link(proc.join("ns").join(name)),
+        fs::read_link(Path::new("/proc/self/ns").join(name)),
+    ) {
+        (Ok(its), Ok(ours)) => its != ours,
+        _ => false,
+    };
+    let (files, numbers) = (differs("mnt"), differs("pid"));
+    if files {
+        report.note("namespaces", "it has a mount namespace of its own (a container, or a unit of systemd): its files may differ");
+    }
+    if numbers {
+        report.note(
+            "namespaces",
+            "it has a pid namespace of its own (a container): ask for its statistics in there",
+        );
+    }
+    files
+}
+
+fn variable<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    environment
+        .split(|&byte| byte == 0)
+        .find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+/// Why the library is not there.
+fn why_not(pid: u32, proc: &Path, root: &Path, environment: &[u8], report: &mut Report) {
+    let preload = variable(environment, "LD_PRELOAD").unwrap_or_default();
+    let library = preload
+        .split(|&byte| byte == b':' || byte == b' ')
+        .find(|path| path.windows(11).any(|part| part == b"libsslsweep"));
+    let Some(library) = library else {
+        report.no(
+            "sslsweep",
+            "not loaded: LD_PRELOAD did not name it when the program began",
+            "start it again: sslsweep run --stats -- PROGRAM",
+        );
+        return;
+    };
+    let path = Path::new(std::ffi::OsStr::from_bytes(library));
+    let inside = root.join(path.strip_prefix("/").unwrap_or(path));
+    if secure(proc) {
+        report.no(
+            "sslsweep",
+            "LD_PRELOAD names it, but the program runs with more rights than its user's: the system ignores that",
+            "let the service manager give it these rights (User=, AmbientCapabilities=)",
+        );
+    } else if !inside.exists() {
+        report.no(
+            "sslsweep",
+            format!(
+                "LD_PRELOAD names {}, which is not among the files of process {pid}",
+                shown(path)
+            ),
+            "install sslsweep where the process lives, or mount the library there",
+        );
+    } else {
+        report.no(
+            "sslsweep",
+            "LD_PRELOAD names it, but it is not loaded",
+            "see what the loader said on the program's standard error, and what is said below of the program",
+        );
+    }
+}
+
+fn secure(proc: &Path) -> bool {
+    let words = fs::read(proc.join("auxv")).unwrap_or_default();
+    let size = size_of::<usize>();
+    let word = |bytes: &[u8]| bytes.try_into().map_or(0, usize::from_ne_bytes) as u64;
+    words
+        .chunks_exact(2 * size)
+        .any(|pair| word(&pair[..size]) == AT_SECURE && word(&pair[size..]) != 0)
+}
+
+fn libssls(root: &Path, paths: &[&[u8]], loaded: bool, report: &mut Report) {
+    for path in paths {
+        let path = Path::new(std::ffi::OsStr::from_bytes(path));
+        let below = root.join(path.strip_prefix("/").unwrap_or(path));
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        if !name.starts_with(b"libssl.so") {
+            continue;
+        }
+        match elf::bytes(&below).ok().as_deref().and_then(elf::parse) {
+            Some(found) => program::libssl(path, "", &found, std::iter::empty(), report),
+            None => {
+                report.note("libssl", format!("{}, which cannot be read (any more)", shown(path)))
+            }
+        }
+    }
+    if paths.is_empty() && loaded {
+        report.note("libssl", "none is loaded yet; it is taken over when one is");
+    }
+}
+
+/// What the process says of its contexts.
+fn published(pid: u32, elsewhere: bool, report: &mut Report) {
+    let reading = figures::read(Some(pid));
+    match reading.processes.first() {
+        Some(figures) => report.yes(
+            "contexts",
+            format!(
+                "{} managed now; {} have begun, {} have ended",
+                figures.begun.saturating_sub(figures.ended),
+                figures.begun,
+                figures.ended
+            ),
+        ),
+        None if elsewhere => report
+            .note("contexts", "its statistics, if any, are where the process lives: ask there"),
+        None => match reading.complaints.first() {
+            Some(complaint) => report.note("contexts", complaint.clone()),
+            None => report.note(
+                "contexts",
+                "it publishes no statistics: start it with sslsweep run --stats to see them",
+            ),
+        },
+    }
+}

@@ -1,0 +1,398 @@
+//! A program, as it lies on the disk.
+
+use std::collections::HashSet;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::elf::{self, Elf};
+use super::{Mark, Report};
+use crate::run;
+use crate::text::shown;
+
+/// Scripts that run scripts, and libraries that need libraries, end somewhere.
+const MOST_SCRIPTS: usize = 4;
+const MOST_LIBRARIES: usize = 1000;
+
+/// Looks at a program by its path or name.
+pub fn examine(name: &OsStr) -> Result<(Report, String), String> {
+    let path = find(name).ok_or_else(|| format!("{}: not found", shown(name)))?;
+    let mut report = Report::default();
+    let library = library(&mut report);
+    look_at(&path, Path::new("/"), library.as_ref(), &mut report, 0)?;
+    let verdict = if report.hindered() {
+        format!("{} cannot be taken over; it would run as before.", shown(name))
+    } else if report
+        .findings
+        .iter()
+        .any(|finding| finding.topic == "libssl" && finding.mark == Mark::Note)
+    {
+        format!("{} is taken over if it loads libssl: sslsweep run -- {}", shown(name), shown(name))
+    } else {
+        format!("{} can be taken over: sslsweep run -- {}", shown(name), shown(name))
+    };
+    Ok((report, verdict))
+}
+
+fn find(name: &OsStr) -> Option<PathBuf> {
+    if name.as_bytes().contains(&b'/') {
+        return Some(PathBuf::from(name)).filter(|path| path.exists());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/bin:/usr/bin".into());
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file() && executable(path))
+}
+
+fn executable(path: &Path) -> bool {
+    CString::new(path.as_os_str().as_bytes()).is_ok_and(|path| {
+        // SAFETY: the path is a string.
+        unsafe { libc::access(path.as_ptr(), libc::X_OK) == 0 }
+    })
+}
+
+/// The library itself: there, and what it is for.
+pub fn library(report: &mut Report) -> Option<Elf> {
+    let path = run::library();
+    match run::hindrance(&path) {
+        Some(why) => report.no(
+            "library",
+            why,
+            "install sslsweep again, in a folder without spaces and colons",
+        ),
+        None => report.yes("library", shown(&path)),
+    }
+    elf::bytes(&path).ok().as_deref().and_then(elf::parse)
+}
+
+/// All about a program, below this root.
+pub fn look_at(
+    path: &Path,
+    root: &Path,
+    library: Option<&Elf>,
+    report: &mut Report,
+    depth: usize,
+) -> Result<(), String> {
+    let data = elf::bytes(path)?;
+    if !executable(path) {
+        report.no(
+            "program",
+            format!("{} must not be run", shown(path)),
+            "chmod +x, if it is a program",
+        );
+    }
+    rights(path, report);
+    if let Some(line) = data.strip_prefix(b"#!") {
+        let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        let words: Vec<&OsStr> = line
+            .split(|&byte| byte == b' ' || byte == b'\t')
+            .filter(|word| !word.is_empty())
+            .map(OsStr::from_bytes)
+            .collect();
+        // env runs what its argument names, but for options of its own.
+        let by_env = words.first().is_some_and(|word| word.as_bytes().ends_with(b"/env"));
+        let words =
+            words.iter().skip(usize::from(by_env)).find(|word| !word.as_bytes().starts_with(b"-"));
+        let Some(interpreter) = words.and_then(|word| find(word)) else {
+            report.no(
+                "program",
+                format!("{} is a script whose interpreter is missing", shown(path)),
+                "install that",
+            );
+            return Ok(());
+        };
+        report.note(
+            "program",
+            format!(
+                "{} is a script that {} runs: that is looked at",
+                shown(path),
+                shown(&interpreter)
+            ),
+        );
+        if depth == MOST_SCRIPTS {
+            return Err(format!("{}: scripts that run each other", shown(path)));
+        }
+        return look_at(&interpreter, root, library, report, depth + 1);
+    }
+    let Some(program) = elf::parse(&data) else {
+        report.no(
+            "program",
+            format!("{} is neither an ELF file nor a script", shown(path)),
+            "name the program itself",
+        );
+        return Ok(());
+    };
+    report.yes("program", format!("{}, {}", shown(path), elf::kind_name(program.kind)));
+    let kind = library.map_or(native(), |library| library.kind);
+    if program.kind != kind {
+        report.no(
+            "machine",
+            format!("the library is for {}", elf::kind_name(kind)),
+            "build sslsweep for the program's machine, and use that",
+        );
+        return Ok(());
+    }
+    linkage(path, root, &program, report);
+    Ok(())
+}
+
+/// What this command was built for.
+fn native() -> (u8, u16) {
+    let own = std::fs::read("/proc/self/exe").unwrap_or_default();
+    elf::parse(&own).map_or((0, 0), |own| own.kind)
+}
+
+/// Rights that make the loader ignore LD_PRELOAD.
+fn rights(path: &Path, report: &mut Report) {
+    let Ok(about) = std::fs::metadata(path) else { return };
+    // SAFETY: plain queries.
+    let (user, group) = unsafe { (libc::getuid(), libc::getgid()) };
+    let remedy = "let the service manager give it these rights (User=, AmbientCapabilities=), or relink it with sslsweep";
+    for (bit, name, gains) in [
+        (0o4000, "set-user-ID", about.uid() != user),
+        (0o2000, "set-group-ID", about.gid() != group),
+    ] {
+        if about.mode() & bit == 0 {
+            continue;
+        }
+        if gains {
+            report.no(
+                "rights",
+                format!("it is {name}: the system ignores LD_PRELOAD for it"),
+                remedy,
+            );
+        } else {
+            report.note(
+                "rights",
+                format!("it is {name}: the system ignores LD_PRELOAD when another user runs it"),
+            );
+        }
+    }
+    let capabilities = CString::new(path.as_os_str().as_bytes()).is_ok_and(|path| {
+        // SAFETY: two strings, and no buffer: only the size is asked for.
+        unsafe {
+            libc::getxattr(path.as_ptr(), c"security.capability".as_ptr(), std::ptr::null_mut(), 0)
+                > 0
+        }
+    });
+    if capabilities && user == 0 {
+        report.note(
+            "rights",
+            "it has file capabilities: the system ignores LD_PRELOAD when another user runs it",
+        );
+    } else if capabilities {
+        report.no(
+            "rights",
+            "it has file capabilities: the system ignores LD_PRELOAD for it",
+            remedy,
+        );
+    }
+}
+
+fn linkage(path: &Path, root: &Path, program: &Elf, report: &mut Report) {
+    let remedy = "use a build that is linked with libssl.so";
+    let inside = program
+        .other
+        .filter(|_| program.defines_ssl)
+        .map(|name| (name, String::new()))
+        .or_else(|| {
+            let version =
+                program.version.clone().map(|version| format!(", {version}")).unwrap_or_default();
+            program.has_libssl.then_some(("libssl", version))
+        });
+    let Some(interpreter) = &program.interpreter else {
+        let what = match &inside {
+            Some((name, version)) => format!(", with its own {name} inside{version}"),
+            None if program.go => ", a Go program, which has TLS of its own".to_string(),
+            None => String::new(),
+        };
+        report.no("linkage", format!("static{what}: nothing can be preloaded"), remedy);
+        return;
+    };
+    if interpreter.contains("ld-musl") {
+        report.no(
+            "linkage",
+            "dynamic, for musl: the library is for glibc",
+            "use a build for glibc",
+        );
+        return;
+    }
+    report.yes("linkage", "dynamic");
+    if program.defines_ours {
+        report.yes("relinked", "sslsweep is linked in already");
+    }
+    if let (Some((name, version)), false) = (&inside, program.defines_ours) {
+        report.no("libssl", format!("the program has its own {name} inside{version}"), remedy);
+        return;
+    }
+    let libraries = closure(path, root, program, report);
+    let mut found = false;
+    for (name, path, parent, library) in &libraries {
+        if library.soname.as_deref().unwrap_or(name).starts_with("libssl.so")
+            || library.defines_ssl && !library.defines_ours
+        {
+            found = true;
+            libssl(
+                path,
+                parent,
+                library,
+                libraries.iter().map(|(_, _, _, library)| library),
+                report,
+            );
+        }
+    }
+    if found {
+        return;
+    }
+    let other = [
+        ("libgnutls.so", "GnuTLS"),
+        ("libnss3.so", "NSS"),
+        ("libmbedtls.so", "Mbed TLS"),
+        ("libwolfssl.so", "wolfSSL"),
+    ]
+    .into_iter()
+    .find(|(start, _)| libraries.iter().any(|(name, ..)| name.starts_with(start)));
+    let c = |name: &str| {
+        ["libc.so", "libdl.so", "ld-linux", "libm.so"].iter().any(|start| name.starts_with(start))
+    };
+    let may = program.calls_dlopen
+        || libraries.iter().any(|(name, _, _, it)| it.calls_dlopen && !c(name));
+    let with = other.map(|(_, name)| format!(" (it has {name})")).unwrap_or_default();
+    if may {
+        report.note(
+            "libssl",
+            format!("not needed at the start{with}; it may load it later, and is taken over then"),
+        );
+    } else {
+        report.no(
+            "libssl",
+            format!("the program does not use OpenSSL{with}"),
+            "none: there is nothing to take over",
+        );
+    }
+}
+
+/// Says of a libssl what it is.
+pub fn libssl<'a>(
+    path: &Path,
+    parent: &str,
+    libssl: &Elf,
+    mut all: impl Iterator<Item = &'a Elf>,
+    report: &mut Report,
+) {
+    let soname = libssl.soname.clone().unwrap_or_default();
+    let crypto = all.find(|library| {
+        library.soname.as_deref().is_some_and(|name| name.starts_with("libcrypto.so"))
+    });
+    let version = libssl
+        .version
+        .clone()
+        .or_else(|| crypto?.version.clone())
+        .unwrap_or_else(|| "of unknown version".into());
+    let by = if parent.is_empty() { String::new() } else { format!(", for {parent}") };
+    if let Some(other) = libssl.other {
+        report.no("libssl", format!("{} is {other}{by}", shown(path)), "use a build for OpenSSL");
+    } else if soname.starts_with("libssl.so.0") || soname.starts_with("libssl.so.1.0") {
+        report.no(
+            "libssl",
+            format!("{} is {version}{by}, older than 1.1.1", shown(path)),
+            "use OpenSSL 1.1.1 or later",
+        );
+    } else {
+        let how = if libssl.symbolic {
+            "binds its own calls itself"
+        } else if libssl.own_plt {
+            "its own calls go through the PLT"
+        } else {
+            "no calls of its own to be seen"
+        };
+        report.yes("libssl", format!("{}, {version}{by}; {how}", shown(path)));
+    }
+}
+
+type Library = (String, PathBuf, String, Elf);
+
+/// The libraries that are loaded with a program, as the loader would find them.
+fn closure(path: &Path, root: &Path, program: &Elf, report: &mut Report) -> Vec<Library> {
+    let folders = system_folders(root);
+    let extra: Vec<PathBuf> = std::env::var_os("LD_LIBRARY_PATH")
+        .map(|paths| std::env::split_paths(&paths).collect())
+        .unwrap_or_default();
+    let mut seen = HashSet::new();
+    let mut found: Vec<Library> = Vec::new();
+    let mut waiting =
+        vec![(path.to_path_buf(), shown(path.file_name().unwrap_or_default()), program.clone())];
+    while let Some((owner, parent, elf)) = waiting.pop() {
+        let origin = owner.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
+        let given = |paths: &[String]| -> Vec<PathBuf> {
+            paths
+                .iter()
+                .map(|it| it.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin).into())
+                .collect()
+        };
+        let rpath = if elf.runpath.is_empty() {
+            [given(&elf.rpath), given(&program.rpath)].concat()
+        } else {
+            vec![]
+        };
+        for name in elf.needed {
+            if seen.len() == MOST_LIBRARIES || !seen.insert(name.clone()) {
+                continue;
+            }
+            let places: Vec<PathBuf> = if name.contains('/') {
+                vec![PathBuf::from(&name)]
+            } else {
+                let runpath = given(&elf.runpath);
+                rpath
+                    .iter()
+                    .chain(&extra)
+                    .chain(&runpath)
+                    .chain(&folders)
+                    .map(|it| it.join(&name))
+                    .collect()
+            };
+            let there = places.into_iter().find_map(|place| {
+                let library = elf::bytes(&place).ok().as_deref().and_then(elf::parse)?;
+                (library.kind == program.kind).then_some((place, library))
+            });
+            match there {
+                Some((place, library)) => {
+                    waiting.push((place.clone(), name.clone(), library.clone()));
+                    found.push((name, place, parent.clone(), library));
+                }
+                None => report.note(
+                    "libraries",
+                    format!("{} is not to be found", crate::text::printable(name.as_bytes())),
+                ),
+            }
+        }
+    }
+    found
+}
+
+/// The folders of `/etc/ld.so.conf` and the usual ones. Its cache would say the same; it is a format of its own.
+fn system_folders(root: &Path) -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    let mut files = vec![root.join("etc/ld.so.conf")];
+    if let Ok(more) = std::fs::read_dir(root.join("etc/ld.so.conf.d")) {
+        let mut more: Vec<PathBuf> = more.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        more.sort();
+        files.extend(
+            more.into_iter().filter(|path| path.extension().is_some_and(|end| end == "conf")),
+        );
+    }
+    for file in files {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        folders.extend(
+            text.lines()
+                .map(str::trim)
+                .filter(|line| line.starts_with('/'))
+                .map(|it| root.join(&it[1..])),
+        );
+    }
+    for folder in ["lib64", "usr/lib64", "lib", "usr/lib"] {
+        folders.push(root.join(folder));
+    }
+    folders
+}

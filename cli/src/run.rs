@@ -1,0 +1,155 @@
+//! `sslsweep run`: the program takes our place, with the library preloaded.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use crate::arguments::Run;
+use crate::text::shown;
+
+/// Exit statuses, as `env` and `nohup` have them.
+const CANNOT_PRELOAD: u8 = 125;
+const CANNOT_RUN: u8 = 126;
+const NOT_FOUND: u8 = 127;
+
+/// Room for two paths, each ended by a zero byte: where this command was to be installed, and where the library.
+/// Only `make install` knows, which must not compile: it fills this section of the binary (objcopy).
+#[used]
+#[unsafe(link_section = ".sslsweep.paths")]
+static PATHS: [u8; 8192] = [0; 8192];
+
+/// The folder of the command and that of the library, as installed.
+fn installed() -> [PathBuf; 2] {
+    // SAFETY: it is a live object; the compiler must not know it to be zero.
+    let bytes = unsafe { std::ptr::read_volatile(&raw const PATHS) };
+    let mut paths =
+        bytes.split(|&byte| byte == 0).map(|path| PathBuf::from(OsStr::from_bytes(path)));
+    std::array::from_fn(|_| paths.next().unwrap_or_default())
+}
+
+/// Where the library is. A staged or moved installation has its own: the two folders keep their places in the tree.
+pub fn library() -> PathBuf {
+    let version: Vec<&str> = env!("CARGO_PKG_VERSION").split('.').collect();
+    let abi = if version[0] == "0" { version[..2].join(".") } else { version[0].to_string() };
+    let [bin, lib] = installed();
+    let library = lib.join(format!("libsslsweep.so.{abi}"));
+    let own = std::env::current_exe()
+        .ok()
+        .and_then(|path| path.parent().map(Path::to_path_buf))
+        .unwrap_or_default();
+    let moved = own
+        .as_os_str()
+        .as_bytes()
+        .strip_suffix(bin.as_os_str().as_bytes())
+        .map(|tree| [tree, library.as_os_str().as_bytes()].concat())
+        .map(|path| PathBuf::from(OsString::from_vec(path)));
+    moved.filter(|path| path.exists()).unwrap_or(library)
+}
+
+/// Why the library cannot be preloaded, if so.
+pub fn hindrance(library: &Path) -> Option<String> {
+    if std::fs::File::open(library).is_err() {
+        return Some(format!("{} is missing or not readable", shown(library)));
+    }
+    // ld.so would take the pieces for names of other libraries, warn, and go on without us.
+    let splits = |&byte: &u8| byte == b':' || byte.is_ascii_whitespace() || byte == 0x0b;
+    if library.as_os_str().as_bytes().iter().any(splits) {
+        return Some(format!(
+            "cannot preload {}: LD_PRELOAD cannot hold a path with spaces or colons",
+            shown(library)
+        ));
+    }
+    None
+}
+
+/// The options of the command as the library's environment.
+fn environment(run: &Run) -> Vec<(&'static str, String)> {
+    let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
+        value().map(|it| it.get_name().to_string())
+    };
+    [
+        ("SSLSWEEP_STATS", run.stats.then(|| "1".to_string())),
+        ("SSLSWEEP_VERBOSE", run.verbose.then(|| "1".to_string())),
+        ("SSLSWEEP_AUTOFLUSH", run.autoflush.and_then(|it| name(&|| it.to_possible_value()))),
+        ("SSLSWEEP_EVICTION", run.eviction.and_then(|it| name(&|| it.to_possible_value()))),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect()
+}
+
+/// Becomes the program. It returns only if that failed: with the exit status, and what to say.
+pub fn run(run: &Run) -> (u8, String) {
+    let library = library();
+    if let Some(why) = hindrance(&library) {
+        return (CANNOT_PRELOAD, why);
+    }
+    let mut preload = library.into_os_string();
+    if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
+        preload.push(":");
+        preload.push(others);
+    }
+    set("LD_PRELOAD", &preload);
+    for (name, value) in environment(run) {
+        set(name, OsStr::new(&value));
+    }
+    let error = become_program(&run.program);
+    let status = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
+    (status, format!("{}: {}", shown(&run.program[0]), plain(&error)))
+}
+
+fn set(name: &str, value: &OsStr) {
+    // SAFETY: the process has one thread.
+    unsafe { std::env::set_var(name, value) };
+}
+
+/// Not by `Command::exec`: it would give the program the default for SIGPIPE, where we may have been started with
+/// that signal ignored, as systemd does.
+fn become_program(words: &[OsString]) -> io::Error {
+    let words: Result<Vec<CString>, _> =
+        words.iter().map(|word| CString::new(word.as_bytes())).collect();
+    let Ok(words) = words else { return io::ErrorKind::InvalidInput.into() };
+    let mut pointers: Vec<_> = words.iter().map(|word| word.as_ptr()).collect();
+    pointers.push(std::ptr::null());
+    // SAFETY: an array of strings that ends with NULL; it has at least the program's name.
+    unsafe { libc::execvp(pointers[0], pointers.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Without the number that Rust adds.
+pub fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::{Autoflush, Eviction};
+
+    #[test]
+    fn options_become_environment() {
+        assert_eq!(environment(&Run::default()), []);
+        let all = Run {
+            stats: true,
+            verbose: true,
+            autoflush: Some(Autoflush::Incremental),
+            eviction: Some(Eviction::Lru),
+            program: vec![],
+        };
+        let pairs: Vec<String> =
+            environment(&all).iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(
+            pairs,
+            [
+                "SSLSWEEP_STATS=1",
+                "SSLSWEEP_VERBOSE=1",
+                "SSLSWEEP_AUTOFLUSH=incremental",
+                "SSLSWEEP_EVICTION=lru"
+            ]
+        );
+    }
+}

@@ -1,0 +1,90 @@
+//! The picture in the documentation: what [`view`](super::view) draws of a sample, as SVG.
+
+use std::fmt::Write as _;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::buffer::{Buffer, Cell};
+use ratatui::style::{Color, Modifier};
+
+use super::view::{self, Style};
+
+/// A character's place on the picture.
+const WIDTH: f32 = 8.4;
+const HEIGHT: f32 = 18.0;
+const MARGIN: f32 = 12.0;
+
+const RULES: &str = "text { font: 14px ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace; white-space: pre; fill: var(--text) }
+    svg { --back: #ffffff; --text: #24292f; --cyan: #0b6e7f; --green: #1a7f37; --yellow: #7d5a00; --red: #b3261e }
+    @media (prefers-color-scheme: dark) {
+      svg { --back: #0d1117; --text: #d6dde5; --cyan: #56c8d8; --green: #56d364; --yellow: #e3b341; --red: #ff7b72 }
+    }
+    .back { fill: var(--back) } .bold { font-weight: bold } .reversed { fill: var(--back) } .bar { fill: var(--text) }
+    .cyan { fill: var(--cyan) } .green { fill: var(--green) } .yellow { fill: var(--yellow) } .red { fill: var(--red) }";
+
+fn classes(cell: &Cell) -> String {
+    let mut classes = Vec::new();
+    if cell.modifier.contains(Modifier::BOLD) {
+        classes.push("bold");
+    }
+    match cell.fg {
+        _ if cell.modifier.contains(Modifier::REVERSED) => classes.push("reversed"),
+        Color::Cyan => classes.push("cyan"),
+        Color::Green => classes.push("green"),
+        Color::Yellow => classes.push("yellow"),
+        Color::Red => classes.push("red"),
+        _ => {}
+    }
+    classes.join(" ")
+}
+
+fn svg(buffer: &Buffer) -> String {
+    let area = buffer.area;
+    let (width, height) = (
+        f32::from(area.width) * WIDTH + 2.0 * MARGIN,
+        f32::from(area.height) * HEIGHT + 2.0 * MARGIN,
+    );
+    let mut text = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
+         aria-label=\"sslsweep top in a terminal\">\n  <style>\n    {RULES}\n  </style>\n  <rect class=\"back\" width=\"100%\" height=\"100%\" rx=\"8\"/>\n"
+    );
+    for y in 0..area.height {
+        let mut x = 0;
+        while x < area.width {
+            let class = classes(&buffer[(x, y)]);
+            let end = (x..area.width)
+                .find(|&at| classes(&buffer[(at, y)]) != class)
+                .unwrap_or(area.width);
+            let run: String = (x..end).map(|at| buffer[(at, y)].symbol()).collect();
+            let (left, top) = (MARGIN + f32::from(x) * WIDTH, MARGIN + f32::from(y) * HEIGHT);
+            let long = f32::from(end - x) * WIDTH;
+            if class.contains("reversed") {
+                let _ = writeln!(
+                    text,
+                    "  <rect class=\"bar\" x=\"{left:.1}\" y=\"{top:.1}\" width=\"{long:.1}\" height=\"{HEIGHT}\"/>"
+                );
+            }
+            if !run.trim().is_empty() {
+                let run = run.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+                let _ = writeln!(
+                    text,
+                    "  <text xml:space=\"preserve\" class=\"{class}\" x=\"{left:.1}\" y=\"{:.1}\" textLength=\"{long:.1}\" lengthAdjust=\"spacingAndGlyphs\">{run}</text>",
+                    top + 13.5
+                );
+            }
+            x = end;
+        }
+    }
+    text.push_str("</svg>\n");
+    text
+}
+
+#[test]
+fn documentation() {
+    let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("a buffer");
+    let mut state = view::tests::sample();
+    terminal
+        .draw(|frame| view::draw(frame, &mut state, Style { color: true, unicode: true }))
+        .expect("it draws");
+    crate::documents::check("docs/plots/top.svg", &svg(terminal.backend().buffer()));
+}

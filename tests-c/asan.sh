@@ -22,8 +22,12 @@ RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address -Cforce-frame-pointers=yes' \
     make --no-print-directory -C "$top" lib LIB="$build/lib" TARGET="$build/target/$host/release" CC='cc -fsanitize=address'
 
 # The preloaded library comes before the runtime, which complains of that; only malloc and its like matter, which
-# we don't define. Crashes are left to the signals' own way, since a test holds that nobody handles them.
-options=verify_asan_link_order=0:detect_stack_use_after_return=1:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:exitcode=99
+# we don't define. The stack is left where it is, since the library looks for calls of its own there. Crashes are left
+# to the signals' own way, since a test holds that nobody handles them.
+options=verify_asan_link_order=0:detect_stack_use_after_return=0:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:exitcode=99
+
+# All but flush_thread_end: the sanitizer takes what pthread_exit has unwound for still in use, as it says itself.
+names='[!f]* flush_[!t]* flush_threads'
 
 status=0
 for version; do
@@ -45,7 +49,7 @@ for version; do
         # As make's variables they reach its recipes through the environment too.
         make --no-print-directory -s -C "$here" -j 2 $target BUILD="$build/$version" LIBDIR="$build/lib" \
             CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined' \
-            TEST_WAYS='preload shared static' TEST_SLOW=1 TEST_TIMEOUT=300 \
+            TEST_NAMES="$names" TEST_WAYS='preload shared static' TEST_SLOW=1 TEST_TIMEOUT=300 \
             ASAN_OPTIONS="$options:log_path=$reports/report" UBSAN_OPTIONS=print_stacktrace=1 "$@" || status=1
     done
     # Of a child, for one, whose exit status its test does not look at.

@@ -433,7 +433,7 @@ static void try_beginning(const char *program)
     int bad = 0, tried = 0;
     for (int from_there_on = 0; from_there_on < 2; from_there_on++)
         for (long at = 0, more = 1; more && !bad && at < 500; at++, tried++) {
-            char number[16];
+            char number[24];
             int status;
             snprintf(number, sizeof number, "%ld", at);
             pid_t child = fork();

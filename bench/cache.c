@@ -146,24 +146,26 @@ void measure_flush(size_t count, bool shuffled, bool all)
 
 /* ---- Memory ---- */
 
-static double resident_bytes(void)
+static double kilobytes(const char *path, const char *format)
 {
     char line[256];
-    double kilobytes = -1;
-    FILE *file = fopen("/proc/self/smaps_rollup", "r"); /* exact; VmRSS is summed up with a delay */
+    double value = -1;
+    FILE *file = fopen(path, "r");
     if (!file)
-        die("no /proc/self/smaps_rollup");
-    while (fgets(line, sizeof line, file) && sscanf(line, "Rss: %lf", &kilobytes) != 1)
+        die("no figures of memory in /proc");
+    while (fgets(line, sizeof line, file) && sscanf(line, format, &value) != 1)
         ;
     fclose(file);
-    return kilobytes * 1024;
+    return value;
 }
 
-/* What has been asked of malloc and not been given back to it. */
+/* Exact; VmRSS is summed up with a delay. */
+static double resident_bytes(void) { return kilobytes("/proc/self/smaps_rollup", "Rss: %lf") * 1024; }
+
+/* What is there to be written, by malloc or not, but for what malloc has free. */
 static double allocated_bytes(void)
 {
-    struct mallinfo2 heap = mallinfo2();
-    return (double)heap.uordblks + (double)heap.hblkhd;
+    return kilobytes("/proc/self/status", "VmData: %lf") * 1024 - (double)mallinfo2().fordblks;
 }
 
 void measure_memory(size_t count)

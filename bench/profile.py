@@ -181,7 +181,7 @@ def main() -> None:
     folder = HERE.parent / "build" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     word = os.environ.get("LIBSSL") or libraries.SYSTEM
-    (library,) = libraries.prepare([word], folder)
+    (library,) = libraries.prepare([word], folder, sorted(HERE.glob("*.c")))
     rows = []
     for operation in OPERATIONS:
         print(f"{operation.words}, {operation.size:,} sessions", file=sys.stderr, flush=True)

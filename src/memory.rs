@@ -1,8 +1,13 @@
-//! The allocator of this library: the C library's, with a small reserve.
+//! The allocator of this library: the C library's, with a small reserve, and the system's pages for what is large.
 //!
 //! What may grow large is reserved fallibly, and its failure reported as OpenSSL would. But small
 //! pieces of the standard library (an `Arc`, a line of text) can't fail, they abort, which a guest in
 //! somebody's server must not do. When malloc fails, these come from the reserve.
+//!
+//! The tables of a large cache are pages of their own. glibc's malloc merges all small pieces that were freed
+//! before whenever it frees a large one or makes one, which after a flush of 50,000 sessions of OpenSSL 3.0 takes 8 ms:
+//! it did so for a table that grew, under a shard's lock, and for the tables of an emptied cache of a million it took
+//! a third of the flush. Nor do tables that grow leave holes in the heap (index of 20,000: 59 bytes each instead of 64).
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -10,6 +15,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 const BLOCKS: usize = 64;
 const BLOCK: usize = 1024;
+
+/// The least that a page has; from here on memory is pages of its own.
+const PAGE: usize = 4096;
+
+fn is_large(layout: Layout) -> bool {
+    // Miri has no pages.
+    !cfg!(miri) && layout.size() >= PAGE && layout.align() <= PAGE
+}
+
+fn map(size: usize) -> *mut u8 {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: new pages, anywhere.
+    found(unsafe { libc::mmap(std::ptr::null_mut(), size, access, flags, -1, 0) })
+}
+
+fn found(pages: *mut libc::c_void) -> *mut u8 {
+    if pages == libc::MAP_FAILED { std::ptr::null_mut() } else { pages.cast() }
+}
 
 struct WithReserve {
     /// A bit for each block in use.
@@ -61,12 +85,20 @@ unsafe impl GlobalAlloc for WithReserve {
         if !asked() {
             return std::ptr::null_mut();
         }
+        if is_large(layout) {
+            return map(layout.size());
+        }
         // SAFETY: the caller's own promise.
         let memory = unsafe { System.alloc(layout) };
         if memory.is_null() { self.take(layout) } else { memory }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        if is_large(layout) {
+            // SAFETY: the caller's own promise; so they were mapped.
+            unsafe { libc::munmap(memory.cast(), layout.size()) };
+            return;
+        }
         match self.block(memory) {
             Some(block) => {
                 self.used.fetch_and(!(1 << block), Ordering::Release);
@@ -81,15 +113,21 @@ unsafe impl GlobalAlloc for WithReserve {
         if !asked() {
             return std::ptr::null_mut();
         }
-        if self.block(memory).is_none() {
+        // SAFETY: the caller promises that the size does not overflow with this alignment.
+        let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        if is_large(layout) && is_large(wanted) {
+            // SAFETY: the caller's own promise; so they were mapped.
+            return found(unsafe {
+                libc::mremap(memory.cast(), layout.size(), size, libc::MREMAP_MAYMOVE)
+            });
+        }
+        if !is_large(layout) && !is_large(wanted) && self.block(memory).is_none() {
             // SAFETY: the caller's own promise, and it is the system's memory.
             let grown = unsafe { System.realloc(memory, layout, size) };
             if !grown.is_null() {
                 return grown;
             }
         }
-        // SAFETY: the caller promises that the size does not overflow with this alignment.
-        let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
         // SAFETY: the caller promises that the size is not zero.
         let moved = unsafe { self.alloc(wanted) };
         if !moved.is_null() {
@@ -179,5 +217,29 @@ mod tests {
         let memory = with_reserve();
         assert!(memory.take(Layout::from_size_align(BLOCK + 1, 1).unwrap()).is_null());
         assert!(memory.take(Layout::from_size_align(8, 128).unwrap()).is_null());
+    }
+
+    #[test]
+    fn what_grows_and_shrinks_over_the_size_of_a_page_keeps_its_bytes() {
+        let memory = with_reserve();
+        let layout = |size| Layout::from_size_align(size, 8).unwrap();
+        let sizes =
+            [16, PAGE - 8, PAGE, 3 * PAGE + 1, 100 * PAGE, 2 * PAGE, PAGE - 1, 5 * PAGE, 16];
+        // SAFETY: the size is not zero.
+        let mut at = unsafe { memory.alloc(layout(sizes[0])) };
+        // SAFETY: so many bytes.
+        unsafe { at.write_bytes(7, sizes[0]) };
+        for pair in sizes.windows(2) {
+            // SAFETY: of the layout that the step before made.
+            at = unsafe { memory.realloc(at, layout(pair[0]), pair[1]) };
+            assert!(!at.is_null());
+            // SAFETY: so many bytes, all written.
+            let kept = unsafe { std::slice::from_raw_parts(at, pair[0].min(pair[1])) };
+            assert!(kept.iter().all(|&byte| byte == 7), "{pair:?}");
+            // SAFETY: so many bytes.
+            unsafe { at.write_bytes(7, pair[1]) };
+        }
+        // SAFETY: of the layout of the last step.
+        unsafe { memory.dealloc(at, layout(16)) };
     }
 }

@@ -27,6 +27,11 @@ pub(super) struct Index {
     used: usize,
 }
 
+/// Cells that were made anew elsewhere, to be freed without a lock: malloc may take its time for that.
+#[derive(Debug, Default)]
+#[must_use]
+pub(super) struct Retired(#[expect(dead_code, reason = "dropped")] Vec<u32>);
+
 impl Index {
     /// The first slot that was inserted under this hash and is the one that is looked for.
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
@@ -46,24 +51,25 @@ impl Index {
     }
 
     /// Makes sure that the next [`Index::insert`] needs no memory. `live` are the slots in use with
-    /// their hashes, of which there are `count`.
+    /// their hashes, of which there are `count`. Returns cells that are used no more.
     pub(super) fn reserve(
         &mut self,
         count: usize,
         live: impl Iterator<Item = (u32, u64)>,
-    ) -> Option<()> {
+    ) -> Option<Retired> {
         // A sixth stays empty, or searches would get long.
         if self.used < self.cells.len() - self.cells.len() / 6 {
-            return Some(());
+            return Some(Retired::default());
         }
         // Room for half as many again before the cells are made anew.
         let size = (count + count * 4 / 5).max(LEAST);
         let mut cells = Vec::new();
         cells.try_reserve_exact(size).ok()?;
         cells.resize(size, 0);
-        *self = Self { cells, used: 0 };
+        let retired = Retired(std::mem::replace(&mut self.cells, cells));
+        self.used = 0;
         live.for_each(|(slot, hash)| self.insert(hash, slot));
-        Some(())
+        Some(retired)
     }
 
     /// Inserts a slot; memory was reserved.

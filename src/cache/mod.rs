@@ -186,6 +186,8 @@ impl<S: Clone + PartialEq> Cache<S> {
     /// place in the count, and its own place in the order.
     pub fn store(&self, key: Key, session: S, expiry: Expiry, limit: usize) -> Stored<S> {
         let Some(shards) = self.shards_or_make() else { return Stored::NoMemory(session) };
+        #[expect(clippy::needless_late_init, reason = "before the locks, to be dropped after them")]
+        let _retired;
         let mut order = self.lock_order();
         let mut table = shards[key.shard()].lock();
 
@@ -218,9 +220,11 @@ impl<S: Clone + PartialEq> Cache<S> {
             return Stored::Full { session, replaced: None };
         }
         // All memory first: from here on nothing can fail half way.
-        if order.reserve(key.shard(), expiry).is_none() || table.reserve().is_none() {
+        let (Some(()), Some(retired)) = (order.reserve(key.shard(), expiry), table.reserve())
+        else {
             return Stored::NoMemory(session);
-        }
+        };
+        _retired = retired;
         let mut evicted = None;
         if limit > 0 && order.len() == limit {
             // One shard's lock at a time; the order's lock keeps the key absent meanwhile.
@@ -240,14 +244,15 @@ impl<S: Clone + PartialEq> Cache<S> {
     /// session again, or memory is short. Then it is handed back.
     pub fn put_back(&self, key: Key, session: S, expiry: Expiry) -> Option<S> {
         let Some(shards) = self.shards_or_make() else { return Some(session) };
+        #[expect(clippy::needless_late_init, reason = "before the locks, to be dropped after them")]
+        let _retired;
         let mut order = self.lock_order();
         let mut table = shards[key.shard()].lock();
-        if table.find(key).is_some()
-            || order.reserve(key.shard(), expiry).is_none()
-            || table.reserve().is_none()
-        {
+        if table.find(key).is_some() || order.reserve(key.shard(), expiry).is_none() {
             return Some(session);
         }
+        let Some(retired) = table.reserve() else { return Some(session) };
+        _retired = retired;
         order.append(key.place(table.insert(key, session)), expiry);
         order.statistics.stored += 1;
         self.publish(&order);
@@ -416,6 +421,8 @@ impl<S: Clone + PartialEq> Cache<S> {
         if old == new {
             return None;
         }
+        #[expect(clippy::needless_late_init, reason = "before the locks, to be dropped after them")]
+        let _retired;
         let mut order = self.lock_order();
         let slot = {
             let table = shards[old.shard()].lock();
@@ -423,7 +430,7 @@ impl<S: Clone + PartialEq> Cache<S> {
         };
         let expiry = order.expiry(old.place(slot));
         order.reserve(new.shard(), expiry)?;
-        shards[new.shard()].lock().reserve()?;
+        _retired = shards[new.shard()].lock().reserve()?;
         order.unlink(old.place(slot));
         let moved = shards[old.shard()].lock().remove(slot);
         let mut table = shards[new.shard()].lock();

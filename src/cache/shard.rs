@@ -1,7 +1,7 @@
 //! A shard: the sessions of some of the keys, found by key, under one lock.
 
 use super::count;
-use super::index::{Index, MOST_SLOTS};
+use super::index::{Index, MOST_SLOTS, Retired};
 use super::key::Key;
 use super::slots::{Slots, grow};
 use super::sync::{Mutex, MutexGuard};
@@ -56,8 +56,9 @@ impl<S> Table<S> {
         &self.entries[slot].session
     }
 
-    /// Makes sure that the next [`Table::insert`] needs no memory.
-    pub(super) fn reserve(&mut self) -> Option<()> {
+    /// Makes sure that the next [`Table::insert`] needs no memory. What is returned is to be dropped without a
+    /// lock.
+    pub(super) fn reserve(&mut self) -> Option<Retired> {
         self.entries.reserve(MOST_SLOTS)?;
         let live = self.entries.iter().map(|(slot, entry)| (slot, entry.key.hash()));
         self.index.reserve(self.entries.len(), live)

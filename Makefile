@@ -21,13 +21,16 @@ LIB     := build/lib
 TARGET  := $(or $(CARGO_TARGET_DIR),target)/release
 SO      := libsslsweep.so.$(VERSION)
 SOURCES := $(shell find src -name '*.rs') build.rs cbindgen.toml Cargo.toml Cargo.lock abi/nodes.map
+COMMAND := $(shell find cli -name '*.rs') cli/Cargo.toml src/published/layout.rs Cargo.toml Cargo.lock
 
 .DEFAULT_GOAL := lib
 
 help: ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
-lib: $(LIB)/$(SO) build/bin/sslsweep ## build the release library into build/lib
+lib: library build/bin/sslsweep build/NOTICES ## build the release library into build/lib, and the command into build/bin
+
+library: $(LIB)/$(SO)
 
 # The shared library is linked from the static one, because only so do its symbols get their version
 # nodes: rustc brings a version script of its own. All is bound at the start and read-only after that.
@@ -37,26 +40,42 @@ LINK_SO = $(CC) -shared -o $@ -Wl,-soname,libsslsweep.so.$(ABI) -Wl,--version-sc
 # Messages of panics name source files, which must not depend on where somebody has them.
 REMAP = for folder in $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*; do printf '%s=crates ' "--remap-path-prefix=$$folder"; done
 
-# Frame pointers, so that a tracer's stack of a probe goes on to the program; they cost nothing that could be measured.
+# How both are compiled. Frame pointers, so that a tracer's stack of a probe goes on to the program; they cost nothing that could be measured.
+FLAGGED = RUSTFLAGS="$$RUSTFLAGS -C force-frame-pointers=yes $$($(REMAP)) --remap-path-prefix=$(CURDIR)=sslsweep" $(CARGO)
+
 # Without the rlib of the tests among the crate types, or the dependencies would be left out of the
 # link-time optimisation. cargo decides what is stale; only a changed library is copied, so that the tests relink only then.
 $(LIB)/$(SO): $(SOURCES)
 	@sh scripts/setup.sh build
 	$(CARGO) fetch --locked --quiet
-	RUSTFLAGS="$$RUSTFLAGS -C force-frame-pointers=yes $$($(REMAP)) --remap-path-prefix=$(CURDIR)=sslsweep" $(CARGO) rustc --release --locked --lib --crate-type staticlib
+	$(FLAGGED) rustc --release --locked --lib --crate-type staticlib
 	@mkdir -p $(LIB)
 	$(LINK_SO) $(TARGET)/libsslsweep.a -lgcc_s -lpthread -ldl -lc
 	$(OBJCOPY) --wildcard --localize-symbol='*@OPENSSL_*' $(TARGET)/libsslsweep.a $(LIB)/libsslsweep.a
 	ln -sf $(SO) $(LIB)/libsslsweep.so.$(ABI)
 	ln -sf libsslsweep.so.$(ABI) $(LIB)/libsslsweep.so
 
+$(TARGET)/sslsweep: $(COMMAND)
+	@sh scripts/setup.sh build
+	$(CARGO) fetch --locked --quiet
+	$(FLAGGED) build --release --locked -p sslsweep-cli
+	@touch $@
+
+# The command knows from a section of its own where it and the library are to be, so that installing need not compile.
+# $(call place,TARGET)
+place = { printf '%s\0%s\0' '$(BINDIR)' '$(LIBDIR)'; head -c 8192 /dev/zero; } | head -c 8192 >$1.paths && \
+        $(OBJCOPY) --update-section .sslsweep.paths=$1.paths $(TARGET)/sslsweep $1 && rm $1.paths && chmod 755 $1
+
+build/NOTICES: $(COMMAND) scripts/notices.pl
+	@mkdir -p build
+	@CARGO='$(CARGO)' perl scripts/notices.pl >$@.new && mv $@.new $@
+
 # build/ is laid out as an installation, so the command works from there too.
 build/bin/sslsweep: override BINDIR := /bin
 build/bin/sslsweep: override LIBDIR := /lib
-build/bin/sslsweep: scripts/sslsweep.in Cargo.toml Makefile
+build/bin/sslsweep: $(TARGET)/sslsweep Makefile
 	@mkdir -p build/bin
-	@$(FILL) $< >$@
-	@chmod 755 $@
+	$(call place,$@)
 
 demo: ## show on real servers what it does: a C program and nginx, with and without
 	@sh scripts/setup.sh demo
@@ -65,15 +84,22 @@ demo: ## show on real servers what it does: a C program and nginx, with and with
 
 test: ## run all tests: Rust, C four ways, header, symbols, install, examples, probes, valgrind
 	@sh scripts/setup.sh test
-	@$(MAKE) --no-print-directory lib test-rust test-c valgrind
+	@$(MAKE) --no-print-directory lib test-rust test-c test-command valgrind
 
-test-rust: ## the Rust tests: the cache against its oracle, options, boundary
-	$(CARGO) test --locked
+test-rust: ## the Rust tests: the cache against its oracle, options, boundary, the command
+	$(CARGO) test --locked --workspace
 
 test-c: lib ## the C harness: every test on stock and three ways under sslsweep
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) check
 	@cd tests-c && prove header.t install.t examples.t probes.t
 	@prove abi/library.t
+
+test-command: lib ## the sslsweep command: run, doctor, stat and, on a terminal, top
+	@sh scripts/setup.sh command
+	@prove cli/tests/command.t
+
+pictures: ## write docs/metrics.md and the picture of top anew
+	SSLSWEEP_WRITE_DOCUMENTS=1 $(CARGO) test --locked --quiet -p sslsweep-cli
 
 test-matrix: lib ## the C harness on released libssl 1.1.1 to 4.0, built in two linkages (VERSIONS="system 3.5")
 	@sh scripts/setup.sh matrix
@@ -160,11 +186,11 @@ profile: ## where instructions and cache misses go, by callgrind, into docs/benc
 
 lint: ## rustfmt, clippy and shellcheck, warnings denied
 	@sh scripts/setup.sh lint
-	$(CARGO) fmt --check
+	$(CARGO) fmt --all --check
 	cd models && $(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	cd models && CARGO_TARGET_DIR=../build/models $(CARGO) clippy --locked --lib --tests -- -D warnings
-	shellcheck scripts/*.sh bench/*.sh fuzz/*.sh scripts/sslsweep.in demo/*.sh tests-c/*.sh .ci/run
+	shellcheck scripts/*.sh bench/*.sh fuzz/*.sh demo/*.sh tests-c/*.sh .ci/run
 
 tested: ## run the matrix and the programs, and write the README's tables from the results
 	@$(MAKE) --no-print-directory test-matrix test-programs
@@ -190,10 +216,14 @@ MAN3              = SSL_CTX_flush_sessions_ex sslsweep_flush sslsweep_for_each_s
 man3              = $(1:%=$(MANDIR)/man3/%.3sslsweep)
 SCRIPTS           = flushes rates who-flushes
 script            = $(1:%=$(DATADIR)/sslsweep/bpftrace/%.bt)
+COMPLETIONS       = $(DATADIR)/bash-completion/completions/sslsweep $(DATADIR)/zsh/site-functions/_sslsweep \
+                    $(DATADIR)/fish/vendor_completions.d/sslsweep.fish
+# $(call completion,SHELL,TARGET)
+completion        = build/bin/sslsweep completions $1 >$(DESTDIR)$2 && chmod 644 $(DESTDIR)$2
 drop_in           = $(1:%=$(DATADIR)/sslsweep/systemd/%.service.d/sslsweep.conf)
 INSTALLED_RUNTIME = $(BINDIR)/sslsweep $(LIBDIR)/$(SO) $(LIBDIR)/libsslsweep.so.$(ABI) \
                     $(MANDIR)/man1/sslsweep.1 $(MANDIR)/man7/sslsweep.7 $(call drop_in,$(SERVICES)) \
-                    $(call script,$(SCRIPTS))
+                    $(call script,$(SCRIPTS)) $(COMPLETIONS) $(DATADIR)/sslsweep/NOTICES
 INSTALLED_DEV     = $(LIBDIR)/libsslsweep.so $(LIBDIR)/libsslsweep.a $(INCLUDEDIR)/sslsweep.h \
                     $(PKGCONFIGDIR)/sslsweep.pc $(call man3,$(MAN3))
 INSTALLED         = $(INSTALLED_RUNTIME) $(INSTALLED_DEV)
@@ -209,7 +239,9 @@ install-runtime: lib
 	$(INSTALL) -d $(sort $(dir $(INSTALLED_RUNTIME:%=$(DESTDIR)%)))
 	$(INSTALL) -m 755 $(LIB)/$(SO) $(DESTDIR)$(LIBDIR)/$(SO)
 	ln -sf $(SO) $(DESTDIR)$(LIBDIR)/libsslsweep.so.$(ABI)
-	$(call fill,scripts/sslsweep.in,755,$(BINDIR)/sslsweep)
+	$(call place,$(DESTDIR)$(BINDIR)/sslsweep)
+	$(INSTALL) -m 644 build/NOTICES $(DESTDIR)$(DATADIR)/sslsweep/NOTICES
+	$(foreach shell,bash zsh fish,$(call completion,$(shell),$(filter %$(if $(filter fish,$(shell)),.fish,sslsweep),$(filter $(DATADIR)/$(shell)%,$(COMPLETIONS)))) &&) :
 	$(call fill,man/sslsweep.1.in,644,$(MANDIR)/man1/sslsweep.1)
 	$(call fill,man/sslsweep.7.in,644,$(MANDIR)/man7/sslsweep.7)
 	$(foreach name,$(SCRIPTS),$(INSTALL) -m 644 docs/bpftrace/$(name).bt $(DESTDIR)$(call script,$(name)) &&) :
@@ -261,5 +293,5 @@ clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib demo test test-rust test-c test-matrix valgrind fuzz fuzz-check test-memory test-programs tested bench bench-all bench-report lint abi-check abi-baseline header asan miri deny audit load load-report test-models tsan soak profile \
+.PHONY: help lib library test-command pictures demo test test-rust test-c test-matrix valgrind fuzz fuzz-check test-memory test-programs tested bench bench-all bench-report lint abi-check abi-baseline header asan miri deny audit load load-report test-models tsan soak profile \
         install install-runtime install-dev uninstall deb rpm test-packages clean

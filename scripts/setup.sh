@@ -35,7 +35,10 @@ to_deb() { have dh || missing debhelper debhelper; }
 to_rpm() { have rpmbuild || missing rpm rpmbuild; }
 
 case $what in
-build) compiler ;;
+build)
+    compiler
+    have perl || missing perl perl
+    ;;
 abi)
     programs
     have prove || missing perl "perl with prove"
@@ -52,6 +55,12 @@ test)
     have gdb || missing gdb gdb
     have bpftrace || missing bpftrace bpftrace
     python3 -c 'import ssl' 2>/dev/null || missing python3 "python3, whose ssl module is one of the programs tested"
+    ;;
+command)
+    programs
+    have prove || missing perl "perl with prove"
+    have tmux || missing tmux tmux
+    have setpriv || missing util-linux setpriv
     ;;
 matrix) # the rest is as for test; libssl itself is built by scripts/libssl.sh
     programs

@@ -19,7 +19,7 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 # For the target alone, or the build scripts would be instrumented and linked with rustc's runtime.
 RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address -Cforce-frame-pointers=yes' \
     CARGO_BUILD_TARGET=$host CARGO_TARGET_DIR=$build/target \
-    make --no-print-directory -C "$top" lib LIB="$build/lib" TARGET="$build/target/$host/release" CC='cc -fsanitize=address'
+    make --no-print-directory -C "$top" library LIB="$build/lib" TARGET="$build/target/$host/release" CC='cc -fsanitize=address'
 
 # The preloaded library comes before the runtime, which complains of that; only malloc and its like matter, which
 # we don't define. The stack is left where it is, since the library looks for calls of its own there. Crashes are left

@@ -22,6 +22,10 @@ my %mode = (
         'sslsweep_for_each_session', 'sslsweep_get_statistics'),
     'share/man/man7/sslsweep.7'   => 0644,
     (map { ("share/sslsweep/bpftrace/$_.bt" => 0644) } 'flushes', 'rates', 'who-flushes'),
+    'share/bash-completion/completions/sslsweep'       => 0644,
+    'share/zsh/site-functions/_sslsweep'               => 0644,
+    'share/fish/vendor_completions.d/sslsweep.fish'    => 0644,
+    'share/sslsweep/NOTICES'                           => 0644,
     'share/sslsweep/systemd/nginx.service.d/sslsweep.conf'        => 0644,
     'share/sslsweep/systemd/redis-server.service.d/sslsweep.conf' => 0644,
 );
@@ -43,7 +47,7 @@ sub check_tree {
             is(sprintf('%o', (stat $whole)[2] & 07777), sprintf('%o', $wanted), "mode of $path");
         }
     }
-    for my $text (grep { m{^bin/|\.pc$|^share/} } sort keys %mode) {
+    for my $text (grep { m{\.pc$|^share/} } sort keys %mode) {
         unlike(slurp("$tree/$prefix$text"), qr/\@[A-Z]+\@/, "$text is filled in");
     }
     is_deeply(dynamic("$tree/${prefix}lib/libsslsweep.so", 'SONAME'), [$name], 'the SONAME is the link');
@@ -155,8 +159,11 @@ subtest 'elsewhere' => sub {
 subtest 'options' => sub {
     my %known = map { $_ => 1 } slurp("$top/src/options.rs") =~ /\(\s*c"(SSLSWEEP_\w+)", /g;
     ok(scalar keys %known, 'the table in src/options.rs is understood');
-    for my $text ('man/sslsweep.7.in', 'README.md', 'docs/operations.md', 'scripts/sslsweep.in') {
-        my %named = map { $_ => 1 } slurp("$top/$text") =~ /\b(SSLSWEEP_[A-Z_]+)/g;
+    my %texts = map { $_ => slurp("$top/$_") } 'man/sslsweep.7.in', 'README.md', 'docs/operations.md';
+    is(run("$top/build/bin/sslsweep", 'run', '--help'), 0, 'sslsweep run --help');
+    $texts{'sslsweep run --help'} = $said;
+    for my $text (sort keys %texts) {
+        my %named = map { $_ => 1 } $texts{$text} =~ /\b(SSLSWEEP_[A-Z_]+)/g;
         is_deeply([sort keys %named], [sort keys %known], $text);
     }
     my %tagged = map { $_ => 1 } slurp("$top/man/sslsweep.7.in") =~ /^\.TP\n\.B (SSLSWEEP_\w+)$/mg;

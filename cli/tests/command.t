@@ -1,0 +1,313 @@
+#!/usr/bin/perl
+# The sslsweep command as a person uses it, from build/: what it runs, what it shows of a program whose figures are
+# known, what it says of programs that cannot be taken over, and `top` on a terminal (tmux's).
+#
+# The environment is that of tests-c/Installed.pm.
+use strict;
+use warnings;
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
+use IPC::Open2 qw(open2);
+use JSON::PP qw(decode_json);
+use Test::More;
+use Time::HiRes qw(sleep time);
+use lib dirname(abs_path(__FILE__)) . '/../../tests-c';
+use Installed;
+
+my $sslsweep = "$top/build/bin/sslsweep";
+my $library  = "$top/build/lib/$name";
+my @cc       = split ' ', $ENV{CC} || 'cc';
+my $here     = dirname(abs_path(__FILE__));
+my $SECONDS  = 20;    # for anything that takes a moment
+
+delete @ENV{qw(NO_COLOR SSLSWEEP_STATS SSLSWEEP_AUTOFLUSH SSLSWEEP_EVICTION)};
+
+# Until it is so, or not in time.
+sub within {
+    my ($condition) = @_;
+    for (my $until = time + $SECONDS; time < $until; sleep 0.05) {
+        return 1 if $condition->();
+    }
+    return 0;
+}
+
+sub compile {
+    my ($to, @rest) = @_;
+    is(run(@cc, '-O1', '-w', '-o', "$scratch/$to", @rest), 0, "$to is built") or BAIL_OUT($complained);
+    return "$scratch/$to";
+}
+
+my $served = compile('served', "-I$top/tests-c", "$here/served.c", "$top/tests-c/handshake.c", "$top/tests-c/support.c",
+    qw(-lssl -lcrypto -ldl -pthread));
+
+# ---- A program whose figures are known ----
+
+my %told;    # {context}{figure}
+my ($pid, $from, $to);
+
+sub start {
+    my (@command) = @_;
+    %told = ();
+    $pid = open2($from, $to, @command);
+    while (my $line = <$from>) {
+        return if $line eq "ready\n";
+        $told{$1}{$2} = $3 if $line =~ /^(\w+) (\w+) (\d+)$/;
+    }
+    BAIL_OUT("@command did not come to its end");
+}
+
+sub stop {
+    close $to;
+    waitpid $pid, 0;
+    return $?;
+}
+
+sub store_more {
+    print {$to} "more\n";
+    $to->flush;
+    my $answer = <$from>;
+    $told{2}{$_} += 7 for qw(sessions stores);
+    return;
+}
+
+sub stat_json {
+    my (@arguments) = @_;
+    is(run($sslsweep, 'stat', '--json', @arguments), 0, "stat --json @arguments") or diag($complained);
+    return decode_json($said);
+}
+
+sub check_figures {
+    my ($process, $name) = @_;
+    my %found = map { $_->{context} => $_ } @{ $process->{contexts} };
+    for my $context (sort keys %told) {
+        my %figures = %{ $told{$context} };
+        is_deeply({ map { $_ => $found{$context}{$_} } keys %figures }, \%figures, "$name: context $context");
+    }
+    return %found;
+}
+
+subtest 'stat' => sub {
+    start($sslsweep, 'run', '--stats', '--', $served);
+    my ($process) = grep { $_->{pid} == $pid } @{ stat_json($pid)->{processes} };
+    is($process->{program}, 'served', 'the process is the program, with its pid');
+    my %found = check_figures($process, 'json');
+    is($process->{contexts_begun}, 4, 'contexts begun');
+    is($process->{contexts_ended}, 1, 'contexts ended');
+    for my $context (1, 2) {
+        my $sum = 0;
+        $sum += $_->{sessions} for @{ $found{$context}{expiring_sessions} };
+        is($sum, $told{$context}{sessions}, "the curve of context $context is of all its sessions") or diag($said);
+    }
+
+    is(run($sslsweep, 'stat', '--prometheus'), 0, 'stat --prometheus');
+    my $samples = $said;
+    for my $context (sort keys %told) {
+        for my $figure (sort keys %{ $told{$context} }) {
+            my $metric = $figure =~ /^(?:sessions|sessions_limit|last_flush_sessions)$/ ? $figure : "${figure}_total";
+            like($samples, qr/^sslsweep_$metric\{pid="$pid",program="served",context="$context"\} $told{$context}{$figure}$/m,
+                "$metric of context $context");
+        }
+    }
+    like($samples, qr/^sslsweep_flush_duration_seconds_count\{pid="$pid",program="served",context="2"\} 1$/m, 'the histogram');
+
+    is(run($sslsweep, 'stat', $pid), 0, 'stat');
+    my @lines = map { [split] } grep { /^\s*$pid / } split /\n/, $said;
+    my ($second) = grep { $_->[2] eq '2' } @lines;
+    is("@{$second}[3, 4, 5, 6, 7]", "$told{2}{sessions} $told{2}{sessions_limit} $told{2}{stores} 0 0", 'its table') or diag($said);
+
+    store_more();
+    check_figures(stat_json($pid)->{processes}[0], 'and once more');
+    is(stop(), 0, 'the program ends well');
+    is_deeply([glob "/dev/shm/sslsweep.$pid.*"], [], 'its file is gone');
+    is(run($sslsweep, 'stat', $pid), 1, 'stat of what has ended');
+    like($complained, qr/\Asslsweep: [^\n]*\b$pid\b[^\n]*\n\z/, 'it says why, in one line');
+};
+
+subtest 'files that are not good' => sub {
+    start($sslsweep, 'run', '--stats', $served);
+    my ($file) = glob "/dev/shm/sslsweep.$pid.*";
+    ok($file, 'the file is there') or return;
+    is(sprintf('%o', (stat $file)[2] & 07777), '600', 'for its owner alone');
+    my $whole = slurp($file);
+    my ($start) = $file =~ /(\d+)$/;
+
+    # Of a process that there is, but not its own.
+    my $forged = "/dev/shm/sslsweep.$$." . ($start + 1);
+    spit($forged, $whole);
+    run($sslsweep, 'stat', '--json');
+    unlike($said, qr/"pid": $$\b/, 'a file of another process is not believed');
+    unlink $forged;
+
+    for my $damage (['empty', ''], ['short', substr $whole, 0, 1000], ['long', $whole . 'x'],
+        ['random', join '', map { chr int rand 256 } 1 .. length $whole]) {
+        my ($kind, $text) = @$damage;
+        open my $out, '+<', $file or die "$file: $!";
+        truncate $out, 0;
+        print {$out} $text;
+        close $out;
+        my $status = run($sslsweep, 'stat', $pid);
+        ok($status == 0 || $status == 1, "$kind: status $status");
+        unlike($complained, qr/panic/, 'no panic');
+        # The process writes on to what it has mapped, of a size that must be there.
+        open $out, '+<', $file or die "$file: $!";
+        print {$out} $whole;
+        truncate $out, length $whole;
+        close $out;
+    }
+    stop();
+};
+
+# ---- run ----
+
+subtest 'run' => sub {
+    my $shell = 'echo $$ $LD_PRELOAD $SSLSWEEP_STATS $SSLSWEEP_VERBOSE $SSLSWEEP_AUTOFLUSH $SSLSWEEP_EVICTION; exit 9';
+    my $pid = open my $out, '-|', $sslsweep, qw(run --stats --autoflush=incremental --eviction=lru --), 'sh', '-c', $shell;
+    my $line = <$out>;
+    close $out;
+    is($? >> 8, 9, "the exit status is the program's");
+    is($line, "$pid $library 1 incremental lru\n", 'so are the pid, and the options are in its environment');
+    is(run($sslsweep, 'sh', '-c', $shell), 9, 'the short form');
+    like($said, qr/^\d+ \Q$library\E$/, 'sets nothing else');
+    {
+        local $ENV{LD_PRELOAD} = '/nonexistent/other.so';
+        run($sslsweep, 'sh', '-c', 'echo $LD_PRELOAD');
+        like($said, qr{^\Q$library\E:/nonexistent/other\.so$}m, 'what is preloaded already stays');
+    }
+    is(run($sslsweep, 'sh', '-c', 'kill -9 $$'), 'signal 9', 'a signal is a signal');
+    for my $wrong (['run'], ['run', '--eviction=random', 'true'], ['run', '--no-such', 'true'], ['top', '--interval', '0'],
+        ['top', '--interval', 'x'], ['stat', 'x'], ['stat', '--json', '--prometheus'], ['stat', '99999999999'], ['doctor']) {
+        is(run($sslsweep, @$wrong), 2, "status 2: @$wrong");
+        like($complained, qr/\Asslsweep: [^\n]+\nusage: /, 'it says why, and how');
+        is($said, '', 'on standard error');
+    }
+    for my $shell (qw(bash zsh fish)) {
+        is(run($sslsweep, 'completions', $shell), 0, "completions for $shell");
+        like($said, qr/doctor/, 'know of the subcommands');
+    }
+};
+
+# ---- doctor ----
+
+sub doctor {
+    my ($status, $wanted, $what, @arguments) = @_;
+    is(run($sslsweep, 'doctor', @arguments), $status, "$what: status $status") or diag($said . $complained);
+    like($status == 2 ? $complained : $said, $wanted, 'it says why') or diag($said . $complained);
+    return;
+}
+
+subtest 'doctor' => sub {
+    doctor(0, qr/^yes +linkage +dynamic$.*^yes +libssl .*OpenSSL \d/ms, 'a dynamic program', $served);
+    my $static = compile('static', '-static', "-I$top/tests-c", "$here/served.c", "$top/tests-c/handshake.c",
+        "$top/tests-c/support.c", qw(-lssl -lcrypto -ldl -pthread));
+    doctor(1, qr/^no +linkage +static.*OpenSSL \d.*nothing can be preloaded.*libssl\.so/ms, 'a static program', $static);
+    doctor(2, qr/^sslsweep: .*not found/, 'a program that is not there', 'no-such-program-at-all');
+    doctor(2, qr/^sslsweep: .*neither an ELF file nor a script/, 'a text', spit("$scratch/text", "text\n", 0755));
+    my $script = spit("$scratch/script", "#!/bin/sh\nexit 0\n");
+    chmod 0755, $script, "$scratch/text";
+    doctor(0, qr/script.*^note|note.*script/ms, 'a script', $script);
+    my $foreign = slurp($served);
+    substr($foreign, 18, 2) = pack 'v', 183 == unpack('v', substr $foreign, 18, 2) ? 62 : 183;
+    spit("$scratch/foreign", $foreign);
+    chmod 0755, "$scratch/foreign";
+    doctor(1, qr/^no .*the library is for/m, 'a program for another machine', "$scratch/foreign");
+    SKIP: {
+        skip 'set-user-ID programs of root need root to make', 2 if $> != 0;
+        runs('a copy', 'cp', $served, "$scratch/set-user-id");
+        chmod 04755, "$scratch/set-user-id";
+        doctor(1, qr/^no .*set-user-ID.*ignores LD_PRELOAD/m, 'a set-user-ID program', "$scratch/set-user-id");
+    }
+
+    start($sslsweep, 'run', '--stats', $served);
+    doctor(0, qr/^yes +sslsweep +loaded.*^yes +contexts /ms, 'a process with it', $pid);
+    stop();
+    start($sslsweep, 'run', $served);
+    doctor(0, qr/^yes +sslsweep +loaded.*^note +contexts .*--stats/ms, 'a process without statistics', $pid);
+    stop();
+    start($served);
+    doctor(1, qr/^no +sslsweep .*sslsweep run/ms, 'a process without it', $pid);
+    SKIP: {
+        skip 'another user takes root', 2 if $> != 0;
+        is(run('setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', $sslsweep, 'doctor', $pid), 2, 'no permission: status 2');
+        like($complained, qr/\Asslsweep: [^\n]+\n\z/, 'it says why');
+    }
+    stop();
+    doctor(2, qr/^sslsweep: .*\b$pid\b/, 'a process that has ended', $pid);
+};
+
+# ---- top ----
+
+# A terminal of our own: tmux, with a server for this test alone.
+my @tmux = ('tmux', '-L', "sslsweep-$$", '-f', '/dev/null');
+END { my $status = $?; system "@tmux kill-server 2>/dev/null"; $? = $status }
+
+sub terminal {
+    my ($columns, $rows, @command) = @_;
+    run(@tmux, 'kill-server');
+    my $command = join ' ', map { "'$_'" } @command;
+    runs("a terminal of ${columns}x$rows", @tmux, 'new-session', '-d', '-x', $columns, '-y', $rows,
+        "$command 2>$scratch/top.err; echo \"status \$?\"; exec sleep 60");
+    return;
+}
+sub screen { run(@tmux, 'capture-pane', '-p', @_); return $said }
+sub keys_are { run(@tmux, 'send-keys', @_); return }
+
+sub shows {
+    my ($pattern, $name) = @_;
+    my $last = '';
+    ok(within(sub { $last = screen(); $last =~ $pattern }), $name) or diag($last);
+    return;
+}
+
+subtest 'top' => sub {
+    is(run('tmux', '-V'), 0, 'tmux is there') or return;
+    start($sslsweep, 'run', '--stats', $served);
+    terminal(80, 24, $sslsweep, 'top', '--interval', '0.2', $pid);
+    shows(qr/served/, 'the program');
+    my $screen = screen();
+    is(scalar(grep { length > 80 } split /\n/, $screen), 0, 'no line is too long');
+    like($screen, qr/\b$told{1}{sessions}\/10\b|\b$told{1}{sessions} +10\b/, 'context 1: what is held, and its size') or diag($screen);
+    like($screen, qr/\b$told{2}{sessions}\b/, 'context 2: what is held');
+    store_more();
+    shows(qr/\b$told{2}{sessions}\b/, 'and what is more, soon');
+    keys_are('?');
+    shows(qr/quits?/i, '? helps');
+    keys_are('?');
+    keys_are('Down', 'Enter');
+    shows(qr/expir/i, 'Enter shows the curve');
+    keys_are('Escape');
+    keys_are('p');
+    shows(qr/paused/i, 'p pauses');
+    store_more();
+    sleep 1;
+    unlike(screen(), qr/\b$told{2}{sessions}\b/, 'nothing moves');
+    keys_are('p');
+    shows(qr/\b$told{2}{sessions}\b/, 'p goes on');
+    run(@tmux, 'resize-window', '-x', 20, '-y', 5);
+    shows(qr/too small/i, 'a terminal of 20 columns: it says so, and lives');
+    run(@tmux, 'resize-window', '-x', 120, '-y', 30);
+    shows(qr/served/, 'a wider one');
+    keys_are('q');
+    shows(qr/^status 0$/m, 'q quits');
+
+    terminal(80, 24, 'env', 'NO_COLOR=1', $sslsweep, 'top', '--interval', '0.2');
+    shows(qr/served/, 'without colour');
+    unlike(screen('-e'), qr/\e\[[0-9;]*3[0-7]m/, 'no colour is set');
+    keys_are('q');
+    shows(qr/^status 0$/m, 'and it ends');
+
+    terminal(80, 24, $sslsweep, 'top', '--interval', '0.2', $pid);
+    shows(qr/served/, 'a process that ends while it is watched');
+    stop();
+    shows(qr/^status 0$/m, 'ends the command');
+    like(slurp("$scratch/top.err"), qr/\b$pid\b[^\n]*ended/, 'which says so');
+
+    start($sslsweep, 'run', '--stats', $served);
+    is(run($sslsweep, 'top', '--interval', '0.2', '--iterations', 2, $pid), 0, 'into a pipe: lines');
+    unlike($said, qr/\e/, 'plain ones');
+    is(scalar(() = $said =~ /^\s*$pid +served +2 /mg), 2, 'two tables') or diag($said);
+    stop();
+    is(run($sslsweep, 'top', $pid), 1, 'nothing to show: status 1');
+    like($complained, qr/\Asslsweep: [^\n]+\n\z/, 'it says why');
+};
+
+done_testing;

@@ -3,6 +3,7 @@
 //! `run` needs no more than [`arguments`] and [`run`]; all else reads what processes publish ([`figures`], whose
 //! layout is the library's) or what the system says of a program ([`doctor`]).
 #![cfg_attr(not(test), no_main)]
+#![cfg_attr(test, allow(dead_code, reason = "tests have a main of their own"))]
 
 mod arguments;
 mod doctor;
@@ -18,7 +19,7 @@ mod stat;
 mod text;
 mod top;
 
-use std::ffi::{OsString, c_char, c_int};
+use std::ffi::OsString;
 use std::io::{self, Write};
 
 use arguments::{Command, Stop};
@@ -87,7 +88,7 @@ fn command(words: &[OsString]) -> Result<(), Failure> {
 /// Not Rust's own: that would ignore SIGPIPE, and so would the program that takes our place.
 #[cfg(not(test))]
 #[unsafe(no_mangle)]
-extern "C" fn main(_: c_int, _: *const *const c_char) -> c_int {
+extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     match command(&words) {
         Ok(()) => 0,

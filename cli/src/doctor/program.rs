@@ -146,8 +146,10 @@ fn native() -> (u8, u16) {
 /// Rights that make the loader ignore LD_PRELOAD.
 fn rights(path: &Path, report: &mut Report) {
     let Ok(about) = std::fs::metadata(path) else { return };
-    // SAFETY: plain queries.
-    let (user, group) = unsafe { (libc::getuid(), libc::getgid()) };
+    // SAFETY: a plain query.
+    let user = unsafe { libc::getuid() };
+    // SAFETY: the same.
+    let group = unsafe { libc::getgid() };
     let remedy = "let the service manager give it these rights (User=, AmbientCapabilities=), or relink it with sslsweep";
     for (bit, name, gains) in [
         (0o4000, "set-user-ID", about.uid() != user),

@@ -14,13 +14,14 @@ const WIDTH: f32 = 8.4;
 const HEIGHT: f32 = 18.0;
 const MARGIN: f32 = 12.0;
 
-const RULES: &str = "text { font: 14px ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace; white-space: pre; fill: var(--text) }
-    svg { --back: #ffffff; --text: #24292f; --cyan: #0b6e7f; --green: #1a7f37; --yellow: #7d5a00; --red: #b3261e }
+// Plain colours, since not everything that draws SVG knows variables.
+const RULES: &str = "text { font: 14px ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace; white-space: pre }
+    .back { fill: #ffffff } text, .bar { fill: #24292f } .bold { font-weight: bold }
+    .cyan { fill: #0b6e7f } .green { fill: #1a7f37 } .yellow { fill: #7d5a00 } .red { fill: #b3261e } .reversed { fill: #ffffff }
     @media (prefers-color-scheme: dark) {
-      svg { --back: #0d1117; --text: #d6dde5; --cyan: #56c8d8; --green: #56d364; --yellow: #e3b341; --red: #ff7b72 }
-    }
-    .back { fill: var(--back) } .bold { font-weight: bold } .reversed { fill: var(--back) } .bar { fill: var(--text) }
-    .cyan { fill: var(--cyan) } .green { fill: var(--green) } .yellow { fill: var(--yellow) } .red { fill: var(--red) }";
+      .back { fill: #0d1117 } text, .bar { fill: #d6dde5 } .reversed { fill: #0d1117 }
+      .cyan { fill: #56c8d8 } .green { fill: #56d364 } .yellow { fill: #e3b341 } .red { fill: #ff7b72 }
+    }";
 
 fn classes(cell: &Cell) -> String {
     let mut classes = Vec::new();

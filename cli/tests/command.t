@@ -5,6 +5,7 @@
 # The environment is that of tests-c/Installed.pm.
 use strict;
 use warnings;
+no warnings 'portable'; # a mask of 64 signals is a number of 64 bits
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use IPC::Open2 qw(open2);
@@ -33,7 +34,7 @@ sub within {
 
 sub compile {
     my ($to, @rest) = @_;
-    is(run(@cc, '-O1', '-w', '-o', "$scratch/$to", @rest), 0, "$to is built") or BAIL_OUT($complained);
+    is(run(@cc, '-O1', '-w', '-D_GNU_SOURCE', '-o', "$scratch/$to", @rest), 0, "$to is built") or BAIL_OUT($complained);
     return "$scratch/$to";
 }
 
@@ -78,7 +79,7 @@ sub stat_json {
 
 sub check_figures {
     my ($process, $name) = @_;
-    my %found = map { $_->{context} => $_ } @{ $process->{contexts} };
+    my %found = (ended => $process->{ended}, map { $_->{context} => $_ } @{ $process->{contexts} });
     for my $context (sort keys %told) {
         my %figures = %{ $told{$context} };
         is_deeply({ map { $_ => $found{$context}{$_} } keys %figures }, \%figures, "$name: context $context");
@@ -121,6 +122,17 @@ subtest 'stat' => sub {
     is_deeply([glob "/dev/shm/sslsweep.$pid.*"], [], 'its file is gone');
     is(run($sslsweep, 'stat', $pid), 1, 'stat of what has ended');
     like($complained, qr/\Asslsweep: [^\n]*\b$pid\b[^\n]*\n\z/, 'it says why, in one line');
+};
+
+subtest 'a process that is killed' => sub {
+    start($sslsweep, 'run', '--stats', $served);
+    kill 'KILL', $pid;
+    stop();
+    my ($left) = glob "/dev/shm/sslsweep.$pid.*";
+    ok($left, 'leaves its file') or return;
+    utime 0, 0, $left;    # one that was just made is left alone
+    is(run($sslsweep, 'stat', $pid), 1, 'of which nothing is shown');
+    ok(!-e $left, 'and which is cleared away');
 };
 
 subtest 'files that are not good' => sub {
@@ -174,6 +186,19 @@ subtest 'run' => sub {
         like($said, qr{^\Q$library\E:/nonexistent/other\.so$}m, 'what is preloaded already stays');
     }
     is(run($sslsweep, 'sh', '-c', 'kill -9 $$'), 'signal 9', 'a signal is a signal');
+    is(run($sslsweep, 'run', '/nonexistent/program'), 127, 'no program: status 127');
+    is(run($sslsweep, 'run', $top), 126, 'not a program: status 126');
+    for my $ignored ('IGNORE', 'DEFAULT') {
+        local $SIG{PIPE} = $ignored;
+        run($sslsweep, 'grep', 'SigIgn', '/proc/self/status');
+        my ($mask) = $said =~ /([0-9a-f]+)$/;
+        is(hex($mask) >> 12 & 1, $ignored eq 'IGNORE' ? 1 : 0, "SIGPIPE stays as it was: $ignored");
+    }
+    mkdir "$scratch/alone";
+    mkdir "$scratch/alone/bin";
+    runs('a copy without its library', 'cp', $sslsweep, "$scratch/alone/bin/");
+    is(run("$scratch/alone/bin/sslsweep", 'run', 'true'), 125, 'status 125');
+    like($complained, qr/\Asslsweep: \S*libsslsweep\.so\.\S+ is missing or not readable\n\z/, 'it says why');
     for my $wrong (['run'], ['run', '--eviction=random', 'true'], ['run', '--no-such', 'true'], ['top', '--interval', '0'],
         ['top', '--interval', 'x'], ['stat', 'x'], ['stat', '--json', '--prometheus'], ['stat', '99999999999'], ['doctor']) {
         is(run($sslsweep, @$wrong), 2, "status 2: @$wrong");
@@ -196,15 +221,18 @@ sub doctor {
 }
 
 subtest 'doctor' => sub {
-    doctor(0, qr/^yes +linkage +dynamic$.*^yes +libssl .*OpenSSL \d/ms, 'a dynamic program', $served);
+    doctor(0, qr/^yes +linkage +dynamic\n.*^yes +libssl .*OpenSSL \d/ms, 'a dynamic program', $served);
     my $static = compile('static', '-static', "-I$top/tests-c", "$here/served.c", "$top/tests-c/handshake.c",
         "$top/tests-c/support.c", qw(-lssl -lcrypto -ldl -pthread));
     doctor(1, qr/^no +linkage +static.*OpenSSL \d.*nothing can be preloaded.*libssl\.so/ms, 'a static program', $static);
     doctor(2, qr/^sslsweep: .*not found/, 'a program that is not there', 'no-such-program-at-all');
-    doctor(2, qr/^sslsweep: .*neither an ELF file nor a script/, 'a text', spit("$scratch/text", "text\n", 0755));
-    my $script = spit("$scratch/script", "#!/bin/sh\nexit 0\n");
-    chmod 0755, $script, "$scratch/text";
-    doctor(0, qr/script.*^note|note.*script/ms, 'a script', $script);
+    my $text = spit("$scratch/text", "text\n");
+    my $script = spit("$scratch/script", "#!$served\n");
+    my $shell = spit("$scratch/shell", "#!/bin/sh\nexit 0\n");
+    chmod 0755, $text, $script, $shell;
+    doctor(1, qr/^no +program .*neither an ELF file nor a script/m, 'a text', $text);
+    doctor(0, qr/^note +program .*is a script that .*served runs.*^yes +libssl /ms, 'a script', $script);
+    doctor(1, qr/^no +libssl .*does not use OpenSSL\n.*ask about that one/m, 'a script of the shell', $shell);
     my $foreign = slurp($served);
     substr($foreign, 18, 2) = pack 'v', 183 == unpack('v', substr $foreign, 18, 2) ? 62 : 183;
     spit("$scratch/foreign", $foreign);
@@ -213,6 +241,7 @@ subtest 'doctor' => sub {
     SKIP: {
         skip 'set-user-ID programs of root need root to make', 2 if $> != 0;
         runs('a copy', 'cp', $served, "$scratch/set-user-id");
+        chown 65534, 65534, "$scratch/set-user-id";
         chmod 04755, "$scratch/set-user-id";
         doctor(1, qr/^no .*set-user-ID.*ignores LD_PRELOAD/m, 'a set-user-ID program', "$scratch/set-user-id");
     }
@@ -236,13 +265,16 @@ subtest 'doctor' => sub {
 
 # ---- top ----
 
-# A terminal of our own: tmux, with a server for this test alone.
-my @tmux = ('tmux', '-L', "sslsweep-$$", '-f', '/dev/null');
-END { my $status = $?; system "@tmux kill-server 2>/dev/null"; $? = $status }
+# A terminal of our own: tmux, with a server for each.
+my @tmux;
+my $terminals = 0;
+sub no_terminal { system "@tmux kill-server 2>/dev/null" if @tmux; return }
+END { my $status = $?; no_terminal(); $? = $status }
 
 sub terminal {
     my ($columns, $rows, @command) = @_;
-    run(@tmux, 'kill-server');
+    no_terminal();
+    @tmux = ('tmux', '-L', "sslsweep-$$-" . ++$terminals, '-f', '/dev/null');
     my $command = join ' ', map { "'$_'" } @command;
     runs("a terminal of ${columns}x$rows", @tmux, 'new-session', '-d', '-x', $columns, '-y', $rows,
         "$command 2>$scratch/top.err; echo \"status \$?\"; exec sleep 60");
@@ -258,6 +290,9 @@ sub shows {
     return;
 }
 
+# What a context holds, as a word; braces after a name would be a quantifier in a pattern.
+sub held { my ($context) = @_; my $sessions = $told{$context}{sessions}; return qr/\b$sessions\b/ }
+
 subtest 'top' => sub {
     is(run('tmux', '-V'), 0, 'tmux is there') or return;
     start($sslsweep, 'run', '--stats', $served);
@@ -265,10 +300,10 @@ subtest 'top' => sub {
     shows(qr/served/, 'the program');
     my $screen = screen();
     is(scalar(grep { length > 80 } split /\n/, $screen), 0, 'no line is too long');
-    like($screen, qr/\b$told{1}{sessions}\/10\b|\b$told{1}{sessions} +10\b/, 'context 1: what is held, and its size') or diag($screen);
-    like($screen, qr/\b$told{2}{sessions}\b/, 'context 2: what is held');
+    like($screen, qr/${\ held(1)}(?:\/| +)10\b/, 'context 1: what is held, and its size') or diag($screen);
+    like($screen, held(2), 'context 2: what is held');
     store_more();
-    shows(qr/\b$told{2}{sessions}\b/, 'and what is more, soon');
+    shows(held(2), 'and what is more, soon');
     keys_are('?');
     shows(qr/quits?/i, '? helps');
     keys_are('?');
@@ -279,9 +314,9 @@ subtest 'top' => sub {
     shows(qr/paused/i, 'p pauses');
     store_more();
     sleep 1;
-    unlike(screen(), qr/\b$told{2}{sessions}\b/, 'nothing moves');
+    unlike(screen(), held(2), 'nothing moves');
     keys_are('p');
-    shows(qr/\b$told{2}{sessions}\b/, 'p goes on');
+    shows(held(2), 'p goes on');
     run(@tmux, 'resize-window', '-x', 20, '-y', 5);
     shows(qr/too small/i, 'a terminal of 20 columns: it says so, and lives');
     run(@tmux, 'resize-window', '-x', 120, '-y', 30);

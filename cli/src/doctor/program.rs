@@ -270,7 +270,7 @@ fn linkage(path: &Path, root: &Path, program: &Elf, report: &mut Report) {
         report.no(
             "libssl",
             format!("the program does not use OpenSSL{with}"),
-            "none: there is nothing to take over",
+            "none: there is nothing to take over; if it starts a program that does, ask about that one",
         );
     }
 }

@@ -94,6 +94,19 @@ END
         };
         let mut order = self.lock_order();
 END
+    ['a lookup that counts looks its slot up before it locks the order', <<'END', <<'END'],
+        let mut order = match self.eviction {
+            Eviction::EarliestExpiry => None,
+            Eviction::LeastRecentlyUsed => Some(self.lock_order()),
+        };
+        let (slot, session) = shards[key.shard()].lock().get(key)?;
+END
+        let (slot, session) = shards[key.shard()].lock().get(key)?;
+        let mut order = match self.eviction {
+            Eviction::EarliestExpiry => None,
+            Eviction::LeastRecentlyUsed => Some(self.lock_order()),
+        };
+END
     ['a new key unlocks the order half way',
         "        let mut table = shards[new.shard()].lock();\n        let displaced", <<'END' . '        let displaced'],
         drop(order);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::cache::{Cache, Cutoff, Expiry, Key, KeyMaker, Stored};
+use super::cache::{Cache, Cutoff, Eviction, Expiry, Key, KeyMaker, Stored};
 
 /// A session is an identity. How often it was stored and handed back is no affair of the checker's: atomics
 /// of the processor's count it.
@@ -62,6 +62,12 @@ pub struct World {
 impl World {
     pub fn new() -> Arc<Self> {
         Arc::default()
+    }
+
+    /// With a cache in which lookups count as well.
+    pub fn least_recently_used() -> Arc<Self> {
+        let cache = Cache::new(Eviction::LeastRecentlyUsed, None);
+        Arc::new(Self { cache, ..Self::default() })
     }
 
     /// A new session, given to the cache soon.

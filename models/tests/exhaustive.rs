@@ -526,3 +526,39 @@ fn a_later_expiry_flush_and_removal() {
         world.settle(0);
     });
 }
+
+/// Who is found has been used, and stays.
+#[test]
+fn lookup_against_eviction_of_the_least_recently_used() {
+    both_ways(|shards, a, b| {
+        let c = keys(&[0])[0];
+        explore(&format!("lookup against an eviction, {shards}"), move || {
+            let world = World::least_recently_used();
+            let (older, newer) = (world.add(a, 1), world.add(b, 1));
+            let looking = beside(&world, move |world| world.cache.get(a).is_some());
+            let third = world.session();
+            world.store(c, &third, 1, 2);
+            let found = looking.join().unwrap();
+            assert_eq!((older.left(), newer.left()), if found { (0, 1) } else { (1, 0) });
+            world.settle(2);
+        });
+    });
+}
+
+#[test]
+fn lookup_where_it_counts_flush_and_removal() {
+    both_ways(|shards, a, b| {
+        explore(&format!("lookup where it counts, flush and removal, {shards}"), move || {
+            let world = World::least_recently_used();
+            world.add(a, 1);
+            world.add(b, LATER);
+            let looking = beside(&world, move |world| drop(world.cache.get(a)));
+            let removing = beside(&world, move |world| world.take(b));
+            world.flush(EARLY);
+            looking.join().unwrap();
+            removing.join().unwrap();
+            assert!(world.cache.is_empty());
+            world.settle(0);
+        });
+    });
+}

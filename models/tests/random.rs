@@ -85,10 +85,10 @@ fn step(world: &World, keys: &[Key], size: usize) {
     }
 }
 
-fn crowd(size: usize) -> impl Fn() + Send + Sync + 'static {
+fn crowd(size: usize, world: fn() -> Arc<World>) -> impl Fn() + Send + Sync + 'static {
     let keys: Arc<[Key]> = keys(&[0, 1, 0, 1, 0, 1]).into();
     move || {
-        let world = World::new();
+        let world = world();
         let threads: Vec<_> = (0..THREADS)
             .map(|_| {
                 let (world, keys) = (Arc::clone(&world), Arc::clone(&keys));
@@ -102,15 +102,32 @@ fn crowd(size: usize) -> impl Fn() + Send + Sync + 'static {
 
 #[test]
 fn a_crowd_at_a_small_cache() {
-    explore("four threads, a small cache", RandomScheduler::new(schedules()), crowd(SIZE));
+    explore(
+        "four threads, a small cache",
+        RandomScheduler::new(schedules()),
+        crowd(SIZE, World::new),
+    );
 }
 
 #[test]
 fn a_crowd_at_an_unlimited_cache() {
-    explore("four threads, no limit", RandomScheduler::new(schedules()), crowd(0));
+    explore("four threads, no limit", RandomScheduler::new(schedules()), crowd(0, World::new));
 }
 
 #[test]
 fn a_crowd_with_few_interruptions() {
-    explore("four threads, a small cache, PCT", PctScheduler::new(4, schedules()), crowd(SIZE));
+    explore(
+        "four threads, a small cache, PCT",
+        PctScheduler::new(4, schedules()),
+        crowd(SIZE, World::new),
+    );
+}
+
+#[test]
+fn a_crowd_where_lookups_count() {
+    explore(
+        "four threads, a small cache, least recently used",
+        RandomScheduler::new(schedules()),
+        crowd(SIZE, World::least_recently_used),
+    );
 }

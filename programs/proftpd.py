@@ -3,23 +3,21 @@ Each connection has a process of its own, which inherits the context by fork."""
 
 from __future__ import annotations
 
-import ftplib
 import grp
 import os
 import pathlib
-import re
 import subprocess
 
-from support import Program, Run, Scenario, Server, free_port, wait_until
-from vsftpd import FILE, Ftp, anybody, secured
+import ftp
+from support import Program, Run, Scenario, Server
 
 PROFTPD = Program("proftpd", "-v")
 
 
 def start(run: Run, port: int) -> Server:
     (run.folder / "files").mkdir()
-    run.write("files/file", FILE)
-    user = anybody()
+    run.write("files/file", ftp.FILE)
+    user = ftp.anybody()
     secret = subprocess.run(["openssl", "passwd", "-6", "secret"], capture_output=True, text=True, check=True).stdout.strip()
     passwords = run.write("passwd", f"tester:{secret}:{user.pw_uid}:{user.pw_gid}::{run.folder}/files:/bin/sh\n")
     os.chmod(passwords, 0o600)
@@ -54,41 +52,8 @@ TLSECCertificateKeyFile {run.certificate.key}
     return run.start(PROFTPD, "-n", "-c", conf, ports=[port])
 
 
-def login(port: int) -> Ftp:
-    return secured(port, "tester", "secret")
-
-
-def transfers(run: Run, port: int, turn: str) -> None:
-    ftp = login(port)
-    lines: list[str] = []
-    for _ in range(10):
-        ftp.retrlines("RETR file", lines.append)
-    run.see(f"lines received, {turn}", len(lines), 10 * FILE.count("\n"))
-    run.see(f"data connections resumed, {turn}", ftp.resumed, 10)
-    ftp.resuming = False
-    try:
-        ftp.retrlines("RETR file", lines.append)
-        answer = "let in"
-    except ftplib.Error as error:
-        answer = str(error)
-    run.see(f"a data connection without resumption, {turn}", bool(re.match("425 ", answer)) or answer, True)
-    ftp.close()
-
-
 def play(run: Run) -> None:
-    port = free_port()
-    proftpd = start(run, port)
-    for turn in "first", "second", "third":
-        transfers(run, port, turn)
-    ftp = login(port)
-    run.weigh(proftpd)
-    ftp.quit()
-    wait_until(lambda: not proftpd.children(), "the connection's processes ending")
-    run.see("exit status", proftpd.stop(), 0)
-    run.see("counters", run.counters())
-    proftpd.start()
-    transfers(run, port, "after the restart")
-    run.see("exit status at the end", proftpd.stop(), 0)
+    ftp.play(run, start, user=("tester", "secret"), refusal="425 ", status=0)
 
 
 def found(run: Run) -> None:

@@ -3,51 +3,20 @@ session. Each connection has processes of its own, which inherit the context by 
 
 from __future__ import annotations
 
-import ftplib
 import os
-import pwd
-import re
 import signal
 
-from support import TLS12, Client, Program, Run, Scenario, Server, free_port, holds, wait_until
+import ftp
+from support import Program, Run, Scenario, Server, holds
 
 VSFTPD = Program("vsftpd", "-v")
-FILE = "a line\n" * 1000
-
-
-class Ftp(ftplib.FTP_TLS):
-    """Offers the control connection's session on data connections."""
-    resuming = True
-    resumed = 0
-
-    def ntransfercmd(self, cmd, rest=None):
-        data, size = ftplib.FTP.ntransfercmd(self, cmd, rest)
-        data = self.context.wrap_socket(data, session=self.sock.session if self.resuming else None)
-        self.resumed += bool(data.session_reused)
-        return data, size
-
-
-def secured(port: int, *user: str) -> Ftp:
-    """Logged in, with data connections by TLS as well."""
-    ftp = Ftp(context=Client(TLS12).context, timeout=30)
-    ftp.connect("127.0.0.1", port)
-    ftp.login(*user)
-    ftp.prot_p()
-    return ftp
-
-
-def anybody() -> pwd.struct_passwd:
-    """Whom a server may become: anybody but root who has a home."""
-    if os.geteuid() == 0:
-        return next(u for u in pwd.getpwall() if u.pw_uid and os.path.isdir(u.pw_dir))
-    return pwd.getpwuid(os.geteuid())
 
 
 def start(run: Run, port: int) -> Server:
     (run.folder / "empty").mkdir()
     (run.folder / "files").mkdir()
-    run.write("files/file", FILE)
-    user = anybody().pw_name
+    run.write("files/file", ftp.FILE)
+    user = ftp.anybody().pw_name
     conf = run.write("vsftpd.conf", f"""
 listen=YES
 listen_ipv6=NO
@@ -74,37 +43,8 @@ rsa_private_key_file={run.certificate.key}
     return run.start(VSFTPD, conf, ports=[port])
 
 
-def transfers(run: Run, port: int, turn: str) -> None:
-    ftp = secured(port)
-    lines: list[str] = []
-    for _ in range(10):
-        ftp.retrlines("RETR file", lines.append)
-    run.see(f"lines received, {turn}", len(lines), 10 * FILE.count("\n"))
-    run.see(f"data connections resumed, {turn}", ftp.resumed, 10)
-    ftp.resuming = False
-    try:
-        ftp.retrlines("LIST", lines.append)
-        answer = "let in"
-    except ftplib.Error as error:
-        answer = str(error)
-    run.see(f"a data connection without resumption, {turn}", bool(re.match("522 .*reuse", answer)) or answer, True)
-    ftp.close()
-
-
 def play(run: Run) -> None:
-    port = free_port()
-    vsftpd = start(run, port)
-    for turn in "first", "second", "third":
-        transfers(run, port, turn)
-    ftp = secured(port)
-    run.weigh(vsftpd)
-    ftp.quit()
-    wait_until(lambda: not vsftpd.children(), "the connection's processes ending")
-    run.see("exit status", vsftpd.stop(), -signal.SIGTERM)
-    run.see("counters", run.counters())
-    vsftpd.start()
-    transfers(run, port, "after the restart")
-    run.see("exit status at the end", vsftpd.stop(), -signal.SIGTERM)
+    ftp.play(run, start, user=(), refusal="522 .*reuse", status=-signal.SIGTERM)
 
 
 # It ends by _exit(), so that sslsweep has no last word.

@@ -188,6 +188,7 @@ lint: ## rustfmt, clippy and shellcheck, warnings denied
 	@sh scripts/setup.sh lint
 	$(CARGO) fmt --all --check
 	cd models && $(CARGO) fmt --check
+	cd fuzz && $(CARGO) fmt --check && $(CARGO) metadata --locked --format-version 1 >/dev/null
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	cd models && CARGO_TARGET_DIR=../build/models $(CARGO) clippy --locked --lib --tests -- -D warnings
 	shellcheck scripts/*.sh bench/*.sh fuzz/*.sh demo/*.sh tests-c/*.sh .ci/run

@@ -389,7 +389,8 @@ static pid_t child_begins(void)
     return child;
 }
 
-/* The child counts on from where it began, in a file of its own from its first change on; _exit leaves that behind for readers to clear away. */
+/* The child counts on from where it began, in a file of its own from its first change on; _exit leaves that behind for
+ * readers to clear away. */
 static void after_fork(void)
 {
     char path[64];

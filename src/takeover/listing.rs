@@ -74,7 +74,9 @@ fn session<const INDEX: usize>(session: *const c_void) -> Option<SessionRef> {
     unsafe { SessionRef::new(by_index(INDEX)?, session.cast_mut().cast()) }
 }
 
-/// The program may retrieve by a session of its own, so version and id count, as in libssl.
+/// The program may retrieve by a session of its own, so version and id count, as in libssl. Sessions
+/// without an id are told apart by what they are: several can be stored (C18), and one must not take
+/// another's place in the table.
 unsafe extern "C-unwind" fn hash<const INDEX: usize>(data: *const c_void) -> c_ulong {
     session::<INDEX>(data).map_or(0, |session| {
         session.id().iter().fold(session.version() as c_ulong, |hash, &byte| {
@@ -89,7 +91,11 @@ unsafe extern "C-unwind" fn compare<const INDEX: usize>(
 ) -> c_int {
     match (session::<INDEX>(one), session::<INDEX>(other)) {
         (Some(one), Some(other)) => {
-            c_int::from(one.version() != other.version() || one.id() != other.id())
+            let same = one == other
+                || (!one.id().is_empty()
+                    && one.id() == other.id()
+                    && one.version() == other.version());
+            c_int::from(!same)
         }
         _ => 1,
     }

@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 enum { MAGIC, LAYOUT, PID, START, BEGUN, ENDED_CONTEXTS, NAME }; /* words of the header */
-enum { HEADER = 64, BLOCK = 80, CONTEXTS = 256, BLOCKS = 2 + CONTEXTS, WORDS = HEADER + BLOCKS * BLOCK };
+enum { FIGURES = 80, STRIPES = 8, STRIPE = 8, BLOCK = FIGURES + STRIPES * STRIPE };
+enum { HEADER = 64, CONTEXTS = 256, BLOCKS = 2 + CONTEXTS, WORDS = HEADER + BLOCKS * BLOCK };
 enum { ENDED, OTHERS, FIRST }; /* blocks */
 enum {
     NUMBER, SESSIONS, LIMIT, STORES, HITS, MISSES, EXTERNAL_HITS, EVICTIONS, FLUSHED, REMOVALS, FLUSHES,
@@ -91,6 +92,15 @@ static uint64_t total(int word)
     return sum;
 }
 
+/* Hits or misses of a block, wherever a thread has counted them. */
+static uint64_t lookups(const volatile uint64_t *is, int word)
+{
+    uint64_t sum = is[word];
+    for (int stripe = 0; stripe < STRIPES; stripe++)
+        sum += is[FIGURES + stripe * STRIPE + word - HITS];
+    return sum;
+}
+
 static void same(const char *what, uint64_t is, uint64_t wanted)
 {
     better("O4", is == wanted, "%s: %llu, wanted %llu", what, (unsigned long long)is, (unsigned long long)wanted);
@@ -116,7 +126,7 @@ static void whose_it_is(void)
     better("O4", found.st_size == WORDS * 8, "its size is that of 256 contexts");
     mine = view(path);
     better("O4", memcmp((const void *)(mine + MAGIC), "SSLSWEEP", 8) == 0, "it says what it is");
-    same("layout", mine[LAYOUT], 1);
+    same("layout", mine[LAYOUT], 2);
     better("O4", mine[PID] == (uint64_t)getpid(), "whose it is");
     better("O4", mine[START] == strtoull(strrchr(path, '.') + 1, NULL, 10), "since when");
     memcpy(name, (const void *)(mine + NAME), sizeof name);
@@ -166,9 +176,9 @@ static void compare(SSL_CTX *ctx, const char *when)
     same("limit", is[LIMIT], wanted.limit);
     same("limit", is[LIMIT], (uint64_t)SSL_CTX_sess_get_cache_size(ctx));
     same("stores", is[STORES], wanted.stores);
-    same("hits", is[HITS], wanted.hits);
-    same("misses", is[MISSES], wanted.misses);
-    same("misses", is[MISSES], (uint64_t)SSL_CTX_sess_misses(ctx));
+    same("hits", lookups(is, HITS), wanted.hits);
+    same("misses", lookups(is, MISSES), wanted.misses);
+    same("misses", lookups(is, MISSES), (uint64_t)SSL_CTX_sess_misses(ctx));
     same("external hits", is[EXTERNAL_HITS], wanted.external_hits);
     same("external hits", is[EXTERNAL_HITS], (uint64_t)SSL_CTX_sess_cb_hits(ctx));
     same("evictions", is[EVICTIONS], wanted.evictions);
@@ -207,8 +217,8 @@ static void figures(void)
     SSL_CTX_sess_set_get_cb(server, fetch);
     hs_resume(server, client, session);
     compare(server, "a session of the program's own cache");
-    better("O4", newest()[HITS] == 2 && newest()[MISSES] > 0 && newest()[EXTERNAL_HITS] == 1 && newest()[REMOVALS] == 1,
-           "none of them is 0");
+    better("O4", lookups(newest(), HITS) == 2 && lookups(newest(), MISSES) > 0 && newest()[EXTERNAL_HITS] == 1
+           && newest()[REMOVALS] == 1, "none of them is 0");
     SSL_SESSION_free(elsewhere);
     SSL_SESSION_free(session);
 
@@ -335,6 +345,47 @@ static void threads(void)
            && is[FLUSHED] == wanted.flushed && is[FLUSHES] == wanted.flushes && is[LONGEST_BATCH] == wanted.longest_batch_ns,
            "threads: the file says what the context does");
     SSL_CTX_free(ctx);
+}
+
+static void *look_up(void *server)
+{
+    SSL_CTX *client = hs_client(TLS1_2_VERSION);
+    SSL_SESSION *session = hs_first(server, client);
+    hs_resume(server, client, session);
+    hs_resume(server, client, session);
+    SSL_SESSION *stored = hs_stored(server, session);
+    SSL_CTX_remove_session(server, stored);
+    hs_resume(server, client, session); /* marked, and not found */
+    SSL_SESSION_free(stored);
+    SSL_SESSION_free(session);
+    SSL_CTX_free(client);
+    return NULL;
+}
+
+/* More threads than stripes. */
+static void lookups_of_threads(void)
+{
+    enum { THREADS = STRIPES + 3 };
+    pthread_t thread[THREADS];
+    SSL_CTX *server = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS);
+    const volatile uint64_t *is = newest();
+    uint64_t hits = lookups(block(ENDED), HITS), misses = lookups(block(ENDED), MISSES);
+    for (int i = 0; i < THREADS; i++)
+        hs_start(&thread[i], look_up, server);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(thread[i], NULL);
+    same("hits of threads", lookups(is, HITS), 2 * THREADS);
+    same("misses of threads", lookups(is, MISSES), own_statistics(server).misses);
+    better("O4", lookups(is, MISSES) >= THREADS, "each thread has missed one");
+    int used = 0;
+    for (int stripe = 0; stripe < STRIPES; stripe++)
+        used += is[FIGURES + stripe * STRIPE] > 0;
+    same("stripes in use", (uint64_t)used, STRIPES);
+    hits += lookups(is, HITS), misses += lookups(is, MISSES);
+    SSL_CTX_free(server);
+    /* The clients' contexts have looked nothing up. */
+    same("hits of contexts that have ended", lookups(block(ENDED), HITS), hits);
+    same("misses of contexts that have ended", lookups(block(ENDED), MISSES), misses);
 }
 
 /* Whether a piece of something is anywhere in the file. */
@@ -608,6 +659,7 @@ int main(int argc, char **argv)
         curve();
         many();
         threads();
+    lookups_of_threads();
         nothing_secret();
         after_fork();
         after_exec();

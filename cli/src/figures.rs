@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::layout::{
-    BLOCK_WORDS, BLOCKS, CURVE, ENDED, FOLDER, HEADER_WORDS, Header, LAYOUT, MAGIC, NAME_WORDS,
-    OTHERS, PREFIX, STEPS, WORDS, Word,
+    BLOCK_WORDS, BLOCKS, CURVE, ENDED, FIGURES, FOLDER, HEADER_WORDS, Header, LAYOUT, MAGIC,
+    NAME_WORDS, OTHERS, PREFIX, STEPS, STRIPE_WORDS, WORDS, Word,
 };
 use crate::text::printable;
 
@@ -61,11 +61,11 @@ impl std::fmt::Display for Place {
 
 /// The figures of one context, or of several together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Block([u64; BLOCK_WORDS]);
+pub struct Block([u64; FIGURES]);
 
 impl Block {
     /// Nothing at all.
-    pub const EMPTY: Block = Block([0; BLOCK_WORDS]);
+    pub const EMPTY: Block = Block([0; FIGURES]);
 
     /// One figure.
     pub fn get(&self, word: Word) -> u64 {
@@ -152,8 +152,16 @@ impl Figures {
         let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
 
         let block = |number: usize| {
+            let words = &words[HEADER_WORDS + number * BLOCK_WORDS..][..BLOCK_WORDS];
+            let (figures, stripes) = words.split_at(FIGURES);
             let mut block = Block::EMPTY;
-            block.0.copy_from_slice(&words[HEADER_WORDS + number * BLOCK_WORDS..][..BLOCK_WORDS]);
+            block.0.copy_from_slice(figures);
+            for stripe in stripes.chunks_exact(STRIPE_WORDS) {
+                for (word, &more) in [Word::Hits, Word::Misses].into_iter().zip(stripe) {
+                    let sum = &mut block.0[word as usize];
+                    *sum = sum.saturating_add(more);
+                }
+            }
             block
         };
         // A number that is there twice would be two series of one name.
@@ -478,6 +486,30 @@ pub mod tests {
             Err(Absent::Bad(why)) => why,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn lookups_are_counted_in_stripes() {
+        let stripe = |stripe: usize| FIGURES + stripe * STRIPE_WORDS;
+        let read = figures(&[
+            (
+                2,
+                &[
+                    (0, 1),
+                    (Word::Hits as usize, 5),
+                    (stripe(0), 10),
+                    (stripe(7), 20),
+                    (stripe(7) + 1, 3),
+                ],
+            ),
+            (3, &[(0, 2), (stripe(1), u64::MAX), (stripe(2), 1), (stripe(2) + 2, 9)]),
+        ]);
+        let lookups = |at: usize| {
+            let block = &read.contexts[at];
+            (block.get(Word::Hits), block.get(Word::Misses))
+        };
+        assert_eq!(lookups(0), (35, 3));
+        assert_eq!(lookups(1), (u64::MAX, 0), "a sum that does not fit");
     }
 
     #[test]

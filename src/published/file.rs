@@ -9,7 +9,7 @@ use std::io::Write;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::Once;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use super::layout::*;
 use crate::{options, report};
@@ -45,6 +45,22 @@ pub(super) fn add(block: usize, word: usize, more: u64) {
     if let Some(place) = place(block, word) {
         place.fetch_add(more, Ordering::Relaxed);
     }
+}
+
+/// Counts a lookup among the block's hits or misses, in the stripe of this thread.
+pub(super) fn count_lookup(block: usize, word: Word) {
+    thread_local! {
+        static STRIPE: usize = {
+            static THREADS: AtomicUsize = AtomicUsize::new(0);
+            THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES
+        };
+    }
+    let stripe = STRIPE.try_with(|&stripe| stripe).unwrap_or(0);
+    add(block, in_stripe(stripe, word), 1);
+}
+
+fn in_stripe(stripe: usize, word: Word) -> usize {
+    FIGURES + stripe * STRIPE_WORDS + (word as usize - Word::Hits as usize)
 }
 
 /// Writes a word of a block.
@@ -84,8 +100,8 @@ pub(super) fn release(block: usize) {
     for word in 1..BLOCK_WORDS {
         let Some(place) = place(block, word) else { return };
         let value = place.swap(0, Ordering::Relaxed);
-        if is_counter(word) {
-            add(ENDED, word, value);
+        if let Some(sum) = counter(word) {
+            add(ENDED, sum, value);
         } else if word == Word::LongestBatch as usize {
             raise(ENDED, word, value);
         }
@@ -93,9 +109,15 @@ pub(super) fn release(block: usize) {
     set(block, Word::Number as usize, 0);
 }
 
-fn is_counter(word: usize) -> bool {
-    (Word::Stores as usize..=Word::Flushes as usize).contains(&word)
-        || (Word::FlushTimes as usize..Word::BatchTimes as usize + STEPS).contains(&word)
+/// Where a word of a block adds up, if it is a counter.
+fn counter(word: usize) -> Option<usize> {
+    if word >= FIGURES {
+        let at = (word - FIGURES) % STRIPE_WORDS;
+        return (at < 2).then_some(Word::Hits as usize + at);
+    }
+    let counts = (Word::Stores as usize..=Word::Flushes as usize).contains(&word)
+        || (Word::FlushTimes as usize..Word::BatchTimes as usize + STEPS).contains(&word);
+    counts.then_some(word)
 }
 
 /// Makes the file, if the operator wants one.

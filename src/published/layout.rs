@@ -9,7 +9,7 @@
 pub const MAGIC: u64 = u64::from_ne_bytes(*b"SSLSWEEP");
 
 /// Rises with every change of this file.
-pub const LAYOUT: u64 = 1;
+pub const LAYOUT: u64 = 2;
 
 /// Where the files are. Each is named `sslsweep.PID.START`, START being the process's start time as field 22 of
 /// `/proc/PID/stat` has it.
@@ -78,9 +78,9 @@ pub enum Word {
     Limit,
     /// Sessions stored under a new key, or in place of another one.
     Stores,
-    /// Lookups that found a session.
+    /// Lookups that found a session; those of the block's stripes come in addition.
     Hits,
-    /// Lookups that did not.
+    /// Lookups that did not; likewise.
     Misses,
     /// Sessions that the program's get callback provided.
     ExternalHits,
@@ -112,8 +112,18 @@ pub enum Word {
 
 const _: () = assert!(Word::Curve as usize == 16);
 
-/// Words of a block, whole cache lines.
-pub const BLOCK_WORDS: usize = (Word::BatchTimes as usize + STEPS).next_multiple_of(8);
+/// Words of a block that [`Word`] names, whole cache lines.
+pub const FIGURES: usize = (Word::BatchTimes as usize + STEPS).next_multiple_of(8);
+
+/// Behind a block's figures, so many cache lines in which lookups are counted: threads that look up at once would
+/// otherwise wait for one another's line. Measured with two threads that do nothing else: METHOD.
+pub const STRIPES: usize = 8;
+
+/// Words of a stripe: hits, misses, and nothing.
+pub const STRIPE_WORDS: usize = 8;
+
+/// Words of a block.
+pub const BLOCK_WORDS: usize = FIGURES + STRIPES * STRIPE_WORDS;
 
 /// Words of a file.
 pub const WORDS: usize = HEADER_WORDS + BLOCKS * BLOCK_WORDS;

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::cache::{Cache, Expiry, Observer, Statistics};
 use crate::time;
-use file::{add, claim, raise, release, set};
+use file::{add, claim, count_lookup, raise, release, set};
 use layout::{CURVE, OTHERS, STEPS, Word, curve_part};
 
 /// Where the figures of one context are. Contexts that found no block of their own add up in one.
@@ -144,6 +144,6 @@ impl Observer for Writer {
     }
 
     fn looked_up(&self, found: bool) {
-        add(self.block.0, if found { Word::Hits } else { Word::Misses } as usize, 1);
+        count_lookup(self.block.0, if found { Word::Hits } else { Word::Misses });
     }
 }

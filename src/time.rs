@@ -9,3 +9,9 @@ pub(crate) fn now() -> i64 {
         Err(before) => i64::try_from(before.duration().as_secs()).map_or(i64::MIN, |s| -s),
     }
 }
+
+/// The same, up to a tick of the clock behind, for a small part of the cost.
+pub(crate) fn about_now() -> i64 {
+    // SAFETY: the result is returned, and nothing stored.
+    unsafe { libc::time(std::ptr::null_mut()) }
+}

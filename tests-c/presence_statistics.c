@@ -256,7 +256,7 @@ static void curve(void)
         store(ctx, 10 + n, of[n].timeout < 0 ? now - 200 : now, of[n].timeout < 0 ? 100 : of[n].timeout);
         wanted[of[n].part == 15 ? last : of[n].part]++;
     }
-    /* It is not drawn at each store; a few of one second later it has been. */
+    /* It is not drawn at each store; as many of one second as there are seconds later it has been. */
     for (unsigned n = 0; n < 10; n++)
         store(ctx, 100 + n, now, 200);
     const volatile uint64_t *is = newest();
@@ -268,6 +268,11 @@ static void curve(void)
     }
     better("O4", right && sum > COUNT && sum <= is[SESSIONS], "what is due, and what will expire when");
     better("O4", lately(is[CURVE_MADE], now), "seen when");
+    /* Where little changes, time passes. */
+    uint64_t before = is[CURVE + 7];
+    sleep(3);
+    store(ctx, 200, now, 1200);
+    same("drawn again some seconds later", is[CURVE + 7], before + 1);
     flush(ctx, 0);
     sum = 0;
     for (int part = 0; part < PARTS; part++)

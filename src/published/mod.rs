@@ -9,7 +9,7 @@ mod file;
 #[allow(dead_code, reason = "the other half is the reader's")]
 pub(crate) mod layout;
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::cache::{Cache, Expiry, Observer, Statistics};
@@ -25,13 +25,17 @@ struct Block(usize);
 #[derive(Debug)]
 pub(crate) struct Published {
     block: Block,
+    /// So many more changes, and the curve is drawn again.
     until_curve: AtomicU32,
+    /// From this second on, it is drawn with the next change.
+    curve_due: AtomicI64,
 }
 
 impl Published {
     /// Takes a block, if figures are published at all.
     pub(crate) fn new() -> Option<Self> {
-        Some(Self { block: Block(claim()?), until_curve: AtomicU32::new(0) })
+        let block = Block(claim()?);
+        Some(Self { block, until_curve: AtomicU32::new(0), curve_due: AtomicI64::new(0) })
     }
 
     /// Who writes the cache's changes down. (The block is given up by [`Published`] alone.)
@@ -73,14 +77,16 @@ impl Published {
         self.note_changes(1, cache);
     }
 
-    /// So many sessions came or went: now and then what is stored is looked through for the curve, as often as
-    /// that costs a session four seconds' buckets on the average. (Not after each flush, as there may be one
-    /// with each store.)
+    /// So many sessions came or went: now and then what is stored is looked through for the curve. Where much
+    /// changes, that costs a change one second's bucket on the average; where little does, a second a thousand
+    /// of them. (Not after each flush, as there may be one with each store.)
     fn note_changes<S: Clone + PartialEq>(&self, sessions: u64, cache: &Cache<S>) {
         let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
         match self.until_curve.load(Ordering::Relaxed).checked_sub(sessions) {
-            Some(left) => self.until_curve.store(left, Ordering::Relaxed),
-            None => self.draw_curve(cache),
+            Some(left) if time::about_now() < self.curve_due.load(Ordering::Relaxed) => {
+                self.until_curve.store(left, Ordering::Relaxed);
+            }
+            _ => self.draw_curve(cache),
         }
     }
 
@@ -90,7 +96,7 @@ impl Published {
         }
         let now = time::now();
         let mut curve = [0; CURVE];
-        let mut seconds = 0;
+        let mut seconds = 0u32;
         cache.for_each_expiry(|expiry, sessions| {
             let left = match expiry {
                 Expiry::NEVER => i64::MAX,
@@ -103,7 +109,8 @@ impl Published {
             set(self.block.0, Word::Curve as usize + part, sessions);
         }
         self.set(Word::CurveMade, now.max(0) as u64);
-        self.until_curve.store(seconds / 4, Ordering::Relaxed);
+        self.until_curve.store(seconds, Ordering::Relaxed);
+        self.curve_due.store(now.saturating_add(1 + i64::from(seconds) / 1000), Ordering::Relaxed);
     }
 
     fn set(&self, word: Word, value: u64) {

@@ -247,7 +247,7 @@ subtest 'doctor' => sub {
     }
 
     start($sslsweep, 'run', '--stats', $served);
-    doctor(0, qr/^yes +sslsweep +loaded.*^yes +contexts /ms, 'a process with it', $pid);
+    doctor(0, qr/^yes +sslsweep +loaded.*^yes +libssl .*, OpenSSL \d.*^yes +contexts /ms, 'a process with it', $pid);
     stop();
     start($sslsweep, 'run', $served);
     doctor(0, qr/^yes +sslsweep +loaded.*^note +contexts .*--stats/ms, 'a process without statistics', $pid);

@@ -66,7 +66,7 @@ pub fn examine(pid: u32) -> Result<(Report, String), String> {
     if loaded && set("SSLSWEEP_DISABLE") == Some(b"1") {
         report.no("options", "SSLSWEEP_DISABLE=1: it stands aside", "start the program without it");
     }
-    libssls(&root, &named(b"libssl"), loaded, &mut report);
+    libssls(&root, &named(b"libssl.so"), &named(b"libcrypto.so"), loaded, &mut report);
     if loaded {
         published(pid, elsewhere, &mut report);
     } else if let Ok(path) = fs::canonicalize(proc.join("exe")) {
@@ -159,20 +159,29 @@ fn secure(proc: &Path) -> bool {
         .any(|pair| word(&pair[..size]) == AT_SECURE && word(&pair[size..]) != 0)
 }
 
-fn libssls(root: &Path, paths: &[&[u8]], loaded: bool, report: &mut Report) {
-    for path in paths {
-        let path = Path::new(std::ffi::OsStr::from_bytes(path));
-        let below = root.join(path.strip_prefix("/").unwrap_or(path));
-        let name = path.file_name().unwrap_or_default().as_bytes();
-        if !name.starts_with(b"libssl.so") {
+fn libssls(root: &Path, paths: &[&[u8]], cryptos: &[&[u8]], loaded: bool, report: &mut Report) {
+    let path_of = |bytes| Path::new(std::ffi::OsStr::from_bytes(bytes));
+    let read = |path: &Path| {
+        elf::bytes(&root.join(path.strip_prefix("/").unwrap_or(path)))
+            .ok()
+            .as_deref()
+            .and_then(elf::parse)
+    };
+    for path in paths.iter().copied().map(path_of) {
+        let Some(found) = read(path) else {
+            report.note("libssl", format!("{}, which cannot be read (any more)", shown(path)));
             continue;
-        }
-        match elf::bytes(&below).ok().as_deref().and_then(elf::parse) {
-            Some(found) => program::libssl(path, "", &found, std::iter::empty(), report),
-            None => {
-                report.note("libssl", format!("{}, which cannot be read (any more)", shown(path)))
-            }
-        }
+        };
+        // Some know their version by their libcrypto alone; where there are several, by the one beside them.
+        let beside = |other: &&Path| other.parent() == path.parent();
+        let crypto = cryptos
+            .iter()
+            .copied()
+            .map(path_of)
+            .find(beside)
+            .or_else(|| cryptos.first().copied().map(path_of).filter(|_| cryptos.len() == 1))
+            .and_then(read);
+        program::libssl(path, "", &found, crypto.iter(), report);
     }
     if paths.is_empty() && loaded {
         report.note("libssl", "none is loaded yet; it is taken over when one is");

@@ -33,7 +33,7 @@ const TABLE: [(&CStr, [&str; 2], Field); 5] = [
     (c"SSLSWEEP_EVICTION", ["expiry", "lru"], |options| &mut options.least_recently_used),
 ];
 
-const DEFAULT: Options = Options {
+static DEFAULT: Options = Options {
     verbose: false,
     disable: false,
     statistics: false,
@@ -41,21 +41,26 @@ const DEFAULT: Options = Options {
     least_recently_used: false,
 };
 
+static OPTIONS: OnceBox<Options> = OnceBox::new();
+
 /// The options, and on the first call a line for each value that can't be used.
-pub(crate) fn get() -> Options {
-    static OPTIONS: OnceBox<Options> = OnceBox::new();
-    *OPTIONS.get().unwrap_or_else(|| {
-        let (options, complaints) = read(|name| {
-            // SAFETY: the name is a string.
-            let value = unsafe { secure_getenv(name.as_ptr()) };
-            // SAFETY: a value that is not NULL is a string in the environment.
-            (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) }.to_owned())
-        });
-        if OPTIONS.set(Box::new(options)).is_ok() {
-            complaints.iter().for_each(|complaint| report::line(complaint));
-        }
-        OPTIONS.get().unwrap_or(&DEFAULT)
-    })
+#[inline]
+pub(crate) fn get() -> &'static Options {
+    OPTIONS.get().unwrap_or_else(begin)
+}
+
+#[cold]
+fn begin() -> &'static Options {
+    let (options, complaints) = read(|name| {
+        // SAFETY: the name is a string.
+        let value = unsafe { secure_getenv(name.as_ptr()) };
+        // SAFETY: a value that is not NULL is a string in the environment.
+        (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) }.to_owned())
+    });
+    if OPTIONS.set(Box::new(options)).is_ok() {
+        complaints.iter().for_each(|complaint| report::line(complaint));
+    }
+    OPTIONS.get().unwrap_or(&DEFAULT)
 }
 
 unsafe extern "C" {

@@ -14,7 +14,7 @@ grep -v '^#' fuzz/defects.tsv | grep -e "${DEFECTS:-}" >"$log.list"
 while IFS=$tab read -r fuzzer file change what; do
     rm -rf "$copy"
     mkdir -p "$copy"
-    cp -R src fuzz tests-c include abi scripts build.rs cbindgen.toml Cargo.toml Cargo.lock "$copy"
+    cp -R src cli fuzz tests-c include abi scripts build.rs cbindgen.toml Cargo.toml Cargo.lock "$copy"
     sed "$change" "$file" >"$copy/$file"
     if cmp -s "$file" "$copy/$file"; then
         echo "fuzz-check: the sources have changed, so that this defect is none any more: $file: $change"

@@ -6,13 +6,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::layout::{
-    BLOCK_WORDS, BLOCKS, CURVE, ENDED, FIGURES, FOLDER, HEADER_WORDS, Header, LAYOUT, MAGIC,
-    NAME_WORDS, OTHERS, PREFIX, STEPS, STRIPE_WORDS, WORDS, Word,
+    BLOCK_WORDS, BLOCKS, CURVE, ENDED, FIGURES, FOLDER, HEADER_WORDS, HORIZONS, Header, LAYOUT,
+    MAGIC, NAME_WORDS, OTHERS, PREFIX, STEPS, STRIPE_WORDS, WORDS, Word, curve_part,
 };
 use crate::text::printable;
+
+const OTHER_LAYOUT: &str = "is of another version of sslsweep";
 
 /// What a process says of itself and of its contexts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct Figures {
     pub pid: u32,
     /// When it began, in clock ticks since the machine did.
     pub start: u64,
+    /// Whose file it is.
+    pub uid: u32,
     /// The program's name, printable.
     pub program: String,
     /// Contexts that have begun.
@@ -59,6 +63,27 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// The most sessions that are stored somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// There is none, or it is not published.
+    Unknown,
+    /// Any number.
+    Any,
+    /// So many.
+    Most(u64),
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Limit::Unknown => to.write_str("-"),
+            Limit::Any => to.write_str("any"),
+            Limit::Most(most) => write!(to, "{most}"),
+        }
+    }
+}
+
 /// The figures of one context, or of several together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block([u64; FIGURES]);
@@ -80,6 +105,25 @@ impl Block {
     /// A histogram: the flushes', or the batches'.
     pub fn times(&self, first: Word) -> &[u64] {
         &self.0[first as usize..][..STEPS]
+    }
+
+    /// Moves the curve on from the second in which it was made: that of a context in which nothing happens is old.
+    /// Within a part sessions are taken to expire as late as they can, so that what is due surely is.
+    fn age(&mut self, now: u64) {
+        let made = self.get(Word::CurveMade);
+        let age = i64::try_from(now.saturating_sub(made)).unwrap_or(i64::MAX);
+        if made == 0 || age == 0 {
+            return;
+        }
+        let mut moved = [0_u64; CURVE];
+        for (part, &sessions) in self.curve().iter().enumerate() {
+            let to = match HORIZONS.get(part) {
+                Some(end) => curve_part((end - 1).saturating_sub(age)),
+                None => part,
+            };
+            moved[to] = moved[to].saturating_add(sessions);
+        }
+        self.0[Word::Curve as usize..][..CURVE].copy_from_slice(&moved);
     }
 
     /// Nothing has happened here yet.
@@ -107,15 +151,40 @@ impl Block {
 }
 
 impl Figures {
-    /// The figures of all contexts together, those that have ended included. The size is that of the living ones,
-    /// or any (0) if that of one is.
+    /// The figures of all contexts together, those that have ended included. ([`Figures::limit`] knows the limit.)
     pub fn total(&self) -> Block {
-        let living = self.contexts.iter().fold(self.others, |sum, block| sum.with(block));
-        let unlimited = self.contexts.iter().any(|block| block.get(Word::Limit) == 0)
-            || (!self.others.is_empty() && self.others.get(Word::Limit) == 0);
-        let mut total = living.with(&self.past);
-        total.0[Word::Limit as usize] = if unlimited { 0 } else { living.get(Word::Limit) };
-        total
+        let blocks = [&self.others, &self.past].into_iter().chain(&self.contexts);
+        blocks.fold(Block::EMPTY, |sum, block| sum.with(block))
+    }
+
+    /// The most sessions that are stored there: those of all contexts together if each has published its own.
+    pub fn limit(&self, place: Place) -> Limit {
+        let of = |block: &Block| match block.get(Word::Limit) {
+            0 => Limit::Any,
+            most => Limit::Most(most),
+        };
+        match place {
+            Place::Others | Place::Ended => Limit::Unknown,
+            Place::Context(number) => self
+                .contexts
+                .iter()
+                .find(|block| block.get(Word::Number) == number)
+                .map_or(Limit::Unknown, of),
+            Place::All if self.contexts.is_empty() || !self.others.is_empty() => Limit::Unknown,
+            Place::All => {
+                self.contexts.iter().map(of).fold(Limit::Most(0), |sum, limit| match (sum, limit) {
+                    (Limit::Most(one), Limit::Most(other)) => {
+                        Limit::Most(one.saturating_add(other))
+                    }
+                    _ => Limit::Any,
+                })
+            }
+        }
+    }
+
+    /// Moves the curves on to this second.
+    fn age(&mut self, now: u64) {
+        self.contexts.iter_mut().for_each(|block| block.age(now));
     }
 
     /// What a table shows of the process: the sum where there is more than one thing to add, and each of these.
@@ -142,7 +211,7 @@ impl Figures {
             return Err("is no statistics file");
         }
         if header(Header::Layout) != LAYOUT {
-            return Err("is of another version of sslsweep");
+            return Err(OTHER_LAYOUT);
         }
         let pid = u32::try_from(header(Header::Pid)).map_err(|_| "is damaged")?;
         let name: Vec<u8> = words[Header::Name as usize..][..NAME_WORDS]
@@ -175,6 +244,7 @@ impl Figures {
         Ok(Figures {
             pid,
             start: header(Header::Start),
+            uid: 0,
             program: printable(name),
             begun: header(Header::Begun),
             ended: header(Header::Ended),
@@ -203,6 +273,8 @@ pub enum Absent {
     Stale(#[allow(dead_code, reason = "the tests ask")] bool),
     /// It cannot be used: one line that says why.
     Bad(String),
+    /// Another user, whose it is, has made something that cannot be used; likewise.
+    BadForeign(String),
 }
 
 /// The files that are there, by process.
@@ -231,6 +303,23 @@ fn entries_in(folder: &Path) -> io::Result<Vec<Entry>> {
 impl Entry {
     /// Reads the file, if it is that of a living process and ours to read.
     pub fn read(&self) -> Result<Figures, Absent> {
+        // Anybody can put anything into the folder.
+        let owner = match fs::symlink_metadata(&self.path) {
+            Ok(about) => about.uid(),
+            Err(_) => return Err(Absent::Stale(true)),
+        };
+        // SAFETY: a plain query.
+        let user = unsafe { libc::geteuid() };
+        if owner != user && user != 0 {
+            return Err(Absent::Foreign);
+        }
+        match self.read_ours() {
+            Err(Absent::Bad(why)) if owner != user => Err(Absent::BadForeign(why)),
+            result => result,
+        }
+    }
+
+    fn read_ours(&self) -> Result<Figures, Absent> {
         let bad =
             |why: &dyn std::fmt::Display| Absent::Bad(format!("{} {why}", self.path.display()));
         // Without O_NONBLOCK a pipe of that name would hold us up.
@@ -255,13 +344,14 @@ impl Entry {
         if !about.is_file() {
             return Err(bad(&"is no regular file"));
         }
-        // SAFETY: a plain query.
-        let user = unsafe { libc::geteuid() };
-        if about.uid() != user && user != 0 {
-            return Err(Absent::Foreign);
-        }
         if !self.is_live(&about) {
             return Err(Absent::Stale(self.remove(&about)));
+        }
+        let other_layout = words(&file, Header::Layout as usize + 1).is_ok_and(|head| {
+            head[Header::Magic as usize] == MAGIC && head[Header::Layout as usize] != LAYOUT
+        });
+        if other_layout {
+            return Err(bad(&OTHER_LAYOUT));
         }
         if about.len() != (WORDS * 8) as u64 {
             return Err(bad(&format!(
@@ -270,11 +360,13 @@ impl Entry {
                 WORDS * 8
             )));
         }
-        let figures =
-            Figures::parse(&words(&file).map_err(|error| bad(&error))?).map_err(|why| bad(&why))?;
+        let words = words(&file, WORDS).map_err(|error| bad(&error))?;
+        let mut figures = Figures::parse(&words).map_err(|why| bad(&why))?;
         if (figures.pid, figures.start) != (self.pid, self.start) {
             return Err(bad(&"is damaged: it is of another process than its name says"));
         }
+        figures.uid = about.uid();
+        figures.age(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()));
         Ok(figures)
     }
 
@@ -301,8 +393,9 @@ impl Entry {
     }
 }
 
-fn words(file: &File) -> io::Result<Vec<u64>> {
-    let mut bytes = vec![0; WORDS * 8];
+/// So many words, from the first on.
+fn words(file: &File, count: usize) -> io::Result<Vec<u64>> {
+    let mut bytes = vec![0; count * 8];
     file.read_exact_at(&mut bytes, 0)?;
     Ok(bytes
         .chunks_exact(8)
@@ -345,7 +438,7 @@ pub struct Reading {
     pub processes: Vec<Figures>,
     /// A line for each file that should be readable and is not.
     pub complaints: Vec<String>,
-    /// Files of other users.
+    /// Files of other users that are not ours to read, or, for root, cannot be used.
     pub foreign: usize,
 }
 
@@ -365,6 +458,9 @@ pub fn read(pid: Option<u32>) -> Reading {
             Err(Absent::Foreign) => reading.foreign += 1,
             Err(Absent::Stale(_)) => {}
             Err(Absent::Bad(why)) => reading.complaints.push(why),
+            // Who asked for this process should know; elsewhere nobody must be able to spoil what root sees.
+            Err(Absent::BadForeign(why)) if pid.is_some() => reading.complaints.push(why),
+            Err(Absent::BadForeign(_)) => reading.foreign += 1,
         }
     }
     reading
@@ -384,8 +480,8 @@ pub fn why_nothing(pid: u32, reading: &Reading) -> String {
         );
     }
     format!(
-        "process {pid} publishes no statistics: it must be started with sslsweep run --stats \
-         (sslsweep doctor {pid} says more)"
+        "process {pid} publishes no statistics: it was started without sslsweep run --stats, or has not used a \
+         cache since it was forked (sslsweep doctor {pid} says more)"
     )
 }
 
@@ -402,6 +498,7 @@ pub mod tests {
             (Header::Layout, LAYOUT),
             (Header::Pid, pid.into()),
             (Header::Start, start),
+            (Header::Begun, blocks.iter().filter(|(block, _)| *block > OTHERS).count() as u64),
         ] {
             words[word as usize] = value;
         }
@@ -510,6 +607,45 @@ pub mod tests {
         };
         assert_eq!(lookups(0), (35, 3));
         assert_eq!(lookups(1), (u64::MAX, 0), "a sum that does not fit");
+    }
+
+    #[test]
+    fn the_curve_moves_on() {
+        let curve = Word::Curve as usize;
+        let made = Word::CurveMade as usize;
+        // Due; within 10, 30, and 3600 seconds; in more than seven days; never.
+        let words = [(0, 1), (curve, 1), (curve + 1, 2), (curve + 2, 4), (curve + 8, 8)];
+        let words = [&words[..], &[(curve + 14, 16), (curve + 15, 32), (made, 1000)]].concat();
+        let at = |now: u64| {
+            let mut figures = figures(&[(2, &words)]);
+            figures.age(now);
+            let parts = figures.contexts[0].curve().to_vec();
+            assert_eq!(parts.iter().sum::<u64>(), 63, "none is lost");
+            parts.into_iter().enumerate().filter(|&(_, sessions)| sessions > 0).collect::<Vec<_>>()
+        };
+        let unmoved = [(0, 1), (1, 2), (2, 4), (8, 8), (14, 16), (15, 32)];
+        assert_eq!(at(1000), unmoved);
+        assert_eq!(at(0), unmoved, "a clock that was set back");
+        assert_eq!(at(1009), [(0, 1), (1, 2), (2, 4), (8, 8), (14, 16), (15, 32)], "may be due");
+        assert_eq!(at(1010), [(0, 3), (2, 4), (8, 8), (14, 16), (15, 32)], "surely is due");
+        assert_eq!(at(1020), [(0, 3), (1, 4), (8, 8), (14, 16), (15, 32)]);
+        assert_eq!(at(u64::MAX), [(0, 15), (14, 16), (15, 32)]);
+    }
+
+    #[test]
+    fn limits() {
+        let limit = Word::Limit as usize;
+        let two = figures(&[(2, &[(0, 1), (limit, 5)]), (3, &[(0, 2), (limit, u64::MAX)])]);
+        assert_eq!(two.limit(Place::Context(1)), Limit::Most(5));
+        assert_eq!(two.limit(Place::All), Limit::Most(u64::MAX), "a sum that does not fit");
+        assert_eq!(two.limit(Place::Context(3)), Limit::Unknown);
+        assert_eq!(two.limit(Place::Ended), Limit::Unknown);
+        let any = figures(&[(2, &[(0, 1), (limit, 5)]), (3, &[(0, 2)])]);
+        assert_eq!(any.limit(Place::All), Limit::Any);
+        let more = figures(&[(2, &[(0, 1), (limit, 5)]), (OTHERS, &[(Word::Stores as usize, 1)])]);
+        assert_eq!(more.limit(Place::All), Limit::Unknown);
+        assert_eq!(more.limit(Place::Others), Limit::Unknown);
+        assert_eq!(figures(&[]).limit(Place::All), Limit::Unknown);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::figures::{Block, Figures};
+use crate::figures::{Block, Figures, Limit, Place};
 use crate::layout::{HORIZONS, STEPS, Word};
 
 /// What a figure is.
@@ -36,7 +36,7 @@ const METRICS: [Metric; 14] = [
         Word::Limit,
         Kind::Gauge,
         "sessions_limit",
-        "The most sessions that are stored; 0 for any number.",
+        "The most sessions that are stored; 0 for any number. Of single contexts only.",
     ),
     metric(Word::Stores, Kind::Counter, "stores", "Sessions stored."),
     metric(Word::Hits, Kind::Counter, "hits", "Lookups that found a session."),
@@ -89,10 +89,13 @@ const HISTOGRAMS: [(Word, &str, &str); 2] = [
 
 const EXPIRING: (&str, &str) = (
     "expiring_sessions",
-    "Sessions stored, by the seconds until they expire: at least FROM, and less than BELOW.",
+    "Sessions stored, by the seconds until they expire: at least FROM, and less than BELOW. As last looked through, \
+     and moved on since. Of single contexts only.",
 );
-const CURVE_MADE: (&str, &str) =
-    ("expiring_timestamp_seconds", "When expiring_sessions was made, in seconds since the epoch.");
+const CURVE_MADE: (&str, &str) = (
+    "expiring_timestamp_seconds",
+    "When the sessions were last looked through, in seconds since the epoch.",
+);
 const BEGUN: (&str, &str) = ("contexts_begun", "Contexts that have begun.");
 const ENDED: (&str, &str) = ("contexts_ended", "Contexts that have ended.");
 
@@ -118,8 +121,13 @@ fn seconds(nanoseconds: u64) -> String {
 
 /// Each block with its name: a context's number, or what others are together.
 fn blocks(figures: &Figures) -> impl Iterator<Item = (String, &Block)> {
-    let own = figures.contexts.iter().map(|block| (block.get(Word::Number).to_string(), block));
-    own.chain([("others".to_string(), &figures.others), ("ended".to_string(), &figures.past)])
+    contexts(figures)
+        .chain([("others".to_string(), &figures.others), ("ended".to_string(), &figures.past)])
+}
+
+/// Those of single contexts: the others have no limit and no curve.
+fn contexts(figures: &Figures) -> impl Iterator<Item = (String, &Block)> {
+    figures.contexts.iter().map(|block| (block.get(Word::Number).to_string(), block))
 }
 
 // ---- JSON ----
@@ -131,20 +139,30 @@ fn number(text: &str) -> Value {
         .map_or(Value::Null, Value::Number)
 }
 
-fn block_json(block: &Block) -> Value {
+fn block_json(figures: &Figures, place: Place, block: &Block) -> Value {
+    let has_curve = !matches!(place, Place::Others | Place::Ended);
     let mut object = Map::new();
     for metric in &METRICS {
         let value = block.get(metric.word);
-        let value =
-            if metric.kind == Kind::Nanoseconds { number(&seconds(value)) } else { value.into() };
+        let value = match (metric.kind, metric.word) {
+            (Kind::Nanoseconds, _) => number(&seconds(value)),
+            (_, Word::Limit) => match figures.limit(place) {
+                Limit::Unknown => Value::Null,
+                Limit::Any => 0.into(),
+                Limit::Most(most) => most.into(),
+            },
+            _ => value.into(),
+        };
         object.insert(metric.name.to_string(), value);
     }
     let part = |((from, below), &sessions): ((String, String), &u64)| {
         json!({ "from": number(&from), "below": number(&below),
             "never": below == "never", "sessions": sessions })
     };
-    object.insert(EXPIRING.0.to_string(), parts().zip(block.curve()).map(part).collect());
-    object.insert(CURVE_MADE.0.to_string(), block.get(Word::CurveMade).into());
+    let curve = has_curve.then(|| parts().zip(block.curve()).map(part).collect::<Vec<_>>());
+    object.insert(EXPIRING.0.to_string(), curve.into());
+    let made = has_curve.then(|| block.get(Word::CurveMade));
+    object.insert(CURVE_MADE.0.to_string(), made.into());
     for (first, name, _) in HISTOGRAMS {
         let step = |(step, &count): (usize, &u64)| json!({ "below": number(&bound(step)), "count": count });
         object.insert(name.to_string(), block.times(first).iter().enumerate().map(step).collect());
@@ -159,21 +177,23 @@ pub fn json(processes: &[Figures]) -> Value {
             .contexts
             .iter()
             .map(|block| {
-                let mut value = block_json(block);
-                value["context"] = block.get(Word::Number).into();
+                let number = block.get(Word::Number);
+                let mut value = block_json(figures, Place::Context(number), block);
+                value["context"] = number.into();
                 value
             })
             .collect();
         json!({
             "pid": figures.pid,
             "start": figures.start,
+            "uid": figures.uid,
             "program": figures.program,
             BEGUN.0: figures.begun,
             ENDED.0: figures.ended,
             "contexts": contexts,
-            "others": block_json(&figures.others),
-            "ended": block_json(&figures.past),
-            "total": block_json(&figures.total()),
+            "others": block_json(figures, Place::Others, &figures.others),
+            "ended": block_json(figures, Place::Ended, &figures.past),
+            "total": block_json(figures, Place::All, &figures.total()),
         })
     };
     json!({ "processes": processes.iter().map(process).collect::<Vec<_>>() })
@@ -193,7 +213,12 @@ pub fn prometheus(processes: &[Figures]) -> String {
         let _ = writeln!(text, "# HELP sslsweep_{name} {help}\n# TYPE sslsweep_{name} {kind}");
     };
     let process = |figures: &Figures| {
-        format!("pid=\"{}\",program=\"{}\"", figures.pid, label(&figures.program))
+        format!(
+            "pid=\"{}\",uid=\"{}\",program=\"{}\"",
+            figures.pid,
+            figures.uid,
+            label(&figures.program)
+        )
     };
 
     for ((name, help), value) in [
@@ -206,11 +231,21 @@ pub fn prometheus(processes: &[Figures]) -> String {
                 writeln!(text, "sslsweep_{name}_total{{{}}} {}", process(figures), value(figures));
         }
     }
-    let each = |text: &mut String, sample: &dyn Fn(&mut String, &str, &Block)| {
+    type Sample<'a> = &'a dyn Fn(&mut String, &str, &Block);
+    let one = |text: &mut String,
+               figures: &Figures,
+               (context, block): (String, &Block),
+               sample: Sample| {
+        sample(text, &format!("{},context=\"{context}\"", process(figures)), block);
+    };
+    let each = |text: &mut String, sample: Sample| {
         for figures in processes {
-            for (context, block) in blocks(figures) {
-                sample(text, &format!("{},context=\"{context}\"", process(figures)), block);
-            }
+            blocks(figures).for_each(|block| one(text, figures, block, sample));
+        }
+    };
+    let each_context = |text: &mut String, sample: Sample| {
+        for figures in processes {
+            contexts(figures).for_each(|block| one(text, figures, block, sample));
         }
     };
     for metric in &METRICS {
@@ -218,15 +253,19 @@ pub fn prometheus(processes: &[Figures]) -> String {
             if metric.kind == Kind::Counter { ("_total", "counter") } else { ("", "gauge") };
         let name = format!("{}{suffix}", metric.name);
         begin(&mut text, &name, kind, metric.help);
-        each(&mut text, &|text, labels, block| {
+        let sample: Sample = &|text, labels, block| {
             let value = block.get(metric.word);
             let value =
                 if metric.kind == Kind::Nanoseconds { seconds(value) } else { value.to_string() };
             let _ = writeln!(text, "sslsweep_{name}{{{labels}}} {value}");
-        });
+        };
+        match metric.word {
+            Word::Limit => each_context(&mut text, sample),
+            _ => each(&mut text, sample),
+        }
     }
     begin(&mut text, EXPIRING.0, "gauge", EXPIRING.1);
-    each(&mut text, &|text, labels, block| {
+    each_context(&mut text, &|text, labels, block| {
         for ((from, below), sessions) in parts().zip(block.curve()) {
             let _ = writeln!(
                 text,
@@ -236,7 +275,7 @@ pub fn prometheus(processes: &[Figures]) -> String {
         }
     });
     begin(&mut text, CURVE_MADE.0, "gauge", CURVE_MADE.1);
-    each(&mut text, &|text, labels, block| {
+    each_context(&mut text, &|text, labels, block| {
         let _ =
             writeln!(text, "sslsweep_{}{{{labels}}} {}", CURVE_MADE.0, block.get(Word::CurveMade));
     });
@@ -302,13 +341,13 @@ mod tests {
         }
         assert_eq!(kinds.len(), 2 + METRICS.len() + 2 + HISTOGRAMS.len());
         for line in [
-            "sslsweep_stores_total{pid=\"4711\",program=\"nginx\",context=\"1\"} 5",
-            "sslsweep_last_flush_duration_seconds{pid=\"4711\",program=\"nginx\",context=\"1\"} 0.0015",
-            "sslsweep_flush_duration_seconds_bucket{pid=\"4711\",program=\"nginx\",context=\"2\",le=\"0.000001\"} 1",
-            "sslsweep_flush_duration_seconds_bucket{pid=\"4711\",program=\"nginx\",context=\"2\",le=\"4.194304\"} 1",
-            "sslsweep_flush_duration_seconds_count{pid=\"4711\",program=\"nginx\",context=\"2\"} 18446744073709551615",
-            "sslsweep_expiring_sessions{pid=\"4711\",program=\"nginx\",context=\"1\",from=\"-Inf\",below=\"0\"} 0",
-            "sslsweep_expiring_sessions{pid=\"4711\",program=\"nginx\",context=\"1\",from=\"+Inf\",below=\"never\"} 0",
+            "sslsweep_stores_total{pid=\"4711\",uid=\"0\",program=\"nginx\",context=\"1\"} 5",
+            "sslsweep_last_flush_duration_seconds{pid=\"4711\",uid=\"0\",program=\"nginx\",context=\"1\"} 0.0015",
+            "sslsweep_flush_duration_seconds_bucket{pid=\"4711\",uid=\"0\",program=\"nginx\",context=\"2\",le=\"0.000001\"} 1",
+            "sslsweep_flush_duration_seconds_bucket{pid=\"4711\",uid=\"0\",program=\"nginx\",context=\"2\",le=\"4.194304\"} 1",
+            "sslsweep_flush_duration_seconds_count{pid=\"4711\",uid=\"0\",program=\"nginx\",context=\"2\"} 18446744073709551615",
+            "sslsweep_expiring_sessions{pid=\"4711\",uid=\"0\",program=\"nginx\",context=\"1\",from=\"-Inf\",below=\"0\"} 0",
+            "sslsweep_expiring_sessions{pid=\"4711\",uid=\"0\",program=\"nginx\",context=\"1\",from=\"+Inf\",below=\"never\"} 0",
         ] {
             assert!(text.lines().any(|there| there == line), "{line}\n{text}");
         }
@@ -339,10 +378,10 @@ mod tests {
         let mut text = String::from(
             "# Metrics\n\nWhat `sslsweep stat --prometheus` prints, for processes that run with `SSLSWEEP_STATS=1`; \
              `sslsweep stat --json`\nhas the same under the same names, without `sslsweep_` and `_total`. \
-             `make pictures` writes this file from the\ncommand's own table.\n\nEvery sample has the labels `pid` and \
-             `program`, and all but the first two `context`: the number of the context,\ncounted from 1 in its \
-             process; `others`, those for which there was no room, together; or `ended`, those that have\nended, \
-             together.\n\n| metric | type | meaning |\n|---|---|---|\n",
+             `make pictures` writes this file from the\ncommand's own table.\n\nEvery sample has the labels `pid`, \
+             `uid` (the user whose file it is) and `program`\n(the name that the process gives itself), and all but the \
+             first two `context`: the number of the context, counted\nfrom 1 in its process; `others`, those for which \
+             there was no room, together; or `ended`, those that have ended,\ntogether.\n\n| metric | type | meaning |\n|---|---|---|\n",
         );
         let printed = prometheus(&[]);
         let lines: Vec<&str> = printed.lines().collect();

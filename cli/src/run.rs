@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -35,18 +35,24 @@ pub fn library() -> PathBuf {
     let version: Vec<&str> = env!("CARGO_PKG_VERSION").split('.').collect();
     let abi = if version[0] == "0" { version[..2].join(".") } else { version[0].to_string() };
     let [bin, lib] = installed();
-    let library = lib.join(format!("libsslsweep.so.{abi}"));
     let own = std::env::current_exe()
         .ok()
         .and_then(|path| path.parent().map(Path::to_path_buf))
         .unwrap_or_default();
-    let moved = own
-        .as_os_str()
-        .as_bytes()
-        .strip_suffix(bin.as_os_str().as_bytes())
-        .map(|tree| [tree, library.as_os_str().as_bytes()].concat())
-        .map(|path| PathBuf::from(OsString::from_vec(path)));
-    moved.filter(|path| path.exists()).unwrap_or(library)
+    let name = format!("libsslsweep.so.{abi}");
+    moved(&bin, &lib, &own)
+        .map(|lib| lib.join(&name))
+        .filter(|path| path.exists())
+        .unwrap_or_else(|| lib.join(&name))
+}
+
+/// Where the library's folder is if the command's is `own` instead of `bin`.
+fn moved(bin: &Path, lib: &Path, own: &Path) -> Option<PathBuf> {
+    let common = bin.components().zip(lib.components()).take_while(|(one, other)| one == other);
+    let common = common.count();
+    let rest = |path: &Path| path.components().skip(common).collect::<PathBuf>();
+    let tree = own.ancestors().nth(rest(bin).components().count())?;
+    own.ends_with(rest(bin)).then(|| tree.join(rest(lib)))
 }
 
 /// Why the library cannot be preloaded, if so.
@@ -129,6 +135,24 @@ pub fn plain(error: &io::Error) -> String {
 mod tests {
     use super::*;
     use crate::arguments::{Autoflush, Eviction};
+
+    #[test]
+    fn an_installation_that_was_moved() {
+        let moved = |bin: &str, lib: &str, own: &str| {
+            super::moved(Path::new(bin), Path::new(lib), Path::new(own))
+        };
+        let is = |path: &str| Some(PathBuf::from(path));
+        assert_eq!(moved("/usr/bin", "/usr/lib/x", "/usr/bin"), is("/usr/lib/x"));
+        assert_eq!(moved("/usr/bin", "/usr/lib/x", "/stage/usr/bin"), is("/stage/usr/lib/x"));
+        assert_eq!(moved("/usr/bin", "/usr/lib/x", "/else where/bin"), is("/else where/lib/x"));
+        assert_eq!(moved("/bin", "/lib", "/home/build/bin"), is("/home/build/lib"));
+        assert_eq!(moved("/opt/s", "/opt/s/lib", "/else/where"), is("/else/where/lib"));
+        assert_eq!(
+            moved("/usr/bin", "/usr/lib", "/usr/libexec"),
+            None,
+            "the command was taken out"
+        );
+    }
 
     #[test]
     fn options_become_environment() {

@@ -24,14 +24,22 @@ pub fn stat(stat: &Stat) -> Result<(), Failure> {
         print(&table(&reading.processes))?;
     }
     reading.complaints.iter().for_each(|complaint| say(complaint));
-    if reading.complaints.is_empty() { Ok(()) } else { Err(Failure::silent(1)) }
+    // One file that cannot be used is no reason to throw away what the others say.
+    if reading.complaints.is_empty() || !reading.processes.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::silent(1))
+    }
 }
 
 /// That there is nothing to show, and what to do about it.
 pub fn nothing(reading: &Reading) -> String {
+    // SAFETY: a plain query.
+    let root = unsafe { libc::geteuid() } == 0;
     let others = match reading.foreign {
         0 => String::new(),
-        many => format!(" ({many} of other users: ask as root)"),
+        many if root => format!(" ({many} files of other users cannot be used)"),
+        many => format!(" ({many} files of other users: ask as root)"),
     };
     format!(
         "no process publishes statistics{others}; start one with: sslsweep run --stats -- PROGRAM"
@@ -68,7 +76,7 @@ fn table(processes: &[Figures]) -> String {
             let mut line =
                 vec![figures.pid.to_string(), figures.program.replace(' ', "_"), place.to_string()];
             line.extend(COLUMNS.map(|(_, word)| match (word, block.get(word)) {
-                (Word::Limit, 0) => "any".to_string(),
+                (Word::Limit, _) => figures.limit(place).to_string(),
                 (Word::LongestBatch, time) => text::duration(time),
                 (_, number) => number.to_string(),
             }));

@@ -105,11 +105,11 @@ subtest 'stat' => sub {
     for my $context (sort keys %told) {
         for my $figure (sort keys %{ $told{$context} }) {
             my $metric = $figure =~ /^(?:sessions|sessions_limit|last_flush_sessions)$/ ? $figure : "${figure}_total";
-            like($samples, qr/^sslsweep_$metric\{pid="$pid",program="served",context="$context"\} $told{$context}{$figure}$/m,
+            like($samples, qr/^sslsweep_$metric\{pid="$pid",uid="$>",program="served",context="$context"\} $told{$context}{$figure}$/m,
                 "$metric of context $context");
         }
     }
-    like($samples, qr/^sslsweep_flush_duration_seconds_count\{pid="$pid",program="served",context="2"\} 1$/m, 'the histogram');
+    like($samples, qr/^sslsweep_flush_duration_seconds_count\{pid="$pid",uid="$>",program="served",context="2"\} 1$/m, 'the histogram');
 
     is(run($sslsweep, 'stat', $pid), 0, 'stat');
     my @lines = map { [split] } grep { /^\s*$pid / } split /\n/, $said;
@@ -167,6 +167,25 @@ subtest 'files that are not good' => sub {
         close $out;
     }
     stop();
+};
+
+subtest 'files that nobody can use' => sub {
+    my $planted = "/dev/shm/sslsweep.$$.1";
+    symlink '/nonexistent', $planted or die "$planted: $!";
+    is(run($sslsweep, 'stat', '--prometheus'), 1, 'one of our own, and no other: status 1');
+    like($complained, qr/\Asslsweep: \Q$planted\E is a link[^\n]*\n\z/, 'it says which');
+    start($sslsweep, 'run', '--stats', $served);
+    is(run($sslsweep, 'stat', '--prometheus'), 0, 'beside one that is good: status 0');
+    like($complained, qr/\Asslsweep: \Q$planted\E is a link[^\n]*\n\z/, 'but it is said');
+    like($said, qr/^sslsweep_stores_total\{pid="$pid"/m, 'and the good one is shown');
+    SKIP: {
+        skip 'only root can make somebody else\'s', 3 if $> != 0;
+        runs('a link of another user', 'chown', '-h', '65534', $planted);
+        is(run($sslsweep, 'stat', '--prometheus'), 0, 'is nothing to root');
+        is($complained, '', 'or to complain about');
+    }
+    stop();
+    unlink $planted;
 };
 
 # ---- run ----
@@ -261,6 +280,15 @@ subtest 'doctor' => sub {
     }
     stop();
     doctor(2, qr/^sslsweep: .*\b$pid\b/, 'a process that has ended', $pid);
+    # As nginx does with its title, Perl writes $0 over the environment that the system shows.
+    my @titled = ('perl', '-e', '$| = 1; $0 = "t" x 20000; print "ready\n"; readline STDIN');
+    start($sslsweep, 'run', @titled);
+    doctor(0, qr/^yes +sslsweep +loaded.*^note +environment .*\n\nprocess $pid has sslsweep loaded; .*SSLSWEEP_DISABLE/ms,
+        'a process with a title', $pid);
+    stop();
+    start(@titled);
+    doctor(1, qr/^no +sslsweep +not loaded; .*cannot be seen/m, 'one without sslsweep', $pid);
+    stop();
 };
 
 # ---- top ----

@@ -5,11 +5,11 @@
 //! executes another program would leave it behind.
 
 use std::ffi::{CStr, c_int, c_void};
-use std::io::Write;
+use std::io::{self, Write};
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::Once;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use super::layout::*;
 use crate::{options, report};
@@ -20,12 +20,32 @@ static WORDS_OF_FILE: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut()
 /// In a child that has no file of its own yet.
 static WITHOUT_FILE: AtomicBool = AtomicBool::new(false);
 
+/// Why this process has no file, as an `errno`, until that has been said; 0: it has one.
+static UNSAID: AtomicI32 = AtomicI32::new(0);
+
+/// Says why a child of a fork has no file, once. For where no lock is held.
+pub(super) fn say_what_failed() {
+    if UNSAID.load(Ordering::Relaxed) != 0 {
+        let error = UNSAID.swap(0, Ordering::Relaxed);
+        if error != 0 {
+            say(&io::Error::from_raw_os_error(error));
+        }
+    }
+}
+
+fn say(why: &io::Error) {
+    report::line(&format!("no statistics: the file in {FOLDER} cannot be made: {why}"));
+}
+
 const BYTES: usize = WORDS * size_of::<u64>();
 
 fn words() -> Option<&'static [AtomicU64]> {
     if WITHOUT_FILE.load(Ordering::Relaxed) && WITHOUT_FILE.swap(false, Ordering::Relaxed) {
-        // What another thread adds in this moment may be lost. Should it fail, this process counts for itself.
-        let _ = make(WORDS_OF_FILE.load(Ordering::Relaxed));
+        // What another thread adds in this moment may be lost. Should it fail, this process counts for itself, and
+        // says so later: there may be a lock here, and whoever reads standard error may be slow.
+        if let Err(error) = make(WORDS_OF_FILE.load(Ordering::Relaxed)) {
+            UNSAID.store(error.raw_os_error().unwrap_or(libc::EIO), Ordering::Relaxed);
+        }
     }
     let first = WORDS_OF_FILE.load(Ordering::Acquire);
     // SAFETY: a mapping of so many words that is never undone; zero bytes are words.
@@ -133,10 +153,7 @@ fn begin() {
             // SAFETY: as above.
             unsafe { libc::pthread_atfork(None, None, Some(begin_in_child)) };
         }
-        Err(what) => {
-            let why = std::io::Error::last_os_error();
-            report::line(&format!("no statistics: {what}: {why}"));
-        }
+        Err(error) => say(&error),
     });
 }
 
@@ -196,19 +213,20 @@ extern "C" fn end() {
 }
 
 /// Makes the file and maps it: over `former`, with what is there, or anywhere.
-fn make(former: *mut AtomicU64) -> Result<(), &'static str> {
-    let (path, start) = path().ok_or("/proc/self/stat cannot be read")?;
+fn make(former: *mut AtomicU64) -> io::Result<()> {
+    let (path, start) = path().ok_or_else(io::Error::last_os_error)?;
     let file = create(&path);
     if file < 0 {
-        return Err("the file in /dev/shm cannot be made");
+        return Err(io::Error::last_os_error());
     }
     let mapped = fill_and_map(file, former);
+    let error = io::Error::last_os_error();
     // SAFETY: our own descriptor.
     unsafe { libc::close(file) };
     if mapped == libc::MAP_FAILED {
         // SAFETY: a string.
         unsafe { libc::unlink(path.as_ptr()) };
-        return Err("the file in /dev/shm cannot be mapped");
+        return Err(error);
     }
     let first: *mut AtomicU64 = mapped.cast();
     WORDS_OF_FILE.store(first, Ordering::Release);

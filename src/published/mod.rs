@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::cache::{Cache, Expiry, Observer, Statistics};
 use crate::time;
-use file::{add, claim, count_lookup, raise, release, set};
+use file::{add, claim, count_lookup, raise, release, say_what_failed, set};
 use layout::{CURVE, OTHERS, STEPS, Word, curve_part};
 
 /// Where the figures of one context are. Contexts that found no block of their own add up in one.
@@ -81,6 +81,7 @@ impl Published {
     /// changes, that costs a change one second's bucket on the average; where little does, a second a thousand
     /// of them. (Not after each flush, as there may be one with each store.)
     fn note_changes<S: Clone + PartialEq>(&self, sessions: u64, cache: &Cache<S>) {
+        say_what_failed();
         let sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
         match self.until_curve.load(Ordering::Relaxed).checked_sub(sessions) {
             Some(left) if time::about_now() < self.curve_due.load(Ordering::Relaxed) => {

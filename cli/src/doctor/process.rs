@@ -62,13 +62,21 @@ pub fn examine(pid: u32) -> Result<(Report, String), String> {
         why_not(pid, &proc, &root, &environment, &mut report);
     }
     let loaded = !ours.is_empty() || relinked;
+    let hidden = is_overwritten(&environment);
+    if hidden {
+        report.note(
+            "environment",
+            "the process has written its title over it: its options cannot be seen; SSLSWEEP_VERBOSE=1 says them",
+        );
+    }
     let set = |name: &str| variable(&environment, name);
     if loaded && set("SSLSWEEP_DISABLE") == Some(b"1") {
         report.no("options", "SSLSWEEP_DISABLE=1: it stands aside", "start the program without it");
     }
     libssls(&root, &named(b"libssl.so"), &named(b"libcrypto.so"), loaded, &mut report);
+    let mut in_force = !hidden;
     if loaded {
-        published(pid, elsewhere, &mut report);
+        in_force |= published(pid, elsewhere, &mut report);
     } else if let Ok(path) = fs::canonicalize(proc.join("exe")) {
         // Whether it could have been.
         let library = program::library(&mut report);
@@ -76,6 +84,10 @@ pub fn examine(pid: u32) -> Result<(Report, String), String> {
     }
     let verdict = if report.hindered() {
         format!("process {pid} is not taken over.")
+    } else if !in_force {
+        format!(
+            "process {pid} has sslsweep loaded; it is in force unless SSLSWEEP_DISABLE=1 is set."
+        )
     } else {
         format!("process {pid} runs with sslsweep.")
     };
@@ -110,6 +122,17 @@ fn variable<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
         .find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
+/// What a process shows as its environment is memory of its own, over which it may write its title (nginx does).
+fn is_overwritten(environment: &[u8]) -> bool {
+    let first = environment.split(|&byte| byte == 0).next().unwrap_or_default();
+    let name = first.split(|&byte| byte == b'=').next().unwrap_or_default();
+    !environment.is_empty()
+        && (name.is_empty()
+            || name.len() == first.len()
+            || name.contains(&b' ')
+            || name.contains(&b'/'))
+}
+
 /// Why the library is not there.
 fn why_not(pid: u32, proc: &Path, root: &Path, environment: &[u8], report: &mut Report) {
     let preload = variable(environment, "LD_PRELOAD").unwrap_or_default();
@@ -117,6 +140,14 @@ fn why_not(pid: u32, proc: &Path, root: &Path, environment: &[u8], report: &mut 
         .split(|&byte| byte == b':' || byte == b' ')
         .find(|path| path.windows(11).any(|part| part == b"libsslsweep"));
     let Some(library) = library else {
+        if is_overwritten(environment) {
+            report.no(
+                "sslsweep",
+                "not loaded; what LD_PRELOAD named when the program began cannot be seen any more",
+                "start it again: sslsweep run --stats -- PROGRAM, and see what it says on standard error",
+            );
+            return;
+        }
         report.no(
             "sslsweep",
             "not loaded: LD_PRELOAD did not name it when the program began",
@@ -188,8 +219,8 @@ fn libssls(root: &Path, paths: &[&[u8]], cryptos: &[&[u8]], loaded: bool, report
     }
 }
 
-/// What the process says of its contexts.
-fn published(pid: u32, elsewhere: bool, report: &mut Report) {
+/// What the process says of its contexts; `true` if it does.
+fn published(pid: u32, elsewhere: bool, report: &mut Report) -> bool {
     let reading = figures::read(Some(pid));
     match reading.processes.first() {
         Some(figures) => report.yes(
@@ -207,8 +238,10 @@ fn published(pid: u32, elsewhere: bool, report: &mut Report) {
             Some(complaint) => report.note("contexts", complaint.clone()),
             None => report.note(
                 "contexts",
-                "it publishes no statistics: start it with sslsweep run --stats to see them",
+                "it publishes no statistics: it was started without sslsweep run --stats, or has not used a cache \
+                 since it was forked",
             ),
         },
     }
+    !reading.processes.is_empty()
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use crate::figures::{Block, Place, Reading};
+use crate::figures::{Block, Limit, Place, Reading};
 use crate::layout::Word;
 use crate::stat;
 
@@ -30,6 +30,7 @@ pub struct Row {
     pub key: Key,
     pub program: String,
     pub block: Block,
+    pub limit: Limit,
     /// Not known at the first look.
     pub rates: Option<Rates>,
 }
@@ -93,6 +94,7 @@ pub struct State {
     /// A row for each process alone.
     processes_only: bool,
     all_rows: Vec<Row>,
+    count: (u64, u64),
 }
 
 impl State {
@@ -113,6 +115,7 @@ impl State {
             details: false,
             processes_only: false,
             all_rows: Vec::new(),
+            count: (0, 0),
         }
     }
 
@@ -140,13 +143,9 @@ impl State {
         self.pid
     }
 
-    /// How many processes and contexts there are.
-    pub fn count(&self) -> (usize, usize) {
-        let mut processes: Vec<_> = self.all_rows.iter().map(|row| row.key.0).collect();
-        processes.dedup();
-        let contexts =
-            self.all_rows.iter().filter(|row| matches!(row.key.2, Place::Context(_))).count();
-        (processes.len(), contexts)
+    /// How many processes and contexts there are, also contexts without a line of their own.
+    pub fn count(&self) -> (u64, u64) {
+        self.count
     }
 
     /// Takes a further look.
@@ -159,6 +158,10 @@ impl State {
         let before = self.before.take();
         let mut blocks = HashMap::new();
         self.all_rows.clear();
+        self.count = reading.processes.iter().fold((0, 0), |(processes, contexts), figures| {
+            let living = figures.begun.saturating_sub(figures.ended);
+            (processes + 1, living.saturating_add(contexts))
+        });
         for figures in reading.processes {
             let known = before.as_ref().is_some_and(|(_, before)| {
                 before.contains_key(&(figures.pid, figures.start, Place::All))
@@ -177,7 +180,8 @@ impl State {
                     },
                 );
                 blocks.insert(key, block);
-                self.all_rows.push(Row { key, program: figures.program.clone(), block, rates });
+                let (program, limit) = (figures.program.clone(), figures.limit(place));
+                self.all_rows.push(Row { key, program, block, limit, rates });
             }
         }
         self.before = Some((now, blocks));

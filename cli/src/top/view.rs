@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::state::{Row, Sort, State};
-use crate::figures::Place;
+use crate::figures::{Limit, Place};
 use crate::layout::{HORIZONS, STEPS, Word};
 use crate::text::{duration, rate, seconds, short};
 
@@ -95,11 +95,9 @@ const COLUMNS: [Column; 12] = [
         place => place.to_string(),
     }),
     column("HELD/SIZE", 9, Some(Sort::Held), |row| {
-        let limit = row.block.get(Word::Limit);
-        let limit = match row.key.2 {
-            Place::Ended => "-".to_string(),
-            _ if limit == 0 => "any".to_string(),
-            _ => short(limit),
+        let limit = match row.limit {
+            Limit::Most(most) => short(most),
+            other => other.to_string(),
         };
         format!("{}/{limit}", short(row.block.get(Word::Sessions)))
     }),
@@ -295,7 +293,7 @@ fn title(state: &State, style: Style) -> Line<'static> {
         );
     }
     let (processes, contexts) = state.count();
-    let counted = |number: usize, what: &str, plural: &str| {
+    let counted = |number: u64, what: &str, plural: &str| {
         format!("{number} {what}{}", if number == 1 { "" } else { plural })
     };
     let of = match state.pid() {
@@ -406,13 +404,13 @@ fn pane(row: &Row, width: usize, style: Style) -> Vec<Line<'static>> {
 
 fn details(row: &Row, body: Rect, style: Style) -> Vec<Line<'static>> {
     let figure = |word: Word| row.block.get(word);
-    let limit = match figure(Word::Limit) {
-        0 => "any number".to_string(),
-        most => most.to_string(),
-    };
     let mut lines = vec![
         Line::styled(name(row), style.heading()),
-        Line::from(format!("stored {} of {limit}", figure(Word::Sessions))),
+        Line::from(match row.limit {
+            Limit::Unknown => format!("stored {}", figure(Word::Sessions)),
+            Limit::Any => format!("stored {} of any number", figure(Word::Sessions)),
+            Limit::Most(most) => format!("stored {} of {most}", figure(Word::Sessions)),
+        }),
         Line::from(format!(
             "stores {}  hits {}  misses {}  external hits {}",
             figure(Word::Stores),

@@ -271,7 +271,8 @@ deb: ## build Debian packages of the release into build/packages
 	@$(MAKE) --no-print-directory lib
 	rm -rf $(PACKAGES)/deb $(PACKAGES)/*.deb
 	mkdir -p $(PACKAGES)/deb
-	cp -R packaging/debian README.md CHANGELOG.md docs/compatibility.md docs/operations.md $(PACKAGES)/deb
+	cp -R packaging/debian $(PACKAGES)/deb
+	perl scripts/packaged-docs.pl $(CURDIR)/$(PACKAGES)/deb "/usr/lib/$$(dpkg-architecture -qDEB_HOST_MULTIARCH)" /usr/share
 	printf 'sslsweep (%s-1) unstable; urgency=medium\n\n  * Version %s.\n\n -- %s  %s\n' '$(VERSION)' '$(VERSION)' \
 	    '$(PACKAGER)' "$$(LC_ALL=C date -Ru -d @$$SOURCE_DATE_EPOCH)" >$(PACKAGES)/deb/debian/changelog
 	sed -i 's|@PACKAGER@|$(PACKAGER)|' $(PACKAGES)/deb/debian/control

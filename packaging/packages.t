@@ -62,8 +62,8 @@ sub glibc_least {
 subtest 'contents of the Debian packages' => sub {
     my $doc  = '/usr/share/doc/sslsweep';
     # debhelper compresses what has more than 4 kB.
-    my @docs = map { "$doc/$_" } qw(compatibility.md.gz operations.md.gz changelog.gz changelog.Debian.gz copyright),
-        -s "$top/README.md" > 4096 ? 'README.md.gz' : 'README.md';
+    my @docs = map { "$doc/$_" } qw(README.md.gz compatibility.md.gz operations.md.gz changelog.gz changelog.Debian.gz
+        copyright top.svg), -s "$top/docs/metrics.md" > 4096 ? 'metrics.md.gz' : 'metrics.md';
     my %wanted = (
         'sslsweep'     => [installed('RUNTIME', $libdir), @docs, '/usr/share/lintian/overrides/sslsweep'],
         'sslsweep-dev' => [installed('DEV', $libdir), "$doc-dev"],
@@ -72,6 +72,14 @@ subtest 'contents of the Debian packages' => sub {
         runs("$names[$i] unpacks", 'dpkg-deb', '-x', $debs[$i], "$scratch/$names[$i]");
         same([map { "/$_" } @{ files_below("$scratch/$names[$i]") }], $wanted{ $names[$i] }, "the files of $names[$i]");
         is(output('dpkg-deb', '-f', $debs[$i], 'Version'), "$version-1", 'its version');
+    }
+    for my $text (qw(README operations)) {
+        my $content = output('zcat', "$scratch/sslsweep$doc/$text.md.gz");
+        like($content, qr{LD_PRELOAD=\Q$libdir/$name\E}, "$text.md names the library where it is");
+        unlike($content, qr{/usr/local/(?:lib|share)\b}, 'and nothing where it is not');
+        my @linked = grep { !/^https:/ } $content =~ /\]\(([^)\s]+)\)/g;
+        is_deeply([grep { !-e "$scratch/sslsweep$doc/$_" && !-e "$scratch/sslsweep$doc/$_.gz" } @linked], [], 'its links lead somewhere');
+        cmp_ok(scalar @linked, '>', 0, 'it has some');
     }
     my $library = "$scratch/sslsweep$libdir/$name";
     my $least = glibc_least($library);
@@ -95,7 +103,7 @@ subtest 'contents of the RPM packages' => sub {
         map { "/usr/share/sslsweep/systemd/$_.service.d" } @services);
     same([grep { !m{/(?:doc|licenses)/} } @$runtime], [installed('RUNTIME', $lib), @ours], 'the files of sslsweep');
     same([grep { !m{/(?:doc|licenses)/} } @$devel], [installed('DEV', $lib)], 'the files of sslsweep-devel');
-    for my $file (qw(LICENSE README.md CHANGELOG.md compatibility.md operations.md)) {
+    for my $file (qw(LICENSE README.md CHANGELOG.md compatibility.md operations.md metrics.md top.svg)) {
         is(scalar(grep { m{/(?:doc|licenses)/.*/\Q$file\E$} } @$runtime), 1, "$file is there");
     }
 

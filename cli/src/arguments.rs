@@ -10,8 +10,9 @@ const TEMPLATE: &str = "usage: {usage}\n\n{about-with-newline}\n{all-args}{after
 
 const USAGE: &str = "sslsweep run [OPTIONS] [--] PROGRAM [ARGUMENT...]
        sslsweep doctor PROGRAM|PID
-       sslsweep top [PID]
+       sslsweep top [OPTIONS] [PID]
        sslsweep stat [PID] [--json|--prometheus]
+       sslsweep completions bash|zsh|fish
        sslsweep [--] PROGRAM [ARGUMENT...]
        sslsweep --help | --version";
 
@@ -55,7 +56,7 @@ Exit status: 0, also when the process watched has ended; 1 if there is nothing t
 const STAT_AFTER: &str = "\
 Processes publish their figures only when asked: sslsweep run --stats, or SSLSWEEP_STATS=1.
 
-Exit status: 0; 1 if there is nothing to show of PID, or a statistics file cannot be used.";
+Exit status: 0; 1 if there is nothing to show of PID, or there are statistics files and none can be used.";
 
 /// Preloads the sslsweep session cache into programs, and shows what it does there.
 #[derive(Debug, Parser)]
@@ -148,7 +149,7 @@ pub enum Eviction {
 #[derive(Debug, Args)]
 pub struct Top {
     /// This process alone
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = pid)]
     pub pid: Option<u32>,
     /// Seconds between two looks, 0.1 to 60
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
@@ -165,7 +166,7 @@ pub struct Top {
 #[derive(Debug, Args)]
 pub struct Stat {
     /// This process alone
-    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(value_parser = pid)]
     pub pid: Option<u32>,
     /// All figures as JSON
     #[arg(long, conflicts_with = "prometheus")]
@@ -184,6 +185,10 @@ pub enum Shell {
     Zsh,
     /// fish
     Fish,
+}
+
+fn pid(text: &str) -> Result<u32, String> {
+    text.parse().ok().filter(|&pid| pid > 0).ok_or("not the number of a process".to_string())
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -227,9 +232,16 @@ pub fn read(words: &[OsString]) -> Result<Command, Stop> {
         _ => return short(words),
     }
     let all = std::iter::once(OsString::from("sslsweep")).chain(words.iter().cloned());
-    let matches = command.try_get_matches_from_mut(all).map_err(stop)?;
-    let arguments =
-        <Arguments as clap::FromArgMatches>::from_arg_matches(&matches).map_err(stop)?;
+    let matches = command.try_get_matches_from_mut(all);
+    let usage = words[0]
+        .to_str()
+        .and_then(|word| command.find_subcommand_mut(word))
+        .map_or(USAGE.to_string(), |subcommand| {
+            subcommand.render_usage().to_string().replacen("Usage: ", "", 1)
+        });
+    let matches = matches.map_err(|error| stop(error, &usage))?;
+    let arguments = <Arguments as clap::FromArgMatches>::from_arg_matches(&matches)
+        .map_err(|error| stop(error, &usage))?;
     match &arguments.command {
         // clap would take an option that it does not know for the program.
         Command::Run(run)
@@ -242,17 +254,16 @@ pub fn read(words: &[OsString]) -> Result<Command, Stop> {
     }
 }
 
-/// clap's messages are of several paragraphs, "error: WHAT", tips, and "Usage: ...".
-fn stop(error: clap::Error) -> Stop {
+/// clap's messages are of several paragraphs, "error: WHAT", tips, and most have "Usage: ...".
+fn stop(error: clap::Error, usage: &str) -> Stop {
     let text = error.render().to_string();
     if !error.use_stderr() {
         return Stop::Answer(text);
     }
-    let (message, usage) = text.split_once("\nUsage: ").unwrap_or((&text, ""));
+    let message = text.split("\nUsage: ").next().unwrap_or_default();
     let message = message.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
     let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    let usage = usage.split("\n\n").next().unwrap_or_default().trim_end();
-    Stop::Wrong(message, if usage.is_empty() { USAGE } else { usage }.to_string())
+    Stop::Wrong(message, usage.to_string())
 }
 
 /// The completion for a shell.

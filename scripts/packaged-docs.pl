@@ -12,7 +12,8 @@ my @pictures = qw(docs/plots/top.svg);
 my ($into, $libdir, $datadir) = @ARGV;
 @ARGV == 3 or die "usage: packaged-docs.pl INTO LIBDIR DATADIR\n";
 chdir dirname(__FILE__) . '/..' or die "the sources: $!\n";
-my %there = map { basename($_) => 1 } @texts, @pictures;
+# Debian's tools give the changelog another name.
+my %there = map { basename($_) => 1 } @pictures, grep { $_ ne 'CHANGELOG.md' } @texts;
 
 sub link_to {
     my ($mark, $words, $target) = @_;

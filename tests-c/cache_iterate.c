@@ -3,6 +3,8 @@
 
 #include <openssl/lhash.h>
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 /* The type's functions are libssl's own business, so a program that wants them defines them again. */
@@ -82,6 +84,42 @@ static void table(void)
     iterate(ctx, 49, 2499, "when only the cache holds them");
     flush(ctx, 0);
     iterate(ctx, 0, 0, "empty again");
+    SSL_CTX_free(ctx);
+}
+
+/* A table stays what it is until a session comes or goes: threads may look at once. */
+static atomic_int wrong;
+
+static void *count(void *ctx)
+{
+    for (int i = 0; i < (slowly() ? 100 : 1000); i++)
+        wrong += lh_SSL_SESSION_num_items(SSL_CTX_sessions(ctx)) != 50;
+    return NULL;
+}
+
+static void several_readers(void)
+{
+    pthread_t thread[3];
+    SSL_CTX *ctx = server_context();
+    for (unsigned n = 1; n <= 50; n++)
+        store(ctx, n, 1000, 100);
+    for (int i = 0; i < 3; i++)
+        if (pthread_create(&thread[i], NULL, count, ctx) != 0)
+            give_up("pthread_create");
+    for (int i = 0; i < 3; i++)
+        pthread_join(thread[i], NULL);
+    expect("C14", wrong == 0, "threads may look at once");
+    expect("C14", SSL_CTX_sessions(ctx) == SSL_CTX_sessions(ctx), "it is one table");
+    SSL_SESSION *session = numbered_session(51, 1000, 100);
+    SSL_CTX_add_session(ctx, session);
+    iterate(ctx, 51, 51 * 52 / 2, "one more");
+    SSL_CTX_remove_session(ctx, session);
+    iterate(ctx, 50, 50 * 51 / 2, "one less");
+    SSL_SESSION_free(session);
+    session = numbered_session(50, 1000, 200);
+    SSL_CTX_add_session(ctx, session);
+    expect("C14", lh_SSL_SESSION_retrieve(SSL_CTX_sessions(ctx), session) == session, "another one in place of one");
+    SSL_SESSION_free(session);
     SSL_CTX_free(ctx);
 }
 
@@ -176,6 +214,7 @@ static void switched(void)
 int main(void)
 {
     table();
+    several_readers();
     removing_meanwhile();
     matching_latest(TLS1_3_VERSION, TLS_server_method(), "TLS");
     matching_latest(DTLS1_2_VERSION, DTLS_server_method(), "DTLS");

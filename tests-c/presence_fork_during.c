@@ -4,6 +4,7 @@
 /* Leaks: what another thread had in hand is lost to the child, which has only the thread that forked. */
 #include "handshake.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -135,10 +136,60 @@ static void prefork(void)
     SSL_CTX_free(server);
 }
 
+/* ---- While threads look contexts up ---- */
+
+static SSL_CTX *looked_up[2];
+static atomic_int stop;
+
+/* Two contexts in turn, so that neither is the one of the call before. */
+static void *look_up(void *arg)
+{
+    while (!atomic_load(&stop))
+        for (int i = 0; i < 2; i++)
+            if (SSL_CTX_sess_number(looked_up[i]) != 0)
+                give_up("a session out of nowhere");
+    return arg;
+}
+
+/* (P5, and not better: stock has no lock there.) */
+static void beside_lookups(void)
+{
+    enum { ROUNDS = 60 };
+    pthread_t thread[2];
+    int right = 0;
+    for (int i = 0; i < 2; i++)
+        looked_up[i] = server_context();
+    for (int i = 0; i < 2; i++)
+        hs_start(&thread[i], look_up, NULL);
+    for (int round = 0; round < ROUNDS; round++) {
+        fflush(stdout);
+        pid_t process = fork();
+        if (process == 0) {
+            alarm(20);
+            SSL_CTX *ctx = server_context();
+            int ok = store(ctx, 1, 1000, 100) == 1 && store(looked_up[0], 1, 1000, 100) == 1;
+            SSL_CTX_free(ctx);
+            SSL_CTX_free(looked_up[0]);
+            _exit(ok ? 7 : 1);
+        }
+        int status = exit_status(process);
+        right += status == 7;
+        if (status != 7)
+            break; /* each would take its time */
+    }
+    atomic_store(&stop, 1);
+    for (int i = 0; i < 2; i++)
+        pthread_join(thread[i], NULL);
+    for (int i = 0; i < 2; i++)
+        SSL_CTX_free(looked_up[i]);
+    expect("P5", right == ROUNDS, "forked beside lookups: the child makes and frees contexts");
+}
+
 int main(void)
 {
     hs_limit_time();
     parent = getpid();
+    beside_lookups();
     prefork();
     if (!stock_cannot("P5", "the child inherits the flush's lock, locked for ever")) {
         in_a_callback();

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -273,6 +274,14 @@ static void curve(void)
     sleep(3);
     store(ctx, 200, now, 1200);
     same("drawn again some seconds later", is[CURVE + 7], before + 1);
+    /* Sessions that are removed one by one are gone from it too. */
+    before = is[CURVE + 5];
+    for (unsigned n = 0; n < 10; n++) {
+        SSL_SESSION *session = numbered_session(100 + n, now, 200);
+        SSL_CTX_remove_session(ctx, session);
+        SSL_SESSION_free(session);
+    }
+    better("O4", is[CURVE + 5] < before, "removals change it");
     flush(ctx, 0);
     sum = 0;
     for (int part = 0; part < PARTS; part++)
@@ -494,8 +503,12 @@ static void after_fork(void)
 }
 
 /* In a process that has become this program again by exec: that it counts, has no file, or just runs. */
+static int frees_at_exit(void);
+
 static int fresh(const char *what)
 {
+    if (strcmp(what, "frees_at_exit") == 0)
+        return frees_at_exit();
     const char *path = path_of(getpid());
     int counts = strcmp(what, "counts") == 0, ok = strcmp(what, "none") != 0 || !there(path);
     SSL_CTX *ctx = server_context();
@@ -645,6 +658,84 @@ static void without_room(const char *room, const char *mode)
     better("O4", line != NULL && strstr(line + 1, "no statistics: ") == NULL, "once");
 }
 
+/* A limit for files, as services have it, is none for the program: what is too large is not made. */
+static void limited(void)
+{
+    SSL_CTX *ctx = server_context();
+    pid_t child = child_begins();
+    if (child == 0) {
+        struct rlimit limit = {100 * 1024, 100 * 1024};
+        if (freopen("/dev/null", "w", stderr) == NULL || setrlimit(RLIMIT_FSIZE, &limit) != 0)
+            _exit(126);
+        int ok = store(ctx, 1, 1000, 100) == 1 && store(ctx, 2, 1000, 100) == 1 && !there(path_of(getpid()));
+        _exit(ok ? 7 : 1);
+    }
+    better("O4", passed(child), "a child that may not write files of that size runs without");
+    SSL_CTX_free(ctx);
+}
+
+static void *add_cancelled(void *ctx)
+{
+    pthread_cancel(pthread_self());
+    int stored = store(ctx, 1, 1000, 100) == 1;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    return stored ? ctx : NULL;
+}
+
+/* SSL_CTX_add_session is no cancellation point, also where it makes the file. */
+static void cancelled(void)
+{
+    SSL_CTX *ctx = server_context();
+    pid_t child = child_begins();
+    if (child == 0) {
+        pthread_t thread;
+        void *result = NULL;
+        hs_start(&thread, add_cancelled, ctx);
+        pthread_join(thread, &result);
+        int ok = result == ctx && there(path_of(getpid()));
+        unlink(path_of(getpid()));
+        _exit(ok ? 7 : 1);
+    }
+    better("O4", passed(child), "a cancellation that is pending strikes no one who makes the file");
+    SSL_CTX_free(ctx);
+}
+
+static SSL_CTX *freed_at_exit;
+
+static void free_at_exit(void)
+{
+    SSL_CTX_free(freed_at_exit);
+}
+
+/* Run by a process of its own: handlers that were there before ours run after it. */
+static int frees_at_exit(void)
+{
+    OPENSSL_init_ssl(0, NULL); /* whose own handler comes last */
+    atexit(free_at_exit);
+    freed_at_exit = server_context();
+    pid_t child = fork();
+    if (child == 0)
+        exit(0);
+    siginfo_t ended;
+    int status = -1;
+    if (waitid(P_PID, (id_t)child, &ended, WEXITED | WNOWAIT) != 0)
+        return 1;
+    const char *path = path_of(child);
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) && !there(path) ? 7 : 1;
+}
+
+static void nothing_after_the_end(void)
+{
+    pid_t child = child_begins();
+    if (child == 0) {
+        unlink(path_of(getpid()));
+        execl(self, "presence_statistics", "fresh", "frees_at_exit", (char *)NULL);
+        _exit(126);
+    }
+    better("O4", passed(child), "a child that has changed nothing makes no file at its end");
+}
+
 /* Only who asks for it gets one. */
 static void only_when_asked(void)
 {
@@ -684,6 +775,9 @@ int main(int argc, char **argv)
         after_exec();
         without_room("size=64k", "none");
         without_room("size=400k", "forks");
+        limited();
+        cancelled();
+        nothing_after_the_end();
         only_when_asked();
         better("C12", no_errors(), "the error queue is empty");
     }

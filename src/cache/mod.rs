@@ -439,8 +439,16 @@ impl<S: Clone + PartialEq> Cache<S> {
             table.remove(slot)
         });
         order.append(new.place(table.insert(new, moved)), expiry);
+        order.moved += 1;
         self.publish(&order);
         displaced
+    }
+
+    /// A number that has risen whenever another set of sessions is stored.
+    pub fn changes(&self) -> u64 {
+        let order = self.lock_order();
+        let Statistics { stored, evicted, flushed, taken, .. } = order.statistics;
+        stored + evicted + flushed + taken + order.moved
     }
 
     /// Handles of all stored sessions, in no particular order: each shard as it is when its turn

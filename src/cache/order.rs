@@ -39,6 +39,8 @@ pub(super) struct Order {
     len: usize,
     recent: Option<Recent>,
     pub(super) statistics: Statistics,
+    /// Sessions that were given another key.
+    pub(super) moved: u64,
 }
 
 #[derive(Debug)]

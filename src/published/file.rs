@@ -12,6 +12,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use super::layout::*;
+use crate::guard::uncancelled;
 use crate::{options, report};
 
 /// The words of the file; NULL where nothing is published.
@@ -43,7 +44,8 @@ fn words() -> Option<&'static [AtomicU64]> {
     if WITHOUT_FILE.load(Ordering::Relaxed) && WITHOUT_FILE.swap(false, Ordering::Relaxed) {
         // What another thread adds in this moment may be lost. Should it fail, this process counts for itself, and
         // says so later: there may be a lock here, and whoever reads standard error may be slow.
-        if let Err(error) = make(WORDS_OF_FILE.load(Ordering::Relaxed)) {
+        let made = uncancelled(|| make(WORDS_OF_FILE.load(Ordering::Relaxed)));
+        if let Err(error) = made {
             UNSAID.store(error.raw_os_error().unwrap_or(libc::EIO), Ordering::Relaxed);
         }
     }
@@ -203,7 +205,8 @@ fn used_words(first: *const AtomicU64) -> impl Iterator<Item = Range<usize>> {
 }
 
 extern "C" fn end() {
-    if WITHOUT_FILE.load(Ordering::Relaxed) {
+    // What comes after this, such as contexts that the program frees at exit, makes no file any more.
+    if WITHOUT_FILE.swap(false, Ordering::Relaxed) {
         return;
     }
     if let Some((path, _)) = path() {
@@ -214,6 +217,13 @@ extern "C" fn end() {
 
 /// Makes the file and maps it: over `former`, with what is there, or anywhere.
 fn make(former: *mut AtomicU64) -> io::Result<()> {
+    // Beyond the process's limit for files there would be a signal.
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: room for the answer.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) } == 0;
+    if known && limit.rlim_cur < BYTES as libc::rlim_t {
+        return Err(io::Error::from_raw_os_error(libc::EFBIG));
+    }
     let (path, start) = path().ok_or_else(io::Error::last_os_error)?;
     let file = create(&path);
     if file < 0 {

@@ -73,7 +73,7 @@ impl Published {
         self.note_changes(removed, cache);
     }
 
-    pub(crate) fn note_store<S: Clone + PartialEq>(&self, cache: &Cache<S>) {
+    pub(crate) fn note_change<S: Clone + PartialEq>(&self, cache: &Cache<S>) {
         self.note_changes(1, cache);
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct Listing {
     table: *mut LHASH,
     api: &'static Api,
     sessions: Vec<Session>,
+    /// The cache's changes before these sessions were looked up.
+    changes: u64,
 }
 
 // SAFETY: the table is only read by the program and freed by us.
@@ -27,17 +29,33 @@ impl Drop for Listing {
     }
 }
 
-/// Lists the sessions of a context. Valid until the next call for it, or its end. NULL without
-/// memory.
+/// Lists the sessions of a context. Valid until the next call for it after a session has come or gone, or
+/// its end: threads that only look get one table, as from libssl. NULL without memory.
 pub(crate) fn list(managed: &Arc<Managed>) -> *mut LHASH {
-    let Some(listing) = make(managed) else { return std::ptr::null_mut() };
+    let changes = managed.cache().changes();
+    if let Some(table) = table_since(managed, changes) {
+        return table;
+    }
+    let Some(listing) = make(managed, changes) else { return std::ptr::null_mut() };
     let table = listing.table;
-    let former = managed.listing.lock().replace(listing);
-    drop(former);
+    // Not made under the lock, as libcrypto may use the program's allocator.
+    let mut place = managed.listing.lock();
+    let (table, unneeded) = match &*place {
+        // Another thread came first, and may be reading.
+        Some(there) if there.changes == changes => (there.table, Some(listing)),
+        _ => (table, place.replace(listing)),
+    };
+    drop(place);
+    drop(unneeded);
     table
 }
 
-fn make(managed: &Arc<Managed>) -> Option<Listing> {
+fn table_since(managed: &Managed, changes: u64) -> Option<*mut LHASH> {
+    let place = managed.listing.lock();
+    place.as_ref().filter(|there| there.changes == changes).map(|there| there.table)
+}
+
+fn make(managed: &Arc<Managed>, changes: u64) -> Option<Listing> {
     let api = managed.api();
     let index = managed.libssl().index;
     let sessions = guard(None, || managed.cache().snapshot())?;
@@ -51,7 +69,7 @@ fn make(managed: &Arc<Managed>) -> Option<Listing> {
         // SAFETY: the table is ours; the thunks only call what they are given.
         unsafe { set_thunks(table, hash_thunk, compare_thunk, doall_thunk, doall_arg_thunk) };
     }
-    let listing = Listing { table, api, sessions };
+    let listing = Listing { table, api, sessions, changes };
     for session in &listing.sessions {
         // SAFETY: the table is ours; the sessions live as long as it does.
         unsafe { (api.OPENSSL_LH_insert)(table, session.as_ptr().cast()) };

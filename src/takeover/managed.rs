@@ -330,10 +330,15 @@ impl Managed {
         if let Some(Stored::Added { .. } | Stored::Replaced(_)) = stored {
             probes::store(self.ctx, address, expiry.seconds());
         }
-        if let Some(published) = &self.published {
-            published.note_store(&self.cache);
-        }
+        self.publish_change();
         stored
+    }
+
+    /// A session has come, gone, or been given another expiry.
+    pub(super) fn publish_change(&self) {
+        if let Some(published) = &self.published {
+            published.note_change(&self.cache);
+        }
     }
 
     /// A session has been stored by this expiry. Who changed it just before did not find it stored (C6).
@@ -408,7 +413,11 @@ impl Managed {
     }
 
     fn take_under(&self, key: Key) -> Option<Session> {
-        guard(None, || self.cache.take(key))
+        let taken = guard(None, || self.cache.take(key));
+        if taken.is_some() {
+            self.publish_change();
+        }
+        taken
     }
 
     /// Lets one session go that left for lack of room. It stays resumable for others (C19).
@@ -434,8 +443,10 @@ impl Managed {
         for session in unfinished.rest.by_ref() {
             self.mark_leaving(*session, why);
             self.call_remove(*session);
+            // Before the question, as ex_data functions of the program may run.
+            drop(session);
             if self.is_ending() != was_ending {
-                // That callback freed the context, and nothing may be called on it any more.
+                // One of these freed the context, and nothing may be called on it any more.
                 break;
             }
         }
@@ -536,7 +547,11 @@ impl Managed {
     /// Takes out the session stored under this id, if it is one that still has it.
     pub(super) fn take(&self, version: i32, id: &[u8]) -> Option<Session> {
         let found = self.lookup(version, id)?;
-        guard(None, || self.cache.take_exactly(self.key_of(version, id), &found))
+        let taken = guard(None, || self.cache.take_exactly(self.key_of(version, id), &found));
+        if taken.is_some() {
+            self.publish_change();
+        }
+        taken
     }
 
     /// Whether a session of this version and id is stored.

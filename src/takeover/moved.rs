@@ -20,6 +20,9 @@ pub(crate) fn re_expire(session: SessionRef) {
             loop {
                 let expiry = session.expiry();
                 let stored = guard(false, || managed.cache().re_expire(key, &owned, expiry));
+                if stored {
+                    managed.publish_change();
+                }
                 if !stored || session.expiry() == expiry {
                     break;
                 }

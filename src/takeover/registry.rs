@@ -8,8 +8,8 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::c_long;
 use std::mem::ManuallyDrop;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 
 use once_cell::sync::Lazy;
 use parking_lot::RwLock;
@@ -29,7 +29,7 @@ static ADOPTING: AtomicUsize = AtomicUsize::new(0);
 static CHANGES: AtomicU64 = AtomicU64::new(0);
 
 /// Contexts that have stored something, for setters that reach sessions wherever they are.
-/// Replaced as a whole, so that who walks it sees each of them once whatever comes and goes.
+/// Replaced as a whole while somebody walks it, so that who does sees each of them once whatever comes and goes.
 static STORING: Lazy<RwLock<Arc<Vec<Arc<Managed>>>>> = Lazy::new(RwLock::default);
 
 static BEGUN: AtomicU64 = AtomicU64::new(0);
@@ -99,6 +99,7 @@ pub(crate) fn make(libssl: &'static Libssl, new: impl FnOnce() -> *mut SSL_CTX) 
 /// with a libssl that is left alone.
 fn adopt(libssl: &'static Libssl, ctx: *mut SSL_CTX) {
     let Some(api) = libssl.api.as_ref().filter(|_| !ctx.is_null()) else { return };
+    mend_after_forks();
     // Without memory for its state the context stays as it is.
     {
         let mut table = MANAGED.write();
@@ -119,6 +120,31 @@ fn adopt(libssl: &'static Libssl, ctx: *mut SSL_CTX) {
     // Its end went unnoticed; its context is gone, so nothing of it may be called any more.
     stale.iter().for_each(note_end);
     summary::begun(BEGUN.fetch_add(1, Ordering::Relaxed) + 1);
+}
+
+/// A thread that looks a context up while another one forks holds a lock for reading that nobody in the child
+/// will ever give back, and the child could make and end no context any more. (Not by a handler that takes the
+/// locks before the fork: the program's handlers, which run after it, may call us.)
+fn mend_after_forks() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the handler lives as long as this object, with which it is registered.
+        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    });
+}
+
+extern "C" fn in_child() {
+    give_back(&MANAGED);
+    give_back(&STORING);
+}
+
+fn give_back<T>(lock: &Lazy<RwLock<T>>) {
+    let Some(lock) = Lazy::get(lock) else { return };
+    // Whoever was changing the table has it for good.
+    while lock.is_locked() && !lock.is_locked_exclusive() {
+        // SAFETY: the only thread of this process is in here, and reads nothing.
+        unsafe { lock.force_unlock_read() };
+    }
 }
 
 /// Turns the real internal cache off and puts our trampolines in.
@@ -151,23 +177,30 @@ fn take_over(libssl: &'static Libssl, api: &'static Api, ctx: *mut SSL_CTX) -> M
 
 /// Notes that a context stores sessions.
 pub(super) fn note_storing(managed: &Arc<Managed>) {
-    change_storing(managed, Some(managed));
+    change_storing(|list| {
+        let known = list.iter().any(|storing| Arc::ptr_eq(storing, managed));
+        if !known && list.try_reserve(1).is_ok() {
+            list.push(Arc::clone(managed));
+        }
+    });
 }
 
-/// Takes a context out of the list, and puts `instead` in.
-fn change_storing(managed: &Arc<Managed>, instead: Option<&Arc<Managed>>) {
+/// Changes the list. Without memory it stays as it is: a context that is not on it misses setters, and one
+/// that has ended is found empty.
+fn change_storing<R>(change: impl FnOnce(&mut Vec<Arc<Managed>>) -> R) -> Option<R> {
     let mut storing = STORING.write();
-    let others = storing.iter().filter(|storing| !Arc::ptr_eq(storing, managed));
-    let mut changed = Vec::new();
-    // Without memory the former list stays: a context that is not on it misses setters, and one that
-    // has ended is found empty.
-    if changed.try_reserve_exact(storing.len() + 1).is_err() {
-        return;
+    if let Some(list) = Arc::get_mut(&mut storing) {
+        return Some(change(list));
     }
-    changed.extend(others.chain(instead).cloned());
-    let former = std::mem::replace(&mut *storing, Arc::new(changed));
+    let mut list = Vec::new();
+    list.try_reserve_exact(storing.len() + 1).ok()?;
+    list.extend(storing.iter().cloned());
+    let result = change(&mut list);
+    let former = std::mem::replace(&mut *storing, Arc::new(list));
     drop(storing);
+    // Its contexts are in the new list too, but for one that the result has; so no session is freed here.
     drop(former);
+    Some(result)
 }
 
 /// Calls `visit` for each context that has stored something.
@@ -201,7 +234,11 @@ fn note_end(managed: &Arc<Managed>) {
 /// A context has given up all that it stored, perhaps for good.
 pub(super) fn note_storing_no_more(managed: &Arc<Managed>) {
     if managed.stops_storing() {
-        change_storing(managed, None);
+        let removed = change_storing(|list| {
+            let place = list.iter().position(|storing| Arc::ptr_eq(storing, managed))?;
+            Some(list.swap_remove(place))
+        });
+        drop(removed);
     }
 }
 

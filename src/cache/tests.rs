@@ -90,7 +90,7 @@ fn c20_an_emptied_cache_gives_its_storage_up() {
 /// C20: a cache that stores nothing is small.
 #[test]
 fn c20_an_idle_cache_is_small() {
-    assert!(size_of::<Cache<Session>>() <= 320, "{}", size_of::<Cache<Session>>());
+    assert!(size_of::<Cache<Session>>() <= 328, "{}", size_of::<Cache<Session>>());
 }
 
 /// Seconds that sessions left out of turn do not pile up.

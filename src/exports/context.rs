@@ -224,7 +224,8 @@ pub(super) unsafe fn SSL_CTX_set_generate_session_id(
 }
 
 /// SSL_CTX_sessions(3): a table of the sessions stored at this moment. It and its sessions stay until
-/// the next call for this context or the context's end; changing it changes nothing else.
+/// the next call for this context after a session has come or gone, or the context's end; changing it changes
+/// nothing else.
 ///
 /// # Safety
 ///

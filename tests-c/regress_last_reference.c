@@ -36,8 +36,8 @@ static void flush_with(int index, void (*callback)(SSL_CTX *, SSL_SESSION *), un
     SSL_CTX_free(ctx); /* one is left */
     freed = 0;
     flush(ctx, 2000);
-    expect("C15", freed == 1, "the context has ended in its flush, by session %u", holder);
-    expect("C15", !SSL_SESSION_is_resumable(last), "the last session was in it");
+    (libssl_since(0x300) ? expect : better)("C15", freed == 1, "the context has ended in its flush, by session %u", holder);
+    (libssl_since(0x300) ? expect : better)("C15", !SSL_SESSION_is_resumable(last), "the last session was in it");
     SSL_SESSION_free(last);
 }
 

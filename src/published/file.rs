@@ -58,8 +58,13 @@ fn header(word: Header) -> Option<&'static AtomicU64> {
     words()?.get(word as usize)
 }
 
+/// The words of a block, for who writes several.
+pub(super) fn block(number: usize) -> Option<&'static [AtomicU64; BLOCK_WORDS]> {
+    words()?.get(HEADER_WORDS + number * BLOCK_WORDS..)?.first_chunk()
+}
+
 fn place(block: usize, word: usize) -> Option<&'static AtomicU64> {
-    words()?.get(HEADER_WORDS + block * BLOCK_WORDS + word)
+    self::block(block)?.get(word)
 }
 
 /// Adds to a word of a block.

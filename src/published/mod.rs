@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::cache::{Cache, Expiry, Observer, Statistics};
 use crate::time;
-use file::{add, claim, count_lookup, raise, release, say_what_failed, set};
+use file::{add, block, claim, count_lookup, raise, release, say_what_failed, set};
 use layout::{CURVE, OTHERS, STEPS, Word, curve_part};
 
 /// Where the figures of one context are. Contexts that found no block of their own add up in one.
@@ -141,12 +141,14 @@ impl Observer for Writer {
     fn changed(&self, sessions: usize, done: &Statistics) {
         let words = [Word::Sessions, Word::Stores, Word::Evictions, Word::Flushed, Word::Removals];
         let values = [sessions as u64, done.stored, done.evicted, done.flushed, done.taken];
+        let Some(block) = block(self.block.0) else { return };
         for ((word, value), former) in words.into_iter().zip(values).zip(&self.former) {
+            let place = &block[word as usize];
             if self.block.0 == OTHERS {
                 let former = former.swap(value, Ordering::Relaxed);
-                add(OTHERS, word as usize, value.wrapping_sub(former));
+                place.fetch_add(value.wrapping_sub(former), Ordering::Relaxed);
             } else {
-                set(self.block.0, word as usize, value);
+                place.store(value, Ordering::Relaxed);
             }
         }
     }

@@ -7,7 +7,7 @@ import signal
 import socket
 import time
 
-from support import TLS12, TLS13, Client, Program, Run, Scenario, free_port, nothing_stored, restart, wait_past
+from support import TLS12, TLS13, Client, Failure, Program, Run, Scenario, free_port, nothing_stored, restart, wait_past
 
 HAPROXY = Program("haproxy", "-v")
 
@@ -20,7 +20,10 @@ def ask(run: Run) -> dict[str, int]:
         while block := admin.recv(65536):
             text += block
     names = "SslCacheLookups|SslCacheMisses|CumSslConns"
-    return {name: int(value) for name, value in re.findall(rf"^({names}): (\d+)$", text.decode(), re.M)}
+    found = {name: int(value) for name, value in re.findall(rf"^({names}): (\d+)$", text.decode(), re.M)}
+    if len(found) != 3:
+        raise Failure(f"not all figures in {text!r}")
+    return found
 
 
 def play(run: Run) -> None:

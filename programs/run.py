@@ -50,6 +50,7 @@ def play(scenario: Scenario, folder: pathlib.Path, lib: pathlib.Path | None, cer
         run.close()
     if lib:
         run.need("sslsweep took the internal session cache over", run.took_over())
+        run.need("sslsweep has met no internal error", not run.internal_error())
         scenario.proof(run)
     else:
         run.need("stock is without sslsweep", "sslsweep" not in run.errors.read_text(errors="replace"))

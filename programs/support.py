@@ -330,6 +330,9 @@ class Run:
     def took_over(self) -> bool:
         return "took over the internal session cache" in self.errors.read_text(errors="replace")
 
+    def internal_error(self) -> bool:
+        return "internal error, please report it" in self.errors.read_text(errors="replace")
+
     def close(self) -> None:
         for server in self.servers:
             if server.process.poll() is None:

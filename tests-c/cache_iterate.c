@@ -123,6 +123,54 @@ static void several_readers(void)
     SSL_CTX_free(ctx);
 }
 
+static int gone;
+
+static void on_gone(void *parent, void *mark, CRYPTO_EX_DATA *data, int index, long l, void *p)
+{
+    (void)parent, (void)data, (void)index, (void)l, (void)p;
+    gone += mark != NULL;
+}
+
+/* Sessions that have left the cache stay alive for who still reads an older table. */
+static void table_keeps(void)
+{
+    SSL_CTX *ctx = server_context();
+    int index = SSL_SESSION_get_ex_new_index(0, NULL, NULL, NULL, on_gone);
+    for (unsigned n = 1; n <= 3; n++) {
+        SSL_SESSION *session = numbered_session(n, 1000, 100);
+        SSL_SESSION_set_ex_data(session, index, &gone);
+        SSL_CTX_add_session(ctx, session);
+        SSL_SESSION_free(session);
+    }
+    OPENSSL_LHASH *sessions = (OPENSSL_LHASH *)SSL_CTX_sessions(ctx);
+    flush(ctx, 0);
+    better("C14", gone == 0 && OPENSSL_LH_num_items(sessions) == 3, "a table keeps its sessions");
+    TALLY tally = {0, 0};
+    if (gone == 0)
+        OPENSSL_LH_doall_arg(sessions, add_up_generic, &tally);
+    better("C14", tally.count == 3 && tally.sum == 6, "and is what it was");
+    SSL_CTX_sessions(ctx);
+    expect("C14", gone == 3, "until the next one");
+    SSL_CTX_free(ctx);
+}
+
+static void versions(void)
+{
+    unsigned char id[32] = {7};
+    SSL_CTX *ctx = server_context();
+    SSL_SESSION *one = make_session(TLS1_2_VERSION, id, sizeof id, 1000, 100);
+    SSL_SESSION *other = make_session(TLS1_3_VERSION, id, sizeof id, 1000, 100);
+    SSL_CTX_add_session(ctx, one);
+    SSL_CTX_add_session(ctx, other);
+    LHASH_OF(SSL_SESSION) *sessions = SSL_CTX_sessions(ctx);
+    expect("C14", lh_SSL_SESSION_num_items(sessions) == 2, "one id in two versions: both are listed");
+    expect("C16", lh_SSL_SESSION_retrieve(sessions, one) == one && lh_SSL_SESSION_retrieve(sessions, other) == other,
+           "and found");
+    SSL_SESSION_free(one);
+    SSL_SESSION_free(other);
+    SSL_CTX_free(ctx);
+}
+
 static SSL_CTX *being_emptied;
 
 static void remove_it(SSL_SESSION *session)
@@ -215,6 +263,8 @@ int main(void)
 {
     table();
     several_readers();
+    table_keeps();
+    versions();
     removing_meanwhile();
     matching_latest(TLS1_3_VERSION, TLS_server_method(), "TLS");
     matching_latest(DTLS1_2_VERSION, DTLS_server_method(), "DTLS");

@@ -215,11 +215,47 @@ static void freeing(void)
     SSL_CTX_free(ctx);
 }
 
+/* None of these functions is a cancellation point in libssl: one that is pending waits. */
+static SSL_CTX *made, *other;
+static int reached;
+
+static void *use_all(void *arg)
+{
+    pthread_cancel(pthread_self());
+    made = SSL_CTX_new(TLS_server_method());
+    reached++;
+    SSL *ssl = SSL_new(made);
+    SSL_set_SSL_CTX(ssl, other);
+    SSL_free(ssl);
+    reached++;
+    store(made, 1, 1000, 100);
+    flush(made, 0);
+    reached++;
+    pthread_testcancel();
+    return arg;
+}
+
+static void pending(void)
+{
+    pthread_t thread;
+    void *result = NULL;
+    other = server_context();
+    SSL_free(SSL_new(other)); /* libcrypto has begun: its own first steps are not asked */
+    if (pthread_create(&thread, NULL, use_all, NULL) != 0)
+        give_up("pthread_create");
+    pthread_join(thread, &result);
+    expect("F5", result == PTHREAD_CANCELED && reached == 3,
+           "a thread that is being cancelled makes and uses a context, and ends where it asks");
+    SSL_CTX_free(made);
+    SSL_CTX_free(other);
+}
+
 int main(void)
 {
     alarm(slowly() ? 600 : 60);
     freed_index = SSL_SESSION_get_ex_new_index(0, NULL, NULL, NULL, on_free);
     end_index = SSL_SESSION_get_ex_new_index(0, NULL, NULL, NULL, exit_on_free);
+    pending();
     removing(by_exit, "pthread_exit");
     removing(by_cancel, "cancellation");
     if (!stock_cannot("F5", "the lock of the flush is never unlocked")) {

@@ -53,6 +53,18 @@ static void in_time(void)
     free_contexts();
 }
 
+/* What has expired by now, to the second, and nothing else. */
+static void by_now(void)
+{
+    time_t now = time(NULL);
+    new_contexts(TLS1_2_VERSION);
+    store(server, 1, now - 10, 9);
+    store(server, 2, now, slowly() ? 3000 : 50);
+    connect_times(256);
+    expect("C8", removals() == 1 && removal_at(0).session == 1, "the present time decides: %s", removed_sorted());
+    free_contexts();
+}
+
 static void to_the_session(void)
 {
     new_contexts(TLS1_2_VERSION);
@@ -195,6 +207,7 @@ int main(void)
 {
     hs_limit_time();
     in_time();
+    by_now();
     to_the_session();
     no_auto_clear();
     tls13();

@@ -138,6 +138,33 @@ static void expired(long mode, const char *name)
     SSL_CTX_free(server);
 }
 
+static SSL_SESSION *provided;
+
+static SSL_SESSION *provide(SSL *ssl, const unsigned char *id, int length, int *copy)
+{
+    (void)ssl, (void)id, (void)length;
+    *copy = -1;
+    return provided;
+}
+
+static void any_copy(void)
+{
+    SSL_CTX *server = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS), *client = hs_client(TLS1_2_VERSION);
+    SSL_SESSION *session = hs_first(server, client);
+    provided = hs_stored(server, session);
+    hs_follow(provided);
+    SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL_LOOKUP);
+    SSL_CTX_sess_set_get_cb(server, provide);
+    int before = hs_freed();
+    expect("C9", hs_resume(server, client, session) == HS_RESUMED, "copy -1: resumed");
+    SSL_CTX_free(server);
+    SSL_SESSION_free(session);
+    expect("C9", hs_freed() == before, "any copy but 0 leaves the program its reference");
+    SSL_SESSION_free(provided);
+    expect("C9", hs_freed() == before + 1, "which is the last");
+    SSL_CTX_free(client);
+}
+
 int main(void)
 {
     static const struct {
@@ -155,6 +182,7 @@ int main(void)
             for (int copy = 0; copy < 2; copy++)
                 combination(version, all[i].name, all[i].mode, copy);
     not_resumable();
+    any_copy();
     expired(0, "both caches");
     expired(SSL_SESS_CACHE_NO_INTERNAL_STORE, "no internal store");
     expired(SSL_SESS_CACHE_NO_INTERNAL, "no internal");

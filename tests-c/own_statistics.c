@@ -205,6 +205,17 @@ static void sizes(void)
     SSL_CTX_free(ctx);
 }
 
+/* Due is what has expired by now, to the second. */
+static void due_now(void)
+{
+    time_t now = time(NULL);
+    SSL_CTX *ctx = server_context();
+    store(ctx, 1, now - 10, 9);
+    store(ctx, 2, now, 3000);
+    better("O2", own_statistics(ctx).due == 1, "due is what has expired by now");
+    SSL_CTX_free(ctx);
+}
+
 static void *change(void *arg)
 {
     SSL_CTX *ctx = arg;
@@ -248,6 +259,7 @@ int main(void)
         durations();
         handshakes();
         sizes();
+        due_now();
         while_it_changes();
         better("C12", no_errors(), "the error queue is empty");
     }

@@ -15,6 +15,7 @@
 #endif
 
 static long (*real_ctrl)(SSL_CTX *, int, long, void *);
+static int (*real_add)(SSL_CTX *, SSL_SESSION *);
 static void (*real_set_remove)(SSL_CTX *, void (*)(SSL_CTX *, SSL_SESSION *));
 static void (*real_set_new)(SSL_CTX *, int (*)(SSL *, SSL_SESSION *));
 static void (*real_set_get)(SSL_CTX *, SSL_SESSION *(*)(SSL *, const unsigned char *, int, int *));
@@ -79,6 +80,20 @@ static void kept_twice(int version)
     end(server, session, "twice");
     expect("C15", (long)removals() == before, "the end calls back once for each");
     SSL_CTX_free(client);
+}
+
+/* A session that lies in libssl's cache alone. */
+static void added_behind(void)
+{
+    SSL_CTX *ctx = server_context();
+    SSL_SESSION *session = numbered_session(2, 1000, 100);
+    record_removals(ctx, 'A');
+    forget_removals();
+    store(ctx, 1, 1000, 100);
+    real_add(ctx, session);
+    SSL_SESSION_free(session);
+    SSL_CTX_free(ctx);
+    expect("C15", removals() == 2, "what was added past us is called back for at the end: %s", removed_sorted());
 }
 
 /* libssl's own eviction and automatic flush, which we do not expect. */
@@ -169,11 +184,13 @@ int main(void)
     if (libssl == NULL)
         give_up("%s", dlerror());
     *(void **)&real_ctrl = function(libssl, "SSL_CTX_ctrl");
+    *(void **)&real_add = function(libssl, "SSL_CTX_add_session");
     *(void **)&real_set_new = function(libssl, "SSL_CTX_sess_set_new_cb");
     *(void **)&real_set_remove = function(libssl, "SSL_CTX_sess_set_remove_cb");
     *(void **)&real_set_get = function(libssl, "SSL_CTX_sess_set_get_cb");
     kept_twice(TLS1_2_VERSION);
     kept_twice(TLS1_3_VERSION);
+    added_behind();
     by_libssl();
     replaced();
     expect("C12", no_errors(), "the error queue is empty");

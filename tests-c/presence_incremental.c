@@ -70,6 +70,20 @@ static void a_store_of_the_past(void)
     SSL_CTX_free(ctx);
 }
 
+/* What has expired by now, to the second, and nothing else. */
+static void by_now(void)
+{
+    time_t now = time(NULL);
+    SSL_CTX *ctx = filled(0);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_AUTO_CLEAR);
+    store(ctx, 1, now - 10, 9);
+    store(ctx, 2, now, slowly() ? 3000 : 50);
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER);
+    store(ctx, 3, now, 3600);
+    better("O5", removals() == 1 && removal_at(0).session == 1, "the present time decides: %s", removed_sorted());
+    SSL_CTX_free(ctx);
+}
+
 static void no_auto_clear(void)
 {
     SSL_CTX *ctx = filled(20);
@@ -107,6 +121,49 @@ static void by_handshakes(int version, int each, const char *name)
     SSL_SESSION_free(session);
     session = hs_first(server, client);
     expect("C9", hs_resume(server, client, session) == HS_RESUMED, "%s: the newest session resumes", name);
+    SSL_SESSION_free(session);
+    SSL_CTX_free(client);
+    SSL_CTX_free(server);
+}
+
+static SSL_SESSION *elsewhere;
+
+static SSL_SESSION *fetch(SSL *ssl, const unsigned char *id, int length, int *copy)
+{
+    (void)ssl, (void)id, (void)length;
+    *copy = 1;
+    return elsewhere;
+}
+
+/* A session that the get callback provides is stored, too; one that has expired is not, and leaves as it does in stock. */
+static void by_get_callback(void)
+{
+    server = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS);
+    client = hs_client(TLS1_2_VERSION);
+    SSL_SESSION *session = hs_first(server, client), *stored = hs_stored(server, session);
+    /* Before the flush, or they would have its mark. */
+    SSL_SESSION *good = SSL_SESSION_dup(stored), *late = SSL_SESSION_dup(stored);
+    flush(server, 0);
+    SSL_CTX_sess_set_get_cb(server, fetch);
+    SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_AUTO_CLEAR);
+    for (unsigned n = 1; n <= 20; n++)
+        store(server, n, 1000, 100);
+    SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_SERVER);
+    record_removals(server, 'A');
+    forget_removals();
+    elsewhere = good;
+    expect("C9", hs_resume(server, client, session) == HS_RESUMED, "from the get callback: resumed");
+    better("O5", removals() == EACH, "its store removes %d", EACH);
+    flush(server, 0);
+    elsewhere = late;
+    hs_age(late);
+    forget_removals();
+    expect("C9", hs_resume(server, client, session) == HS_FULL, "from the get callback, expired: not resumed");
+    (libssl_since(0x300) ? expect : better)("O5", removals() == 1, "it calls back once");
+    expect("O5", SSL_CTX_sess_timeouts(server) == 1, "and is counted as timed out");
+    SSL_SESSION_free(late);
+    SSL_SESSION_free(good);
+    SSL_SESSION_free(stored);
     SSL_SESSION_free(session);
     SSL_CTX_free(client);
     SSL_CTX_free(server);
@@ -157,7 +214,9 @@ int main(int argc, char **argv)
     by_hand();
     in_vain();
     a_store_of_the_past();
+    by_now();
     no_auto_clear();
+    by_get_callback();
     by_handshakes(TLS1_2_VERSION, 1, "TLS 1.2");
     by_handshakes(TLS1_3_VERSION, 2, "TLS 1.3");
     from_callbacks();

@@ -45,6 +45,30 @@ static void by_hand(void)
         SSL_SESSION_free(session[n]);
 }
 
+/* Several leave for one when the size has become smaller. */
+static void several_evicted(void)
+{
+    SSL_CTX *ctx = server_context();
+    SSL_SESSION *session[5];
+    for (unsigned n = 1; n <= 4; n++)
+        session[n] = numbered_session(n, 1000, 100 * (long)n);
+    SSL_CTX_sess_set_cache_size(ctx, 0);
+    for (unsigned n = 1; n <= 3; n++) {
+        SSL_CTX_add_session(ctx, session[n]);
+        fires("store", ctx, session[n], 1000 + 100 * n);
+    }
+    SSL_CTX_sess_set_cache_size(ctx, size_to_hold(1));
+    SSL_CTX_add_session(ctx, session[4]);
+    for (unsigned n = 1; n <= 3; n++)
+        fires("evict", ctx, session[n], NONE);
+    fires("store", ctx, session[4], 1400);
+    expect("O7", SSL_CTX_sess_number(ctx) == 1, "one is left of four");
+    SSL_CTX_remove_session(ctx, session[4]);
+    SSL_CTX_free(ctx);
+    for (unsigned n = 1; n <= 4; n++)
+        SSL_SESSION_free(session[n]);
+}
+
 static void by_handshakes(void)
 {
     SSL_CTX *server = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS), *client = hs_client(TLS1_2_VERSION);
@@ -67,6 +91,7 @@ int main(void)
 {
     hs_limit_time();
     by_hand();
+    several_evicted();
     by_handshakes();
     return done();
 }

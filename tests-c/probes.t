@@ -86,7 +86,7 @@ sub expected { return grep { defined } map { /^# probe (.*)/ ? $1 : undef } spli
 
 sub under_gdb {
     my $script = join '', "set pagination off\nset confirm off\nset breakpoint pending on\n",
-        "set environment LD_PRELOAD $library\nset environment TEST_PROBES 1\nstart >$scratch/said\n";
+        "set environment LD_PRELOAD $library\nstart >$scratch/said\n";
     for my $name (sort keys %probes) {
         my @formats = map { /^(?:ctx|session)$/ ? '%#lx' : '%ld' } @{ $probes{$name} };
         my $values  = join ', ', map { "\$_probe_arg$_" } 0 .. $#formats;

@@ -116,12 +116,19 @@ static int new_session(SSL *ssl, SSL_SESSION *session)
     return 0;
 }
 
+static SSL_SESSION *get_session(SSL *ssl, const unsigned char *id, int length, int *copy)
+{
+    (void)ssl, (void)id, (void)length, (void)copy;
+    return NULL;
+}
+
 static void set_up(void *ctx, void *ptr, CRYPTO_EX_DATA *data, int index, long l, void *p)
 {
     (void)ptr, (void)data, (void)index, (void)l;
     if (*(int *)p) {
         SSL_CTX_sess_set_remove_cb(ctx, on_remove);
         SSL_CTX_sess_set_new_cb(ctx, new_session);
+        SSL_CTX_sess_set_get_cb(ctx, get_session);
         SSL_CTX_sess_set_cache_size(ctx, 5);
         SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_BOTH | SSL_SESS_CACHE_NO_AUTO_CLEAR);
     }
@@ -133,7 +140,8 @@ static void set_within_new(void)
     SSL_CTX_get_ex_new_index(0, &now, set_up, NULL, NULL);
     SSL_CTX *ctx = SSL_CTX_new(TLS_method());
     now = 0;
-    expect("C7", SSL_CTX_sess_get_remove_cb(ctx) == on_remove && SSL_CTX_sess_get_new_cb(ctx) == new_session,
+    expect("C7", SSL_CTX_sess_get_remove_cb(ctx) == on_remove && SSL_CTX_sess_get_new_cb(ctx) == new_session
+           && SSL_CTX_sess_get_get_cb(ctx) == get_session,
            "callbacks set within SSL_CTX_new stay");
     expect("C1", SSL_CTX_sess_get_cache_size(ctx) == 5, "and the size");
     expect("C7", SSL_CTX_get_session_cache_mode(ctx) == (SSL_SESS_CACHE_BOTH | SSL_SESS_CACHE_NO_AUTO_CLEAR),

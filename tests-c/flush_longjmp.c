@@ -2,7 +2,7 @@
  * lost: the next flush by that thread goes on with it, from wherever on its stack, or the context's end does.
  * Stock keeps the lock of a flush locked for ever; that of SSL_CTX_remove_session is free by then. */
 /* Leaks: what is jumped over in this program, in the library and in libssl is not freed. */
-#include "support.h"
+#include "own.h"
 
 #include <setjmp.h>
 #include <unistd.h>
@@ -177,6 +177,19 @@ static void within_same(void)
     SSL_CTX_free(ctx);
 }
 
+/* sslsweep_flush goes on with what was left, as any flush does. */
+static void with_a_budget(void)
+{
+    SSL_CTX *ctx = filled(MANY, 50);
+    if (setjmp(back) == 0)
+        flush(ctx, 0);
+    better("O1", removals() == 50, "a flush is left by longjmp");
+    leave_at = 0;
+    own_flush(ctx, 1, 0, 0, NULL);
+    better("O1", in_order(MANY), "one with a budget goes on with what that left");
+    SSL_CTX_free(ctx);
+}
+
 int main(void)
 {
     alarm(slowly() ? 600 : 60);
@@ -186,6 +199,8 @@ int main(void)
         every_one();
         within();
         within_same();
+        if (own_functions("O1"))
+            with_a_budget();
     }
     expect("F5", no_errors(), "no error is left in the queue");
     return done();

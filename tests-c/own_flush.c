@@ -1,7 +1,6 @@
 /* O1: sslsweep_flush, a flush with a budget of sessions or of time. */
 #include "own.h"
 
-#include <setjmp.h>
 #include <string.h>
 
 static struct sslsweep_flushed flushed;
@@ -157,27 +156,6 @@ static void end_inside(void)
     better("C15", removals() == 50, "all its sessions have left by then");
 }
 
-static jmp_buf back;
-
-static void leave_at_50(SSL_CTX *ctx, SSL_SESSION *session)
-{
-    record_removal(ctx, session);
-    if (session_number(session) == 50)
-        longjmp(back, 1);
-}
-
-/* As any flush does. */
-static void left_by_longjmp(void)
-{
-    SSL_CTX *ctx = filled(100, leave_at_50);
-    if (setjmp(back) == 0)
-        flush(ctx, 0);
-    better("O1", removals() == 50, "a flush is left by longjmp");
-    own_flush(ctx, 1, 0, 0, NULL);
-    better("O1", removals() == 100, "one with a budget goes on with what that left");
-    SSL_CTX_free(ctx);
-}
-
 static void *flush_some(void *arg)
 {
     struct sslsweep_flushed mine;
@@ -235,7 +213,6 @@ int main(void)
         from_callbacks();
         storing();
         end_inside();
-        left_by_longjmp();
         threads();
         not_ours();
         better("C12", no_errors(), "the error queue is empty");

@@ -361,13 +361,18 @@ static void threads(void)
     SSL_CTX_free(ctx);
 }
 
+/* A table of SSL_CTX_sessions is good until another thread asks for one. */
+static pthread_mutex_t one_table = PTHREAD_MUTEX_INITIALIZER;
+
 static void *look_up(void *server)
 {
     SSL_CTX *client = hs_client(TLS1_2_VERSION);
     SSL_SESSION *session = hs_first(server, client);
     hs_resume(server, client, session);
     hs_resume(server, client, session);
+    pthread_mutex_lock(&one_table);
     SSL_SESSION *stored = hs_stored(server, session);
+    pthread_mutex_unlock(&one_table);
     SSL_CTX_remove_session(server, stored);
     hs_resume(server, client, session); /* marked, and not found */
     SSL_SESSION_free(stored);

@@ -308,8 +308,7 @@ impl Entry {
             Ok(about) => about.uid(),
             Err(_) => return Err(Absent::Stale(true)),
         };
-        // SAFETY: a plain query.
-        let user = unsafe { libc::geteuid() };
+        let user = user();
         if owner != user && user != 0 {
             return Err(Absent::Foreign);
         }
@@ -366,7 +365,7 @@ impl Entry {
             return Err(bad(&"is damaged: it is of another process than its name says"));
         }
         figures.uid = about.uid();
-        figures.age(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()));
+        figures.age(now());
         Ok(figures)
     }
 
@@ -429,6 +428,17 @@ pub fn start_of(pid: u32) -> Option<u64> {
     File::open(format!("/proc/{pid}/stat")).ok()?.take(4096).read_to_end(&mut stat).ok()?;
     let after = stat.iter().rposition(|&byte| byte == b')')? + 1;
     String::from_utf8_lossy(&stat[after..]).split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// Whose files are ours to read: this user's, and root's are all.
+pub fn user() -> u32 {
+    // SAFETY: a plain query.
+    unsafe { libc::geteuid() }
+}
+
+/// Seconds since the epoch.
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
 }
 
 /// What there is of all processes, or of one.

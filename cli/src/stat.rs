@@ -34,11 +34,9 @@ pub fn stat(stat: &Stat) -> Result<(), Failure> {
 
 /// That there is nothing to show, and what to do about it.
 pub fn nothing(reading: &Reading) -> String {
-    // SAFETY: a plain query.
-    let root = unsafe { libc::geteuid() } == 0;
     let others = match reading.foreign {
         0 => String::new(),
-        many if root => format!(" ({many} files of other users cannot be used)"),
+        many if figures::user() == 0 => format!(" ({many} files of other users cannot be used)"),
         many => format!(" ({many} files of other users: ask as root)"),
     };
     format!(

@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::state::{Row, Sort, State};
-use crate::figures::{Limit, Place};
+use crate::figures::{self, Limit, Place};
 use crate::layout::{HORIZONS, STEPS, Word};
 use crate::text::{duration, rate, seconds, short};
 
@@ -371,10 +371,7 @@ fn last_flush(row: &Row) -> String {
     if figure(Word::Flushes) == 0 {
         return "no flush has removed anything yet".to_string();
     }
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
-    let ago = now.saturating_sub(figure(Word::LastFlush));
+    let ago = figures::now().saturating_sub(figure(Word::LastFlush));
     format!(
         "last flush {} ago: {} removed in {}",
         seconds(ago),

@@ -35,7 +35,7 @@ library: $(LIB)/$(SO)
 # The shared library is linked from the static one, because only so do its symbols get their version
 # nodes: rustc brings a version script of its own. All is bound at the start and read-only after that.
 LINK_SO = $(CC) -shared -o $@ -Wl,-soname,libsslsweep.so.$(ABI) -Wl,--version-script=abi/nodes.map -Wl,-u,sslsweep_version \
-          -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,defs -Wl,--as-needed
+          -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,defs,-z,nodelete -Wl,--as-needed
 
 # Messages of panics name source files, which must not depend on where somebody has them.
 REMAP = for folder in $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*; do printf '%s=crates ' "--remap-path-prefix=$$folder"; done

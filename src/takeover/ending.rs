@@ -17,7 +17,7 @@ use super::managed::Managed;
 use super::{connections, find, planted, registry};
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{Api, Libssl, MOST, Session, SessionRef, inside, of_each_libssl, stay_loaded};
+use crate::libssl::{Api, Libssl, MOST, Session, SessionRef, inside, of_each_libssl};
 
 // --- First net: ex_data ----------------------------------------------------------------------
 
@@ -67,7 +67,6 @@ pub(crate) fn watch(libssl: &'static Libssl, api: &Api) {
         }
         watched.push(current);
     }
-    stay_loaded();
     let register = |class, free: ExFree| {
         let null = std::ptr::null_mut();
         // SAFETY: the free functions live as long as the process.

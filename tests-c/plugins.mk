@@ -110,3 +110,31 @@ $(BUILD)/stock/presence_static.linked $(BUILD)/static/presence_static.linked: $(
 $(BUILD)/shared/presence_static.linked: $(STATIC_SOURCES) support.h handshake.h $(LIBDIR)/libsslsweep.so | $(BUILD)/shared
 	$(STATIC_LINK) -Wl,--no-as-needed $(LIBDIR)/libsslsweep.so $(STATIC_OPENSSL)
 $(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_static: | $(BUILD)/$(way)/presence_static.linked))
+
+# presence_wrapped: a library for each function of its wrapper, which exports that one alone.
+$(BUILD)/obj/presence_wrapped.wrapper.o: presence_wrapped.c | $(BUILD)/obj
+	$(COMPILE) -MF $@.d -DWRAPPER -fPIC -c -o $@ $<
+$(BUILD)/obj/presence_wrapped.wrappers: $(BUILD)/obj/presence_wrapped.wrapper.o plugins.mk | $(BUILD)/stock $(BUILD)/shared $(BUILD)/static
+	for name in $$(nm $< | sed -n 's/.* T //p'); do \
+	    echo "{ global: $$name; wrapped_calls; local: *; };" >$@.map && \
+	    $(LINK) -shared -Wl,--version-script=$@.map -o $(BUILD)/obj/presence_wrapped.$$name.so $< -ldl && \
+	    for way in stock shared static; do ln -sf ../obj/presence_wrapped.$$name.so $(BUILD)/$$way/ || exit; done || exit; \
+	done; echo >$@
+$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_wrapped: | $(BUILD)/obj/presence_wrapped.wrappers))
+
+# presence_loader: two plug-ins, of which the second has a libssl of its own, and a program without any.
+LOADER = $(COMPILE) -MF $@.d $(LDFLAGS) -o $@ presence_loader.c
+$(BUILD)/obj/presence_loader.1.so: presence_loader.c | $(BUILD)/obj
+	$(LOADER) -DPLUGIN -fPIC -shared $(OPENSSL_LIBS)
+$(BUILD)/obj/presence_loader.2.so: presence_loader.c $(BUILD)/obj/libssl-so
+	$(LOADER) -DPLUGIN -fPIC -shared $$(cat $(BUILD)/obj/libssl-so) $(filter-out -lssl,$(OPENSSL_LIBS)) -Wl,-rpath,$(abspath $(BUILD)/obj)
+$(BUILD)/stock/presence_loader.host: presence_loader.c | $(BUILD)/stock
+	$(LOADER) -DHOST -ldl
+$(BUILD)/shared/presence_loader.host: presence_loader.c $(LIBDIR)/libsslsweep.so | $(BUILD)/shared
+	$(LOADER) -DHOST -Wl,--no-as-needed $(LIBDIR)/libsslsweep.so -ldl
+$(BUILD)/static/presence_loader.host: presence_loader.c $(LIBDIR)/libsslsweep.a | $(BUILD)/static
+	$(LOADER) -DHOST -rdynamic -Wl,-u,SSL_CTX_flush_sessions_ex -Wl,-u,sslsweep_version $(LIBDIR)/libsslsweep.a $(STATIC_LIBS)
+$(BUILD)/%/presence_loader.paths: $(BUILD)/obj/presence_loader.1.so $(BUILD)/obj/presence_loader.2.so $(BUILD)/%/presence_loader.host
+	copy=$$(cat $(BUILD)/obj/libssl-so) && soname=$$(readelf -dW $< | sed -n 's/.*(NEEDED).*\[\(libssl\.so.*\)\]/\1/p') && \
+	echo $(abspath $(BUILD)/obj) $$soname $(abspath $(BUILD)/obj)/$$(basename $$copy) >$@
+$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_loader: | $(BUILD)/$(way)/presence_loader.paths))

@@ -22,7 +22,10 @@ fn make(real: impl RealFn<*mut SSL_CTX>, method: *const SSL_METHOD) -> *mut SSL_
 }
 
 /// SSL_CTX_new(3). The context's internal session cache is sslsweep's.
-pub(super) fn SSL_CTX_new(real: impl RealFn<*mut SSL_CTX>, method: *const SSL_METHOD) -> *mut SSL_CTX {
+pub(super) fn SSL_CTX_new(
+    real: impl RealFn<*mut SSL_CTX>,
+    method: *const SSL_METHOD,
+) -> *mut SSL_CTX {
     make(real, method)
 }
 
@@ -161,7 +164,10 @@ pub(super) fn SSL_CTX_set_generate_session_id(
 /// SSL_CTX_sessions(3): a table of the sessions stored at this moment. It and its sessions stay until
 /// the next call for this context after a session has come or gone, or the context's end; changing it changes
 /// nothing else.
-pub(super) fn SSL_CTX_sessions(real: impl RealFn<*mut LHASH>, ctx: Option<CtxRef<'_>>) -> *mut LHASH {
+pub(super) fn SSL_CTX_sessions(
+    real: impl RealFn<*mut LHASH>,
+    ctx: Option<CtxRef<'_>>,
+) -> *mut LHASH {
     match managed(ctx) {
         Some(managed) => listing::list(&managed),
         None => for_unmanaged(real, ctx),

@@ -38,7 +38,7 @@ macro_rules! entries {
                 let real = Real { caller, name: NAME, call };
                 // SAFETY: the caller's own arguments, alive during the call.
                 #[allow(clippy::undocumented_unsafe_blocks, reason = "not seen in macros")]
-                $module::$name(real, $(unsafe { FromC::from_c($arg) }),*)
+                $module::$name(real, $(unsafe { FromC::checked($arg) }),*)
             }
             symbols! { $since $name ($($arg)*) entry }
         }
@@ -83,7 +83,10 @@ macro_rules! symbols {
 }
 
 const _: () = assert!(
-    Node::Own as usize == 0 && Node::V1_1 as usize == 1 && Node::V3 as usize == 2 && Node::V4 as usize == 3
+    Node::Own as usize == 0
+        && Node::V1_1 as usize == 1
+        && Node::V3 as usize == 2
+        && Node::V4 as usize == 3
 );
 
 /// One symbol: the node and the address that the call returns to are the arguments behind those of the function.

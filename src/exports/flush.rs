@@ -31,7 +31,11 @@ use crate::takeover::flush::flush;
 /// OpenSSL in callbacks without locks (OpenSSL 1.1.1 to 3.6 hold one), in the order (OpenSSL's
 /// depends on the version), in NULL (OpenSSL crashes), and in times that OpenSSL wraps (negative and
 /// huge ones).
-pub(super) fn SSL_CTX_flush_sessions_ex(real: impl RealFn<()>, ctx: Option<CtxRef<'_>>, tm: libc::time_t) {
+pub(super) fn SSL_CTX_flush_sessions_ex(
+    real: impl RealFn<()>,
+    ctx: Option<CtxRef<'_>>,
+    tm: libc::time_t,
+) {
     let Some(managed) = managed(ctx) else {
         if ctx.is_some() {
             real.call();

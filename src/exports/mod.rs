@@ -102,7 +102,7 @@ trait FromC {
     /// # Safety
     ///
     /// The object that a pointer leads to stays alive while the result is used.
-    unsafe fn from_c(self) -> Self::Checked;
+    unsafe fn checked(self) -> Self::Checked;
 }
 
 macro_rules! objects {
@@ -110,7 +110,7 @@ macro_rules! objects {
         impl FromC for $raw {
             type Checked = Option<$checked>;
 
-            unsafe fn from_c(self) -> Self::Checked {
+            unsafe fn checked(self) -> Self::Checked {
                 // SAFETY: as promised by the caller.
                 unsafe { <$checked>::new(self as *mut _) }
             }
@@ -130,7 +130,7 @@ macro_rules! values {
         impl FromC for $value {
             type Checked = Self;
 
-            unsafe fn from_c(self) -> Self {
+            unsafe fn checked(self) -> Self {
                 self
             }
         }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::managed;
 use crate::cache::Cutoff;
-use crate::libssl::{CtxRef, program};
 use crate::libssl::types::{ssl_ctx_st, ssl_session_st};
+use crate::libssl::{CtxRef, program};
 use crate::takeover::Managed;
 use crate::takeover::ending::may_have_ended;
 use crate::takeover::flush::{Budget, flush_within};

@@ -6,6 +6,7 @@
 //! addresses tell which one. The object is where the call returns to. That is another object's where the compiler has made
 //! a jump of the last call in a function, so it counts only if it has to do with the function that was called.
 
+use std::cell::Cell;
 use std::ffi::{CStr, c_void};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -24,21 +25,46 @@ pub(crate) struct Caller {
     returns_to: usize,
 }
 
+thread_local! {
+    /// The libssl that this thread is in a call of ours to, where the node does not tell.
+    static CALLED: Cell<Option<&'static Libssl>> = const { Cell::new(None) };
+}
+
+/// Restores what was called before, also when the program's code leaves by an exception or ends the thread.
+struct Restore(Option<&'static Libssl>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        CALLED.set(self.0);
+    }
+}
+
 impl Caller {
     /// The libssl that the caller of the function `name` is linked with; `None` if there is none that is served, or several
     /// that it may be.
     #[inline]
     pub(crate) fn libssl(self, name: &'static CStr) -> Option<&'static Libssl> {
-        let start = start();
-        match start.libssl(self.node) {
+        match start().libssl(self.node) {
             // The static library's plain names, and an unversioned flush, are everybody's.
-            Some(first)
-                if self.node != Node::Own || self.is_ours() || first.contains(self.returns_to) =>
-            {
-                Some(first)
-            }
-            _ => guard(None, || self.linked(name)),
+            Some(first) if self.node != Node::Own => Some(first),
+            first => self.among_several(name, first),
         }
+    }
+
+    /// The same where the node does not say it.
+    fn among_several(
+        self,
+        name: &'static CStr,
+        first: Option<&'static Libssl>,
+    ) -> Option<&'static Libssl> {
+        if self.is_ours() {
+            // A function of libssl that we have called has jumped to another one, through the PLT.
+            if let Some(called) = CALLED.get().or(first) {
+                return Some(called);
+            }
+        }
+        // libssl's own calls go through the PLT.
+        known_at(self.returns_to).or_else(|| guard(None, || self.linked(name)))
     }
 
     /// Calls `use_it` with the functions behind the exports as this caller is linked with them: those of `known`, the libssl
@@ -50,6 +76,8 @@ impl Caller {
         use_it: impl FnOnce(&RealFns) -> Option<R>,
     ) -> Option<R> {
         if let Some(libssl) = known.or_else(|| self.libssl(name)) {
+            let _restore = (self.node == Node::Own || start().libssl(self.node).is_none())
+                .then(|| Restore(CALLED.replace(Some(libssl))));
             return use_it(&libssl.real);
         }
         // An OpenSSL inside of a plug-in or a program. It is looked at each time, since it may be gone with the next call.
@@ -81,10 +109,6 @@ impl Caller {
 
     /// The libssl that the caller's object is linked with, found before or now.
     fn linked(self, name: &'static CStr) -> Option<&'static Libssl> {
-        // libssl's own calls go through the PLT.
-        if let Some(itself) = known_at(self.returns_to) {
-            return Some(itself);
-        }
         let caller = object_at(self.returns_to)?;
         let place = Place::of(&caller, name);
         let remembered = place.slot(&caller).and_then(|slot| known_at(read_slot(slot)));
@@ -157,7 +181,8 @@ impl Caller {
             return next;
         }
         let caller = object_at(self.returns_to);
-        let own = caller.filter(|caller| self.is_ours() || caller.imports(name) || caller.defines(name));
+        let own =
+            caller.filter(|caller| self.is_ours() || caller.imports(name) || caller.defines(name));
         let own = own.and_then(|caller| caller.libcrypto());
         if let Some(own) = own.filter(|own| !own.is_same(&start.ours)) {
             return own.function(name, Wanted::Default);
@@ -226,7 +251,8 @@ impl Place {
         const BUSY: usize = 2;
         let Remembered { key, slot: place } = self.remembered;
         let former = key.load(Ordering::Relaxed);
-        let taken = || key.compare_exchange(former, BUSY, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        let taken =
+            || key.compare_exchange(former, BUSY, Ordering::Acquire, Ordering::Relaxed).is_ok();
         if former != BUSY && taken() {
             place.store(slot.expose_provenance(), Ordering::Release);
             key.store(self.key, Ordering::Release);

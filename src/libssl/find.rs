@@ -164,9 +164,9 @@ impl Object {
     /// Whether the object is a libssl of its own, and not an OpenSSL inside of something else: its functions have
     /// OpenSSL's version nodes, or it has the name.
     fn is_libssl(&self) -> bool {
-        let versioned = self.version_of(ANCHOR).is_some_and(|version| {
-            Node::ALL.iter().any(|node| node.version() == Some(version))
-        });
+        let versioned = self
+            .version_of(ANCHOR)
+            .is_some_and(|version| Node::ALL.iter().any(|node| node.version() == Some(version)));
         versioned || is_named(self.path(), b"libssl")
     }
 
@@ -178,7 +178,8 @@ impl Object {
         let is_libcrypto =
             |address| object_at(address).is_some_and(|found| found.defines(ANCHOR_OF_LIBCRYPTO));
         let prefixes: [&[u8]; 5] = [b"CRYPTO_", b"OPENSSL_", b"ERR_", b"EVP_", b"BIO_"];
-        let wanted = |name: &CStr| prefixes.iter().any(|prefix| name.to_bytes().starts_with(prefix));
+        let wanted =
+            |name: &CStr| prefixes.iter().any(|prefix| name.to_bytes().starts_with(prefix));
         if let Some(slot) = self.bound_slot(wanted, is_libcrypto) {
             return object_at(super::object::read_slot(slot));
         }

@@ -2,6 +2,7 @@
 
 mod borrowed;
 mod caller;
+mod elf;
 mod find;
 mod inside;
 mod node;

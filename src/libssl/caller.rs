@@ -25,6 +25,15 @@ pub(crate) struct Caller {
     returns_to: usize,
 }
 
+// Not under Miri, which has no symbols.
+#[cfg(not(miri))]
+unsafe extern "C" {
+    /// The plain name (`src/exports/entries.rs`).
+    fn SSL_CTX_new_ex();
+}
+#[cfg(miri)]
+unsafe extern "C" fn SSL_CTX_new_ex() {}
+
 thread_local! {
     /// The libssl that this thread is in a call of ours to, where the node does not tell.
     static CALLED: Cell<Option<&'static Libssl>> = const { Cell::new(None) };
@@ -103,8 +112,29 @@ impl Caller {
         !libssl.calls_itself_through_plt
             || name != c"SSL_CTX_new_ex"
             || object_at(self.returns_to).is_some_and(|caller| caller.imports(name))
-            // Of the static library only: the program's own calls are no imports.
-            || (self.node == Node::Own && self.is_ours())
+            || (self.node == Node::Own && self.is_ours() && self.calls_directly(SSL_CTX_new_ex))
+    }
+
+    /// Whether the instruction that the call returns behind is a call of this very function: how a program calls what the
+    /// static library has put into it, while what jumps to it there was called by an address from memory.
+    fn calls_directly(self, function: unsafe extern "C" fn()) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        let target = {
+            let call: *const u8 = std::ptr::with_exposed_provenance(self.returns_to - 5);
+            // SAFETY: what a call returns to is code, with that call before it.
+            let [opcode, offset @ ..] = unsafe { call.cast::<[u8; 5]>().read() };
+            (opcode == 0xe8)
+                .then(|| self.returns_to.wrapping_add_signed(i32::from_le_bytes(offset) as isize))
+        };
+        #[cfg(target_arch = "aarch64")]
+        let target = {
+            let call = self.returns_to - 4;
+            // SAFETY: what a call returns to is code, with that call before it.
+            let instruction = unsafe { std::ptr::with_exposed_provenance::<u32>(call).read() };
+            let offset = ((instruction << 6) as i32 >> 4) as isize;
+            (instruction >> 26 == 0b10_0101).then(|| call.wrapping_add_signed(offset))
+        };
+        target == Some((function as *const ()).addr())
     }
 
     /// The libssl that the caller's object is linked with, found before or now.

@@ -111,30 +111,14 @@ impl Caller {
         }
         !libssl.calls_itself_through_plt
             || name != c"SSL_CTX_new_ex"
-            || object_at(self.returns_to).is_some_and(|caller| caller.imports(name))
-            || (self.node == Node::Own && self.is_ours() && self.calls_directly(SSL_CTX_new_ex))
-    }
-
-    /// Whether the instruction that the call returns behind is a call of this very function: how a program calls what the
-    /// static library has put into it, while what jumps to it there was called by an address from memory.
-    fn calls_directly(self, function: unsafe extern "C" fn()) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        let target = {
-            let call: *const u8 = std::ptr::with_exposed_provenance(self.returns_to - 5);
-            // SAFETY: what a call returns to is code, with that call before it.
-            let [opcode, offset @ ..] = unsafe { call.cast::<[u8; 5]>().read() };
-            (opcode == 0xe8)
-                .then(|| self.returns_to.wrapping_add_signed(i32::from_le_bytes(offset) as isize))
-        };
-        #[cfg(target_arch = "aarch64")]
-        let target = {
-            let call = self.returns_to - 4;
-            // SAFETY: what a call returns to is code, with that call before it.
-            let instruction = unsafe { std::ptr::with_exposed_provenance::<u32>(call).read() };
-            let offset = ((instruction << 6) as i32 >> 4) as isize;
-            (instruction >> 26 == 0b10_0101).then(|| call.wrapping_add_signed(offset))
-        };
-        target == Some((function as *const ()).addr())
+            || object_at(self.returns_to).is_some_and(|caller| match called(self.returns_to) {
+                Called::Slot(slot) => caller.imports_at(name, slot),
+                // What the static library has put into a program is called there like its own.
+                Called::Code(code) => {
+                    code == (SSL_CTX_new_ex as *const ()).addr() && self.is_ours()
+                }
+                Called::Unknown => caller.imports(name),
+            })
     }
 
     /// The libssl that the caller's object is linked with, found before or now.
@@ -226,6 +210,58 @@ impl Caller {
         });
         any.map_or(std::ptr::null_mut(), |any| any.function(name, Wanted::Default))
     }
+}
+
+/// What the instruction calls that a call returns behind.
+enum Called {
+    /// The function whose address the loader has put here.
+    Slot(*const usize),
+    /// The function at this address.
+    Code(usize),
+    /// It does not say.
+    #[cfg_attr(target_arch = "x86_64", allow(dead_code, reason = "it always says"))]
+    Unknown,
+}
+
+/// On x86-64 a function of another object is called through its slot, `call *slot(%rip)`, or through a stub that jumps
+/// there. Any other indirect call is one of an address that the program keeps itself, from `dlsym`.
+#[cfg(target_arch = "x86_64")]
+fn called(returns_to: usize) -> Called {
+    let bytes = |at: usize| {
+        let code: *const [u8; 6] = std::ptr::with_exposed_provenance(at);
+        // SAFETY: what a call returns to is code, with the call before it; and a stub is longer than these bytes.
+        unsafe { code.read() }
+    };
+    let relative = |from: usize, offset: &[u8]| {
+        let offset = i32::from_le_bytes(offset.try_into().unwrap_or_default());
+        from.wrapping_add_signed(offset as isize)
+    };
+    let slot = |at: usize, offset: &[u8]| {
+        Called::Slot(std::ptr::with_exposed_provenance(relative(at, offset)))
+    };
+    match bytes(returns_to - 6) {
+        [_, 0xe8, offset @ ..] => {
+            let mut target = relative(returns_to, &offset);
+            if bytes(target)[..4] == [0xf3, 0x0f, 0x1e, 0xfa] {
+                target += 4; // endbr64
+            }
+            if bytes(target)[0] == 0xf2 {
+                target += 1; // bnd
+            }
+            match bytes(target) {
+                [0xff, 0x25, offset @ ..] => slot(target + 6, &offset),
+                _ => Called::Code(relative(returns_to, &offset)),
+            }
+        }
+        [0xff, 0x15, offset @ ..] => slot(returns_to, &offset),
+        _ => Called::Code(0),
+    }
+}
+
+/// Elsewhere the address has passed through a register.
+#[cfg(not(target_arch = "x86_64"))]
+fn called(_returns_to: usize) -> Called {
+    Called::Unknown
 }
 
 /// Where the loader has put the address of a function of libssl for an object.

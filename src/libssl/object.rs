@@ -93,7 +93,16 @@ impl Object {
 
     /// Whether the object takes a function of this name from others.
     pub(super) fn imports(&self, wanted: &CStr) -> bool {
-        let found = self.section().visit_imports(|name, _| match name == wanted {
+        self.has_import(|name, _| name == wanted)
+    }
+
+    /// Whether the object takes a function of this name from others, and the loader puts its address here.
+    pub(super) fn imports_at(&self, wanted: &CStr, slot: *const usize) -> bool {
+        self.has_import(|name, place| place == slot && name == wanted)
+    }
+
+    fn has_import(&self, wanted: impl Fn(&CStr, *const usize) -> bool) -> bool {
+        let found = self.section().visit_imports(|name, slot| match wanted(name, slot) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         });

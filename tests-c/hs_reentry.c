@@ -2,8 +2,8 @@
  * set, and even shake hands again.
  *
  * Stock calls new and get callbacks, and the remove callback of SSL_CTX_remove_session, without its
- * lock. A flush and an eviction hold it: there a nested call is refused by the lock, waits for ever, or
- * corrupts the list, depending on the version and the C library. */
+ * lock. Up to 3.6 a flush and an eviction hold it: from 3.0 on nested calls are refused there and nested handshakes
+ * fail; 1.1.1 goes on without the lock, and unlocks it twice. */
 #include "handshake.h"
 
 static SSL_CTX *server, *client;

@@ -48,27 +48,35 @@ $(BUILD)/obj/presence_embedded.beside.so: $(EMBEDDED_SOURCES) support.h handshak
 	$(EMBEDDED) -Wl,-Bsymbolic $(OPENSSL_LIBS) -ldl
 
 # presence_names: libraries with functions of the names in abi/symbols.tsv, and plug-ins that are linked with them.
-$(BUILD)/obj/names.inc: ../abi/symbols.tsv | $(BUILD)/obj
+NAMED = $(COMPILE) -MF $@.d -DNAMES='"$1.inc"' -I$(BUILD)/obj -fPIC -shared $(LDFLAGS) -o $@ presence_names.c
+NAMED_LIBRARY = -DLIBRARY -Wl,-soname,$(@F)
+NAMED_PLUGIN = -DPLUGIN $(word 2,$^) -Wl,-rpath,$(abspath $(dir $(word 2,$^))) -Wl,--disable-new-dtags
+$(BUILD)/obj/names.inc: ../abi/symbols.tsv plugins.mk | $(BUILD)/obj
 	awk -F '\t' '/^[A-Z]/ { print "X(" $$1 ")" } END { print "X(SSL_SESSION_get_timeout)" }' $< >$@
-$(BUILD)/obj/names.map: | $(BUILD)/obj
+$(BUILD)/obj/few.inc: $(BUILD)/obj/names.inc
+	grep flush_sessions $< >$@
+$(BUILD)/obj/names.map: plugins.mk | $(BUILD)/obj
 	echo 'NAMES_1 { *; };' >$@
-NAMES = $(COMPILE) -MF $@.d -I$(BUILD)/obj -fPIC -shared $(LDFLAGS) -o $@ presence_names.c
 $(BUILD)/obj/libnames.so: presence_names.c $(BUILD)/obj/names.inc $(BUILD)/obj/names.map
-	$(NAMES) -DLIBRARY -Wl,-soname,$(@F) -Wl,--version-script=$(BUILD)/obj/names.map
+	$(call NAMED,names) $(NAMED_LIBRARY) -Wl,--version-script=$(BUILD)/obj/names.map
 $(BUILD)/obj/names/libssl.so: presence_names.c $(BUILD)/obj/names.inc
 	@mkdir -p $(@D)
-	$(NAMES) -DLIBRARY -Wl,-soname,$(@F)
+	$(call NAMED,names) $(NAMED_LIBRARY)
+$(BUILD)/obj/libfew.so: presence_names.c $(BUILD)/obj/few.inc
+	$(call NAMED,few) $(NAMED_LIBRARY)
 $(BUILD)/obj/presence_names.versioned.so: presence_names.c $(BUILD)/obj/libnames.so
-	$(NAMES) -DPLUGIN $(BUILD)/obj/libnames.so -Wl,-rpath,$(abspath $(BUILD)/obj) -Wl,--disable-new-dtags
+	$(call NAMED,names) $(NAMED_PLUGIN)
 $(BUILD)/obj/presence_names.plain.so: presence_names.c $(BUILD)/obj/names/libssl.so
-	$(NAMES) -DPLUGIN $(BUILD)/obj/names/libssl.so -Wl,-rpath,$(abspath $(BUILD)/obj/names) -Wl,--disable-new-dtags
+	$(call NAMED,names) $(NAMED_PLUGIN)
+$(BUILD)/obj/presence_names.few.so: presence_names.c $(BUILD)/obj/libfew.so
+	$(call NAMED,few) $(NAMED_PLUGIN)
 
 define beside
 $(BUILD)/$1/$2.so: $(BUILD)/obj/$2.so | $(BUILD)/$1
 	ln -sf ../obj/$2.so $$@
 $(BUILD)/$1/$(basename $2): | $(BUILD)/$1/$2.so
 endef
-$(foreach way,stock shared static,$(foreach name,presence_embedded.inside presence_embedded.beside presence_names.versioned presence_names.plain,\
+$(foreach way,stock shared static,$(foreach name,presence_embedded.inside presence_embedded.beside presence_names.versioned presence_names.plain presence_names.few,\
     $(eval $(call beside,$(way),$(name)))))
 
 # Both are programs without libssl, which in the static way export no name that a library of those names has.

@@ -1,10 +1,11 @@
 /* P9: libraries that are no libssl and have functions of its names. One has a version node of its own, as GnuTLS's library for
- * OpenSSL's programs; the other has no versions and is called libssl.so, as AWS-LC's and BoringSSL's. There objects and
- * prototypes differ (CRYPTO_get_ex_new_index puts the index where its second argument says), so each call must reach its library with
- * all that it was given, and come back with all that was returned: alone, beside a real libssl, and under SSLSWEEP_DISABLE=1.
+ * OpenSSL's programs; one has no versions and is called libssl.so, as AWS-LC's and BoringSSL's; one has nothing but the flush
+ * functions, whose names are found without a version with us. Objects and prototypes differ there (CRYPTO_get_ex_new_index puts
+ * the index where its second argument says), so each call must reach its library with all that it was given, and come back
+ * with all that was returned: alone, beside a real libssl, and under SSLSWEEP_DISABLE=1.
  *
  * The program has no libssl, and uses none of the helpers, which need one. The same source is each library (-DLIBRARY) and
- * the plug-ins that are linked with it (-DPLUGIN). names.inc is made of abi/symbols.tsv; see plugins.mk. */
+ * the plug-ins that are linked with it (-DPLUGIN). NAMES is a list that is made of abi/symbols.tsv; see plugins.mk. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -38,13 +39,13 @@ static uint64_t arrived(const char *name, uint64_t a, uint64_t b, uint64_t c, ui
     {                                                                                                                        \
         return arrived(#name, a, b, c, d, e, f);                                                                             \
     }
-# include "names.inc"
+# include NAMES
 
 #elif defined PLUGIN
 
 extern arrival *names_last(void);
 # define X(name) extern uint64_t name(SIX);
-# include "names.inc"
+# include NAMES
 # undef X
 
 static struct {
@@ -76,7 +77,7 @@ const char *call_all(void)
     memset(names_last(), 0, sizeof(arrival));                                                                                \
     if (!is_right(#name, first, name(first, more + 1, more + 2, more + 3, more + 4, more + 5)) && wrong == NULL)             \
         wrong = #name;
-# include "names.inc"
+# include NAMES
     return wrong;
 }
 
@@ -138,12 +139,15 @@ int main(int count, char **argument)
     if (length < 0)
         return 1;
     program[length] = '\0';
-    void *versioned = load_beside(program, "versioned"), *plain = load_beside(program, "plain");
+    void *versioned = load_beside(program, "versioned"), *plain = load_beside(program, "plain"),
+         *few = load_beside(program, "few");
     call(versioned, "each call reaches a library with a node of its own");
     call(plain, "each call reaches a library without versions");
+    call(few, "a flush reaches a library that has nothing else");
     load(SONAME);
     call(versioned, "a library with a node of its own beside a libssl");
     call(plain, "a library without versions beside a libssl");
+    call(few, "a library that has only a flush beside a libssl");
     if (!failed && getenv("SSLSWEEP_DISABLE") == NULL) {
         setenv("SSLSWEEP_DISABLE", "1", 1);
         execv(program, argument);

@@ -40,8 +40,8 @@ pub(super) unsafe fn SSL_dup(caller: Node, ssl: *mut SSL) -> *mut SSL {
     // SAFETY: the caller's own argument.
     let copy = real_for(caller, ssl, |behind| behind.SSL_dup)
         .map_or(std::ptr::null_mut(), |dup| unsafe { dup(ssl) });
-    if !copy.is_null() {
-        connections::duplicated(ssl, copy);
+    if let Some(libssl) = libssl(caller).filter(|_| !copy.is_null()) {
+        connections::duplicated(libssl, ssl, copy);
     }
     copy
 }
@@ -90,8 +90,8 @@ pub(super) unsafe fn SSL_set_generate_session_id(
     // SAFETY: the caller's own connection; our generator lives as long as the process.
     let result = real_for(caller, ssl, |behind| behind.SSL_set_generate_session_id)
         .map_or(0, |set| unsafe { set(ssl, installed) });
-    if managed.is_some() && result == 1 {
-        connections::set_generator(ssl, callback);
+    if let Some(managed) = managed.filter(|_| result == 1) {
+        connections::set_generator(managed.libssl(), ssl, callback);
     }
     result
 }

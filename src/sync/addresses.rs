@@ -238,26 +238,30 @@ impl Table {
     /// The first cell of this key, and its value.
     #[inline]
     fn find(&self, key: usize) -> Option<(&Cell, usize)> {
-        for cell in self.from_home(key) {
-            match cell.key.load(Ordering::Acquire) {
-                EMPTY => return None,
-                found if found == key => return Some((cell, cell.value.load(Ordering::Acquire))),
-                _ => {}
+        let mask = self.cells.len() - 1;
+        let home = home(key, mask);
+        let (mut at, mut left) = (home, self.cells.len());
+        // An empty cell ends it, unless a fork has left too many holes.
+        while left > 0 {
+            let cell = &self.cells[at];
+            let found = cell.key.load(Ordering::Acquire);
+            if found == key {
+                return Some((cell, cell.value.load(Ordering::Acquire)));
             }
+            if found == EMPTY {
+                break;
+            }
+            (at, left) = ((at + 1) & mask, left - 1);
         }
         None
     }
 
     /// An empty cell for this key, which is not there.
     fn empty(&self, key: usize) -> Option<&Cell> {
-        self.from_home(key).find(|cell| cell.key.load(Ordering::Relaxed) == EMPTY)
-    }
-
-    #[inline]
-    fn from_home(&self, key: usize) -> impl Iterator<Item = &Cell> {
         let mask = self.cells.len() - 1;
         let home = home(key, mask);
-        (0..self.cells.len()).map(move |step| &self.cells[(home + step) & mask])
+        let cells = (0..=mask).map(|step| &self.cells[(home + step) & mask]);
+        cells.into_iter().find(|cell| cell.key.load(Ordering::Relaxed) == EMPTY)
     }
 
     fn entries(&self) -> impl Iterator<Item = (usize, usize)> {

@@ -8,10 +8,12 @@
 //! The thread that forks holds none of these locks: no foreign code runs under them.
 
 mod addresses;
+mod fence;
 mod generation;
 mod mutex;
 
 pub(crate) use addresses::Addresses;
+pub(crate) use fence::see_each_other;
 #[cfg(test)]
 pub(crate) use generation::in_child;
 pub(crate) use mutex::{Mutex, MutexGuard};

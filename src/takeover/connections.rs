@@ -98,6 +98,7 @@ pub(crate) fn begun(ssl: *const SSL, ctx: *mut SSL_CTX) {
     }
 }
 
+#[inline]
 fn inherit(libssl: &'static Libssl, ssl: *const SSL, generate: Option<GenerateCallback>) {
     if generate.is_some() {
         note(libssl, ssl, |notes| notes.generate.set(generate));

@@ -19,7 +19,7 @@ use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, Session, SessionRef, inside, program};
 use crate::published::Published;
 use crate::stack::{has_still_to_return, this_thread};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, see_each_other};
 use crate::{options, time};
 
 /// Sessions that handshakes make or fetch between two automatic flushes (man
@@ -364,7 +364,7 @@ impl Managed {
 
     /// A session has been stored by this expiry. Whoever changed it just before did not find it stored (C6).
     fn moved_meanwhile(&self, session: SessionRef, expiry: Expiry) {
-        stored::see_changes();
+        see_each_other();
         if session.expiry() != expiry {
             moved::re_expire(session);
         }

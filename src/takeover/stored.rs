@@ -7,12 +7,12 @@
 //! (A table from session to contexts was rejected: it would cost each stored session memory and a lock for what few
 //! programs do. ex_data of the session was too: its index belongs to the default `OSSL_LIB_CTX` of the moment.)
 
-use std::sync::atomic::{AtomicU8, Ordering, fence};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::cache::Handle;
 use crate::libssl::{Session, SessionRef};
 use crate::memory;
-use crate::sync::Addresses;
+use crate::sync::{Addresses, see_each_other};
 
 /// A session has more bytes than this.
 const PIECE: usize = 512;
@@ -28,6 +28,7 @@ fn key(address: usize) -> usize {
     address / (PIECE * PIECES) + 2
 }
 
+#[inline]
 fn count(address: usize) -> Option<&'static AtomicU8> {
     let leaf = LEAVES.get(key(address))? as *const Leaf;
     // SAFETY: what is in there is a leaf, and none is freed.
@@ -59,17 +60,13 @@ fn make_leaf(address: usize) -> bool {
 /// Whether a session may be stored somewhere; `false` is certain.
 ///
 /// The caller has just changed the session, and does nothing more if it is stored nowhere. Whoever stores it counts
-/// it first, and looks at the session again after that ([`see_changes`]). The fences say that at least one of the
-/// two sees what the other did: the count or the change. So a session that is being stored while its time is set
-/// ends up with the new expiry.
+/// it first, and looks at the session again after that, with such a fence between the two as well. So at least one of
+/// them sees what the other did, the count or the change, and a session that is being stored while its time is set ends
+/// up with the new expiry.
+#[inline]
 pub(super) fn is_stored(session: SessionRef) -> bool {
-    see_changes();
+    see_each_other();
     is_counted(session.as_ptr().addr())
-}
-
-/// Between counting a session and looking at it again: see [`is_stored`].
-pub(super) fn see_changes() {
-    fence(Ordering::SeqCst);
 }
 
 fn is_counted(address: usize) -> bool {

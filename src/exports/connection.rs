@@ -21,8 +21,10 @@ fn session_context<R>(
 /// SSL_new(3). The connection inherits the context's session id generator of this moment.
 pub(super) fn SSL_new(real: impl RealFn<*mut SSL>, ctx: Option<CtxRef<'_>>) -> *mut SSL {
     let Some(ctx) = ctx else { return real.call() };
-    let Some(managed) = takeover::find(ctx.as_ptr()) else { return real.call() };
-    let ssl = real.call_of(managed.libssl());
+    let ssl = match takeover::find(ctx.as_ptr()).map(|managed| managed.libssl()) {
+        Some(libssl) => real.call_of(libssl),
+        None => real.call(),
+    };
     if !ssl.is_null() {
         connections::begun(ssl, ctx.as_ptr());
     }
@@ -32,9 +34,10 @@ pub(super) fn SSL_new(real: impl RealFn<*mut SSL>, ctx: Option<CtxRef<'_>>) -> *
 /// SSL_dup(3). The copy has the program's session id generator of the original.
 pub(super) fn SSL_dup(real: impl RealFn<*mut SSL>, ssl: Option<SslRef<'_>>) -> *mut SSL {
     let Some(ssl) = ssl else { return <*mut SSL>::FAILURE };
-    let copy = real.call();
+    let Some(libssl) = real.libssl() else { return real.call() };
+    let copy = real.call_of(libssl);
     if !copy.is_null() {
-        connections::duplicated(ssl.as_ptr(), copy);
+        connections::duplicated(libssl, ssl.as_ptr(), copy);
     }
     copy
 }
@@ -71,7 +74,7 @@ pub(super) fn SSL_set_generate_session_id(
     // SAFETY: the caller's own connection; our generator lives as long as the process.
     let result = set.map_or(0, |set| unsafe { set(ssl.as_ptr(), installed) });
     if result == 1 {
-        connections::set_generator(ssl.as_ptr(), callback);
+        connections::set_generator(managed.libssl(), ssl.as_ptr(), callback);
     }
     result
 }

@@ -61,7 +61,7 @@ pub(super) fn SSL_CTX_ctrl(
     );
     let Some(managed) = ours.then(|| managed(ctx)).flatten() else { return real.call() };
     guard(0, || match command {
-        SSL_CTRL_SESS_NUMBER => managed.number(),
+        SSL_CTRL_SESS_NUMBER => managed.sessions(),
         SSL_CTRL_SESS_CB_HIT => managed.callback_hits(),
         SSL_CTRL_SESS_MISSES => managed.misses(),
         SSL_CTRL_SESS_CACHE_FULL => managed.cache_full(),

@@ -150,6 +150,7 @@ functions! {
     optional {
         // 3.0
         fn OSSL_LIB_CTX_set0_default(*mut OSSL_LIB_CTX) -> *mut OSSL_LIB_CTX;
+        fn SSL_get0_param(*mut SSL) -> *mut c_void;
         // 3.3
         fn OPENSSL_LH_set_thunks(
             *mut LHASH, LhHashThunk, LhCompareThunk, LhDoallThunk, LhDoallArgThunk

@@ -41,6 +41,7 @@ pub(super) unsafe fn SSL_CTX_flush_sessions_ex(
         return;
     }
     if let Some(managed) = managed(ctx) {
+        managed.take_in();
         if tm != 0 {
             return flush(&managed, Cutoff::Before(tm));
         }

@@ -14,11 +14,12 @@ use super::leaving::{Group, Leaving, Runner, Why};
 use super::listing::Listing;
 use super::measured::Flushes;
 use super::planted::{self, Planted};
-use super::{ending, flush, moved, probes, registry};
+use super::running::{self, Call};
+use super::{ending, flush, moved, past, probes, registry};
 use crate::cache::{Cache, Cutoff, Eviction, Expiry, Key, KeyMaker, Stored};
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{Api, Libssl, Session, SessionRef, inside, program};
+use crate::libssl::{Api, Libssl, Session, SessionRef, inside};
 use crate::published::Published;
 use crate::stack::{has_still_to_return, this_thread};
 use crate::{options, time};
@@ -39,15 +40,16 @@ pub(crate) struct Managed {
     keys: KeyMaker,
 
     // What the program believes it set.
-    mode: AtomicU32,
+    pub(super) mode: AtomicU32,
     size: AtomicI64,
-    new: Callback<NewCallback>,
-    get: Callback<GetCallback>,
-    remove: Callback<RemoveCallback>,
+    pub(super) new: Callback<NewCallback>,
+    pub(super) get: Callback<GetCallback>,
+    pub(super) remove: Callback<RemoveCallback>,
     generate: Callback<GenerateCallback>,
 
     // What it may ask, beside what the cache counts itself.
     external_hits: AtomicU64,
+    external_misses: AtomicU64,
     sessions_since_flush: AtomicU32,
 
     leaving: Leaving,
@@ -94,6 +96,7 @@ impl Managed {
             remove: Callback::default(),
             generate: Callback::default(),
             external_hits: AtomicU64::new(0),
+            external_misses: AtomicU64::new(0),
             sessions_since_flush: AtomicU32::new(0),
             leaving: Leaving::default(),
             ending: AtomicBool::new(false),
@@ -158,12 +161,13 @@ impl Managed {
     /// Sets the program's mode, gives libssl the one that leaves the cache to us, and returns the
     /// program's previous one.
     pub(crate) fn set_mode(&self, mode: u32) -> u32 {
-        // The client and server bits decide whether libssl tells us of new sessions, and a server's
-        // whether it sends a session id at all.
-        let real =
-            mode & SSL_SESS_CACHE_BOTH | SSL_SESS_CACHE_NO_INTERNAL | SSL_SESS_CACHE_NO_AUTO_CLEAR;
-        self.real_ctrl(SSL_CTRL_SET_SESS_CACHE_MODE, c_long::from(real as i32));
+        self.set_real_mode(mode);
         self.mode.swap(mode, Ordering::Relaxed)
+    }
+
+    pub(super) fn set_real_mode(&self, mode: u32) {
+        let real = past::real_mode(mode);
+        self.real_ctrl(SSL_CTRL_SET_SESS_CACHE_MODE, c_long::from(real as i32));
     }
 
     /// The size that the program set; 0 is unlimited.
@@ -176,6 +180,11 @@ impl Managed {
         if size < 0 {
             return 0;
         }
+        self.take_in();
+        self.note_size(size)
+    }
+
+    pub(super) fn note_size(&self, size: c_long) -> c_long {
         if let Some(published) = &self.published {
             published.set_limit(size);
         }
@@ -199,7 +208,21 @@ impl Managed {
         }
     }
 
-    /// Lookups that found nothing here, and those that libssl itself counts (a client's).
+    /// The program's get callback found nothing, and nobody else was asked: with `NO_INTERNAL_LOOKUP`.
+    pub(super) fn note_external_miss(&self) {
+        self.external_misses.fetch_add(1, Ordering::Relaxed);
+        if let Some(published) = &self.published {
+            published.note_external_miss();
+        }
+    }
+
+    /// Lookups that found nothing, here or, if they did not come here, with the program.
+    pub(crate) fn all_misses(&self) -> u64 {
+        self.cache.statistics().misses + self.external_misses.load(Ordering::Relaxed)
+    }
+
+    /// Lookups that found nothing here, and those that libssl itself counts (a client's). What a get callback
+    /// does not find is no miss to libssl (C12).
     pub(crate) fn misses(&self) -> c_long {
         let real = self.real_ctrl(SSL_CTRL_SESS_MISSES, 0);
         saturate(self.cache.statistics().misses).saturating_add(real)
@@ -210,7 +233,10 @@ impl Managed {
         saturate(self.cache.statistics().evicted)
     }
 
+    // What was set past us before is overwritten, and does not come back.
+
     pub(crate) fn set_new(&self, callback: Option<NewCallback>) {
+        self.take_in();
         self.new.set(callback);
     }
 
@@ -219,6 +245,7 @@ impl Managed {
     }
 
     pub(crate) fn set_get(&self, callback: Option<GetCallback>) {
+        self.take_in();
         self.get.set(callback);
     }
 
@@ -227,6 +254,7 @@ impl Managed {
     }
 
     pub(crate) fn set_remove(&self, callback: Option<RemoveCallback>) {
+        self.take_in();
         self.remove.set(callback);
     }
 
@@ -242,7 +270,7 @@ impl Managed {
         self.generate.get()
     }
 
-    fn real_ctrl(&self, command: i32, value: c_long) -> c_long {
+    pub(super) fn real_ctrl(&self, command: i32, value: c_long) -> c_long {
         // SAFETY: the context is alive: whoever called us uses it.
         inside(|| unsafe {
             (self.api.SSL_CTX_ctrl)(self.ctx, command, value, std::ptr::null_mut())
@@ -396,6 +424,10 @@ impl Managed {
         if session.id().is_empty() {
             return false;
         }
+        if self.is_removing(session) {
+            self.mark_not_resumable(session);
+            return false;
+        }
         let planted = planted::consumed(self, session);
         let stored = self.take_under(self.key(session));
         self.mark_not_resumable(session);
@@ -410,6 +442,11 @@ impl Managed {
         let stored = self.take_under(self.key(session));
         self.call_remove(session);
         drop(stored);
+    }
+
+    /// Takes out what is stored under the session's key.
+    pub(super) fn take_stored(&self, session: SessionRef) -> Option<Session> {
+        self.take_under(self.key(session))
     }
 
     fn take_under(&self, key: Key) -> Option<Session> {
@@ -495,10 +532,32 @@ impl Managed {
         }
     }
 
+    /// Whether the program's remove callback runs for this session on this thread. It is not called again
+    /// then, whoever removes the session in it (C5).
+    pub(super) fn is_removing(&self, session: SessionRef) -> bool {
+        self.removing(session) > 0
+    }
+
+    fn removing(&self, session: SessionRef) -> usize {
+        running::count(|| Call::remove(self, session))
+    }
+
     fn call_remove(&self, session: SessionRef) {
-        if let Some(remove) = self.remove.get() {
+        self.call_remove_by(self.remove.get(), session);
+    }
+
+    /// Our remove callback was called from within the program's: by libssl, for which C5 holds; or by one that
+    /// has taken the place of ours past us, which then stands for what that has replaced.
+    pub(super) fn call_replaced_remove(&self, session: SessionRef) {
+        if self.removing(session) == 1 {
+            self.call_remove_by(self.remove.replaced(), session);
+        }
+    }
+
+    fn call_remove_by(&self, remove: Option<RemoveCallback>, session: SessionRef) {
+        if let Some(remove) = remove {
             // SAFETY: the program's own callback, with a live context and session, no lock held.
-            program(|| unsafe { remove(self.ctx, session.as_ptr()) });
+            Call::remove(self, session).run(|| unsafe { remove(self.ctx, session.as_ptr()) });
         }
     }
 
@@ -571,9 +630,10 @@ impl Managed {
         if !self.is_storing() {
             // Two threads may both come here: whoever goes on must find it noted.
             registry::note_storing(self);
-            ending::plant_sentinel(self);
             self.storing.store(true, Ordering::Release);
         }
+        // Also after a flush past us, which removed it.
+        ending::plant_sentinel(self);
     }
 
     /// Until the next store there is nothing whose end could go unnoticed. Returns whether there was.

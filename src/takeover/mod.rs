@@ -16,6 +16,9 @@
 //! | [`planted`] | stand-ins that lie for a moment in libssl's internal cache, for its own checks |
 //! | [`leaving`] | detached sessions whose remove callback has still to run |
 //! | [`ending`] | noticing that a context is being freed |
+//! | [`running`] | which callbacks of the program run on this thread |
+//! | [`past`] | what is set on a managed context past us |
+//! | [`shared`] | contexts that processes share, which are left to libssl |
 //! | [`moved`] | sessions whose time, timeout, version or id is set while they are stored |
 //! | [`probes`] | what tracers can see |
 //! | [`listing`] | the table that `SSL_CTX_sessions` returns |
@@ -29,9 +32,12 @@ pub(crate) mod listing;
 pub(crate) mod managed;
 pub(crate) mod measured;
 pub(crate) mod moved;
+mod past;
 mod planted;
 mod probes;
 pub(crate) mod registry;
+mod running;
+mod shared;
 pub(crate) mod summary;
 pub(crate) mod trampolines;
 

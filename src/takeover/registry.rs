@@ -6,7 +6,6 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::ffi::c_long;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
@@ -15,7 +14,7 @@ use once_cell::sync::Lazy;
 use parking_lot::RwLock;
 
 use super::managed::Managed;
-use super::{ending, summary, trampolines};
+use super::{ending, shared, summary};
 use crate::guard::{guard, uncancelled};
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, inside};
@@ -99,6 +98,11 @@ pub(crate) fn make(libssl: &'static Libssl, new: impl FnOnce() -> *mut SSL_CTX) 
 /// with a libssl that is left alone.
 fn adopt(libssl: &'static Libssl, ctx: *mut SSL_CTX) {
     let Some(api) = libssl.api.as_ref().filter(|_| !ctx.is_null()) else { return };
+    if shared::is_left(api, ctx) {
+        // Perhaps at the address of one that another process has freed.
+        find(ctx).iter().for_each(forget);
+        return;
+    }
     mend_after_forks();
     // Without memory for its state the context stays as it is.
     {
@@ -149,29 +153,15 @@ fn give_back<T>(lock: &Lazy<RwLock<T>>) {
 
 /// Turns the real internal cache off and puts our trampolines in.
 fn take_over(libssl: &'static Libssl, api: &'static Api, ctx: *mut SSL_CTX) -> Managed {
-    let ctrl = |command, value: c_long| {
+    let ask = |command| {
         // SAFETY: the context is alive: it was just made and its maker has not seen it.
-        inside(|| unsafe { (api.SSL_CTX_ctrl)(ctx, command, value, std::ptr::null_mut()) })
+        inside(|| unsafe { (api.SSL_CTX_ctrl)(ctx, command, 0, std::ptr::null_mut()) })
     };
-    let mode = ctrl(SSL_CTRL_GET_SESS_CACHE_MODE, 0) as u32;
-    // Without a size, or libssl's own eviction would see the sessions that are planted.
-    let size = ctrl(SSL_CTRL_SET_SESS_CACHE_SIZE, 0);
+    let mode = ask(SSL_CTRL_GET_SESS_CACHE_MODE) as u32;
+    let size = ask(SSL_CTRL_GET_SESS_CACHE_SIZE);
     let managed = Managed::new(libssl, api, ctx, mode, size);
-    // The program's ex_data functions may have set callbacks while the context was made.
-    // SAFETY: the context is alive.
-    managed.set_new(unsafe { (api.SSL_CTX_sess_get_new_cb)(ctx) });
-    // SAFETY: as above.
-    managed.set_get(unsafe { (api.SSL_CTX_sess_get_get_cb)(ctx) });
-    // SAFETY: as above.
-    managed.set_remove(unsafe { (api.SSL_CTX_sess_get_remove_cb)(ctx) });
-    let (new, get, remove) = trampolines::of(libssl);
-    // SAFETY: the context is alive; the trampolines live as long as the process.
-    unsafe { (api.SSL_CTX_sess_set_new_cb)(ctx, Some(new)) };
-    // SAFETY: as above.
-    unsafe { (api.SSL_CTX_sess_set_get_cb)(ctx, Some(get)) };
-    // SAFETY: as above.
-    unsafe { (api.SSL_CTX_sess_set_remove_cb)(ctx, Some(remove)) };
-    managed.set_mode(mode);
+    // With the callbacks that the program's ex_data functions may have set while the context was made.
+    managed.take_in();
     managed
 }
 

@@ -6,14 +6,6 @@
 
 #include <dlfcn.h>
 
-#if OPENSSL_VERSION_NUMBER >= 0x40000000L
-# define SONAME "libssl.so.4"
-#elif OPENSSL_VERSION_NUMBER >= 0x30000000L
-# define SONAME "libssl.so.3"
-#else
-# define SONAME "libssl.so.1.1"
-#endif
-
 static long (*real_ctrl)(SSL_CTX *, int, long, void *);
 static int (*real_add)(SSL_CTX *, SSL_SESSION *);
 static void (*real_set_remove)(SSL_CTX *, void (*)(SSL_CTX *, SSL_SESSION *));
@@ -180,7 +172,7 @@ static void *function(void *libssl, const char *name)
 int main(void)
 {
     hs_limit_time();
-    void *libssl = dlopen(SONAME, RTLD_NOW | RTLD_LOCAL);
+    void *libssl = dlopen(LIBSSL_SONAME, RTLD_NOW | RTLD_LOCAL);
     if (libssl == NULL)
         give_up("%s", dlerror());
     *(void **)&real_ctrl = function(libssl, "SSL_CTX_ctrl");

@@ -534,10 +534,12 @@ impl Managed {
 
     /// Whether the program's remove callback runs for this session on this thread. It is not called again
     /// then, whoever removes the session in it (C5).
+    #[inline(always)] // see `running::count`
     pub(super) fn is_removing(&self, session: SessionRef) -> bool {
         self.removing(session) > 0
     }
 
+    #[inline(always)] // as above
     fn removing(&self, session: SessionRef) -> usize {
         running::count(|| Call::remove(self, session))
     }

@@ -53,7 +53,7 @@ impl Call {
     }
 
     /// Runs a callback of the program's for this.
-    #[inline(never)] // a frame of its own, below those of the calls around it
+    #[inline(never)] // a frame of its own, below that of whoever asks `count`
     pub(super) fn run<R>(self, callback: impl FnOnce() -> R) -> R {
         let here = 0u8;
         let _running = RUNNING
@@ -63,15 +63,15 @@ impl Call {
 }
 
 /// How many callbacks of this thread run for what `call` says, one inside the other.
+#[inline(always)] // `here` is in the frame of whoever would run one, above that of a call gone
 pub(super) fn count(call: impl FnOnce() -> Call) -> usize {
     // Mostly nothing runs, and nothing is asked of the session.
-    if RUNNING.with(Running::is_empty) { 0 } else { count_among_running(&call()) }
-}
-
-#[inline(never)] // as above
-fn count_among_running(call: &Call) -> usize {
+    if RUNNING.with(Running::is_empty) {
+        return 0;
+    }
     let here = 0u8;
-    RUNNING.with(|running| running.count((&raw const here).addr(), call))
+    let here = (&raw const here).addr();
+    RUNNING.with(|running| running.count(here, &call()))
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -54,6 +54,13 @@ impl Managed {
         }
     }
 
+    /// Whether libssl may make room in its own cache when a session is added past us: it has a limit, set past us;
+    /// or, through the PLT, asks us whether the cache is full.
+    pub(super) fn may_real_cache_evict(&self) -> bool {
+        let (size, number) = (self.size(), self.number());
+        self.real_ctrl(SSL_CTRL_GET_SESS_CACHE_SIZE, 0) != REAL_SIZE || (size > 0 && number >= size)
+    }
+
     fn take_in_mode(&self) {
         let mode = self.mode();
         let real = self.real_ctrl(SSL_CTRL_GET_SESS_CACHE_MODE, 0) as u32;

@@ -109,8 +109,7 @@ impl SessionRef {
     }
 
     /// Sets the timeout, in seconds.
-    pub(crate) fn set_timeout(self, timeout: i64) {
-        let timeout = timeout.min(c_long::MAX);
+    pub(crate) fn set_timeout(self, timeout: c_long) {
         // SAFETY: the session is alive, as promised to `new`.
         unsafe { (self.api().SSL_SESSION_set_timeout)(self.as_ptr(), timeout) };
     }

@@ -153,9 +153,9 @@ unsafe extern "C-unwind" fn connection_freed(
 /// The id of sentinels; with version 0 no session of a connection can have their key.
 const SENTINEL_ID: &[u8; 32] = b"sslsweep: this context is in use";
 
-/// When it expires, in seconds: later than whatever is flushed by time, and the last that OpenSSL 3.2 and later can
-/// hold, whose times are nanoseconds in 64 bits (2554).
-const SENTINEL_EXPIRY: i64 = 18_446_744_073;
+/// When sentinels expire, in seconds: in 2514, later than whatever a flush by time removes. OpenSSL 3.2 and later
+/// cannot hold much more, as their times are nanoseconds in 64 bits.
+const SENTINEL_EXPIRY: c_long = c_long::MAX >> c_long::BITS.saturating_sub(35);
 
 /// A context's sentinel.
 #[derive(Debug, Default)]

@@ -154,6 +154,7 @@ mod tests {
         Call { managed: 1, about: About::New { ssl } }
     }
 
+    #[inline(never)] // as a callback's own calls are
     fn is_running(call: impl FnOnce() -> Call) -> bool {
         count(call) > 0
     }

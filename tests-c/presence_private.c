@@ -6,6 +6,14 @@
 
 #include <dlfcn.h>
 
+#if OPENSSL_VERSION_NUMBER >= 0x40000000L
+# define SONAME "libssl.so.4"
+#elif OPENSSL_VERSION_NUMBER >= 0x30000000L
+# define SONAME "libssl.so.3"
+#else
+# define SONAME "libssl.so.1.1"
+#endif
+
 static void *libssl;
 
 static void *private_function(const char *name)
@@ -79,7 +87,7 @@ static void other_way_round(SSL_CTX *client)
 int main(void)
 {
     hs_limit_time();
-    libssl = dlopen(LIBSSL_SONAME, RTLD_NOW | RTLD_LOCAL);
+    libssl = dlopen(SONAME, RTLD_NOW | RTLD_LOCAL);
     if (libssl == NULL)
         give_up("%s", dlerror());
     SSL_CTX *model = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS), *client = hs_client(TLS1_2_VERSION);

@@ -5,10 +5,10 @@ use std::ffi::{c_int, c_uchar, c_uint};
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-use super::{libssl_of, managed, real_for};
+use super::{libssl_of, real_for};
 use crate::libssl::types::*;
 use crate::libssl::{Node, is_inside, libssl};
-use crate::takeover::{Managed, connections, trampolines};
+use crate::takeover::{self, Managed, connections, trampolines};
 
 /// The managed context whose cache a connection uses; `None` for NULL.
 fn session_context(caller: Node, ssl: *const SSL) -> Option<ManuallyDrop<Arc<Managed>>> {
@@ -21,7 +21,7 @@ fn session_context(caller: Node, ssl: *const SSL) -> Option<ManuallyDrop<Arc<Man
 ///
 /// As for the real function.
 pub(super) unsafe fn SSL_new(caller: Node, ctx: *mut SSL_CTX) -> *mut SSL {
-    managed(ctx).iter().for_each(|managed| managed.take_in());
+    takeover::take_in(ctx);
     // SAFETY: the caller's own argument.
     let ssl = libssl_of(caller, ctx)
         .and_then(|libssl| libssl.behind.SSL_new)

@@ -42,4 +42,5 @@ pub(crate) mod summary;
 pub(crate) mod trampolines;
 
 pub(crate) use managed::Managed;
+pub(crate) use past::take_in;
 pub(crate) use registry::{find, make};

@@ -4,9 +4,9 @@
 use std::ffi::c_long;
 use std::sync::atomic::Ordering;
 
-use super::Managed;
 use super::callback::{Callback, is_same};
-use super::trampolines;
+use super::registry::find_borrowed;
+use super::{Managed, trampolines};
 use crate::libssl::types::*;
 
 /// The real cache has no limit, or its own eviction would see what is planted there. (Not 0, which a program
@@ -20,6 +20,13 @@ const REAL_FLAGS: u32 = SSL_SESS_CACHE_NO_INTERNAL | SSL_SESS_CACHE_NO_AUTO_CLEA
 /// sessions, and a server's whether it sends a session id at all.
 pub(super) fn real_mode(mode: u32) -> u32 {
     mode & SSL_SESS_CACHE_BOTH | REAL_FLAGS
+}
+
+/// See [`Managed::take_in`]: before a connection is made of this context.
+pub(crate) fn take_in(ctx: *mut SSL_CTX) {
+    if let Some(managed) = find_borrowed(ctx) {
+        managed.take_in();
+    }
 }
 
 impl Managed {

@@ -71,10 +71,11 @@ static struct frame {
 } frame[FRAMES];
 static int frames;
 
-/* The remove callbacks that run, and what each was called for: removing that again is nothing (C5). */
+/* The remove callbacks that run, and what each was called for: removing that again, or what has its key, is
+ * nothing (C5). */
 static struct running {
     unsigned long born; /* of its context */
-    struct key key;
+    int object;
 } running[FRAMES];
 static int runs;
 
@@ -297,7 +298,7 @@ static void remove_callback(SSL_CTX *ctx, SSL_SESSION *session)
         object[o].resumable = f->flushed ? 0 : -1;
     }
     if (f != NULL && f->c->reenters && !run.calm && frames < FRAMES - 1) {
-        running[runs++] = (struct running){f->c->born, object[o].key};
+        running[runs++] = (struct running){f->c->born, o};
         step();
         runs--;
     }
@@ -500,7 +501,8 @@ static void take(struct context *c, int o)
     struct frame *f = expect_calls(c);
     int is_nothing = object[o].key.length == 0;
     for (int i = 0; i < runs; i++)
-        is_nothing |= running[i].born == c->born && same_key(&running[i].key, &object[o].key);
+        is_nothing |= running[i].born == c->born
+            && (running[i].object == o || same_key(&object[running[i].object].key, &object[o].key));
     struct entry *e = is_nothing ? NULL : find_key(c, &object[o].key);
     int found = e != NULL;
     if (!is_nothing)

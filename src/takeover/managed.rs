@@ -431,7 +431,7 @@ impl Managed {
         let planted = planted::consumed(self, session);
         let stored = self.take_under(self.key(session));
         self.mark_not_resumable(session);
-        self.call_remove(session);
+        self.call_remove_borrowed(session);
         planted || stored.is_some()
     }
 
@@ -440,7 +440,7 @@ impl Managed {
     pub(super) fn removed_by_libssl(self: &Arc<Self>, session: SessionRef) {
         planted::consumed(self, session);
         let stored = self.take_under(self.key(session));
-        self.call_remove(session);
+        self.call_remove_borrowed(session);
         drop(stored);
     }
 
@@ -460,13 +460,13 @@ impl Managed {
     /// Lets one session go that left for lack of room. It stays resumable for others (C19).
     fn leave_evicted(&self, session: Session) {
         probes::evict(self.ctx, session.as_ptr());
-        self.call_remove(*session);
+        self.call_remove(&session);
     }
 
     /// Lets one session go that was flushed.
     pub(super) fn leave_flushed(&self, session: Session) {
         self.mark_leaving(*session, Why::Flushed);
-        self.call_remove(*session);
+        self.call_remove(&session);
     }
 
     /// Lets sessions go that leave in some number: with [`Managed::run_callbacks`] where there is a
@@ -479,7 +479,7 @@ impl Managed {
         let mut unfinished = Unfinished { managed: self, group, rest: sessions.drain(..), why };
         for session in unfinished.rest.by_ref() {
             self.mark_leaving(*session, why);
-            self.call_remove(*session);
+            self.call_remove(&session);
             // Before the question, as ex_data functions of the program may run.
             drop(session);
             if self.is_ending() != was_ending {
@@ -512,7 +512,7 @@ impl Managed {
         let _abandoned = Abandoned { managed: self, group };
         while let Some((session, why)) = self.leaving.next_of(group) {
             self.mark_leaving(*session, why);
-            self.call_remove(*session);
+            self.call_remove(&session);
         }
     }
 
@@ -541,10 +541,18 @@ impl Managed {
 
     #[inline(always)] // as above
     fn removing(&self, session: SessionRef) -> usize {
-        running::count(|| Call::remove(self, session))
+        running::count(|| Call::removal(self, session))
     }
 
-    fn call_remove(&self, session: SessionRef) {
+    /// For one that the program or libssl holds.
+    fn call_remove_borrowed(&self, session: SessionRef) {
+        if self.remove.get().is_some() {
+            session.retain().iter().for_each(|held| self.call_remove(held));
+        }
+    }
+
+    /// The caller's own reference: a callback may leave by longjmp, and `running` then still knows the session.
+    fn call_remove(&self, session: &Session) {
         self.call_remove_by(self.remove.get(), session);
     }
 
@@ -552,11 +560,14 @@ impl Managed {
     /// has taken the place of ours past us, which then stands for what that has replaced.
     pub(super) fn call_replaced_remove(&self, session: SessionRef) {
         if self.removing(session) == 1 {
-            self.call_remove_by(self.remove.replaced(), session);
+            session
+                .retain()
+                .iter()
+                .for_each(|held| self.call_remove_by(self.remove.replaced(), held));
         }
     }
 
-    fn call_remove_by(&self, remove: Option<RemoveCallback>, session: SessionRef) {
+    fn call_remove_by(&self, remove: Option<RemoveCallback>, session: &Session) {
         if let Some(remove) = remove {
             // SAFETY: the program's own callback, with a live context and session, no lock held.
             Call::remove(self, session).run(|| unsafe { remove(self.ctx, session.as_ptr()) });

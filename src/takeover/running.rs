@@ -5,30 +5,35 @@
 //!
 //! A callback need not return: it may leave by longjmp, an exception or the end of its thread. The last two
 //! unwind; after a longjmp the entry stays until the stack shows that its call is gone, because something
-//! runs at or above the place where that was. Until then the entry only hides a removal of the same key
-//! from the same context on this thread, of a session that had left the cache. (Walking the stack was
-//! rejected: it takes the loader's lock. The id is copied, because the session of such an entry may be gone.)
+//! runs at or above the place where that was. Until then the entry only hides a removal of the same session, or
+//! key, from the same context on this thread. (Walking the stack was rejected: it takes the loader's lock.)
 //! On another stack, a coroutine's, an entry may be dropped too early, and the callback is then called again.
 
 use std::cell::Cell;
-use std::ffi::c_int;
 
 use super::Managed;
-use crate::libssl::types::{SSL, SSL_MAX_SSL_SESSION_ID_LENGTH};
-use crate::libssl::{SessionRef, program};
+use crate::libssl::types::SSL;
+use crate::libssl::{Session, SessionRef, program};
 
 /// What a callback is called for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Call {
     managed: usize,
     about: About,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 enum About {
-    New { ssl: usize },
-    Get { ssl: usize },
-    Remove { version: c_int, length: u8, id: [u8; SSL_MAX_SSL_SESSION_ID_LENGTH] },
+    New {
+        ssl: usize,
+    },
+    Get {
+        ssl: usize,
+    },
+    /// Alive while it is known here: whoever calls back holds a reference, and so does what a longjmp leaves behind.
+    Remove {
+        session: SessionRef,
+    },
 }
 
 impl Call {
@@ -40,12 +45,27 @@ impl Call {
         Self::about(managed, About::Get { ssl: ssl.addr() })
     }
 
-    pub(super) fn remove(managed: &Managed, session: SessionRef) -> Self {
-        let mut id = [0; SSL_MAX_SSL_SESSION_ID_LENGTH];
-        let length = session.id().len();
-        id[..length].copy_from_slice(session.id());
-        let length = length as u8;
-        Self::about(managed, About::Remove { version: session.version(), length, id })
+    /// The reference is its caller's own: see [`About::Remove`].
+    pub(super) fn remove(managed: &Managed, session: &Session) -> Self {
+        Self::about(managed, About::Remove { session: **session })
+    }
+
+    /// The same, only to ask.
+    pub(super) fn removal(managed: &Managed, session: SessionRef) -> Self {
+        Self::about(managed, About::Remove { session })
+    }
+
+    /// Whether both are for the same object; of sessions also for the same key.
+    fn is_for(&self, other: &Self) -> bool {
+        self.managed == other.managed
+            && match (self.about, other.about) {
+                (About::New { ssl: one }, About::New { ssl: other })
+                | (About::Get { ssl: one }, About::Get { ssl: other }) => one == other,
+                (About::Remove { session: one }, About::Remove { session: other }) => {
+                    one == other || (one.version() == other.version() && one.id() == other.id())
+                }
+                _ => false,
+            }
     }
 
     fn about(managed: &Managed, about: About) -> Self {
@@ -133,7 +153,9 @@ impl Running {
     fn count(&self, here: usize, call: &Call) -> usize {
         self.drop_gone(here);
         let numbers = self.first.get()..self.end.get();
-        numbers.filter(|&number| self.at(number).is_some_and(|entry| entry.call == *call)).count()
+        numbers
+            .filter(|&number| self.at(number).is_some_and(|entry| entry.call.is_for(call)))
+            .count()
     }
 }
 

@@ -52,6 +52,7 @@ static struct context {
     SSL_CTX *ctx;
     int held, version, reenters, serves, copies;
     long room, full;
+    unsigned long born;
     int callback; /* a remove callback is set */
     unsigned mode;
     int count;
@@ -69,6 +70,14 @@ static struct frame {
     int may_lack; /* the callback was taken away meanwhile */
 } frame[FRAMES];
 static int frames;
+
+/* The remove callbacks that run, and what each was called for: removing that again, or what has its key, is
+ * nothing (C5). */
+static struct running {
+    unsigned long born; /* of its context */
+    int object;
+} running[FRAMES];
+static int runs;
 
 static struct {
     const unsigned char *at, *end;
@@ -288,8 +297,11 @@ static void remove_callback(SSL_CTX *ctx, SSL_SESSION *session)
         f->wanted[f->next++] = o; /* for the log alone */
         object[o].resumable = f->flushed ? 0 : -1;
     }
-    if (f != NULL && f->c->reenters && !run.calm && frames < FRAMES - 1)
+    if (f != NULL && f->c->reenters && !run.calm && frames < FRAMES - 1) {
+        running[runs++] = (struct running){f->c->born, o};
         step();
+        runs--;
+    }
 }
 
 static void remember_key(int o)
@@ -400,6 +412,7 @@ static struct context *a_context(unsigned byte)
     c->version = c == context + CONTEXTS - 1 ? TLS1_3_VERSION : TLS1_2_VERSION;
     c->ctx = hs_server(c->version, WITHOUT_TICKETS);
     c->held = 1;
+    c->born = run.now++;
     c->mode = SSL_SESS_CACHE_SERVER;
     SSL_CTX_sess_set_new_cb(c->ctx, new_callback);
     return c;
@@ -486,9 +499,13 @@ static void take(struct context *c, int o)
 {
     doing("remove", INDEX(c), o);
     struct frame *f = expect_calls(c);
-    struct entry *e = object[o].key.length > 0 ? find_key(c, &object[o].key) : NULL;
+    int is_nothing = object[o].key.length == 0;
+    for (int i = 0; i < runs; i++)
+        is_nothing |= running[i].born == c->born
+            && (running[i].object == o || same_key(&object[running[i].object].key, &object[o].key));
+    struct entry *e = is_nothing ? NULL : find_key(c, &object[o].key);
     int found = e != NULL;
-    if (object[o].key.length > 0)
+    if (!is_nothing)
         want(f, o);
     if (e != NULL)
         forget(c, e);
@@ -914,7 +931,7 @@ static void begin(void)
     memset(object, 0, sizeof object);
     memset(context, 0, sizeof context);
     objects = FIRST_HANDSHAKE;
-    frames = 0;
+    frames = runs = 0;
 }
 
 static void end(void)

@@ -110,7 +110,7 @@ struct sslsweep_statistics {
    */
   uint64_t hits;
   /*
-   Lookups that did not.
+   Lookups that did not; with SSL_SESS_CACHE_NO_INTERNAL_LOOKUP those by the program's get callback.
    */
   uint64_t misses;
   /*

@@ -166,6 +166,59 @@ static void handshakes(void)
     SSL_CTX_free(server);
 }
 
+/* Misses of a cache of the program's own, for which libssl has no counter. One lookup is one miss, whoever else
+ * was asked. */
+static void misses_elsewhere(int version)
+{
+    static const struct {
+        long mode;
+        int has_callback;
+        uint64_t misses; /* of a lookup that finds nothing anywhere */
+        uint64_t external; /* of one that only the callback finds */
+    } cases[] = {
+        {0, 0, 1, 1},
+        {0, 1, 1, 1},
+        {SSL_SESS_CACHE_NO_INTERNAL_STORE, 1, 1, 1},
+        {SSL_SESS_CACHE_NO_INTERNAL_LOOKUP, 0, 0, 0},
+        {SSL_SESS_CACHE_NO_INTERNAL_LOOKUP, 1, 1, 0},
+        {SSL_SESS_CACHE_NO_INTERNAL, 1, 1, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        SSL_CTX *server = hs_server(version, WITHOUT_TICKETS), *client = hs_client(version);
+        SSL_SESSION *session = hs_first(server, client);
+        SSL_SESSION *found = hs_stored(server, session);
+        SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_SERVER | cases[i].mode);
+        if (cases[i].has_callback)
+            SSL_CTX_sess_set_get_cb(server, fetch);
+        flush(server, 0);
+        elsewhere = NULL;
+        better("C9", hs_resume(server, client, session) == HS_FULL, "TLS %x, mode %lx: found nowhere", version, cases[i].mode);
+        same("misses", own_statistics(server).misses, cases[i].misses);
+        better("C12", SSL_CTX_sess_misses(server) == (cases[i].mode & SSL_SESS_CACHE_NO_INTERNAL_LOOKUP ? 0 : 1),
+               "by libssl's name: as ever");
+        SSL_SESSION_free(found);
+        SSL_SESSION_free(session);
+
+        session = hs_first(server, client);
+        SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_SERVER);
+        SSL_SESSION *again = hs_first(server, client);
+        elsewhere = SSL_SESSION_dup(found = hs_stored(server, again));
+        SSL_SESSION_free(found);
+        SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_SERVER | cases[i].mode);
+        flush(server, 0);
+        struct sslsweep_statistics before = own_statistics(server);
+        hs_result result = hs_resume(server, client, again);
+        better("C9", (result == HS_RESUMED) == cases[i].has_callback, "then found by the callback, if there is one");
+        same("misses", own_statistics(server).misses - before.misses, cases[i].external);
+        same("external hits", own_statistics(server).external_hits - before.external_hits, (uint64_t)cases[i].has_callback);
+        SSL_SESSION_free(elsewhere);
+        SSL_SESSION_free(again);
+        SSL_SESSION_free(session);
+        SSL_CTX_free(client);
+        SSL_CTX_free(server);
+    }
+}
+
 /* A program of another time than the library: less room, or more. */
 static void sizes(void)
 {
@@ -258,6 +311,8 @@ int main(void)
         by_hand();
         durations();
         handshakes();
+    misses_elsewhere(TLS1_2_VERSION);
+    misses_elsewhere(TLS1_3_VERSION);
         sizes();
         due_now();
         while_it_changes();

@@ -381,6 +381,23 @@ static void *look_up(void *server)
     return NULL;
 }
 
+/* Of a cache of the program's own. */
+static void misses_elsewhere(void)
+{
+    SSL_CTX *client = hs_client(TLS1_2_VERSION), *server = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS);
+    const volatile uint64_t *is = newest();
+    SSL_SESSION *session = hs_first(server, client);
+    SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);
+    SSL_CTX_sess_set_get_cb(server, fetch);
+    elsewhere = NULL;
+    hs_resume(server, client, session);
+    same("misses of the get callback", lookups(is, MISSES), 1);
+    same("as sslsweep's own function has them", lookups(is, MISSES), own_statistics(server).misses);
+    SSL_SESSION_free(session);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+}
+
 /* More threads than stripes. */
 static void lookups_of_threads(void)
 {
@@ -774,7 +791,8 @@ int main(int argc, char **argv)
         curve();
         many();
         threads();
-        lookups_of_threads();
+        misses_elsewhere();
+    lookups_of_threads();
         nothing_secret();
         after_fork();
         after_exec();

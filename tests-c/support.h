@@ -65,6 +65,15 @@ _Noreturn void give_up(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /* ---- OpenSSL ---- */
 
+/* libssl.so.3 and its like, for dlopen. */
+#if OPENSSL_VERSION_NUMBER >= 0x40000000L
+# define LIBSSL_SONAME "libssl.so.4"
+#elif OPENSSL_VERSION_NUMBER >= 0x30000000L
+# define LIBSSL_SONAME "libssl.so.3"
+#else
+# define LIBSSL_SONAME "libssl.so.1.1"
+#endif
+
 #ifndef SSL_SESS_CACHE_UPDATE_TIME
 #define SSL_SESS_CACHE_UPDATE_TIME 0x0400 /* 3.0 */
 #endif

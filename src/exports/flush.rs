@@ -42,6 +42,7 @@ pub(super) fn SSL_CTX_flush_sessions_ex(
         }
         return;
     };
+    managed.take_in();
     if tm != 0 {
         return flush(&managed, Cutoff::Before(tm));
     }

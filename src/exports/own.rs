@@ -75,6 +75,7 @@ pub unsafe extern "C-unwind" fn sslsweep_flush(
 ) -> c_int {
     // SAFETY: the caller's own context, alive during the call.
     let Some(managed) = managed(unsafe { CtxRef::new(ctx) }) else { return 0 };
+    managed.take_in();
     let cutoff = if tm == 0 { Cutoff::All } else { Cutoff::Before(tm) };
     let budget = Budget {
         sessions: (most_sessions > 0).then_some(most_sessions),
@@ -113,7 +114,7 @@ pub struct sslsweep_statistics {
     pub stores: u64,
     /// Lookups that found a session here.
     pub hits: u64,
-    /// Lookups that did not.
+    /// Lookups that did not; with SSL_SESS_CACHE_NO_INTERNAL_LOOKUP those by the program's get callback.
     pub misses: u64,
     /// Sessions that the program's get callback has provided.
     pub external_hits: u64,
@@ -180,7 +181,7 @@ fn statistics_of(managed: &Managed) -> sslsweep_statistics {
         due: managed.cache().count_due(Cutoff::Before(time::now())),
         stores: done.stored,
         hits: done.hits,
-        misses: done.misses,
+        misses: managed.all_misses(),
         external_hits: managed.callback_hits() as u64,
         evictions: done.evicted,
         flushed: done.flushed,

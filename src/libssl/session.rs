@@ -115,6 +115,12 @@ impl SessionRef {
         }
     }
 
+    /// Sets the timeout, in seconds.
+    pub(crate) fn set_timeout(self, timeout: c_long) {
+        // SAFETY: the session is alive, as promised to `new`.
+        unsafe { (self.api().SSL_SESSION_set_timeout)(self.as_ptr(), timeout) };
+    }
+
     pub(crate) fn is_resumable(self) -> bool {
         // SAFETY: the session is alive, as promised to `new`.
         unsafe { (self.api().SSL_SESSION_is_resumable)(self.as_ptr()) == 1 }

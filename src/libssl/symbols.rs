@@ -122,6 +122,7 @@ functions! {
         fn SSL_CTX_get_options(*const SSL_CTX) -> c_ulong;
         fn SSL_CTX_new(*const SSL_METHOD) -> *mut SSL_CTX;
         fn SSL_CTX_free(*mut SSL_CTX);
+        fn SSL_CTX_up_ref(*mut SSL_CTX) -> c_int;
         fn TLS_method() -> *const SSL_METHOD;
         fn SSL_get_SSL_CTX(*const SSL) -> *mut SSL_CTX;
         fn SSL_get_options(*const SSL) -> c_ulong;
@@ -134,6 +135,7 @@ functions! {
         fn SSL_SESSION_get_id(*const SSL_SESSION, *mut c_uint) -> *const c_uchar;
         fn SSL_SESSION_get_protocol_version(*const SSL_SESSION) -> c_int;
         fn SSL_SESSION_get_timeout(*const SSL_SESSION) -> c_long;
+        fn SSL_SESSION_set_timeout(*mut SSL_SESSION, c_long) -> c_long;
         fn SSL_SESSION_is_resumable(*const SSL_SESSION) -> c_int;
         fn SSL_SESSION_set1_id(*mut SSL_SESSION, *const c_uchar, c_uint) -> c_int;
         fn SSL_SESSION_set_protocol_version(*mut SSL_SESSION, c_int) -> c_int;
@@ -146,6 +148,8 @@ functions! {
         fn OPENSSL_LH_error(*mut LHASH) -> c_int;
         fn ERR_set_mark() -> c_int;
         fn ERR_pop_to_mark() -> c_int;
+        fn OpenSSL_version(c_int) -> *const c_char;
+        fn CRYPTO_get_mem_functions(*mut *mut c_void, *mut *mut c_void, *mut *mut c_void);
     }
     optional {
         // 3.0
@@ -164,5 +168,9 @@ functions! {
         fn SSL_CTX_flush_sessions(*mut SSL_CTX, c_long);
         fn SSL_CTX_flush_sessions_ex(*mut SSL_CTX, libc::time_t);
         fn OPENSSL_atexit(unsafe extern "C" fn()) -> c_int;
+        // Only their addresses are used.
+        fn CRYPTO_malloc(usize, *const c_char, c_int) -> *mut c_void;
+        fn CRYPTO_realloc(*mut c_void, usize, *const c_char, c_int) -> *mut c_void;
+        fn CRYPTO_free(*mut c_void, *const c_char, c_int);
     }
 }

@@ -53,6 +53,10 @@ impl Published {
         self.add(Word::ExternalHits as usize, 1);
     }
 
+    pub(crate) fn note_external_miss(&self) {
+        count_lookup(self.block.0, Word::Misses);
+    }
+
     pub(crate) fn note_batch(&self, step: usize, longest: u64) {
         self.add(Word::BatchTimes as usize + step.min(STEPS - 1), 1);
         raise(self.block.0, Word::LongestBatch as usize, longest);
@@ -127,6 +131,14 @@ impl Drop for Published {
     fn drop(&mut self) {
         release(self.block.0);
     }
+}
+
+/// Contexts in memory that processes share, which were left to libssl.
+static LEFT_SHARED: AtomicU64 = AtomicU64::new(0);
+
+/// One more context was left to libssl because processes share its memory (P11). Returns how many were before.
+pub(crate) fn note_left_shared() -> u64 {
+    LEFT_SHARED.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Writes a cache's changes down.

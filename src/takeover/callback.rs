@@ -7,12 +7,18 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 #[derive(Debug)]
 pub(crate) struct Callback<F> {
     address: AtomicPtr<()>,
+    /// What the present one has replaced past us, and may call: it found ours in that place.
+    replaced: AtomicPtr<()>,
     function: PhantomData<F>,
 }
 
 impl<F> Default for Callback<F> {
     fn default() -> Self {
-        Self { address: AtomicPtr::default(), function: PhantomData }
+        Self {
+            address: AtomicPtr::default(),
+            replaced: AtomicPtr::default(),
+            function: PhantomData,
+        }
     }
 }
 
@@ -20,16 +26,44 @@ impl<F: Copy> Callback<F> {
     const SAME_SIZE: () = assert!(size_of::<Option<F>>() == size_of::<*mut ()>());
 
     pub(crate) fn set(&self, function: Option<F>) {
-        let () = Self::SAME_SIZE;
-        // SAFETY: the sizes are equal, and a function pointer converts to a data pointer and back on
-        // every platform that has dlsym; `None` is NULL.
-        let address = unsafe { std::mem::transmute_copy::<Option<F>, *mut ()>(&function) };
-        self.address.store(address, Ordering::Release);
+        self.replaced.store(std::ptr::null_mut(), Ordering::Release);
+        self.address.store(to_address(function), Ordering::Release);
     }
 
     pub(crate) fn get(&self) -> Option<F> {
-        let address = self.address.load(Ordering::Acquire);
-        // SAFETY: only `set` stores here, so this is an `Option<F>`.
+        self.load(&self.address)
+    }
+
+    /// Takes in one that was set past us.
+    pub(crate) fn replace(&self, function: Option<F>) {
+        let former = self.address.swap(to_address(function), Ordering::AcqRel);
+        // Two threads may take the same one in.
+        if former != to_address(function) {
+            self.replaced.store(former, Ordering::Release);
+        }
+    }
+
+    /// What the present one has replaced past us.
+    pub(crate) fn replaced(&self) -> Option<F> {
+        self.load(&self.replaced)
+    }
+
+    fn load(&self, place: &AtomicPtr<()>) -> Option<F> {
+        let () = Self::SAME_SIZE;
+        let address = place.load(Ordering::Acquire);
+        // SAFETY: only `set` and `replace` store here, so this is an `Option<F>`.
         unsafe { std::mem::transmute_copy::<*mut (), Option<F>>(&address) }
     }
+}
+
+/// Whether two are the same function, or none.
+pub(super) fn is_same<F: Copy>(one: Option<F>, other: Option<F>) -> bool {
+    to_address(one) == to_address(other)
+}
+
+fn to_address<F: Copy>(function: Option<F>) -> *mut () {
+    let () = Callback::<F>::SAME_SIZE;
+    // SAFETY: the sizes are equal, and a function pointer converts to a data pointer and back on
+    // every platform that has dlsym; `None` is NULL.
+    unsafe { std::mem::transmute_copy::<Option<F>, *mut ()>(&function) }
 }

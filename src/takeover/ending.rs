@@ -5,17 +5,21 @@
 //! default `OSSL_LIB_CTX` of the registration and dies with `OPENSSL_cleanup`. So, second, each
 //! context that stores has a sentinel in its real internal cache: `SSL_CTX_free` flushes that, and
 //! hands the sentinel to our remove callback. Up to OpenSSL 3.6 that comes under the context's lock,
-//! and no real function may be called on it any more.
+//! and no real function that takes it may be called on that context.
+//!
+//! The sentinel also tells of a flush of everything past us (P12).
 
-use std::ffi::{c_int, c_long, c_void};
+use std::ffi::{CStr, c_int, c_long, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use super::managed::Managed;
-use super::{connections, find, planted, registry};
+use super::{connections, find, flush, planted, registry};
+use crate::cache::Cutoff;
 use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, MOST, Session, SessionRef, inside, of_each_libssl};
+use crate::stack::this_thread;
 use crate::sync::Mutex;
 
 // --- First net: ex_data ----------------------------------------------------------------------
@@ -173,44 +177,66 @@ unsafe extern "C-unwind" fn connection_freed(
 /// The id of sentinels; with version 0 no session of a connection can have their key.
 const SENTINEL_ID: &[u8; 32] = b"sslsweep: this context is in use";
 
+/// When sentinels expire, in seconds: in 2514, later than whatever a flush by time removes. OpenSSL 3.2 and later
+/// cannot hold much more, as their times are nanoseconds in 64 bits.
+const SENTINEL_EXPIRY: c_long = c_long::MAX >> c_long::BITS.saturating_sub(35);
+
 /// A context's sentinel.
 #[derive(Debug, Default)]
 pub(super) struct Sentinel {
     session: Mutex<Option<Session>>,
-    /// libssl is freeing the context, and up to 3.6 holds its lock.
-    fell: AtomicBool,
+    stands: AtomicBool,
+    /// The thread that flushes or frees the context past us, and up to 3.6 holds its lock; or 0.
+    fell: AtomicUsize,
 }
 
 impl Sentinel {
     /// The context through which sessions can be removed, and so marked, now.
     pub(super) fn context_for_removing(&self, managed: &Managed) -> Option<*mut SSL_CTX> {
-        if self.fell.load(Ordering::Acquire) {
-            scratch_context(managed)
-        } else {
-            Some(managed.ctx())
-        }
+        if self.has_fallen_here() { scratch_context(managed) } else { Some(managed.ctx()) }
+    }
+
+    fn has_fallen_here(&self) -> bool {
+        self.fell.load(Ordering::Acquire) == this_thread()
     }
 }
 
-/// Plants a context's sentinel. Without memory the first net must do.
+/// Plants a context's sentinel, unless it stands. Out of memory, the first net must do.
 pub(super) fn plant_sentinel(managed: &Managed) {
-    let Some(session) = Session::with_key(managed.libssl(), 0, SENTINEL_ID) else { return };
+    let sentinel = &managed.sentinel;
+    if sentinel.stands.load(Ordering::Acquire) || managed.is_ending() || sentinel.has_fallen_here()
     {
-        let mut sentinel = managed.sentinel.session.lock();
-        if sentinel.is_some() {
+        return;
+    }
+    let Some(session) = Session::with_key(managed.libssl(), 0, SENTINEL_ID) else { return };
+    session.set_time(0);
+    session.set_timeout(SENTINEL_EXPIRY);
+    {
+        let mut place = sentinel.session.lock();
+        if place.is_some() {
             return;
         }
-        *sentinel = Some(session.clone());
+        *place = Some(session.clone());
+        sentinel.stands.store(true, Ordering::Release);
     }
     managed.add_real(&session);
 }
 
 /// Removes a context's sentinel, if it still stands.
 fn remove_sentinel(managed: &Managed) {
-    let sentinel = managed.sentinel.session.lock().take();
+    let sentinel = take_sentinel(managed, |_| true);
     if let Some(sentinel) = sentinel {
         managed.remove_real(*sentinel);
     }
+}
+
+fn take_sentinel(managed: &Managed, is_it: impl Fn(&Session) -> bool) -> Option<Session> {
+    let mut place = managed.sentinel.session.lock();
+    let taken = place.take_if(|planted| is_it(planted));
+    if taken.is_some() {
+        managed.sentinel.stands.store(false, Ordering::Release);
+    }
+    taken
 }
 
 /// The program, or libssl from within `SSL_CTX_free`, has flushed everything. Where the first net does
@@ -226,19 +252,66 @@ pub(crate) fn may_have_ended(managed: &Arc<Managed>) {
 /// Handles that libssl removes from its own cache what we put there: the sentinel, or a stand-in.
 /// Returns whether it was that.
 pub(super) fn handle_own(managed: &Arc<Managed>, session: SessionRef) -> bool {
-    let sentinel = {
-        let mut sentinel = managed.sentinel.session.lock();
-        sentinel.take_if(|planted| **planted == session)
-    };
+    let sentinel = take_sentinel(managed, |planted| **planted == session);
     if sentinel.is_none() {
         return planted::is_stand_in(managed, session);
     }
-    if !is_watched(managed) {
-        managed.sentinel.fell.store(true, Ordering::Release);
-        managed.end();
-        guard((), || registry::forget(managed));
+    let is_watched = is_watched(managed);
+    if is_being_freed(managed).unwrap_or(!is_watched) {
+        if !is_watched {
+            managed.sentinel.fell.store(this_thread(), Ordering::Release);
+            managed.end();
+            guard((), || registry::forget(managed));
+        }
+    } else if !managed.may_real_cache_evict() || managed.real_ctrl(SSL_CTRL_SESS_NUMBER, 0) == 0 {
+        flushed_past_us(managed);
     }
+    // Else libssl may have made room in its cache, for a session that is being added past us.
     true
+}
+
+/// Everything has been flushed past us (P12). Up to 3.6 this thread holds the context's lock, also while the
+/// callbacks run, as with stock libssl. The next store plants the sentinel again.
+fn flushed_past_us(managed: &Arc<Managed>) {
+    /// Also when a callback ends the thread or throws.
+    struct Over<'a>(&'a AtomicUsize);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(0, Ordering::Release);
+        }
+    }
+    managed.sentinel.fell.store(this_thread(), Ordering::Release);
+    let _over = Over(&managed.sentinel.fell);
+    planted::put_all_back(managed);
+    flush::flush(managed, Cutoff::All);
+}
+
+/// Whether libssl removes everything because it frees the context: there is no reference any more, and
+/// `SSL_CTX_up_ref` says so. `None` if that may not be asked: in a libssl with debugging assertions it ends the
+/// process.
+///
+/// (The one raised then stays. It is harmless: libssl does not look at the count again, and a reference that a
+/// callback takes and drops cannot free the context a second time.)
+fn is_being_freed(managed: &Managed) -> Option<bool> {
+    const CFLAGS: c_int = 1; // OPENSSL_CFLAGS
+    let api = managed.api();
+    // SAFETY: no preconditions.
+    let flags = unsafe { (api.OpenSSL_version)(CFLAGS) };
+    if flags.is_null() {
+        return None;
+    }
+    // SAFETY: OpenSSL_version returns a static string.
+    let flags = unsafe { CStr::from_ptr(flags) }.to_bytes();
+    if !flags.split(u8::is_ascii_whitespace).any(|flag| flag == b"-DNDEBUG") {
+        return None;
+    }
+    // SAFETY: libssl is in a call for this context; the count is atomic, and no lock is taken.
+    let has_others = unsafe { (api.SSL_CTX_up_ref)(managed.ctx()) } == 1;
+    if has_others {
+        // SAFETY: gives up the reference just taken, which is not the last one: the flush's caller has one.
+        unsafe { (api.SSL_CTX_free)(managed.ctx()) };
+    }
+    Some(!has_others)
 }
 
 /// A context of our own, to mark sessions through when their own can't be used.

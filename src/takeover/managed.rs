@@ -12,11 +12,12 @@ use super::leaving::{Group, Leaving, Runner, Why};
 use super::listing::Listing;
 use super::measured::Flushes;
 use super::planted::{self, Planted};
-use super::{ending, flush, moved, probes, stored};
+use super::running::{self, Call};
+use super::{ending, flush, moved, past, probes, stored};
 use crate::cache::{Cache, Cutoff, Eviction, Expiry, Key, KeyMaker, Stored};
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{Api, Libssl, Session, SessionRef, inside, program};
+use crate::libssl::{Api, Libssl, Session, SessionRef, inside};
 use crate::published::Published;
 use crate::stack::{has_still_to_return, this_thread};
 use crate::sync::{Mutex, see_each_other};
@@ -40,16 +41,17 @@ pub(crate) struct Managed {
     keys: KeyMaker,
 
     // What the program believes it set.
-    mode: AtomicU32,
+    pub(super) mode: AtomicU32,
     size: AtomicI64,
-    new: Callback<NewCallback>,
-    get: Callback<GetCallback>,
-    remove: Callback<RemoveCallback>,
+    pub(super) new: Callback<NewCallback>,
+    pub(super) get: Callback<GetCallback>,
+    pub(super) remove: Callback<RemoveCallback>,
     generate: Callback<GenerateCallback>,
     last_generate: Callback<GenerateCallback>,
 
     // What it may ask, beside what the cache counts itself.
     external_hits: AtomicU64,
+    external_misses: AtomicU64,
     sessions_since_flush: AtomicU32,
 
     leaving: Leaving,
@@ -99,6 +101,7 @@ impl Managed {
             generate: Callback::default(),
             last_generate: Callback::default(),
             external_hits: AtomicU64::new(0),
+            external_misses: AtomicU64::new(0),
             sessions_since_flush: AtomicU32::new(0),
             leaving: Leaving::default(),
             ending: AtomicBool::new(false),
@@ -167,12 +170,13 @@ impl Managed {
     /// Sets the program's mode, gives libssl the one that leaves the cache to us, and returns the
     /// program's previous one.
     pub(crate) fn set_mode(&self, mode: u32) -> u32 {
-        // The client and server bits decide whether libssl tells us of new sessions, and a server's
-        // whether it sends a session id at all.
-        let real =
-            mode & SSL_SESS_CACHE_BOTH | SSL_SESS_CACHE_NO_INTERNAL | SSL_SESS_CACHE_NO_AUTO_CLEAR;
-        self.real_ctrl(SSL_CTRL_SET_SESS_CACHE_MODE, c_long::from(real as i32));
+        self.set_real_mode(mode);
         self.mode.swap(mode, Ordering::Relaxed)
+    }
+
+    pub(super) fn set_real_mode(&self, mode: u32) {
+        let real = past::real_mode(mode);
+        self.real_ctrl(SSL_CTRL_SET_SESS_CACHE_MODE, c_long::from(real as i32));
     }
 
     /// The size that the program set; 0 is unlimited.
@@ -185,6 +189,11 @@ impl Managed {
         if size < 0 {
             return 0;
         }
+        self.take_in();
+        self.note_size(size)
+    }
+
+    pub(super) fn note_size(&self, size: c_long) -> c_long {
         if let Some(published) = &self.published {
             published.set_limit(size);
         }
@@ -208,7 +217,21 @@ impl Managed {
         }
     }
 
-    /// Lookups that found nothing here, and those that libssl itself counts (a client's).
+    /// The program's get callback found nothing, and nobody else was asked: with `NO_INTERNAL_LOOKUP`.
+    pub(super) fn note_external_miss(&self) {
+        self.external_misses.fetch_add(1, Ordering::Relaxed);
+        if let Some(published) = &self.published {
+            published.note_external_miss();
+        }
+    }
+
+    /// Lookups that found nothing, here or, if they did not come here, with the program.
+    pub(crate) fn all_misses(&self) -> u64 {
+        self.cache.statistics().misses + self.external_misses.load(Ordering::Relaxed)
+    }
+
+    /// Lookups that found nothing here, and those that libssl itself counts (a client's). What a get callback
+    /// does not find is no miss to libssl (C12).
     pub(crate) fn misses(&self) -> c_long {
         let real = self.real_ctrl(SSL_CTRL_SESS_MISSES, 0);
         saturate(self.cache.statistics().misses).saturating_add(real)
@@ -219,7 +242,10 @@ impl Managed {
         saturate(self.cache.statistics().evicted)
     }
 
+    // What was set past us before is overwritten, and does not come back.
+
     pub(crate) fn set_new(&self, callback: Option<NewCallback>) {
+        self.take_in();
         self.new.set(callback);
     }
 
@@ -228,6 +254,7 @@ impl Managed {
     }
 
     pub(crate) fn set_get(&self, callback: Option<GetCallback>) {
+        self.take_in();
         self.get.set(callback);
     }
 
@@ -236,6 +263,7 @@ impl Managed {
     }
 
     pub(crate) fn set_remove(&self, callback: Option<RemoveCallback>) {
+        self.take_in();
         self.remove.set(callback);
     }
 
@@ -260,7 +288,7 @@ impl Managed {
         self.generate.get()
     }
 
-    fn real_ctrl(&self, command: i32, value: c_long) -> c_long {
+    pub(super) fn real_ctrl(&self, command: i32, value: c_long) -> c_long {
         // SAFETY: the context is alive: whoever called us uses it.
         inside(|| unsafe {
             (self.api.SSL_CTX_ctrl)(self.ctx, command, value, std::ptr::null_mut())
@@ -418,10 +446,14 @@ impl Managed {
         if session.id().is_empty() {
             return false;
         }
+        if self.is_removing(session) {
+            self.mark_not_resumable(session);
+            return false;
+        }
         let planted = planted::consumed(self, session);
         let stored = self.take_under(self.key(session));
         self.mark_not_resumable(session);
-        self.call_remove(session);
+        self.call_remove_borrowed(session);
         planted || stored.is_some()
     }
 
@@ -430,8 +462,13 @@ impl Managed {
     pub(super) fn removed_by_libssl(self: &Arc<Self>, session: SessionRef) {
         planted::consumed(self, session);
         let stored = self.take_under(self.key(session));
-        self.call_remove(session);
+        self.call_remove_borrowed(session);
         drop(stored);
+    }
+
+    /// Takes out what is stored under the session's key.
+    pub(super) fn take_stored(&self, session: SessionRef) -> Option<Session> {
+        self.take_under(self.key(session))
     }
 
     fn take_under(&self, key: Key) -> Option<Session> {
@@ -445,13 +482,13 @@ impl Managed {
     /// Lets one session go that left for lack of room. It stays resumable for others (C19).
     fn leave_evicted(&self, session: Session) {
         probes::evict(self.ctx, session.as_ptr());
-        self.call_remove(*session);
+        self.call_remove(&session);
     }
 
     /// Lets one session go that was flushed.
     pub(super) fn leave_flushed(&self, session: Session) {
         self.mark_leaving(*session, Why::Flushed);
-        self.call_remove(*session);
+        self.call_remove(&session);
     }
 
     /// Lets sessions go that leave in some number: with [`Managed::run_callbacks`] where there is a
@@ -464,7 +501,7 @@ impl Managed {
         let mut unfinished = Unfinished { managed: self, group, rest: sessions.drain(..), why };
         for session in unfinished.rest.by_ref() {
             self.mark_leaving(*session, why);
-            self.call_remove(*session);
+            self.call_remove(&session);
             // Before the question, as ex_data functions of the program may run.
             drop(session);
             if self.is_ending() != was_ending {
@@ -497,7 +534,7 @@ impl Managed {
         let _abandoned = Abandoned { managed: self, group };
         while let Some((session, why)) = self.leaving.next_of(group) {
             self.mark_leaving(*session, why);
-            self.call_remove(*session);
+            self.call_remove(&session);
         }
     }
 
@@ -517,10 +554,45 @@ impl Managed {
         }
     }
 
-    fn call_remove(&self, session: SessionRef) {
-        if let Some(remove) = self.remove.get() {
+    /// Whether the program's remove callback runs for this session on this thread. It is not called again
+    /// then, whoever removes the session in it (C5).
+    #[inline(always)] // see `running::count`
+    pub(super) fn is_removing(&self, session: SessionRef) -> bool {
+        self.removing(session) > 0
+    }
+
+    #[inline(always)] // as above
+    fn removing(&self, session: SessionRef) -> usize {
+        running::count(|| Call::removal(self, session))
+    }
+
+    /// For one that the program or libssl holds.
+    fn call_remove_borrowed(&self, session: SessionRef) {
+        if self.remove.get().is_some() {
+            session.retain().iter().for_each(|held| self.call_remove(held));
+        }
+    }
+
+    /// The caller's own reference: a callback may leave by longjmp, and `running` then still knows the session.
+    fn call_remove(&self, session: &Session) {
+        self.call_remove_by(self.remove.get(), session);
+    }
+
+    /// Our remove callback was called from within the program's: by libssl, for which C5 holds; or by one that
+    /// has taken the place of ours past us, which then stands for what that has replaced.
+    pub(super) fn call_replaced_remove(&self, session: SessionRef) {
+        if self.removing(session) == 1 {
+            session
+                .retain()
+                .iter()
+                .for_each(|held| self.call_remove_by(self.remove.replaced(), held));
+        }
+    }
+
+    fn call_remove_by(&self, remove: Option<RemoveCallback>, session: &Session) {
+        if let Some(remove) = remove {
             // SAFETY: the program's own callback, with a live context and session, no lock held.
-            program(|| unsafe { remove(self.ctx, session.as_ptr()) });
+            Call::remove(self, session).run(|| unsafe { remove(self.ctx, session.as_ptr()) });
         }
     }
 
@@ -591,10 +663,10 @@ impl Managed {
     /// Before the first store: the end of a context that stores must not go unnoticed.
     fn note_storing(self: &Arc<Self>) {
         if !self.is_storing() {
-            // Two threads may both come here: whoever goes on must find it planted.
-            ending::plant_sentinel(self);
             self.storing.store(true, Ordering::Release);
         }
+        // Also after a flush past us, which removed it.
+        ending::plant_sentinel(self);
     }
 
     /// Until the next store there is nothing whose end could go unnoticed.

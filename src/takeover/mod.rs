@@ -17,6 +17,9 @@
 //! | [`leaving`] | detached sessions whose remove callback has still to run |
 //! | [`ending`] | noticing that a context is being freed |
 //! | [`stored`] | in how many caches a session is stored |
+//! | [`running`] | which callbacks of the program run on this thread |
+//! | [`past`] | what is set on a managed context past us |
+//! | [`shared`] | contexts that processes share, which are left to libssl |
 //! | [`moved`] | sessions whose time, timeout, version or id is set while they are stored |
 //! | [`probes`] | what tracers can see |
 //! | [`listing`] | the table that `SSL_CTX_sessions` returns |
@@ -30,12 +33,16 @@ pub(crate) mod listing;
 pub(crate) mod managed;
 pub(crate) mod measured;
 pub(crate) mod moved;
+mod past;
 mod planted;
 mod probes;
 pub(crate) mod registry;
+mod running;
+mod shared;
 mod stored;
 pub(crate) mod summary;
 pub(crate) mod trampolines;
 
 pub(crate) use managed::Managed;
+pub(crate) use past::take_in;
 pub(crate) use registry::{find, make};

@@ -38,6 +38,14 @@ struct Plant {
     stored: Option<Session>,
 }
 
+/// The program's get callback has found a session, which libssl will demand of its own cache. Its being stored
+/// there counts: it is taken out, so that of racing replays one gets it.
+pub(super) fn plant_if_stored(managed: &Arc<Managed>, found: SessionRef) {
+    if let Some(stored) = managed.take_stored(found) {
+        plant(managed, &stored);
+    }
+}
+
 /// Lets libssl's removal find a session that was taken out of our cache.
 pub(super) fn plant(managed: &Arc<Managed>, stored: &Session) {
     let planted = put(managed, stored.version(), stored.id(), Some(stored.clone()));
@@ -71,10 +79,29 @@ fn put(managed: &Arc<Managed>, version: c_int, id: &[u8], stored: Option<Session
     planted
 }
 
-/// The session is being removed: whether it was in our cache but for its stand-in.
+/// The session is being removed: whether it was in our cache but for its stand-in. What the program's get
+/// callback returned may be another object with the same key.
 pub(super) fn consumed(managed: &Managed, session: SessionRef) -> bool {
-    let is_it = |plant: &Plant| plant.stored.as_deref() == Some(&session);
+    let has_its_key = |stand_in: &Session| {
+        stand_in.version() == session.version() && stand_in.id() == session.id()
+    };
+    let is_it = |plant: &Plant| match &plant.stored {
+        Some(stored) => **stored == session || has_its_key(&plant.stand_in),
+        None => false,
+    };
     take_first(managed, is_it).is_some()
+}
+
+/// Everything has been flushed past us, and so have the stand-ins, or are about to be: what they stand for is
+/// stored again, to be flushed too.
+pub(super) fn put_all_back(managed: &Arc<Managed>) {
+    let put_back = |managed: &Managed| {
+        let mut plants = managed.planted().plants.lock();
+        plants.iter_mut().find_map(|plant| plant.stored.take())
+    };
+    while let Some(stored) = put_back(managed) {
+        managed.put_back_or_leave(stored);
+    }
 }
 
 /// libssl gives up its own cache with the context. Whether this is a stand-in in it; what it stood

@@ -5,13 +5,12 @@
 //! that begins replaces whatever state its address had.
 
 use std::cell::Cell;
-use std::ffi::c_long;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::managed::Managed;
-use super::{ending, summary, trampolines};
+use super::{ending, shared, summary};
 use crate::guard::{guard, uncancelled};
 use crate::libssl::types::*;
 use crate::libssl::{Libssl, inside};
@@ -89,13 +88,18 @@ pub(crate) fn make(libssl: &'static Libssl, new: impl FnOnce() -> *mut SSL_CTX) 
 /// with a libssl that is left alone.
 fn adopt(libssl: &'static Libssl, ctx: *mut SSL_CTX) {
     let Some(api) = libssl.api.as_ref().filter(|_| !ctx.is_null()) else { return };
+    if shared::is_left(api, ctx) {
+        // Perhaps at the address of one that another process has freed.
+        find(ctx).iter().for_each(forget);
+        return;
+    }
     ending::watch(libssl, api);
-    let ctrl = |command, value: c_long| {
+    let ask = |command| {
         // SAFETY: the context is alive: it was just made and its maker has not seen it.
-        inside(|| unsafe { (api.SSL_CTX_ctrl)(ctx, command, value, std::ptr::null_mut()) })
+        inside(|| unsafe { (api.SSL_CTX_ctrl)(ctx, command, 0, std::ptr::null_mut()) })
     };
-    let mode = ctrl(SSL_CTRL_GET_SESS_CACHE_MODE, 0) as u32;
-    let size = ctrl(SSL_CTRL_GET_SESS_CACHE_SIZE, 0);
+    let mode = ask(SSL_CTRL_GET_SESS_CACHE_MODE) as u32;
+    let size = ask(SSL_CTRL_GET_SESS_CACHE_SIZE);
     let number = BEGUN.fetch_add(1, Ordering::Relaxed) + 1;
     let managed = Arc::new(Managed::new(libssl, api, ctx, number, mode, size));
     let value = Arc::into_raw(Arc::clone(&managed));
@@ -107,30 +111,9 @@ fn adopt(libssl: &'static Libssl, ctx: *mut SSL_CTX) {
     };
     // Its end went unnoticed; its context is gone, so nothing of it may be called any more.
     stale.into_iter().for_each(note_end);
-    // Without a size, or libssl's own eviction would see the sessions that are planted.
-    ctrl(SSL_CTRL_SET_SESS_CACHE_SIZE, 0);
-    take_over(&managed);
+    // With the callbacks that the program's ex_data functions may have set while the context was made.
+    managed.take_in();
     summary::begun(number);
-}
-
-/// Turns the real internal cache off and puts our trampolines in.
-fn take_over(managed: &Managed) {
-    let (api, ctx) = (managed.api(), managed.ctx());
-    // The program's ex_data functions may have set callbacks while the context was made.
-    // SAFETY: the context is alive.
-    managed.set_new(unsafe { (api.SSL_CTX_sess_get_new_cb)(ctx) });
-    // SAFETY: as above.
-    managed.set_get(unsafe { (api.SSL_CTX_sess_get_get_cb)(ctx) });
-    // SAFETY: as above.
-    managed.set_remove(unsafe { (api.SSL_CTX_sess_get_remove_cb)(ctx) });
-    let (new, get, remove) = trampolines::of(managed.libssl());
-    // SAFETY: the context is alive; the trampolines live as long as the process.
-    unsafe { (api.SSL_CTX_sess_set_new_cb)(ctx, Some(new)) };
-    // SAFETY: as above.
-    unsafe { (api.SSL_CTX_sess_set_get_cb)(ctx, Some(get)) };
-    // SAFETY: as above.
-    unsafe { (api.SSL_CTX_sess_set_remove_cb)(ctx, Some(remove)) };
-    managed.set_mode(managed.mode());
 }
 
 /// Visits each context that stores a session, in no particular order, with no lock held: visiting may free sessions.

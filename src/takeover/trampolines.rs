@@ -3,8 +3,10 @@
 use std::ffi::{c_int, c_uchar, c_uint};
 use std::sync::Arc;
 
+use super::callback::Callback;
 use super::connections::{self, Connection};
 use super::managed::Managed;
+use super::running::{self, Call};
 use super::{ending, find, planted};
 use crate::cache::Cutoff;
 use crate::libssl::types::*;
@@ -48,16 +50,31 @@ unsafe extern "C-unwind" fn new_session<const INDEX: usize>(
     // SAFETY: libssl holds the session during the call.
     let borrowed = unsafe { SessionRef::new(managed.libssl(), session) };
     let Some(borrowed) = borrowed else { return 0 };
+    let call = Call::new(&managed, ssl);
+    if let Some(new) = chained(call, &managed.new) {
+        // SAFETY: the program's own callback, with what libssl gave us.
+        return new.map_or(0, |new| call.run(|| unsafe { new(ssl, session) }));
+    }
     if is_to_be_stored(&managed, ssl) {
         managed.add(borrowed);
     }
     let kept = match managed.new_callback() {
         // SAFETY: the program's own callback, with what libssl gave us.
-        Some(new) => program(|| unsafe { new(ssl, session) }),
+        Some(new) => call.run(|| unsafe { new(ssl, session) }),
         None => 0,
     };
     auto_flush(&managed);
     kept
+}
+
+/// Whether our callback is called by the program's, which has taken its place past us and so called what it
+/// found there. Then it does nothing but stand for what was replaced, if anything was.
+fn chained<F: Copy>(call: Call, callback: &Callback<F>) -> Option<Option<F>> {
+    match running::count(|| call) {
+        0 => None,
+        1 => Some(callback.replaced()),
+        _ => Some(None),
+    }
 }
 
 /// After every so many sessions (C8), or some of what is due after each. Not while a session that the caller
@@ -93,6 +110,15 @@ unsafe extern "C-unwind" fn get_session<const INDEX: usize>(
     let managed =
         by_index(INDEX).and_then(|libssl| connections::session_context_borrowed(libssl, ssl));
     let Some(managed) = managed else { return std::ptr::null_mut() };
+    let call = Call::get(&managed, ssl);
+    if let Some(get) = chained(call, &managed.get) {
+        let managed = Arc::clone(&managed);
+        // SAFETY: the program's own callback, with what we were given.
+        let run = |get: GetCallback| call.run(|| unsafe { get(ssl, id, length, copy) });
+        let found = get.map_or(std::ptr::null_mut(), run);
+        drop(managed);
+        return found;
+    }
     planted::reap(&managed);
     let Ok(length) = usize::try_from(length) else { return std::ptr::null_mut() };
     // SAFETY: libssl passes an id of this length.
@@ -116,7 +142,7 @@ unsafe extern "C-unwind" fn get_session<const INDEX: usize>(
     let managed = Arc::clone(&managed);
     let Some(get) = managed.get_callback() else { return std::ptr::null_mut() };
     // SAFETY: the program's own callback, with what libssl gave us.
-    let session = program(|| unsafe { get(ssl, id, length as c_int, copy) });
+    let session = call.run(|| unsafe { get(ssl, id, length as c_int, copy) });
     // SAFETY: `copy` is libssl's variable.
     let owned = match unsafe { *copy } {
         // The program keeps its reference and wants libssl to take one of its own.
@@ -127,17 +153,28 @@ unsafe extern "C-unwind" fn get_session<const INDEX: usize>(
         // SAFETY: as above, and the program gives its reference away.
         0 => unsafe { Session::adopt(managed.libssl(), session) },
     };
-    let Some(session) = owned else { return std::ptr::null_mut() };
+    let looked_up = managed.lacks(SSL_SESS_CACHE_NO_INTERNAL_LOOKUP);
+    let Some(session) = owned else {
+        if !looked_up {
+            managed.note_external_miss();
+        }
+        return std::ptr::null_mut();
+    };
     if managed.accepts(*session) {
         managed.note_external_hit();
-        if managed.lacks(SSL_SESS_CACHE_NO_INTERNAL_STORE) {
-            if connection.refuses_replays() {
-                planted::plant(&managed, &session);
-            } else {
+        let stores = managed.lacks(SSL_SESS_CACHE_NO_INTERNAL_STORE);
+        match (stores, connection.refuses_replays()) {
+            (true, true) => planted::plant(&managed, &session),
+            (true, false) => {
                 auto_flush(&managed);
                 managed.add(*session);
             }
+            // The program may have stored it itself.
+            (false, true) => planted::plant_if_stored(&managed, *session),
+            (false, false) => {}
         }
+    } else if !looked_up {
+        managed.note_external_miss();
     }
     hand_over(session, copy)
 }
@@ -162,7 +199,9 @@ unsafe extern "C-unwind" fn remove_session(ctx: *mut SSL_CTX, session: *mut SSL_
     if ending::handle_own(&managed, session) {
         return;
     }
-    if managed.is_ending() {
+    if managed.is_removing(session) {
+        managed.call_replaced_remove(session);
+    } else if managed.is_ending() {
         managed.leave_later(session);
     } else {
         managed.removed_by_libssl(session);

@@ -227,8 +227,8 @@ static int all_set(void)
         && SSL_CTX_sess_get_remove_cb(ctx) == on_remove && SSL_CTX_sess_number(ctx) == STORED;
 }
 
-/* Its callbacks flush in turn, this deep; the deepest takes what is left. (What a callback costs grows with its depth,
- * and each allocation at each depth is to fail in turn: as deep as there are sessions takes 30 seconds.) */
+/* Its callbacks flush in turn, this deep; the deepest takes what is left. (A callback costs more the deeper it is,
+ * and each allocation at each depth fails in turn: as deep as there are sessions takes 30 seconds.) */
 #define DEEP 20
 static int depth;
 static void on_remove_flush(SSL_CTX *c, SSL_SESSION *session)

@@ -130,7 +130,7 @@ impl Caller {
             let object = self.object(name).or_else(|| self.only_one(name))?;
             let libssl = libssl_of_object(&object)?;
             // Without a slot, or for libssl itself, all of this is done again next time.
-            let slot = bound_to_libssl(&caller).filter(|&slot| libssl.contains(read_slot(slot)));
+            let slot = bound_to_libssl(&caller, |address| libssl.contains(address));
             if let Some(slot) = slot {
                 place.remember(slot);
             }
@@ -142,18 +142,31 @@ impl Caller {
     fn object(self, name: &CStr) -> Option<Object> {
         let caller = object_at(self.returns_to)?;
         let is_ours = self.is_ours();
-        if caller.defines(ANCHOR) && !is_ours {
+        if !is_ours && self.is_provider(&caller, name) {
             return Some(caller);
         }
         if !is_ours && !caller.imports(name) {
             return None;
         }
-        bound_to_libssl(&caller).and_then(|slot| object_at(read_slot(slot))).or_else(|| {
-            // Nothing of it has been bound yet.
-            caller.needed().find_map(|needed| {
-                find_object(|object| object.soname() == Some(needed) && is_libssl_of_others(object))
-            })
-        })
+        let provides =
+            |address| object_at(address).is_some_and(|object| self.is_provider(&object, name));
+        bound_to_libssl(&caller, provides).and_then(|slot| object_at(read_slot(slot))).or_else(
+            || {
+                // Nothing else of it has been bound yet.
+                caller.needed().find_map(|needed| {
+                    find_object(|object| {
+                        object.soname() == Some(needed) && self.is_provider(object, name)
+                    })
+                })
+            },
+        )
+    }
+
+    /// Whether an object other than ours is a libssl for this caller, or has at least the function that was called: a
+    /// library may have a flush of its own and nothing else.
+    fn is_provider(self, object: &Object, name: &CStr) -> bool {
+        let anchor = if self.node == Node::Own { name } else { ANCHOR };
+        (object.defines(ANCHOR) || object.defines(anchor)) && !object.is_same(&start().ours)
     }
 
     /// The only object that callers of this node can be linked with. With several a flush does nothing, since it
@@ -162,9 +175,8 @@ impl Caller {
         let mut candidates = 0;
         let mut first = None;
         find_object(|object| {
-            let version = object.version_of(ANCHOR);
-            let fits = self.node == Node::Own || version == self.node.version();
-            if fits && is_libssl_of_others(object) {
+            let fits = self.node == Node::Own || object.version_of(ANCHOR) == self.node.version();
+            if fits && self.is_provider(object, name) {
                 candidates += 1;
                 if candidates == 1 {
                     first = Some(object.clone());
@@ -264,17 +276,13 @@ fn called(_returns_to: usize) -> Called {
     Called::Unknown
 }
 
-/// Where the loader has put the address of a function of libssl for an object.
-fn bound_to_libssl(caller: &Object) -> Option<*const usize> {
+/// Where the loader has put the address of a function of libssl for an object, if the address is accepted.
+fn bound_to_libssl(caller: &Object, accepted: impl Fn(usize) -> bool) -> Option<*const usize> {
     let prefixes: [&[u8]; 4] = [b"SSL_", b"TLS_", b"DTLS_", b"OPENSSL_init_ssl"];
     caller.bound_slot(
         |name| prefixes.iter().any(|prefix| name.to_bytes().starts_with(prefix)),
-        |address| object_at(address).is_some_and(|object| is_libssl_of_others(&object)),
+        accepted,
     )
-}
-
-fn is_libssl_of_others(object: &Object) -> bool {
-    object.defines(ANCHOR) && !object.is_same(&start().ours)
 }
 
 /// What is remembered of the callers of a function in one object: a slot, which is read again with each call, so that

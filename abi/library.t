@@ -71,6 +71,11 @@ my ($version) = slurp("$top/Cargo.toml") =~ /^version = "(.*)"/m;
 my $abi = $version =~ /^(0\.\d+|[1-9]\d*)/ ? $1 : 'unknown';
 like($dynamic, qr/\(SONAME\)[^\[]*\[libsslsweep\.so\.\Q$abi\E\]/, "the SONAME has the ABI's number");
 
+# A destructor of a thread's data is registered under the loader's lock, and ends the process out of memory (Makefile).
+my @imported = map { (split)[-1] =~ s/@.*//r } split /\n/, output('nm', '-D', '--undefined-only', $shared);
+ok(scalar(grep { $_ eq 'mmap' } @imported), 'the imports are understood');
+is_deeply([grep { /^__cxa_thread_atexit/ } @imported], [], 'P8, P10: no destructors of thread-local data');
+
 my $segments = output('readelf', '-lW', $shared);
 like($segments, qr/^\s*GNU_RELRO\s/m, 'the tables are read-only once bound');
 unlike($segments, qr/^\s*GNU_STACK\s.*\sRWE\s/m, 'the stack is not executable');
@@ -109,6 +114,7 @@ for (split /\n/, output('readelf', '-sW', $static)) {
     }
 }
 same([sort @defined], \@names, 'the static library defines the same names');
+unlike(output('readelf', '-sW', $static), qr/\b__cxa_thread_atexit/, 'nor does it register destructors of thread-local data');
 is("@others", '', 'and nothing else but what the Rust runtime forces (abi/runtime.txt)');
 # The linker takes objects, not libraries: a program that refers to one of the functions gets them all.
 is(scalar keys %objects, 1, 'in one object') or diag(join ' ', sort keys %objects);

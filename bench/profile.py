@@ -70,7 +70,7 @@ PARTS = [
     ("key", r"siphasher|cache/key\.rs|KeyMaker"),
     ("order of expiry", r"cache/order\.rs|hashbrown|cache::order::"),
     ("index and slots", r"cache/(index|shard|slots)\.rs|cache::(index|shard|slots)::"),
-    ("locks", r"parking_lot|lock_api"),
+    ("locks", r"sync::mutex"),
 ]
 OWN = "the rest of sslsweep"
 OTHERS = [("libssl and libcrypto", r"lib(ssl|crypto)\.so"), ("the C library", r"/lib(c|pthread)[.-]|ld-linux")]

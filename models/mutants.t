@@ -99,9 +99,13 @@ END
             Eviction::EarliestExpiry => None,
             Eviction::LeastRecentlyUsed => Some(self.lock_order()),
         };
-        let (slot, session) = shards[key.shard()].lock().get(key)?;
+        let shard = &shards[key.shard()];
+        let mut table = if order.is_some() { shard.lock() } else { self.lock_shard(shard) };
+        let (slot, session) = table.get(key)?;
+        drop(table);
 END
-        let (slot, session) = shards[key.shard()].lock().get(key)?;
+        let shard = &shards[key.shard()];
+        let (slot, session) = shard.lock().get(key)?;
         let mut order = match self.eviction {
             Eviction::EarliestExpiry => None,
             Eviction::LeastRecentlyUsed => Some(self.lock_order()),

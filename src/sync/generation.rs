@@ -82,6 +82,9 @@ fn give_up(page: *mut AtomicU32) {
 }
 
 #[cfg(test)]
+pub(crate) use tests::in_child;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -115,6 +118,3 @@ mod tests {
         assert_eq!(generation(), parent);
     }
 }
-
-#[cfg(test)]
-pub(crate) use tests::in_child;

@@ -263,7 +263,7 @@ pub(super) fn handle_own(managed: &Arc<Managed>, session: SessionRef) -> bool {
             managed.end();
             guard((), || registry::forget(managed));
         }
-    } else if !managed.may_real_cache_evict() || managed.real_ctrl(SSL_CTRL_SESS_NUMBER, 0) == 0 {
+    } else if !managed.may_real_cache_evict() || managed.ask_real(SSL_CTRL_SESS_NUMBER) == 0 {
         flushed_past_us(managed);
     }
     // Else libssl may have made room in its cache, for a session that is being added past us.

@@ -1,7 +1,7 @@
 //! What is set on a managed context past us (P12): through a handle of the program's own, or by a wrapper
 //! that finds libssl's functions behind ours.
 
-use std::ffi::c_long;
+use std::ffi::{c_int, c_long};
 use std::sync::atomic::Ordering;
 
 use super::callback::{Callback, is_same};
@@ -54,7 +54,7 @@ impl Managed {
             unsafe { (api.SSL_CTX_sess_set_remove_cb)(ctx, Some(remove)) };
         }
         self.take_in_mode();
-        let size = self.real_ctrl(SSL_CTRL_GET_SESS_CACHE_SIZE, 0);
+        let size = self.ask_real(SSL_CTRL_GET_SESS_CACHE_SIZE);
         if size != REAL_SIZE {
             self.note_size(size);
             self.real_ctrl(SSL_CTRL_SET_SESS_CACHE_SIZE, REAL_SIZE);
@@ -65,12 +65,18 @@ impl Managed {
     /// or, through the PLT, asks us whether the cache is full.
     pub(super) fn may_real_cache_evict(&self) -> bool {
         let (size, number) = (self.size(), self.sessions());
-        self.real_ctrl(SSL_CTRL_GET_SESS_CACHE_SIZE, 0) != REAL_SIZE || (size > 0 && number >= size)
+        self.ask_real(SSL_CTRL_GET_SESS_CACHE_SIZE) != REAL_SIZE || (size > 0 && number >= size)
+    }
+
+    /// Asks the real context for a value. libssl takes no lock for it and calls nothing back.
+    pub(super) fn ask_real(&self, command: c_int) -> c_long {
+        // SAFETY: the context is alive: whoever called us uses it.
+        unsafe { (self.api().SSL_CTX_ctrl)(self.ctx(), command, 0, std::ptr::null_mut()) }
     }
 
     fn take_in_mode(&self) {
         let mode = self.mode();
-        let real = self.real_ctrl(SSL_CTRL_GET_SESS_CACHE_MODE, 0) as u32;
+        let real = self.ask_real(SSL_CTRL_GET_SESS_CACHE_MODE) as u32;
         if real == real_mode(mode) {
             return;
         }

@@ -14,17 +14,18 @@ static LOADED: extern "C" fn() = loaded;
 
 extern "C" fn loaded() {
     guard((), || {
+        report::remember();
         if !options::get().verbose {
             return;
         }
-        report::line(&format!("version {}", env!("CARGO_PKG_VERSION")));
+        report::line(format_args!("version {}", env!("CARGO_PKG_VERSION")));
         // SAFETY: the name is a string.
         let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"SSL_CTX_new".as_ptr()) };
         let first = object_of(address);
         if first != object_of(loaded as *mut _) {
             let first = first.as_deref().map_or(c"?".into(), CString::from);
             let first = first.to_string_lossy();
-            report::line(&format!(
+            report::line(format_args!(
                 "is without effect: {first} comes first; link or preload before it"
             ));
         }

@@ -20,8 +20,8 @@ ABI     := $(shell echo $(VERSION) | awk -F. '{ print $$1 == 0 ? $$1 "." $$2 : $
 LIB     := build/lib
 TARGET  := $(or $(CARGO_TARGET_DIR),target)/release
 SO      := libsslsweep.so.$(VERSION)
-SOURCES := $(shell find src -name '*.rs') build.rs cbindgen.toml Cargo.toml Cargo.lock abi/nodes.map
-COMMAND := $(shell find cli -name '*.rs') cli/Cargo.toml src/published/layout.rs Cargo.toml Cargo.lock
+SOURCES := $(shell find src crates -name '*.rs') crates/figures/Cargo.toml build.rs cbindgen.toml Cargo.toml Cargo.lock abi/nodes.map
+COMMAND := $(shell find cli crates -name '*.rs') cli/Cargo.toml crates/figures/Cargo.toml Cargo.toml Cargo.lock
 
 .DEFAULT_GOAL := lib
 

@@ -25,5 +25,6 @@ mod options;
 mod published;
 mod report;
 mod stack;
+mod sync;
 mod takeover;
 mod time;

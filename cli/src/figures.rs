@@ -15,7 +15,7 @@ use sslsweep_figures::files::{
 };
 use sslsweep_figures::{
     BLOCKS, Block as Layout, CURVE, FIGURES, Family, HORIZONS, Header, LAYOUT, MAGIC, NAME_WORDS,
-    PROCESSES, Process, READY, STEPS, STRIPES, Stripe, Word, curve_part, pid_of, words,
+    PROCESSES, Process, STEPS, STRIPES, Stripe, Word, curve_part, is_ready, pid_of, words,
 };
 
 use crate::text::printable;
@@ -285,14 +285,14 @@ impl Words {
     /// What the process in this place of the table has published, if it is that far.
     fn process(&self, process: usize) -> Option<Figures> {
         let owner = self.owner(process);
-        if owner & READY == 0 || pid_of(owner) == 0 {
+        if pid_of(owner) == 0 || !is_ready(owner, pid_of(owner)) {
             return None;
         }
         let at = process_at(process);
         // A number that is there twice would be two series of one name.
         let mut seen = HashSet::new();
         let mut contexts: Vec<Block> = (0..BLOCKS)
-            .filter(|&block| self.0[place!(owners in Family) + block] == owner)
+            .filter(|&block| is_ready(self.0[place!(owners in Family) + block], pid_of(owner)))
             .map(|block| self.block(place!(blocks in Family) + block * words::<Layout>()))
             .filter(|block| block.get(Word::Number) != 0 && seen.insert(block.get(Word::Number)))
             .collect();
@@ -568,7 +568,7 @@ pub fn why_nothing(pid: u32, reading: &Reading) -> String {
 pub mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::time::Duration;
+    use sslsweep_figures::READY;
 
     /// The blocks of [`sample`] that are no context's.
     pub const ENDED: usize = 0;
@@ -821,14 +821,9 @@ pub mod tests {
             (entry(&folder, pid, start), false),
             (entry(&folder, pid, start + 1), true),
         ] {
-            fs::write(&entry.path, bytes(&sample(pid, start, &[]))).expect("the file is written");
+            fs::write(&entry.path, "").expect("the file is written");
             assert!(matches!(entry.read(), Err(Absent::Stale(false))), "it may be in the making");
-            let old = SystemTime::now() - Duration::from_secs(60);
-            File::options()
-                .write(true)
-                .open(&entry.path)
-                .and_then(|file| file.set_modified(old))
-                .expect("made older");
+            fs::write(&entry.path, bytes(&sample(pid, start, &[]))).expect("the file is written");
             let mapping = mapped.then(|| Mapped::new(&entry.path));
             match entry.read() {
                 Err(Absent::Stale(true)) => assert!(!mapped),

@@ -8,6 +8,7 @@
 //! child it knows by [`generation`], also after `_Fork`. Its one system call, `getpid`, is made at the fork, where
 //! handlers of forks run.
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use sslsweep_figures::files::{self, FOLDER, Name, PROGRAMS, Use};
 use sslsweep_figures::{
     BLOCKS, Block, CONTEXTS, FORKED, Family, LAYOUT, MAGIC, NAME_WORDS, PROCESSES, Process, READY,
-    STRIPES, pid_of,
+    STRIPES, claimed, freed, pid_of,
 };
 
 use crate::guard::uncancelled;
@@ -41,9 +42,9 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 static PID: AtomicU32 = AtomicU32::new(0);
 static PID_OF: AtomicU64 = AtomicU64::new(0);
 
-/// The place in the table, and the pid that took it; `NOWHERE`: this process counts for nobody.
+/// The place in the table, and its owner's word since; `NOWHERE`: this process counts for nobody.
 static PLACE: AtomicUsize = AtomicUsize::new(NOWHERE);
-static TAKER: AtomicU32 = AtomicU32::new(0);
+static OWNER: AtomicU64 = AtomicU64::new(0);
 const NOWHERE: usize = usize::MAX;
 
 /// This process, or one that it descends from, is the first of a pid namespace that was made after the file: its pid
@@ -53,9 +54,11 @@ static IS_ELSEWHERE: AtomicBool = AtomicBool::new(false);
 /// Where in `forked` this process was noted at the fork.
 static NOTED: AtomicUsize = AtomicUsize::new(NOWHERE);
 
-/// Of each context that publishes: its number, 0 for none, and its block, counted from 1, 0 for none.
+/// Of each context that publishes: its number, 0 for none; its block, counted from 1, 0 for none; and the block's
+/// owner's word since.
 static NUMBERS: [AtomicU64; CONTEXTS] = [const { AtomicU64::new(0) }; CONTEXTS];
 static CONTEXT_BLOCKS: [AtomicU16; CONTEXTS] = [const { AtomicU16::new(0) }; CONTEXTS];
+static BLOCK_OWNERS: [AtomicU64; CONTEXTS] = [const { AtomicU64::new(0) }; CONTEXTS];
 
 /// In place of a context's index where it has none: it counts among the others.
 pub(super) const OTHERS: usize = usize::MAX;
@@ -97,7 +100,7 @@ pub(super) fn stripe() -> usize {
 }
 
 /// A context begins: takes a number and a block for it. `None` if nothing is published.
-pub(super) fn claim() -> Option<usize> {
+pub(super) fn begin_context() -> Option<usize> {
     begin();
     if FAMILY.load(Ordering::Acquire).is_null() {
         return None;
@@ -108,19 +111,26 @@ pub(super) fn claim() -> Option<usize> {
         place.compare_exchange(0, number, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     });
     let Some(context) = free else { return Some(OTHERS) };
-    let Some(block) = claim_block(family, pid_of(process.owner.load(Ordering::Relaxed))) else {
+    let Some(block) = claim_block(family, process_pid(process)) else {
         NUMBERS[context].store(0, Ordering::Release);
         return Some(OTHERS);
     };
     clear(&family.blocks[block]);
-    family.blocks[block].number.store(number, Ordering::Relaxed);
-    set_ready(&family.owners[block]);
-    CONTEXT_BLOCKS[context].store(block as u16 + 1, Ordering::Release);
+    give_block(family, context, block);
     Some(context)
 }
 
+/// A block that this process has claimed is this context's from now on.
+fn give_block(family: &Family, context: usize, block: usize) {
+    let number = NUMBERS[context].load(Ordering::Relaxed);
+    family.blocks[block].number.store(number, Ordering::Relaxed);
+    let owner = family.owners[block].fetch_or(READY, Ordering::Release);
+    BLOCK_OWNERS[context].store(owner, Ordering::Relaxed);
+    CONTEXT_BLOCKS[context].store(block as u16 + 1, Ordering::Release);
+}
+
 /// A context ends: what is in its block goes to those that have ended.
-pub(super) fn release(context: usize) {
+pub(super) fn end_context(context: usize) {
     let here = process();
     if let Some((_, process)) = here {
         process.ended.fetch_add(1, Ordering::Relaxed);
@@ -133,7 +143,7 @@ pub(super) fn release(context: usize) {
         family.owners[block].fetch_and(!READY, Ordering::AcqRel);
         add_up(&family.blocks[block], &process.past);
         clear(&family.blocks[block]);
-        family.owners[block].store(0, Ordering::Release);
+        free(&family.owners[block]);
     }
     NUMBERS[context].store(0, Ordering::Release);
 }
@@ -236,58 +246,93 @@ fn begin_in_child(family: &'static Family, known: u64, now: u64) -> bool {
     {
         return false;
     }
-    let parent = PLACE.swap(NOWHERE, Ordering::Relaxed);
-    let taker = TAKER.load(Ordering::Relaxed);
-    // The parent may have ended since, and others have come to its place.
-    let is_parents = |owner: &AtomicU64| {
-        let owner = pid_of(owner.load(Ordering::Relaxed));
-        owner == taker || owner == 0
-    };
-    let place = take_place(family, now);
-    let former: [u16; CONTEXTS] =
-        std::array::from_fn(|context| CONTEXT_BLOCKS[context].swap(0, Ordering::Relaxed));
-    match place {
-        None => {
-            family.header.uncounted.fetch_add(1, Ordering::Relaxed);
-        }
-        Some(place) => {
-            let process = &family.processes[place];
-            let parent = family.processes.get(parent).filter(|parent| is_parents(&parent.owner));
-            if let Some(parent) = parent {
-                for (from, to) in [
-                    (&parent.begun, &process.begun),
-                    (&parent.ended, &process.ended),
-                    (&parent.left_shared, &process.left_shared),
-                ] {
-                    to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
-                }
-                copy(&parent.past, &process.past);
-                copy(&parent.others, &process.others);
-            }
-            for (context, former) in former.into_iter().enumerate() {
-                let Some(former) = usize::from(former).checked_sub(1) else { continue };
-                let Some(block) = claim_block(family, TAKER.load(Ordering::Relaxed)) else { break };
-                if is_parents(&family.owners[former]) {
-                    copy(&family.blocks[former], &family.blocks[block]);
-                } else {
-                    clear(&family.blocks[block]);
-                }
-                let number = NUMBERS[context].load(Ordering::Relaxed);
-                family.blocks[block].number.store(number, Ordering::Relaxed);
-                set_ready(&family.owners[block]);
-                CONTEXT_BLOCKS[context].store(block as u16 + 1, Ordering::Relaxed);
-            }
-            set_ready(&process.owner);
-            PLACE.store(place, Ordering::Relaxed);
-            forget_fork(family);
-        }
-    }
+    take_over(family, now);
     IMAGE.store(now, Ordering::Release);
     true
 }
 
-/// Takes a free place in the table, and empties it. `None` if there is none.
-fn take_place(family: &Family, image: u64) -> Option<usize> {
+fn take_over(family: &Family, now: u64) {
+    let parents_place = PLACE.swap(NOWHERE, Ordering::Relaxed);
+    let parents_owner = OWNER.load(Ordering::Relaxed);
+    let parents_blocks: [usize; CONTEXTS] = std::array::from_fn(|context| {
+        usize::from(CONTEXT_BLOCKS[context].swap(0, Ordering::Relaxed)).wrapping_sub(1)
+    });
+    let Some((place, free)) = take_place(family, now) else {
+        family.header.uncounted.fetch_add(1, Ordering::Relaxed);
+        return;
+    };
+    let process = &family.processes[place];
+    match family.processes.get(parents_place) {
+        // The parent has ended, and this is its place.
+        Some(_) if place == parents_place && free == freed(parents_owner) => {}
+        Some(parent) if is_unchanged(&parent.owner, parents_owner) => {
+            copy_process(parent, process);
+        }
+        _ => clear_process(process),
+    }
+    let pid = process_pid(process);
+    // The blocks of a parent that has ended first, before they are taken for something else.
+    let is_taken: [bool; CONTEXTS] = std::array::from_fn(|context| {
+        let former = freed(BLOCK_OWNERS[context].load(Ordering::Relaxed));
+        let owner = family.owners.get(parents_blocks[context]);
+        owner.is_some_and(|owner| {
+            owner
+                .compare_exchange(former, claimed(former, pid), Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+        })
+    });
+    for (context, parents) in parents_blocks.into_iter().enumerate() {
+        let (Some(from), Some(owner)) = (family.blocks.get(parents), family.owners.get(parents))
+        else {
+            continue;
+        };
+        if is_taken[context] {
+            give_block(family, context, parents);
+            continue;
+        }
+        let Some(block) = claim_block(family, pid) else { continue };
+        if is_unchanged(owner, BLOCK_OWNERS[context].load(Ordering::Relaxed)) {
+            copy(from, &family.blocks[block]);
+        } else {
+            clear(&family.blocks[block]);
+        }
+        give_block(family, context, block);
+    }
+    process.owner.fetch_or(READY, Ordering::Release);
+    PLACE.store(place, Ordering::Relaxed);
+    forget_fork(family);
+}
+
+/// Whether nobody has claimed this since.
+fn is_unchanged(owner: &AtomicU64, since: u64) -> bool {
+    freed(owner.load(Ordering::Relaxed)) == freed(since)
+}
+
+fn copy_process(from: &Process, to: &Process) {
+    for (from, to) in
+        [(&from.begun, &to.begun), (&from.ended, &to.ended), (&from.left_shared, &to.left_shared)]
+    {
+        to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    copy(&from.past, &to.past);
+    copy(&from.others, &to.others);
+}
+
+fn clear_process(process: &Process) {
+    for word in [&process.begun, &process.ended, &process.left_shared] {
+        word.store(0, Ordering::Relaxed);
+    }
+    clear(&process.past);
+    clear(&process.others);
+}
+
+fn process_pid(process: &Process) -> u32 {
+    pid_of(process.owner.load(Ordering::Relaxed))
+}
+
+/// Takes a free place in the table, with what an earlier process has left there. Returns also its owner's word before.
+/// `None` if there is none.
+fn take_place(family: &Family, image: u64) -> Option<(usize, u64)> {
     if PID_OF.load(Ordering::Relaxed) != image {
         note_pid(family);
     }
@@ -297,49 +342,50 @@ fn take_place(family: &Family, image: u64) -> Option<usize> {
     let pid = PID.load(Ordering::Relaxed);
     // What an earlier process of this number has left is surely free.
     give_up(family, pid);
-    let place = family.processes.iter().position(|process| {
-        let owner = process.owner.load(Ordering::Relaxed);
-        if owner != 0 && process.dead.load(Ordering::Relaxed) == u64::from(pid_of(owner)) {
-            give_up(family, pid_of(owner));
+    let (place, free) = family.processes.iter().enumerate().find_map(|(place, process)| {
+        let dead = process.dead.load(Ordering::Relaxed);
+        if dead != 0 && dead == u64::from(process_pid(process)) {
+            give_up(family, process_pid(process));
         }
-        let mine = u64::from(pid);
-        process.owner.compare_exchange(0, mine, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        Some((place, claim(&process.owner, pid)?))
     })?;
     let process = &family.processes[place];
-    for word in [&process.dead, &process.begun, &process.ended, &process.left_shared] {
-        word.store(0, Ordering::Relaxed);
-    }
+    process.dead.store(0, Ordering::Relaxed);
     process.since.store(since_boot(), Ordering::Relaxed);
-    clear(&process.past);
-    clear(&process.others);
-    TAKER.store(pid, Ordering::Relaxed);
-    Some(place)
+    OWNER.store(process.owner.load(Ordering::Relaxed), Ordering::Relaxed);
+    Some((place, free))
 }
 
-/// Takes a free block for this process. It is shown when it is set ready.
+/// Takes a free block for this process. It is shown when it is given to a context.
 fn claim_block(family: &Family, pid: u32) -> Option<usize> {
-    family.owners.iter().position(|owner| {
-        owner.load(Ordering::Relaxed) == 0
-            && owner
-                .compare_exchange(0, u64::from(pid), Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
-    })
+    family.owners.iter().position(|owner| claim(owner, pid).is_some())
 }
 
-fn set_ready(owner: &AtomicU64) {
-    owner.fetch_or(READY, Ordering::Release);
+/// Claims what is free. Returns its word before.
+fn claim(owner: &AtomicU64, pid: u32) -> Option<u64> {
+    let is = owner.load(Ordering::Relaxed);
+    let claims = pid_of(is) == 0
+        && owner
+            .compare_exchange(is, claimed(is, pid), Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok();
+    claims.then_some(is)
 }
 
-/// Frees all that belongs to this pid: the blocks first, since the place names the pid for who comes after a process
+fn free(owner: &AtomicU64) {
+    let is = owner.load(Ordering::Relaxed);
+    let _ = owner.compare_exchange(is, freed(is), Ordering::AcqRel, Ordering::Relaxed);
+}
+
+/// Frees all that belongs to this pid: the blocks first, since the place names the pid for whoever comes after a process
 /// that is killed in the middle of this.
 fn give_up(family: &Family, pid: u32) {
     let places = family.processes.iter().map(|process| &process.owner);
-    for owner in family.owners.iter().chain(places) {
-        let is = owner.load(Ordering::Relaxed);
-        if is != 0 && pid_of(is) == pid {
-            let _ = owner.compare_exchange(is, 0, Ordering::AcqRel, Ordering::Relaxed);
-        }
-    }
+    family
+        .owners
+        .iter()
+        .chain(places)
+        .filter(|owner| pid_of(owner.load(Ordering::Relaxed)) == pid)
+        .for_each(free);
 }
 
 /// Asks the system which process this is.
@@ -367,30 +413,43 @@ fn family() -> Option<&'static Family> {
     unsafe { FAMILY.load(Ordering::Acquire).as_ref() }
 }
 
-/// Before a fork: a process that came into a namespace without a handler's knowledge tells its children.
-extern "C" fn forks() {
-    if let Some(family) = family().filter(|_| PID_OF.load(Ordering::Relaxed) != image()) {
-        note_pid(family);
-    }
+thread_local! {
+    /// The place that this thread has taken for the child that it is about to fork.
+    static CHILDS: Cell<usize> = const { Cell::new(NOWHERE) };
 }
 
-/// In a child of a fork, as far as handlers run: notes that there is one, so that the parent does not take the file
-/// away from a child that has counted nothing yet.
-extern "C" fn forked() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
+/// Before a fork: notes that a child is about to come, so that the parent does not take the file away from one that
+/// has counted nothing yet, not even if it ends before the child has run.
+extern "C" fn forks() {
     let Some(family) = family() else { return };
-    let pid = u64::from(note_pid(family));
+    // A process may have come into a namespace of its own without a handler's knowledge, and its children must know.
+    if PID_OF.load(Ordering::Relaxed) != image() {
+        note_pid(family);
+    }
+    let parent = u64::from(PID.load(Ordering::Relaxed));
     let forked = &family.header.forked;
     let free = forked.iter().position(|noted| {
-        noted.compare_exchange(0, pid, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        noted.compare_exchange(0, parent, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     });
     let at = free.unwrap_or_else(|| {
         // Most have executed another program: in turn, the oldest is forgotten.
         let turn = family.header.forks.fetch_add(1, Ordering::Relaxed) as usize % FORKED;
-        forked[turn].store(pid, Ordering::Relaxed);
+        forked[turn].store(parent, Ordering::Relaxed);
         turn
     });
-    NOTED.store(at, Ordering::Relaxed);
+    let _ = CHILDS.try_with(|childs| childs.set(at));
+}
+
+/// In the child: it is here.
+extern "C" fn forked() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+    let Some(family) = family() else { return };
+    let pid = u64::from(note_pid(family));
+    let at = CHILDS.try_with(Cell::get).unwrap_or(NOWHERE);
+    if let Some(noted) = family.header.forked.get(at) {
+        noted.store(pid, Ordering::Relaxed);
+        NOTED.store(at, Ordering::Relaxed);
+    }
 }
 
 fn forget_fork(family: &Family) {
@@ -483,8 +542,8 @@ fn make() -> io::Result<()> {
     }
     let now = image();
     IMAGE.store(now, Ordering::Relaxed);
-    if let Some(place) = take_place(family, now) {
-        set_ready(&family.processes[place].owner);
+    if let Some((place, _)) = take_place(family, now) {
+        family.processes[place].owner.fetch_or(READY, Ordering::Release);
         PLACE.store(place, Ordering::Relaxed);
     }
     FAMILY.store(std::ptr::from_ref(family).cast_mut(), Ordering::Release);
@@ -591,7 +650,7 @@ extern "C" fn end() {
     FAMILY.store(std::ptr::null_mut(), Ordering::Release);
     let now = image();
     if IMAGE.load(Ordering::Acquire) == now && PLACE.load(Ordering::Relaxed) != NOWHERE {
-        give_up(family, TAKER.load(Ordering::Relaxed));
+        give_up(family, pid_of(OWNER.load(Ordering::Relaxed)));
     }
     let known = PID_OF.load(Ordering::Relaxed) == now;
     if known {

@@ -38,7 +38,7 @@ pub(crate) struct Published {
 impl Published {
     /// Takes a block, if figures are published at all.
     pub(crate) fn new() -> Option<Self> {
-        let context = file::claim()?;
+        let context = file::begin_context()?;
         Some(Self { context, until_curve: AtomicU32::new(0), curve_due: AtomicI64::new(0) })
     }
 
@@ -137,7 +137,7 @@ fn add(counter: &AtomicU64, more: u64) {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        file::release(self.context);
+        file::end_context(self.context);
     }
 }
 

@@ -120,7 +120,7 @@ pub enum Use {
     Live,
     /// Nobody has.
     Stale,
-    /// It is too young: it may be in the making.
+    /// It is not complete, and so young that it may be in the making.
     Young,
     /// It is of another pid namespace, where its pids mean other processes.
     Elsewhere,
@@ -137,19 +137,21 @@ pub fn in_use(name: Name, file: &File, about: &Metadata) -> Use {
     if lives(name.pid) {
         return Use::Live;
     }
-    let pids = pids(file, about);
-    match &pids {
-        Ok((namespace, _)) if *namespace != crate::files::namespace() => return Use::Elsewhere,
-        Ok((_, pids)) if pids.iter().any(|&pid| lives(pid)) => return Use::Live,
-        _ => {}
+    match pids(file, about) {
+        Ok((there, _)) if there != namespace() => return Use::Elsewhere,
+        Ok((_, pids)) => return if pids.into_iter().any(lives) { Use::Live } else { Use::Stale },
+        Err(_) => {}
     }
+    // Of another version, damaged, or not finished: who has it can only be seen by looking at everybody.
     let now = SystemTime::now();
     let age = about.modified().ok().and_then(|time| now.duration_since(time).ok());
     if age.is_none_or(|age| age < Duration::from_secs(2)) {
-        return Use::Young;
+        Use::Young
+    } else if is_mapped_by_anyone(about) {
+        Use::Live
+    } else {
+        Use::Stale
     }
-    // Of another version, damaged, or never finished: who has it can only be seen by looking at everybody.
-    if pids.is_err() && is_mapped_by_anyone(about) { Use::Live } else { Use::Stale }
 }
 
 /// The namespace and the pids that a file names, if it has this layout.

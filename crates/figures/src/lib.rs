@@ -49,12 +49,28 @@ pub const CURVE: usize = HORIZONS.len() + 2;
 /// as long; with stripes no longer than without figures. `make bench STATS=1`.)
 pub const STRIPES: usize = 8;
 
-/// Set in an owner's word beside its pid: what is owned is complete, and may be read.
+/// Set in an owner's word beside its pid: what is owned is complete, and may be read. Above it stands how often it was
+/// claimed, which stays when it is given up.
 pub const READY: u64 = 1 << 32;
 
 /// The pid in an owner's word; 0: nobody's.
 pub const fn pid_of(owner: u64) -> u32 {
     owner as u32
+}
+
+/// The word of the next owner.
+pub const fn claimed(owner: u64, pid: u32) -> u64 {
+    freed(owner).wrapping_add(READY << 1) | pid as u64
+}
+
+/// The word when it is given up.
+pub const fn freed(owner: u64) -> u64 {
+    owner & !(READY | u32::MAX as u64)
+}
+
+/// Whether this pid owns it, and it may be read.
+pub const fn is_ready(owner: u64, pid: u32) -> bool {
+    owner & READY != 0 && pid_of(owner) == pid
 }
 
 /// A whole file.
@@ -89,11 +105,11 @@ pub struct Header {
     pub start: AtomicU64,
     /// How often a process found no room in the table, or no pid that means anything here, and so counts for nobody.
     pub uncounted: AtomicU64,
-    /// How many children were noted in `forked`.
+    /// How many children found no room in `forked`, and took the place of an older one.
     pub forks: AtomicU64,
     /// The program's name, padded with zero bytes.
     pub name: [AtomicU64; NAME_WORDS],
-    /// The last children that were forked and have counted nothing yet: at `forks` modulo its length.
+    /// The last children that were forked and have counted nothing yet; of one that has not begun to run, its parent.
     pub forked: [AtomicU64; FORKED],
     /// For later.
     pub reserved: [AtomicU64; 16],
@@ -103,7 +119,7 @@ pub struct Header {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Process {
-    /// Its pid, with [`READY`] when it may be read; 0: free.
+    /// Its pid, with [`READY`] when it may be read; pid 0: free.
     pub owner: AtomicU64,
     /// A reader has found the process of this pid dead: if it is the owner's, the place is free.
     pub dead: AtomicU64,
@@ -233,6 +249,17 @@ pub fn curve_part(seconds: i64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn owners() {
+        let first = claimed(0, 7);
+        assert!(pid_of(first) == 7 && !is_ready(first, 7));
+        assert!(is_ready(first | READY, 7) && !is_ready(first | READY, 8));
+        let second = claimed(freed(first | READY), 7);
+        assert!(pid_of(freed(first | READY)) == 0);
+        assert_ne!(first, second, "the same pid once more");
+        assert_eq!(pid_of(claimed(freed(u64::MAX), u32::MAX)), u32::MAX);
+    }
 
     #[test]
     fn parts_of_the_curve() {

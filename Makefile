@@ -91,7 +91,7 @@ test-rust: ## the Rust tests: the cache against its oracle, options, boundary, t
 
 test-c: lib ## the C harness: every test on stock and three ways under sslsweep
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) check
-	@cd tests-c && prove header.t install.t examples.t probes.t
+	@cd tests-c && prove header.t install.t examples.t leaks.t probes.t
 	@prove abi/library.t
 
 test-command: lib ## the sslsweep command: run, doctor, stat and, on a terminal, top

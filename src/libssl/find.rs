@@ -96,7 +96,7 @@ pub(crate) fn libssl_of_method(caller: Node, method: *const SSL_METHOD) -> Optio
             known(&other).or_else(|| load(&other)).or_else(|| {
                 static SAID: AtomicBool = AtomicBool::new(false);
                 if !SAID.swap(true, Ordering::Relaxed) {
-                    report::line(&format!(
+                    report::line(format_args!(
                         "serves {MOST} libssl; {} in the same process gets no SSL_CTX",
                         other.to_string_lossy()
                     ));

@@ -451,7 +451,7 @@ impl Entry {
                 }
                 continue;
             };
-            if !is_member(pid, start, since, about) {
+            if !self.is_member(pid, start, since, about) {
                 dead.push((process, pid));
             } else if let Some(mut figures) = words.process(process) {
                 figures.start = start;
@@ -469,14 +469,14 @@ impl Entry {
         let uncounted = words.header(place!(header in Family, uncounted in Header));
         Found { processes, uncounted }
     }
-}
 
-/// Whether the process that has this pid now is the one that has written there: it has the file mapped, or, where that
-/// cannot be seen, had begun by then.
-fn is_member(pid: u32, start: u64, since: u64, about: &fs::Metadata) -> bool {
-    /// Nanoseconds of a clock tick, of which every Linux shows 100 in a second.
-    const TICK: u64 = 10_000_000;
-    is_mapped_by(pid, about).unwrap_or_else(|| start.saturating_mul(TICK) <= since)
+    /// Whether the process that has this pid now is the one that has written there: it has the file mapped, or, where that
+    /// cannot be seen, had begun by then.
+    fn is_member(&self, pid: u32, start: u64, since: u64, about: &fs::Metadata) -> bool {
+        /// Nanoseconds of a clock tick, of which every Linux shows 100 in a second.
+        const TICK: u64 = 10_000_000;
+        is_mapped_by(pid, self.name, about).unwrap_or_else(|| start.saturating_mul(TICK) <= since)
+    }
 }
 
 /// Whose files are ours to read: this user's, and root's are all.

@@ -68,32 +68,34 @@ pub fn exists(pid: u32) -> bool {
 }
 
 /// Whether a process has this file mapped; `None` if that cannot be seen, because it is another user's.
-pub fn is_mapped_by(pid: u32, about: &Metadata) -> Option<bool> {
+pub fn is_mapped_by(pid: u32, name: Name, about: &Metadata) -> Option<bool> {
     match fs::read(format!("/proc/{pid}/maps")) {
-        Ok(maps) => Some(shows(&maps, about)),
+        Ok(maps) => Some(shows(&maps, name, about)),
         Err(_) if exists(pid) => None,
         Err(_) => Some(false),
     }
 }
 
-/// A line of `/proc/PID/maps` has this file: addresses, rights, offset, device, inode.
-fn shows(maps: &[u8], file: &Metadata) -> bool {
+/// A line of `/proc/PID/maps` has this file: addresses, rights, offset, device, inode, path. Where the folder is no
+/// file system of its own, the device may be another there than the file's own (overlayfs, btrfs): the name does then.
+fn shows(maps: &[u8], name: Name, file: &Metadata) -> bool {
     // As the C library's major and minor.
     let (device, inode) = (file.dev(), file.ino().to_string());
-    let major = (device >> 8 & 0xfff) | (device >> 32 & !0xfff);
-    let minor = (device & 0xff) | (device >> 12 & !0xff);
-    let device = format!("{major:02x}:{minor:02x}");
+    let major = (device >> 8 & 0xfff) | (device >> 32 & 0xffff_f000);
+    let minor = (device & 0xff) | (device >> 12 & 0xffff_ff00);
+    let (device, name) = (format!("{major:02x}:{minor:02x}"), format!("/{name}"));
     maps.split(|&byte| byte == b'\n').any(|line| {
         let mut fields = line.split(|&byte| byte == b' ').skip(3);
-        fields.next() == Some(device.as_bytes()) && fields.next() == Some(inode.as_bytes())
+        let same_device = fields.next() == Some(device.as_bytes());
+        fields.next() == Some(inode.as_bytes()) && (same_device || line.ends_with(name.as_bytes()))
     })
 }
 
-fn is_mapped_by_anyone(file: &Metadata) -> bool {
+fn is_mapped_by_anyone(name: Name, file: &Metadata) -> bool {
     let Ok(processes) = fs::read_dir("/proc") else { return true };
     processes
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .any(|pid| is_mapped_by(pid, file) == Some(true))
+        .any(|pid| is_mapped_by(pid, name, file) == Some(true))
 }
 
 /// So many words, from this one on.
@@ -132,7 +134,7 @@ pub fn in_use(name: Name, file: &File, about: &Metadata) -> Use {
     let lives = |pid: u32| match pid {
         0 => false,
         // One that we may not look into is taken for live.
-        _ => is_mapped_by(pid, about).unwrap_or(true),
+        _ => is_mapped_by(pid, name, about).unwrap_or(true),
     };
     if lives(name.pid) {
         return Use::Live;
@@ -147,7 +149,7 @@ pub fn in_use(name: Name, file: &File, about: &Metadata) -> Use {
     let age = about.modified().ok().and_then(|time| now.duration_since(time).ok());
     if age.is_none_or(|age| age < Duration::from_secs(2)) {
         Use::Young
-    } else if is_mapped_by_anyone(about) {
+    } else if is_mapped_by_anyone(name, about) {
         Use::Live
     } else {
         Use::Stale
@@ -208,11 +210,19 @@ mod tests {
         assert!(start_of(me).is_some_and(|start| start > 0));
         assert_eq!(start_of(u32::MAX), None);
         assert_ne!(namespace(), 0);
+        let name = Name { pid: me, start: 1, number: 0 };
         let program = fs::metadata("/proc/self/exe").expect("it runs");
-        assert_eq!(is_mapped_by(me, &program), Some(true));
-        assert_eq!(
-            is_mapped_by(me, &fs::metadata("/proc/self/stat").expect("it runs")),
-            Some(false)
-        );
+        assert_eq!(is_mapped_by(me, name, &program), Some(true));
+        assert_eq!(is_mapped_by(u32::MAX, name, &program), Some(false));
+        let other = fs::metadata("/proc/self/stat").expect("it runs");
+        assert_eq!(is_mapped_by(me, name, &other), Some(false));
+        let inode = program.ino();
+        for (line, shown) in [
+            (format!("7f-80 rw-s 00000000 ff:ff {inode} /dev/shm/{name}"), true),
+            (format!("7f-80 rw-s 00000000 ff:ff {inode} /dev/shm/{name}.1"), false),
+            (format!("7f-80 rw-s 00000000 ff:ff {inode}1 /dev/shm/{name}"), false),
+        ] {
+            assert_eq!(shows(line.as_bytes(), name, &program), shown, "{line}");
+        }
     }
 }

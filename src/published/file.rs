@@ -8,7 +8,6 @@
 //! child it knows by [`generation`], also after `_Fork`. Its one system call, `getpid`, is made at the fork, where
 //! handlers of forks run.
 
-use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -413,11 +412,6 @@ fn family() -> Option<&'static Family> {
     unsafe { FAMILY.load(Ordering::Acquire).as_ref() }
 }
 
-thread_local! {
-    /// The place that this thread has taken for the child that it is about to fork.
-    static CHILDS: Cell<usize> = const { Cell::new(NOWHERE) };
-}
-
 /// Before a fork: notes that a child is about to come, so that the parent does not take the file away from one that
 /// has counted nothing yet, not even if it ends before the child has run.
 extern "C" fn forks() {
@@ -426,30 +420,31 @@ extern "C" fn forks() {
     if PID_OF.load(Ordering::Relaxed) != image() {
         note_pid(family);
     }
-    let parent = u64::from(PID.load(Ordering::Relaxed));
-    let forked = &family.header.forked;
-    let free = forked.iter().position(|noted| {
-        noted.compare_exchange(0, parent, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    });
-    let at = free.unwrap_or_else(|| {
-        // Most have executed another program: in turn, the oldest is forgotten.
-        let turn = family.header.forks.fetch_add(1, Ordering::Relaxed) as usize % FORKED;
-        forked[turn].store(parent, Ordering::Relaxed);
-        turn
-    });
-    let _ = CHILDS.try_with(|childs| childs.set(at));
+    note_fork(family, 0, PID.load(Ordering::Relaxed));
 }
 
-/// In the child: it is here.
+/// In the child: it is here, in place of one that was about to come. (Whichever: they are all alike.)
 extern "C" fn forked() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     let Some(family) = family() else { return };
-    let pid = u64::from(note_pid(family));
-    let at = CHILDS.try_with(Cell::get).unwrap_or(NOWHERE);
-    if let Some(noted) = family.header.forked.get(at) {
-        noted.store(pid, Ordering::Relaxed);
-        NOTED.store(at, Ordering::Relaxed);
-    }
+    let parent = PID.load(Ordering::Relaxed);
+    let at = note_fork(family, parent, note_pid(family));
+    NOTED.store(at, Ordering::Relaxed);
+}
+
+/// Notes a pid among the children that have counted nothing yet, in place of another.
+fn note_fork(family: &Family, former: u32, pid: u32) -> usize {
+    let (former, pid) = (u64::from(former), u64::from(pid));
+    let forked = &family.header.forked;
+    let place = forked.iter().position(|noted| {
+        noted.compare_exchange(former, pid, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    });
+    place.unwrap_or_else(|| {
+        // Most have executed another program: in turn, the oldest is forgotten.
+        let turn = family.header.forks.fetch_add(1, Ordering::Relaxed) as usize % FORKED;
+        forked[turn].store(pid, Ordering::Relaxed);
+        turn
+    })
 }
 
 fn forget_fork(family: &Family) {

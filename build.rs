@@ -15,8 +15,9 @@ fn main() {
     let flush =
         fs::read_to_string(root.join("src/exports/flush.rs")).expect("src/exports/flush.rs");
     let flush = flush
-        .replace("pub(super) unsafe fn", "#[unsafe(no_mangle)] pub unsafe extern \"C\" fn")
-        .replace("caller: Node,", "");
+        .replace("pub(super) fn", "#[unsafe(no_mangle)] pub unsafe extern \"C\" fn")
+        .replace("real: impl RealFn<()>,", "")
+        .replace("Option<CtxRef<'_>>", "*mut ssl_ctx_st");
     let plain = out.join("flush.rs");
     fs::write(&plain, flush).expect("OUT_DIR can be written to");
 

@@ -10,7 +10,7 @@ use Test::More;
 use lib dirname(dirname(abs_path(__FILE__))) . '/tests-c';
 use Files qw(slurp spit);
 
-our @EXPORT_OK = qw(symbols nodes versions slurp spit run $top);
+our @EXPORT_OK = qw(symbols nodes is_plain versions slurp spit run $top);
 
 our $top = dirname(dirname(abs_path(__FILE__)));
 
@@ -33,13 +33,20 @@ sub symbols {
     return map { { name => $_->[0], since => $_->[1], presence => $_->[2], why => $_->[3] } } @rows;
 }
 
-# The version nodes that a function which libssl has had since this version stands under, ours first.
+# The version nodes that a function which libssl has had since this version stands under.
 sub nodes {
     my ($since) = @_;
-    return ('SSLSWEEP') if $since eq 'own';
+    return () if $since eq 'own';
     my ($major, $minor, $patch) = (split(/\./, $since), 0);
     my @first = $major == 1 ? ("OPENSSL_${major}_${minor}_$patch", 'OPENSSL_3.0.0') : ("OPENSSL_$major.$minor.0");
-    return ('SSLSWEEP', @first, 'OPENSSL_4.0.0');
+    return (@first, 'OPENSSL_4.0.0');
+}
+
+# Whether the shared library has this name without a version, by abi/nodes.map.
+sub is_plain {
+    my ($name) = @_;
+    my ($globals) = slurp("$top/abi/nodes.map") =~ /^SSLSWEEP \{\s*global:(.*?)local:/ms;
+    return scalar grep { my $pattern = quotemeta s/\s//gr; $pattern =~ s/\\\*/.*/g; length && $name =~ /^$pattern$/ } split /;/, $globals;
 }
 
 1;

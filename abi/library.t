@@ -13,7 +13,7 @@ use File::Basename qw(dirname);
 use File::Temp qw(tempdir);
 use Test::More;
 use lib dirname(abs_path(__FILE__));
-use Abi qw(symbols nodes slurp $top);
+use Abi qw(symbols nodes is_plain slurp $top);
 
 $ENV{LC_ALL} = 'C';
 
@@ -50,9 +50,10 @@ sub same {
 
 # ---- The shared library ----
 
-# NAME@@NODE for the default, which is ours, and NAME@NODE; a node itself is an absolute symbol.
+# NAME@@SSLSWEEP for what a program may look up without a version, and NAME@NODE, hidden, for the callers of a libssl; a
+# node itself is an absolute symbol.
 my @exported = map { (split)[-1] } grep { !/ A \S+$/ } split /\n/, output('nm', '-D', '--defined-only', '--with-symbol-versions', $shared);
-my @wanted = map { my $name = $_->{name}; map { $name . ($_ eq 'SSLSWEEP' ? '@@' : '@') . $_ } nodes($_->{since}) } @symbols;
+my @wanted = map { my $name = $_->{name}; (is_plain($name) ? "$name\@\@SSLSWEEP" : (), map { "$name\@$_" } nodes($_->{since})) } @symbols;
 same([sort @exported], [sort @wanted], 'the shared library exports these names under these nodes and no others');
 
 my $dynamic = output('readelf', '-dW', $shared);
@@ -73,6 +74,22 @@ like($dynamic, qr/\(SONAME\)[^\[]*\[libsslsweep\.so\.\Q$abi\E\]/, "the SONAME ha
 my $segments = output('readelf', '-lW', $shared);
 like($segments, qr/^\s*GNU_RELRO\s/m, 'the tables are read-only once bound');
 unlike($segments, qr/^\s*GNU_STACK\s.*\sRWE\s/m, 'the stack is not executable');
+
+# P9: a caller that names no version is given what has version index 2, even a hidden name: the first node of the map.
+my ($first_node) = output('readelf', '-VW', $shared) =~ /^Version definition section.*?Rev: 1\s+Flags: none\s+Index: 2\s+Cnt: 1\s+Name: (\S+)/ms;
+is($first_node, 'SSLSWEEP', 'P9: SSLSWEEP is the first version node');
+
+# ---- The dynamic loader ----
+
+# P8: which of the loader's functions are imported, and where they may be called. Its lock is held by whoever runs constructors.
+my %loader = map { my ($name, $source) = split /\t/; $name => $source } grep { !/^#/ } split /\n/, slurp("$top/abi/loader.txt");
+my @imported = grep { /^(?:_?dl(?!close_)|__cxa_thread_atexit)/ }
+    map { s/\@.*//r } map { (split)[-1] } split /\n/, output('nm', '-D', '--undefined-only', $shared);
+is_deeply([sort @imported], [sort keys %loader], 'P8: of the dynamic loader, only what abi/loader.txt names is imported');
+for my $name (sort keys %loader) {
+    my %callers = map { $_ => 1 } grep { slurp("$top/$_") =~ /\b(?:libc::)?\Q$name\E\(/ } split /\n/, qx{cd "$top" && git ls-files 'src/*.rs' 2>/dev/null || find src -name '*.rs'};
+    is_deeply([keys %callers], [$loader{$name}], "P8: $name is called in $loader{$name} alone");
+}
 
 # ---- The static library ----
 

@@ -46,8 +46,8 @@ sub release {
 
 # A copy of a release whose libraries have other names, of the same length as every copy of a name in them.
 sub renamed {
-    my ($version, $letter) = @_;
-    my $prefix = release($version, 'symbolic');
+    my ($version, $letter, $linkage) = @_;
+    my $prefix = release($version, $linkage);
     make_path("$work/$letter");
     my @paths;
     for my $library (qw(ssl crypto)) {
@@ -56,7 +56,7 @@ sub renamed {
         my ($soname) = $bytes =~ /\b(lib$library-${letter}0\.[0-9.]+)\0/ or return fail("$version has a soname");
         push @paths, spit("$work/$letter/$soname", $bytes);
     }
-    return plugin("$version-renamed", "$prefix/include", "$work/$letter", @paths);
+    return plugin("$version-$linkage-renamed", "$prefix/include", "$work/$letter", @paths);
 }
 
 sub check {
@@ -88,8 +88,10 @@ for my $linkage (qw(symbolic plt)) {
     check("$linkage: @major{sort keys %major}", @plugins);
 }
 my $letter = 'a';
-my @all = map { renamed($_, $letter++) } @releases;
-check("each under its own name: @releases", @all);
-check("in the other order", reverse @all);
+for my $linkage (qw(symbolic plt)) {
+    my @all = map { renamed($_, $letter++, $linkage) } @releases;
+    check("$linkage, each under its own name: @releases", @all);
+    check("$linkage, in the other order", reverse @all);
+}
 
 done_testing;

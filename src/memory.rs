@@ -212,6 +212,17 @@ unsafe impl GlobalAlloc for WithReserve {
     }
 }
 
+/// `Box::new` that fails, and drops the value, instead of aborting.
+pub(crate) fn boxed<T>(value: T) -> Option<Box<T>> {
+    let mut one = Vec::new();
+    one.try_reserve_exact(1).ok()?;
+    one.push(value);
+    let one: Box<[T; 1]> = one.into_boxed_slice().try_into().ok()?;
+    let first: *mut [T; 1] = Box::into_raw(one);
+    // SAFETY: an array of one has the layout of its element.
+    Some(unsafe { Box::from_raw(first.cast()) })
+}
+
 #[cfg(any(test, fuzzing))]
 thread_local! {
     static ALLOCATIONS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };

@@ -161,7 +161,7 @@ static void update_time(void)
 static void set_time_ex(void)
 {
     time_t (*set_ex)(SSL_SESSION *, time_t);
-    *(void **)&set_ex = dlsym(RTLD_DEFAULT, "SSL_SESSION_set_time_ex");
+    *(void **)&set_ex = libssl_function("SSL_SESSION_set_time_ex", "OPENSSL_3.3.0");
     if (set_ex == NULL)
         return;
     begin();

@@ -8,7 +8,7 @@
 #   TEST_BUILD, TEST_LIBDIR   where the programs and our library are
 #   TEST_WAYS, TEST_NAMES     which ways and programs (shell wildcards); all by default
 #   TEST_JOBS                 runs at the same time; 1 by default
-#   TEST_TIMEOUT              seconds for one run
+#   TEST_TIMEOUT              seconds for one run: there to end a hang, so far beyond what a busy machine needs
 #   TEST_VALGRIND             a valgrind command line to run the programs under
 #   TEST_BUILD_FAILED         set when make could not build everything: old programs may be about
 #   TEST_OUT                  where the outputs go; if set, results.tsv too: program, way, passed or failed
@@ -29,7 +29,7 @@ my $build    = abs_path($ENV{TEST_BUILD} || "$here/../build/tests") || $ENV{TEST
 my $libdir   = abs_path($ENV{TEST_LIBDIR} || "$here/../build/lib") || $ENV{TEST_LIBDIR};
 my @ways     = split ' ', $ENV{TEST_WAYS} || 'stock preload shared static';
 my $valgrind = $ENV{TEST_VALGRIND} || '';
-my $timeout  = $ENV{TEST_TIMEOUT} || ($valgrind ? 300 : 60);
+my $timeout  = $ENV{TEST_TIMEOUT} || ($valgrind ? 900 : 300);
 my $jobs     = $ENV{TEST_JOBS} || 1;
 my $out      = $ENV{TEST_OUT} || "$build/out";
 my $libssl   = $ENV{TEST_LIBSSL} || '';
@@ -230,7 +230,7 @@ for my $name (@programs) {
 spit("$out/results.tsv", $results) if $ENV{TEST_OUT};
 ok($said_libssl, "programs have said which libssl they have") if $libssl;
 
-my @numbers = ((map { "F$_" } 1 .. 13), (map { "C$_" } 1 .. 20), (map { "P$_" } 1 .. 7), (map { "O$_" } 1 .. 7));
+my @numbers = ((map { "F$_" } 1 .. 13), (map { "C$_" } 1 .. 20), (map { "P$_" } 1 .. 12), (map { "O$_" } 1 .. 7));
 diag('numbers of the contract named by passing tests: ' . join ' ', grep { $named{$_} } @numbers);
 my @not_named = grep { !$named{$_} } @numbers;
 if (($ENV{TEST_NAMES} || '*') eq '*' && grep { $_ ne 'stock' } @ways) {

@@ -198,7 +198,7 @@ static SSL_CTX *shared;
 static SSL_SESSION *session[SESSIONS];
 static atomic_int entered, left, freed;
 static int mark_index;
-static pthread_barrier_t all_warm;
+static pthread_barrier_t all_there;
 
 static void on_marked_free(void *parent, void *mark, CRYPTO_EX_DATA *data, int index, long l, void *p)
 {
@@ -218,15 +218,12 @@ static void *stress(void *arg)
 {
     size_t me = (size_t)arg;
     unsigned random = (unsigned)me * 7919 + 1;
-    for (int round = 0; round < 2 * ROUNDS; round++) {
-        if (round == ROUNDS) {
-            /* A lock is first waited for while there is memory: see docs/testing.md. */
-            pthread_barrier_wait(&all_warm);
-            failing.random = random, failing.only_ours = 1;
-        }
+    pthread_barrier_wait(&all_there);
+    failing.random = random, failing.only_ours = 1;
+    for (int round = 0; round < ROUNDS; round++) {
         random = random * 1664525u + 1013904223u;
         unsigned n = (random >> 8) % (SESSIONS / THREADS) * THREADS + (unsigned)me;
-        failing.armed = round >= ROUNDS;
+        failing.armed = 1;
         switch (random >> 28) {
         case 0:
             flush(shared, 1000 + (time_t)((random >> 8) % 300));
@@ -272,7 +269,7 @@ static void try_threads(void)
         session[n] = numbered_session(n + 1, 1000, n % 300);
         SSL_SESSION_set_ex_data(session[n], mark_index, &freed);
     }
-    pthread_barrier_init(&all_warm, NULL, THREADS);
+    pthread_barrier_init(&all_there, NULL, THREADS);
     for (size_t i = 0; i < THREADS; i++)
         hs_start(&thread[i], stress, (void *)i);
     for (size_t i = 0; i < THREADS; i++)

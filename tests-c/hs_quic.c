@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,10 +22,47 @@ static int on_new(SSL *ssl, SSL_SESSION *session)
     return 0;
 }
 
+/* ---- Generators of session ids: libssl asks with a connection inside the one that the program knows ---- */
+
+static enum { NOTHING, ON_CONNECTION, TAKE_FROM_CONTEXT } at_hello;
+static int of_connection, of_context, matching;
+
+static int generate(SSL *ssl, unsigned char *id, unsigned *length, int *calls)
+{
+    memset(id, 0, *length);
+    id[0] = (unsigned char)++*calls;
+    id[1] = calls == &of_context;
+    matching += SSL_has_matching_session_id(ssl, id, *length);
+    return 1;
+}
+
+static int for_connection(SSL *ssl, unsigned char *id, unsigned *length)
+{
+    return generate(ssl, id, length, &of_connection);
+}
+
+static int for_context(SSL *ssl, unsigned char *id, unsigned *length)
+{
+    return generate(ssl, id, length, &of_context);
+}
+
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_length,
                            const unsigned char *in, unsigned in_length, void *arg)
 {
-    (void)ssl, (void)arg;
+    (void)arg;
+    if (at_hello == ON_CONNECTION) {
+        SSL_CTX *before = SSL_get_SSL_CTX(ssl), *other = server_context();
+        int set = SSL_set_generate_session_id(ssl, for_connection);
+        expect("C14", set == 1, "a connection takes a generator");
+        /* Neither is there for QUIC; and nothing may be noted of them. */
+        expect("C13", SSL_set_SSL_CTX(ssl, other) == NULL && SSL_get_SSL_CTX(ssl) == before,
+               "and stays with its context");
+        expect("C13", SSL_dup(ssl) == NULL, "and has no copies");
+        ERR_clear_error();
+        SSL_CTX_free(other);
+    } else if (at_hello == TAKE_FROM_CONTEXT) {
+        SSL_CTX_set_generate_session_id(SSL_get_SSL_CTX(ssl), NULL);
+    }
     if (in_length < 6)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *out = in + 1;
@@ -152,9 +190,46 @@ static void serve(int tickets, const char *name)
     say("%s: at the end %zu removed", name, removals());
 }
 
+static void generators(void)
+{
+    SSL_CTX *model = hs_server(TLS1_3_VERSION, WITHOUT_TICKETS), *server = quic_server(WITHOUT_TICKETS, model);
+    SSL_CTX *client = SSL_CTX_new(OSSL_QUIC_client_method());
+    struct sockaddr_in address;
+    int fd = bound_socket(&address);
+    SSL *listener = SSL_new_listener(server, 0);
+    if (listener == NULL || !SSL_set_fd(listener, fd) || !SSL_set_blocking_mode(listener, 0)
+        || !SSL_listen(listener))
+        give_up("cannot listen");
+    static const char *const names[] = {"the context's", "the connection's", "the context's, taken away meanwhile"};
+    for (int way = NOTHING; way <= TAKE_FROM_CONTEXT; way++) {
+        SSL_SESSION *session;
+        of_connection = of_context = matching = 0;
+        flush(server, 0);
+        SSL_CTX_set_generate_session_id(server, for_context);
+        at_hello = way;
+        expect("C14", connect_quic(listener, &address, client, NULL, &session) == HS_FULL, "%s: a handshake",
+               names[way]);
+        at_hello = NOTHING;
+        expect("C14", (way == ON_CONNECTION ? of_connection : of_context) > 0, "%s: it is asked", names[way]);
+        say("%s: asked %d of the connection, %d of the context, %d matched, number %ld", names[way], of_connection,
+            of_context, matching, SSL_CTX_sess_number(server));
+        SSL_SESSION *next;
+        expect("C14", connect_quic(listener, &address, client, session, &next) == HS_RESUMED, "%s: and resumed",
+               names[way]);
+        SSL_SESSION_free(session);
+        SSL_SESSION_free(next);
+    }
+    SSL_free(listener);
+    close(fd);
+    SSL_CTX_free(client);
+    SSL_CTX_free(server);
+    SSL_CTX_free(model);
+}
+
 int main(void)
 {
     hs_limit_time();
+    generators();
     serve(WITHOUT_TICKETS, "stateful");
     serve(WITH_TICKETS, "stateless");
     expect("C12", no_errors(), "the error queue is empty");

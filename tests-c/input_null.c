@@ -90,7 +90,7 @@ static void crashes_on_stock(void)
 static void optional(void)
 {
     long long (*set_ex)(SSL_SESSION *, time_t);
-    *(void **)&set_ex = dlsym(RTLD_DEFAULT, "SSL_SESSION_set_time_ex");
+    *(void **)&set_ex = libssl_function("SSL_SESSION_set_time_ex", "OPENSSL_3.3.0");
     if (set_ex != NULL)
         better("C6", set_ex(NULL, 5) == 0, "SSL_SESSION_set_time_ex(NULL)");
 }

@@ -38,6 +38,54 @@ $(BUILD)/stock/presence_several.%.so $(BUILD)/shared/presence_several.%.so $(BUI
 
 $(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_several: | $(BUILD)/$(way)/presence_several.1.so $(BUILD)/$(way)/presence_several.2.so))
 
+# presence_embedded: the program has no libssl; one plug-in (the same source, -DPLUGIN) has a static OpenSSL inside, and exports what a
+# plain link exports. The other one is linked with a shared libssl.
+EMBEDDED_SOURCES := presence_embedded.c support.c handshake.c
+EMBEDDED = $(COMPILE) -MF $@.d -DPLUGIN -fPIC -shared $(LDFLAGS) -o $@ $(EMBEDDED_SOURCES)
+$(BUILD)/obj/presence_embedded.inside.so: $(EMBEDDED_SOURCES) support.h handshake.h | $(BUILD)/obj
+	$(EMBEDDED) -DINSIDE -Wl,-Bstatic $(OPENSSL_LIBS) -Wl,-Bdynamic -ldl -pthread
+$(BUILD)/obj/presence_embedded.beside.so: $(EMBEDDED_SOURCES) support.h handshake.h | $(BUILD)/obj
+	$(EMBEDDED) -Wl,-Bsymbolic $(OPENSSL_LIBS) -ldl
+
+# presence_names: libraries with functions of the names in abi/symbols.tsv, and plug-ins that are linked with them.
+NAMED = $(COMPILE) -MF $@.d -DNAMES='"$1.inc"' -I$(BUILD)/obj -fPIC -shared $(LDFLAGS) -o $@ presence_names.c
+NAMED_LIBRARY = -DLIBRARY -Wl,-soname,$(@F)
+NAMED_PLUGIN = -DPLUGIN $(word 2,$^) -Wl,-rpath,$(abspath $(dir $(word 2,$^))) -Wl,--disable-new-dtags
+$(BUILD)/obj/names.inc: ../abi/symbols.tsv plugins.mk | $(BUILD)/obj
+	awk -F '\t' '/^[A-Z]/ { print "X(" $$1 ")" } END { print "X(SSL_SESSION_get_timeout)" }' $< >$@
+$(BUILD)/obj/few.inc: $(BUILD)/obj/names.inc
+	grep flush_sessions $< >$@
+$(BUILD)/obj/names.map: plugins.mk | $(BUILD)/obj
+	echo 'NAMES_1 { *; };' >$@
+$(BUILD)/obj/libnames.so: presence_names.c $(BUILD)/obj/names.inc $(BUILD)/obj/names.map
+	$(call NAMED,names) $(NAMED_LIBRARY) -Wl,--version-script=$(BUILD)/obj/names.map
+$(BUILD)/obj/names/libssl.so: presence_names.c $(BUILD)/obj/names.inc
+	@mkdir -p $(@D)
+	$(call NAMED,names) $(NAMED_LIBRARY)
+$(BUILD)/obj/libfew.so: presence_names.c $(BUILD)/obj/few.inc
+	$(call NAMED,few) $(NAMED_LIBRARY)
+$(BUILD)/obj/presence_names.versioned.so: presence_names.c $(BUILD)/obj/libnames.so
+	$(call NAMED,names) $(NAMED_PLUGIN)
+$(BUILD)/obj/presence_names.plain.so: presence_names.c $(BUILD)/obj/names/libssl.so
+	$(call NAMED,names) $(NAMED_PLUGIN)
+$(BUILD)/obj/presence_names.few.so: presence_names.c $(BUILD)/obj/libfew.so
+	$(call NAMED,few) $(NAMED_PLUGIN)
+
+define beside
+$(BUILD)/$1/$2.so: $(BUILD)/obj/$2.so | $(BUILD)/$1
+	ln -sf ../obj/$2.so $$@
+$(BUILD)/$1/$(basename $2): | $(BUILD)/$1/$2.so
+endef
+$(foreach way,stock shared static,$(foreach name,presence_embedded.inside presence_embedded.beside presence_names.versioned presence_names.plain presence_names.few,\
+    $(eval $(call beside,$(way),$(name)))))
+
+# Both are programs without libssl, which in the static way export no name that a library of those names has.
+STANDS_IN := presence_embedded presence_names
+$(foreach way,stock shared,$(STANDS_IN:%=$(BUILD)/$(way)/%)): override private OPENSSL_LIBS =
+$(STANDS_IN:%=$(BUILD)/static/%): override private OPENSSL_LIBS = -Wl,--no-export-dynamic -Wl,--export-dynamic-symbol='sslsweep_*'
+$(STANDS_IN:%=$(BUILD)/static/%): private LDFLAGS += -Wl,-u,SSL_CTX_flush_sessions_ex -Wl,-u,sslsweep_version -Wl,-u,sslsweep_get_statistics
+$(STANDS_IN:%=$(BUILD)/shared/%): private LDFLAGS += -Wl,--no-as-needed
+
 # Without libssl; from the static library nothing would be linked unless asked for by name.
 $(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_dlopen $(BUILD)/$(way)/presence_memory $(BUILD)/$(way)/presence_none $(BUILD)/$(way)/presence_several: override private OPENSSL_LIBS =))
 $(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_crypto: override private OPENSSL_LIBS := $(filter-out -lssl,$(OPENSSL_LIBS))))
@@ -110,3 +158,31 @@ $(BUILD)/stock/presence_static.linked $(BUILD)/static/presence_static.linked: $(
 $(BUILD)/shared/presence_static.linked: $(STATIC_SOURCES) support.h handshake.h $(LIBDIR)/libsslsweep.so | $(BUILD)/shared
 	$(STATIC_LINK) -Wl,--no-as-needed $(LIBDIR)/libsslsweep.so $(STATIC_OPENSSL)
 $(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_static: | $(BUILD)/$(way)/presence_static.linked))
+
+# presence_wrapped: a library for each function of its wrapper, which exports that one alone.
+$(BUILD)/obj/presence_wrapped.wrapper.o: presence_wrapped.c | $(BUILD)/obj
+	$(COMPILE) -MF $@.d -DWRAPPER -fPIC -c -o $@ $<
+$(BUILD)/obj/presence_wrapped.wrappers: $(BUILD)/obj/presence_wrapped.wrapper.o plugins.mk | $(BUILD)/stock $(BUILD)/shared $(BUILD)/static
+	for name in $$(nm $< | sed -n 's/.* T //p'); do \
+	    echo "{ global: $$name; wrapped_calls; local: *; };" >$@.map && \
+	    $(LINK) -shared -Wl,--version-script=$@.map -o $(BUILD)/obj/presence_wrapped.$$name.so $< -ldl && \
+	    for way in stock shared static; do ln -sf ../obj/presence_wrapped.$$name.so $(BUILD)/$$way/ || exit; done || exit; \
+	done; echo >$@
+$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_wrapped: | $(BUILD)/obj/presence_wrapped.wrappers))
+
+# presence_loader: two plug-ins, of which the second has a libssl of its own, and a program without any.
+LOADER = $(COMPILE) -MF $@.d $(LDFLAGS) -o $@ presence_loader.c
+$(BUILD)/obj/presence_loader.1.so: presence_loader.c | $(BUILD)/obj
+	$(LOADER) -DPLUGIN -fPIC -shared $(OPENSSL_LIBS)
+$(BUILD)/obj/presence_loader.2.so: presence_loader.c $(BUILD)/obj/libssl-so
+	$(LOADER) -DPLUGIN -fPIC -shared $$(cat $(BUILD)/obj/libssl-so) $(filter-out -lssl,$(OPENSSL_LIBS)) -Wl,-rpath,$(abspath $(BUILD)/obj)
+$(BUILD)/stock/presence_loader.host: presence_loader.c | $(BUILD)/stock
+	$(LOADER) -DHOST -ldl
+$(BUILD)/shared/presence_loader.host: presence_loader.c $(LIBDIR)/libsslsweep.so | $(BUILD)/shared
+	$(LOADER) -DHOST -Wl,--no-as-needed $(LIBDIR)/libsslsweep.so -ldl
+$(BUILD)/static/presence_loader.host: presence_loader.c $(LIBDIR)/libsslsweep.a | $(BUILD)/static
+	$(LOADER) -DHOST -rdynamic -Wl,-u,SSL_CTX_flush_sessions_ex -Wl,-u,sslsweep_version $(LIBDIR)/libsslsweep.a $(STATIC_LIBS)
+$(BUILD)/%/presence_loader.paths: $(BUILD)/obj/presence_loader.1.so $(BUILD)/obj/presence_loader.2.so $(BUILD)/%/presence_loader.host
+	copy=$$(cat $(BUILD)/obj/libssl-so) && soname=$$(readelf -dW $< | sed -n 's/.*(NEEDED).*\[\(libssl\.so.*\)\]/\1/p') && \
+	echo $(abspath $(BUILD)/obj) $$soname $(abspath $(BUILD)/obj)/$$(basename $$copy) >$@
+$(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_loader: | $(BUILD)/$(way)/presence_loader.paths))

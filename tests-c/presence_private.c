@@ -1,7 +1,6 @@
-/* A program that gets libssl's functions by dlsym on a handle of its own calls them past us. Nothing can
- * be promised for such contexts but that they work as before, also where the program mixes both ways.
- * (With a libssl whose internal calls go through the PLT they may be taken over all the same, which is
- * why nothing is said here that depends on it.) */
+/* P6, P12: a program that gets libssl's functions by dlsym on a handle of its own calls them past us. A context that it makes so
+ * is libssl's, also on a libssl whose own calls go through the PLT: its SSL_CTX_new jumps to SSL_CTX_new_ex, which then
+ * looks like a call of the program's. It works as before, also where the program mixes both ways. */
 #include "handshake.h"
 
 #include <dlfcn.h>
@@ -35,6 +34,34 @@ static SSL_CTX *private_server(SSL_CTX *model)
     SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"tests", 5);
     SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
     return ctx;
+}
+
+static int made;
+
+static int count_new(SSL *ssl, SSL_SESSION *session)
+{
+    (void)ssl, (void)session;
+    made++;
+    return 0;
+}
+
+/* Born past us, with all that is set on it set past us too, as .NET has it. */
+static void all_past_us(SSL_CTX *model, SSL_CTX *client)
+{
+    void (*set_new)(SSL_CTX *, int (*)(SSL *, SSL_SESSION *));
+    long (*ctrl)(SSL_CTX *, int, long, void *);
+    *(void **)&set_new = private_function("SSL_CTX_sess_set_new_cb");
+    *(void **)&ctrl = private_function("SSL_CTX_ctrl");
+    for (int i = 0; i < 3; i++) { /* what the first one learned must not mislead for the next */
+        SSL_CTX *server = private_server(model);
+        set_new(server, count_new);
+        made = 0;
+        SSL_SESSION *session = hs_first(server, client);
+        expect("P12", ctrl(server, SSL_CTRL_SESS_NUMBER, 0, NULL) == 1, "libssl stores the session");
+        expect("P12", made == 1 && hs_resume(server, client, session) == HS_RESUMED, "and it is resumed, as the program set it");
+        SSL_SESSION_free(session);
+        SSL_CTX_free(server);
+    }
 }
 
 /* Born past us, used in the ordinary way. */
@@ -84,6 +111,21 @@ static void other_way_round(SSL_CTX *client)
     expect("P6", (long)removals() >= stored, "freed past us, no callback is lost");
 }
 
+/* Made by a call of SSL_CTX_new_ex that is the program's own: ours. */
+static void made_directly(void)
+{
+#if OPENSSL_VERSION_NUMBER >= 0x30000000L
+    SSL_CTX *ctx = SSL_CTX_new_ex(NULL, NULL, TLS_method());
+    SSL_CTX_sess_set_cache_size(ctx, 2);
+    for (unsigned n = 1; n <= 3; n++)
+        store(ctx, n, 1000, 100 + (long)n);
+    better("C1", SSL_CTX_sess_number(ctx) == 2, "SSL_CTX_new_ex: the size is exact, the cache is ours");
+    SSL_CTX_free(ctx);
+#else
+    better("C1", 1, "SSL_CTX_new_ex: the size is exact, the cache is ours");
+#endif
+}
+
 int main(void)
 {
     hs_limit_time();
@@ -91,6 +133,8 @@ int main(void)
     if (libssl == NULL)
         give_up("%s", dlerror());
     SSL_CTX *model = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS), *client = hs_client(TLS1_2_VERSION);
+    made_directly();
+    all_past_us(model, client);
     mixed(model, client);
     other_way_round(client);
     expect("C12", no_errors(), "the error queue is empty");

@@ -128,6 +128,15 @@ int libssl_binds_itself(void)
     return symbolic;
 }
 
+void *libssl_function(const char *name, const char *node)
+{
+    void *function = dlvsym(RTLD_DEFAULT, name, node);
+    if (function == NULL)
+        function = dlvsym(RTLD_DEFAULT, name, "OPENSSL_4.0.0");
+    /* Of the static library there are plain names. */
+    return function != NULL ? function : dlsym(RTLD_DEFAULT, name);
+}
+
 int done(void)
 {
     if (stated == 0) {

@@ -53,6 +53,10 @@ int libssl_before_cve_2024_2511(void);
 /* 1 when that libssl was linked with -Bsymbolic, so that its own calls never reach sslsweep. */
 int libssl_binds_itself(void);
 
+/* A function that libssl has under this version node, or since 4.0 under that of 4.0, as a program that is linked with it
+ * gets it; NULL if there is none. (dlsym alone would look past sslsweep, whose shared library has these names with a version only.) */
+void *libssl_function(const char *name, const char *node);
+
 /* Prints the closing line; main's exit status: 0 if nothing failed and something was stated. */
 int done(void);
 

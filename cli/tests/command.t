@@ -297,6 +297,10 @@ subtest 'doctor' => sub {
     spit("$scratch/foreign", $foreign);
     chmod 0755, "$scratch/foreign";
     doctor(1, qr/^no .*the library is for/m, 'a program for another machine', "$scratch/foreign");
+    my $musl = compile('musl', '-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1', "-I$top/tests-c", "$here/served.c",
+        "$top/tests-c/handshake.c", "$top/tests-c/support.c", qw(-lssl -lcrypto -ldl -pthread));
+    doctor(1, qr/^no +linkage .*for musl.*does not start/m, 'a program for musl', $musl);
+    unlike($said, qr/as before/, 'nor that it runs as before');
     SKIP: {
         skip 'set-user-ID programs of root need root to make', 2 if $> != 0;
         runs('a copy', 'cp', $served, "$scratch/set-user-id");

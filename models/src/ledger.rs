@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::cache::{Cache, Cutoff, Eviction, Expiry, Key, KeyMaker, Stored};
+use super::cache::{Cache, Cutoff, Eviction, Expiry, Handle, Key, KeyMaker, Stored};
 
 /// A session is an identity. How often it was stored and handed back is no affair of the checker's: atomics
 /// of the processor's count it.
@@ -21,6 +21,8 @@ impl PartialEq for Session {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
+
+impl Handle for Session {}
 
 impl Session {
     /// The times that the cache has handed it back for good.

@@ -6,7 +6,7 @@ pub(super) use super::checker::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering,
 };
 
-/// parking_lot's, as far as the cache uses it: without poison.
+/// The product's, as far as the cache uses it: without poison, and without forks.
 #[derive(Debug)]
 pub(super) struct Mutex<T>(super::checker::sync::Mutex<T>);
 
@@ -19,6 +19,18 @@ impl<T> Mutex<T> {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, T> {
         MutexGuard(self.0.lock().expect("a thread has panicked with this lock"))
+    }
+
+    pub(super) fn lock_or_mend(&self, _mend: impl FnOnce(&mut T)) -> MutexGuard<'_, T> {
+        self.lock()
+    }
+
+    pub(super) fn lock_unless_dead(&self) -> Option<MutexGuard<'_, T>> {
+        Some(self.lock())
+    }
+
+    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.0.try_lock().ok().map(MutexGuard)
     }
 }
 
@@ -46,16 +58,16 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 /// once_cell's. The value itself lies in a real one; who may see it, and who makes it, is the checker's to
 /// decide.
 #[derive(Debug)]
-pub(super) struct OnceCell<T> {
-    value: once_cell::sync::OnceCell<T>,
+pub(super) struct OnceBox<T> {
+    value: once_cell::race::OnceBox<T>,
     made: AtomicBool,
     making: Mutex<()>,
 }
 
-impl<T> OnceCell<T> {
+impl<T> OnceBox<T> {
     pub(super) fn new() -> Self {
         Self {
-            value: once_cell::sync::OnceCell::new(),
+            value: once_cell::race::OnceBox::new(),
             made: AtomicBool::new(false),
             making: Mutex::new(()),
         }
@@ -65,7 +77,7 @@ impl<T> OnceCell<T> {
         if self.made.load(Ordering::Acquire) { self.value.get() } else { None }
     }
 
-    pub(super) fn get_or_try_init<E>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
+    pub(super) fn get_or_try_init<E>(&self, make: impl FnOnce() -> Result<Box<T>, E>) -> Result<&T, E> {
         if let Some(value) = self.get() {
             return Ok(value);
         }

@@ -47,8 +47,8 @@ pub use key::{Key, KeyMaker};
 
 use order::Order;
 use place::{Place, SHARDS};
-use shard::Shard;
-use sync::{AtomicI64, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceCell, Ordering};
+use shard::{Shard, Table};
+use sync::{AtomicI64, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceBox, Ordering};
 
 /// Most sessions that one hold of the order's lock detaches.
 ///
@@ -125,6 +125,14 @@ impl std::ops::Add for Statistics {
     }
 }
 
+impl Statistics {
+    fn add_lookups<S>(&mut self, table: &Table<S>) {
+        let (hits, misses) = table.lookups();
+        self.hits += hits;
+        self.misses += misses;
+    }
+}
+
 /// Who is told of every change. It is called with a lock held, so it may do no more than write numbers down.
 pub trait Observer: std::fmt::Debug + Send + Sync {
     /// The cache now holds so many sessions, and has done this. (Lookups are not in there.)
@@ -133,14 +141,30 @@ pub trait Observer: std::fmt::Debug + Send + Sync {
     fn looked_up(&self, found: bool);
 }
 
-/// A cache of sessions of type `S`, where `==` means "the same object".
+/// What a cache stores: a handle of a session, where `==` means "the same object".
+pub trait Handle: Clone + PartialEq {
+    /// One more cache stores the session. Called with locks held, before anybody can find the session there, so it
+    /// may only count.
+    fn enters(&self) {}
+    /// One cache less does. The same holds.
+    fn left(&self) {}
+}
+
+/// A cache of sessions of type `S`.
+///
+/// # After a fork
+///
+/// Another thread may have been inside when the process was forked, and is not there in the child. If it held the
+/// order's lock, it may have been half way through a change: who next takes that lock in the child finds the cache
+/// empty, with whatever was in it forgotten. If it held a shard's alone, it was looking something up, and nothing
+/// is lost.
 #[derive(Debug)]
 pub struct Cache<S> {
     eviction: Eviction,
     observer: Option<Box<dyn Observer>>,
     order: Mutex<Order>,
     /// Made by the first store: a cache that stores nothing stays small.
-    shards: OnceCell<Box<[Shard<S>]>>,
+    shards: OnceBox<[Shard<S>; SHARDS]>,
     /// Copies of what the order knows, for readers that need no lock.
     len: AtomicUsize,
     earliest: AtomicI64,
@@ -161,7 +185,7 @@ impl<S> Cache<S> {
             eviction,
             observer,
             order: Mutex::new(Order::new(eviction)),
-            shards: OnceCell::new(),
+            shards: OnceBox::new(),
             len: AtomicUsize::new(0),
             earliest: AtomicI64::new(Expiry::NEVER.seconds()),
             early_misses: AtomicU64::new(0),
@@ -169,7 +193,7 @@ impl<S> Cache<S> {
     }
 }
 
-impl<S: Clone + PartialEq> Cache<S> {
+impl<S> Cache<S> {
     /// The number of sessions stored.
     pub fn len(&self) -> usize {
         self.len.load(Ordering::Acquire)
@@ -180,6 +204,80 @@ impl<S: Clone + PartialEq> Cache<S> {
         self.len() == 0
     }
 
+    /// Each second at which something expires, in no particular order, and how many sessions do so then. The
+    /// order's lock is held for steps of bounded length, in which `visit` may do no more than count.
+    pub fn for_each_expiry(&self, mut visit: impl FnMut(Expiry, u64)) {
+        const STEP: u32 = 1024;
+        let mut from = Some(0);
+        while let Some(number) = from {
+            from = self.lock_order().visit_buckets(number, STEP, &mut visit);
+        }
+    }
+
+    /// A number that rises whenever another set of sessions is stored, and never falls.
+    pub fn changes(&self) -> u64 {
+        self.lock_order().changes
+    }
+
+    /// What the cache has done since it was made.
+    pub fn statistics(&self) -> Statistics {
+        let mut statistics = self.lock_order().statistics;
+        for shard in self.all_shards() {
+            statistics.add_lookups(&self.lock_shard(shard));
+        }
+        statistics.misses += self.early_misses.load(Ordering::Relaxed);
+        statistics
+    }
+
+    /// The same without waiting for anybody: `None` while the order is locked, and without the lookups of shards
+    /// that are. For a signal handler, which may have interrupted whoever holds them.
+    pub fn try_statistics(&self) -> Option<Statistics> {
+        let mut statistics = self.order.try_lock()?.statistics;
+        for table in self.all_shards().filter_map(Shard::try_lock) {
+            statistics.add_lookups(&table);
+        }
+        statistics.misses += self.early_misses.load(Ordering::Relaxed);
+        Some(statistics)
+    }
+
+    fn all_shards(&self) -> impl Iterator<Item = &Shard<S>> {
+        self.shards.get().into_iter().flatten()
+    }
+
+    fn lock_order(&self) -> MutexGuard<'_, Order> {
+        count::lock();
+        self.order.lock_or_mend(|order| self.begin_again(order))
+    }
+
+    /// For whoever has not locked the order.
+    fn lock_shard<'a>(&self, shard: &'a Shard<S>) -> MutexGuard<'a, Table<S>> {
+        shard.lock_unless_dead().unwrap_or_else(|| {
+            // It is half changed only if the order is too, which is mended first.
+            let _order = self.lock_order();
+            shard.lock()
+        })
+    }
+
+    /// Forgets what the tables hold that a fork has caught half changed. Dropping it would walk through it.
+    #[cold]
+    fn begin_again(&self, order: &mut Order) {
+        for shard in self.all_shards() {
+            std::mem::forget(shard.lock().take_storage());
+        }
+        std::mem::forget(order.take_storage());
+        self.publish(order);
+    }
+
+    fn publish(&self, order: &Order) {
+        self.len.store(order.len(), Ordering::Release);
+        self.earliest.store(order.earliest().seconds(), Ordering::Release);
+        if let Some(observer) = &self.observer {
+            observer.changed(order.len(), &order.statistics);
+        }
+    }
+}
+
+impl<S: Handle> Cache<S> {
     /// Stores `session` under `key` until `expiry`; `limit` sessions at most, 0 for any number.
     ///
     /// The session being stored never leaves for itself. A session that replaces another takes its
@@ -211,6 +309,7 @@ impl<S: Clone + PartialEq> Cache<S> {
             }
             order.use_again(place);
             order.statistics.stored += 1;
+            order.changes += 1;
             let former = table.replace(slot, session);
             self.publish(&order);
             return Stored::Replaced(former);
@@ -319,16 +418,6 @@ impl<S: Clone + PartialEq> Cache<S> {
         due
     }
 
-    /// Each second at which something expires, in no particular order, and how many sessions do so then. The
-    /// order's lock is held for steps of bounded length, in which `visit` may do no more than count.
-    pub fn for_each_expiry(&self, mut visit: impl FnMut(Expiry, u64)) {
-        const STEP: u32 = 1024;
-        let mut from = Some(0);
-        while let Some(number) = from {
-            from = self.lock_order().visit_buckets(number, STEP, &mut visit);
-        }
-    }
-
     /// Detaches the first session that is due, which needs no memory.
     pub fn take_first_due(&self, cutoff: Cutoff) -> Option<S> {
         let shards = self.shards.get()?;
@@ -383,7 +472,10 @@ impl<S: Clone + PartialEq> Cache<S> {
             Eviction::EarliestExpiry => None,
             Eviction::LeastRecentlyUsed => Some(self.lock_order()),
         };
-        let (slot, session) = shards[key.shard()].lock().get(key)?;
+        let shard = &shards[key.shard()];
+        let mut table = if order.is_some() { shard.lock() } else { self.lock_shard(shard) };
+        let (slot, session) = table.get(key)?;
+        drop(table);
         if let Some(order) = &mut order {
             order.use_again(key.place(slot));
         }
@@ -392,7 +484,8 @@ impl<S: Clone + PartialEq> Cache<S> {
 
     /// Whether something is stored under `key`. Counts nothing.
     pub fn contains(&self, key: Key) -> bool {
-        self.shards.get().is_some_and(|shards| shards[key.shard()].lock().find(key).is_some())
+        let shard = self.shards.get().map(|shards| &shards[key.shard()]);
+        shard.is_some_and(|shard| self.lock_shard(shard).find(key).is_some())
     }
 
     /// Gives a stored session a new expiry; among its equals it then counts as stored last. One that
@@ -431,6 +524,8 @@ impl<S: Clone + PartialEq> Cache<S> {
         let expiry = order.expiry(old.place(slot));
         order.reserve(new.shard(), expiry)?;
         _retired = shards[new.shard()].lock().reserve()?;
+        // It is stored all the while, for whoever asks about it now.
+        session.enters();
         order.unlink(old.place(slot));
         let moved = shards[old.shard()].lock().remove(slot);
         let mut table = shards[new.shard()].lock();
@@ -439,38 +534,19 @@ impl<S: Clone + PartialEq> Cache<S> {
             table.remove(slot)
         });
         order.append(new.place(table.insert(new, moved)), expiry);
-        order.moved += 1;
+        session.left();
         self.publish(&order);
         displaced
-    }
-
-    /// A number that has risen whenever another set of sessions is stored.
-    pub fn changes(&self) -> u64 {
-        let order = self.lock_order();
-        let Statistics { stored, evicted, flushed, taken, .. } = order.statistics;
-        stored + evicted + flushed + taken + order.moved
     }
 
     /// Handles of all stored sessions, in no particular order: each shard as it is when its turn
     /// comes. `None` without memory.
     pub fn snapshot(&self) -> Option<Vec<S>> {
         let mut sessions = Vec::new();
-        for shard in self.shards.get().into_iter().flat_map(|shards| shards.iter()) {
-            shard.lock().append_to(&mut sessions)?;
+        for shard in self.all_shards() {
+            self.lock_shard(shard).append_to(&mut sessions)?;
         }
         Some(sessions)
-    }
-
-    /// What the cache has done since it was made.
-    pub fn statistics(&self) -> Statistics {
-        let mut statistics = self.lock_order().statistics;
-        for shard in self.shards.get().into_iter().flat_map(|shards| shards.iter()) {
-            let (hits, misses) = shard.lock().lookups();
-            statistics.hits += hits;
-            statistics.misses += misses;
-        }
-        statistics.misses += self.early_misses.load(Ordering::Relaxed);
-        statistics
     }
 
     /// Holds the index, the order and the counts against each other.
@@ -487,7 +563,7 @@ impl<S: Clone + PartialEq> Cache<S> {
         if order.earliest() != Expiry::from_seconds(self.earliest.load(Ordering::Relaxed)) {
             return Err("the published earliest expiry is not the order's".into());
         }
-        for (number, shard) in self.shards.get().into_iter().flat_map(|s| s.iter().enumerate()) {
+        for (number, shard) in self.all_shards().enumerate() {
             for slot in shard.lock().validate(number)? {
                 if !ordered.remove(&Place::new(number, slot)) {
                     return Err(format!("shard {number} slot {slot} has no place in the order"));
@@ -520,19 +596,14 @@ impl<S: Clone + PartialEq> Cache<S> {
         detached
     }
 
-    fn lock_order(&self) -> MutexGuard<'_, Order> {
-        count::lock();
-        self.order.lock()
-    }
-
-    fn shards_or_make(&self) -> Option<&[Shard<S>]> {
+    fn shards_or_make(&self) -> Option<&[Shard<S>; SHARDS]> {
         let shards = self.shards.get_or_try_init(|| {
             let mut shards = Vec::new();
             shards.try_reserve_exact(SHARDS).map_err(drop)?;
             shards.resize_with(SHARDS, Shard::default);
-            Ok::<_, ()>(shards.into_boxed_slice())
+            shards.into_boxed_slice().try_into().map_err(drop)
         });
-        shards.ok().map(|shards| &**shards)
+        shards.ok()
     }
 
     /// Frees, when the lock is free, the storage that an emptied cache no longer needs (C20).
@@ -548,16 +619,8 @@ impl<S: Clone + PartialEq> Cache<S> {
             drop((storage, tables));
         }
     }
-
-    fn publish(&self, order: &Order) {
-        self.len.store(order.len(), Ordering::Release);
-        self.earliest.store(order.earliest().seconds(), Ordering::Release);
-        if let Some(observer) = &self.observer {
-            observer.changed(order.len(), &order.statistics);
-        }
-    }
 }
 
-fn remove<S>(shards: &[Shard<S>], place: Place) -> S {
+fn remove<S: Handle>(shards: &[Shard<S>], place: Place) -> S {
     shards[place.shard()].lock().remove(place.slot())
 }

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::{Cache, Cutoff, Eviction, Expiry, Key, KeyMaker, Stored};
+use super::{Cache, Cutoff, Eviction, Expiry, Handle, Key, KeyMaker, Stored};
 use crate::memory;
 
 /// The keys that operations speak of.
@@ -27,6 +27,8 @@ impl PartialEq for Session {
     }
 }
 impl Eq for Session {}
+
+impl Handle for Session {}
 
 /// What the cache should do, told in the simplest way: a list, searched from the start.
 #[derive(Default, Clone)]

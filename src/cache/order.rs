@@ -39,8 +39,8 @@ pub(super) struct Order {
     len: usize,
     recent: Option<Recent>,
     pub(super) statistics: Statistics,
-    /// Sessions that were given another key.
-    pub(super) moved: u64,
+    /// Rises with each session that comes or goes, and never falls.
+    pub(super) changes: u64,
 }
 
 #[derive(Debug)]
@@ -114,6 +114,7 @@ impl Order {
             recent.links.append(&mut recent.places, place, ());
         }
         self.len += 1;
+        self.changes += 1;
     }
 
     /// Moves a place to the end of the bucket of `expiry`. `None`, and unmoved, without memory.
@@ -141,6 +142,7 @@ impl Order {
             recent.links.cut(&mut recent.places, place);
         }
         self.len -= 1;
+        self.changes += 1;
         self.tidy();
     }
 
@@ -194,12 +196,12 @@ impl Order {
         self.links.capacity() > FEW_NODES || self.buckets.capacity() > FEW_NODES
     }
 
-    /// Gives up the storage of an empty order.
+    /// Gives up the storage, and what is in it.
     pub(super) fn take_storage(&mut self) -> impl Sized + use<> {
-        debug_assert_eq!(self.len, 0);
         let statistics = self.statistics;
+        let changes = self.changes + u64::from(self.len > 0);
         let recent = self.recent.as_ref().map(|_| Recent::default());
-        std::mem::replace(self, Self { statistics, recent, ..Self::default() })
+        std::mem::replace(self, Self { statistics, changes, recent, ..Self::default() })
     }
 
     /// Seconds that have a bucket.

@@ -1,5 +1,6 @@
 //! A shard: the sessions of some of the keys, found by key, under one lock.
 
+use super::Handle;
 use super::count;
 use super::index::{Index, MOST_SLOTS, Retired};
 use super::key::Key;
@@ -38,9 +39,22 @@ impl<S> Default for Shard<S> {
 }
 
 impl<S> Shard<S> {
+    /// For whoever has locked the order. A holder that a fork has left behind was then only looking something up, as
+    /// the table is changed with the order locked: nothing is to be mended.
     pub(super) fn lock(&self) -> MutexGuard<'_, Table<S>> {
         count::lock();
-        self.table.lock()
+        self.table.lock_or_mend(|_| ())
+    }
+
+    /// `None` if a fork has left the holder behind.
+    pub(super) fn lock_unless_dead(&self) -> Option<MutexGuard<'_, Table<S>>> {
+        count::lock();
+        self.table.lock_unless_dead()
+    }
+
+    /// `None` if the shard is locked.
+    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, Table<S>>> {
+        self.table.try_lock()
     }
 }
 
@@ -64,31 +78,13 @@ impl<S> Table<S> {
         self.index.reserve(self.entries.len(), live)
     }
 
-    /// Stores under a key that is not there; memory was reserved.
-    pub(super) fn insert(&mut self, key: Key, session: S) -> u32 {
-        let slot = self.entries.insert(Entry { key, session });
-        self.index.insert(key.hash(), slot);
-        slot
-    }
-
-    /// Exchanges the session in a slot.
-    pub(super) fn replace(&mut self, slot: u32, session: S) -> S {
-        std::mem::replace(&mut self.entries[slot].session, session)
-    }
-
-    /// Takes the session in a slot out.
-    pub(super) fn remove(&mut self, slot: u32) -> S {
-        self.entries.remove(slot).session
-    }
-
     /// Hits and misses of [`Table::get`].
     pub(super) fn lookups(&self) -> (u64, u64) {
         (self.hits, self.misses)
     }
 
-    /// Gives up the storage of an empty table.
+    /// Gives up the storage.
     pub(super) fn take_storage(&mut self) -> impl Sized + use<S> {
-        debug_assert_eq!(self.entries.len(), 0);
         (std::mem::take(&mut self.index), std::mem::take(&mut self.entries))
     }
 
@@ -107,7 +103,30 @@ impl<S> Table<S> {
     }
 }
 
-impl<S: Clone> Table<S> {
+impl<S: Handle> Table<S> {
+    /// Stores under a key that is not there; memory was reserved.
+    pub(super) fn insert(&mut self, key: Key, session: S) -> u32 {
+        session.enters();
+        let slot = self.entries.insert(Entry { key, session });
+        self.index.insert(key.hash(), slot);
+        slot
+    }
+
+    /// Exchanges the session in a slot.
+    pub(super) fn replace(&mut self, slot: u32, session: S) -> S {
+        session.enters();
+        let former = std::mem::replace(&mut self.entries[slot].session, session);
+        former.left();
+        former
+    }
+
+    /// Takes the session in a slot out.
+    pub(super) fn remove(&mut self, slot: u32) -> S {
+        let session = self.entries.remove(slot).session;
+        session.left();
+        session
+    }
+
     /// Looks up, counts, and returns the slot and a handle.
     pub(super) fn get(&mut self, key: Key) -> Option<(u32, S)> {
         let found = self.find(key).map(|slot| (slot, self.session(slot).clone()));

@@ -1,10 +1,10 @@
-//! The locks and atomics of the cache, chosen in one place: parking_lot's and the processor's, but a model
+//! The locks and atomics of the cache, chosen in one place: those of [`crate::sync`] and the processor's, but a model
 //! checker's where `models/` compiles this folder once more, for itself.
 
 #[cfg(not(sslsweep_model))]
 pub(super) use {
-    once_cell::sync::OnceCell,
-    parking_lot::{Mutex, MutexGuard},
+    crate::sync::{Mutex, MutexGuard},
+    once_cell::race::OnceBox,
     std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
 };
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::oracle::{KEYS, OBJECTS, Operation, Session, agrees};
-use super::{BATCH, Cache, Cutoff, Eviction, Expiry, KeyMaker, Stored};
+use super::{BATCH, Cache, Cutoff, Eviction, Expiry, Handle, KeyMaker, Stored};
 
 /// So many, or few enough that Miri, which interprets each step, comes to an end.
 const fn many(number: u32) -> u32 {
@@ -147,6 +147,7 @@ fn f13_threads_remove_each_session_once() {
             Arc::ptr_eq(&self.0, &other.0)
         }
     }
+    impl Handle for Shared {}
     const LIMIT: usize = 300;
     const EACH: u32 = many(5_000);
     let (cache, maker) = (Cache::<Shared>::default(), KeyMaker::default());
@@ -183,4 +184,147 @@ fn f13_threads_remove_each_session_once() {
     });
     assert_eq!(cache.validate(), Ok(()));
     assert_eq!(left.into_inner() as usize + cache.len(), 4 * EACH as usize);
+}
+
+/// A session that counts the caches that it is stored in.
+#[derive(Debug, Clone)]
+struct Counted(std::sync::Arc<std::sync::atomic::AtomicI64>);
+
+impl PartialEq for Counted {
+    fn eq(&self, other: &Self) -> bool {
+        std::sync::Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Handle for Counted {
+    fn enters(&self) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn left(&self) {
+        self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl Counted {
+    fn new() -> Self {
+        Self(Default::default())
+    }
+
+    fn count(&self) -> i64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+/// C6: a session is counted for as long as it is stored, in whatever way it comes and goes.
+#[test]
+fn c6_a_stored_session_is_counted() {
+    let (cache, maker) = (Cache::<Counted>::default(), KeyMaker::default());
+    let key = |number: u8| maker.key(1, &[number]);
+    let at = Expiry::from_seconds;
+    let [one, two, three] = std::array::from_fn(|_| Counted::new());
+    let counts = || [one.count(), two.count(), three.count()];
+    cache.store(key(1), one.clone(), at(1), 2);
+    assert_eq!(counts(), [1, 0, 0]);
+    cache.store(key(1), one.clone(), at(2), 2);
+    assert_eq!(counts(), [1, 0, 0], "stored again");
+    cache.store(key(1), two.clone(), at(2), 2);
+    assert_eq!(counts(), [0, 1, 0], "replaced");
+    cache.store(key(2), three.clone(), at(3), 2);
+    cache.re_key(key(1), key(2), &two);
+    assert_eq!(counts(), [0, 1, 0], "found by another key, in another's place");
+    cache.store(key(1), one.clone(), at(1), 2);
+    cache.store(key(3), three.clone(), at(1), 2);
+    assert_eq!(counts(), [0, 1, 1], "evicted");
+    assert!(cache.take(key(3)).is_some());
+    assert_eq!(counts(), [0, 1, 0], "taken");
+    assert!(cache.take_due(Cutoff::All, &mut Vec::new()) || cache.is_empty());
+    assert_eq!(counts(), [0, 0, 0], "flushed");
+    assert!(cache.put_back(key(3), three.clone(), at(1)).is_none());
+    assert_eq!(counts(), [0, 0, 1], "put back");
+    let mut left = Vec::new();
+    cache.evict(0, &mut left);
+    assert_eq!(counts(), [0, 0, 0], "the size was lowered");
+}
+
+/// C14: another set of sessions has another number, also after the storage of a large cache was given up.
+#[test]
+fn c14_changes_never_come_back() {
+    const STORED: u32 = many(20_000);
+    let (cache, maker) = filled(STORED, |_| 1000);
+    let mut seen = cache.changes();
+    let mut rises = |what: &str| {
+        let now = cache.changes();
+        assert!(now > seen, "{what}: {now} after {seen}");
+        seen = now;
+    };
+    let sessions = cache.snapshot().unwrap();
+    for (number, session) in sessions.iter().enumerate() {
+        let [old, new] = [0, 1].map(|version| maker.key(version, &(number as u32).to_be_bytes()));
+        cache.re_key(old, new, session);
+    }
+    let key = maker.key(7, b"another");
+    assert_eq!(
+        cache.store(key, sessions[0].clone(), Expiry::from_seconds(1), 0),
+        Stored::Added { evicted: None }
+    );
+    rises("stored");
+    cache.store(key, sessions[1].clone(), Expiry::from_seconds(1), 0);
+    rises("replaced");
+    cache.re_key(key, maker.key(8, b"another"), &sessions[1]);
+    rises("another key");
+    while cache.take_due(Cutoff::All, &mut Vec::new()) {}
+    assert!(cache.is_empty());
+    rises("flushed");
+    drop(cache.store(key, sessions[0].clone(), Expiry::from_seconds(1), 0));
+    rises("stored again");
+    let before = cache.changes();
+    assert!(cache.re_expire(key, &sessions[0], Expiry::from_seconds(9)));
+    assert_eq!(
+        cache.changes(),
+        before,
+        "another expiry is not another set: whoever reads the table goes on"
+    );
+}
+
+/// P10: a child that was forked beside another thread's changes. What that thread was inside of may be lost, but
+/// nothing hangs, and the cache serves.
+#[test]
+#[cfg_attr(miri, ignore = "forks")]
+fn p10_a_child_goes_on() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use crate::sync::in_child;
+
+    for eviction in [Eviction::EarliestExpiry, Eviction::LeastRecentlyUsed] {
+        let (cache, maker) = (Cache::<Counted>::new(eviction, None), KeyMaker::default());
+        let key = |number: u32| maker.key(0, &number.to_be_bytes());
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let sessions: Vec<_> = (0..400).map(|_| Counted::new()).collect();
+                while !stop.load(Ordering::Relaxed) {
+                    for (number, session) in (0..).zip(&sessions) {
+                        cache.store(key(number), session.clone(), Expiry::from_seconds(1), 300);
+                        cache.get(key(number / 2));
+                    }
+                    while cache.take_due(Cutoff::Before(2), &mut Vec::new()) {}
+                }
+            });
+            let own = Counted::new();
+            for _ in 0..200 {
+                assert!(in_child(|| {
+                    let found = cache.get(key(1)).is_some() && cache.contains(key(1));
+                    let listed = cache.snapshot().is_some_and(|listed| listed.len() <= 300);
+                    let stored = cache.store(key(9999), own.clone(), Expiry::from_seconds(1), 300);
+                    drop((found, stored));
+                    let there = cache.get(key(9999)).is_some_and(|found| found == own);
+                    let whole = cache.validate() == Ok(());
+                    while cache.take_due(Cutoff::All, &mut Vec::new()) {}
+                    listed && there && whole && cache.is_empty() && own.count() == 0
+                }));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
 }

@@ -1,66 +1,144 @@
-//! The C symbols that the dynamic linker sees: each function once for every version node under which a
-//! libssl has had it, and once under our own.
+//! The C symbols that the linkers see: each function once for every version node under which a libssl has had it, and
+//! once under its plain name.
 //!
-//! A caller is bound to the node that it was linked with, so with several libssl in one process each
-//! reaches the real functions of its own. An export without a version would satisfy them all; one
-//! under a wrong node is never bound, and nobody says so. Those without a node here get ours when the
-//! shared library is linked (`abi/nodes.map`); the static library has them alone, because a linker
-//! takes the others only along with such a map.
+//! The dynamic linker binds a caller to the node that it was linked with, so with several libssl in one process each
+//! reaches the real functions of its own, and OpenSSL inside of a plug-in, or another library with functions of
+//! these names, never reaches us. The nodes are hidden (`@`, not `@@`): a program is relinked by the order of its
+//! libraries and not by the names that it takes. The plain names are the static library's; the shared one keeps those of
+//! the flush pair, which a program may look up by `dlsym` (`abi/nodes.map`).
 //!
-//! A macro, because the same lines a hundred times would hide a wrong one. What is exported is held
-//! against the list in `abi/` by `make abi-check`.
+//! Each symbol is a few instructions that pass two more arguments on: the node, and where the call returns to, which
+//! tells callers apart whose node does not ([`Caller`]). In Rust that address cannot be asked for.
+//!
+//! A macro, because the same lines a hundred times would hide a wrong one. It adds the versions and the real function,
+//! and nothing else. What is exported is held against the list in `abi/` by `make abi-check`.
 
-use std::ffi::{c_char, c_int, c_long, c_uchar, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_int, c_long, c_uchar, c_uint, c_void};
 
-use super::{connection, context, flush, libcrypto, session};
-use crate::libssl::Node;
+use super::{FromC, Real, connection, context, flush, libcrypto, session};
 use crate::libssl::types::*;
+use crate::libssl::{Caller, Libssl, Node};
 
 macro_rules! entries {
-    ($($since:ident $module:ident::$name:ident($($arg:ident: $type:ty),*) $(-> $ret:ty)?;)*) => {
-        $(nodes! { $since $module $name ($($arg: $type),*) ($($ret)?) })*
+    ($($since:ident $module:ident::$name:ident($($arg:ident: $type:ty),*) $(-> $ret:ty)?;)*) => { $(
+        #[allow(non_snake_case, reason = "OpenSSL's names")]
+        mod $name {
+            use super::*;
+
+            #[allow(deprecated, reason = "C programs are told by the header")]
+            unsafe extern "C-unwind" fn entry($($arg: $type,)* caller: Caller) $(-> $ret)? {
+                const NAME: &CStr = name!($name);
+                let call = |known: Option<&'static Libssl>| {
+                    caller.with_real(NAME, known, |real| {
+                        // SAFETY: the caller's own arguments.
+                        #[allow(clippy::undocumented_unsafe_blocks, reason = "not seen in macros")]
+                        real.$name.map(|function| unsafe { function($($arg),*) })
+                    })
+                };
+                let real = Real { caller, name: NAME, call };
+                // SAFETY: the caller's own arguments, alive during the call.
+                #[allow(clippy::undocumented_unsafe_blocks, reason = "not seen in macros")]
+                $module::$name(real, $(unsafe { FromC::checked($arg) }),*)
+            }
+            symbols! { $since $name ($($arg)*) entry }
+        }
+    )* };
+}
+
+macro_rules! name {
+    ($name:ident) => {
+        match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
+            Ok(name) => name,
+            Err(_) => c"",
+        }
     };
 }
 
 /// The nodes of a function, by the release that had it first. OpenSSL 4 has them all under one.
-macro_rules! nodes {
+macro_rules! symbols {
     (v1_1_0 $($rest:tt)*) => {
-        nodes! { v3_0 $($rest)* }
-        entry! { V1_1 "@OPENSSL_1_1_0" $($rest)* }
+        symbols! { v3_0 $($rest)* }
+        symbol! { "@OPENSSL_1_1_0" 1 $($rest)* }
     };
     (v1_1_1 $($rest:tt)*) => {
-        nodes! { v3_0 $($rest)* }
-        entry! { V1_1 "@OPENSSL_1_1_1" $($rest)* }
+        symbols! { v3_0 $($rest)* }
+        symbol! { "@OPENSSL_1_1_1" 1 $($rest)* }
     };
     (v3_0 $($rest:tt)*) => {
-        nodes! { own_and_v4 $($rest)* }
-        entry! { V3 "@OPENSSL_3.0.0" $($rest)* }
+        symbols! { plain_and_v4 $($rest)* }
+        symbol! { "@OPENSSL_3.0.0" 2 $($rest)* }
     };
     (v3_3 $($rest:tt)*) => {
-        nodes! { own_and_v4 $($rest)* }
-        entry! { V3 "@OPENSSL_3.3.0" $($rest)* }
+        symbols! { plain_and_v4 $($rest)* }
+        symbol! { "@OPENSSL_3.3.0" 2 $($rest)* }
     };
     (v3_4 $($rest:tt)*) => {
-        nodes! { own_and_v4 $($rest)* }
-        entry! { V3 "@OPENSSL_3.4.0" $($rest)* }
+        symbols! { plain_and_v4 $($rest)* }
+        symbol! { "@OPENSSL_3.4.0" 2 $($rest)* }
     };
-    (own_and_v4 $($rest:tt)*) => {
-        entry! { Own "" $($rest)* }
-        entry! { V4 "@OPENSSL_4.0.0" $($rest)* }
+    (plain_and_v4 $($rest:tt)*) => {
+        symbol! { "" 0 $($rest)* }
+        symbol! { "@OPENSSL_4.0.0" 3 $($rest)* }
     };
 }
 
-macro_rules! entry {
-    ($node:ident $version:literal $module:ident $name:ident
-     ($($arg:ident: $type:ty),*) ($($ret:ty)?)) => {
-        const _: () = {
-            #[unsafe(export_name = concat!(stringify!($name), $version))]
-            #[allow(deprecated, reason = "C programs are told by the header")]
-            unsafe extern "C-unwind" fn entry($($arg: $type),*) $(-> $ret)? {
-                // SAFETY: the caller's own promise.
-                unsafe { $module::$name(Node::$node, $($arg),*) }
-            }
-        };
+const _: () = assert!(
+    Node::Own as usize == 0
+        && Node::V1_1 as usize == 1
+        && Node::V3 as usize == 2
+        && Node::V4 as usize == 3
+);
+
+/// One symbol: the node and the address that the call returns to are the arguments behind those of the function.
+macro_rules! symbol {
+    ($version:literal $node:literal $name:ident () $entry:ident) => {
+        symbol! { $version $node $name $entry "edi" "rsi" "w0" "x1" }
+    };
+    ($version:literal $node:literal $name:ident ($a:ident) $entry:ident) => {
+        symbol! { $version $node $name $entry "esi" "rdx" "w1" "x2" }
+    };
+    ($version:literal $node:literal $name:ident ($a:ident $b:ident) $entry:ident) => {
+        symbol! { $version $node $name $entry "edx" "rcx" "w2" "x3" }
+    };
+    ($version:literal $node:literal $name:ident ($a:ident $b:ident $c:ident) $entry:ident) => {
+        symbol! { $version $node $name $entry "ecx" "r8" "w3" "x4" }
+    };
+    ($version:literal $node:literal $name:ident ($a:ident $b:ident $c:ident $d:ident) $entry:ident) => {
+        symbol! { $version $node $name $entry "r8d" "r9" "w4" "x5" }
+    };
+    // Six arguments: on x86-64 the seventh and eighth are on the stack.
+    ($version:literal $node:literal $name:ident ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident) $entry:ident) => {
+        #[cfg(target_arch = "x86_64")]
+        symbol! { @ $version $name $entry
+            concat!("mov rax, [rsp]\n sub rsp, 24\n .cfi_adjust_cfa_offset 24\n mov [rsp + 8], rax\n mov qword ptr [rsp], ", $node,
+                    "\n call {entry}\n add rsp, 24\n .cfi_adjust_cfa_offset -24\n ret") }
+        #[cfg(target_arch = "aarch64")]
+        symbol! { @ $version $name $entry concat!("mov w6, #", $node, "\n mov x7, x30\n b {entry}") }
+    };
+    ($version:literal $node:literal $name:ident $entry:ident $x86_node:literal $x86_return:literal $arm_node:literal $arm_return:literal) => {
+        #[cfg(target_arch = "x86_64")]
+        symbol! { @ $version $name $entry
+            concat!("mov ", $x86_node, ", ", $node, "\n mov ", $x86_return, ", [rsp]\n jmp {entry}") }
+        #[cfg(target_arch = "aarch64")]
+        symbol! { @ $version $name $entry
+            concat!("mov ", $arm_node, ", #", $node, "\n mov ", $arm_return, ", x30\n b {entry}") }
+    };
+    (@ $version:literal $name:ident $entry:ident $code:expr) => {
+        // Not under Miri, which has no linker.
+        #[cfg(not(miri))]
+        std::arch::global_asm!(
+            ".pushsection .text.sslsweep_entries, \"ax\", %progbits",
+            ".p2align 4",
+            concat!(".globl \"", stringify!($name), $version, "\""),
+            concat!(".type \"", stringify!($name), $version, "\", %function"),
+            concat!("\"", stringify!($name), $version, "\":"),
+            ".cfi_startproc",
+            $code,
+            ".cfi_endproc",
+            concat!(".size \"", stringify!($name), $version, "\", . - \"", stringify!($name), $version, "\""),
+            ".popsection",
+            entry = sym $entry,
+        );
     };
 }
 

@@ -3,10 +3,9 @@
 
 use std::ffi::c_long;
 
-use super::{managed, real_for_context};
+use super::{RealFn, managed};
 use crate::cache::Cutoff;
-use crate::libssl::Node;
-use crate::libssl::types::ssl_ctx_st;
+use crate::libssl::CtxRef;
 use crate::takeover::ending::may_have_ended;
 use crate::takeover::flush::flush;
 
@@ -32,31 +31,22 @@ use crate::takeover::flush::flush;
 /// OpenSSL in callbacks without locks (OpenSSL 1.1.1 to 3.6 hold one), in the order (OpenSSL's
 /// depends on the version), in NULL (OpenSSL crashes), and in times that OpenSSL wraps (negative and
 /// huge ones).
-pub(super) unsafe fn SSL_CTX_flush_sessions_ex(
-    caller: Node,
-    ctx: *mut ssl_ctx_st,
+pub(super) fn SSL_CTX_flush_sessions_ex(
+    real: impl RealFn<()>,
+    ctx: Option<CtxRef<'_>>,
     tm: libc::time_t,
 ) {
-    if ctx.is_null() {
-        return;
-    }
-    if let Some(managed) = managed(ctx) {
-        if tm != 0 {
-            return flush(&managed, Cutoff::Before(tm));
+    let Some(managed) = managed(ctx) else {
+        if ctx.is_some() {
+            real.call();
         }
-        flush(&managed, Cutoff::All);
-        return may_have_ended(&managed);
+        return;
+    };
+    if tm != 0 {
+        return flush(&managed, Cutoff::Before(tm));
     }
-    if let Some(flush_ex) = real_for_context(caller, ctx, |behind| behind.SSL_CTX_flush_sessions_ex)
-    {
-        // SAFETY: the caller's own argument.
-        unsafe { flush_ex(ctx, tm) };
-    } else if let Some(flush) =
-        real_for_context(caller, ctx, |behind| behind.SSL_CTX_flush_sessions)
-    {
-        // SAFETY: as above.
-        unsafe { flush(ctx, tm.clamp(c_long::MIN, c_long::MAX)) };
-    }
+    flush(&managed, Cutoff::All);
+    may_have_ended(&managed);
 }
 
 /// SSL_CTX_flush_sessions() is SSL_CTX_flush_sessions_ex() with `tm` widened to a `time_t`.
@@ -64,7 +54,6 @@ pub(super) unsafe fn SSL_CTX_flush_sessions_ex(
 /// Deprecated since OpenSSL 3.4: a `long` of 32 bits ends in 2038.
 #[cfg(not(sslsweep_no_deprecated))]
 #[deprecated = "Since OpenSSL 3.4; use SSL_CTX_flush_sessions_ex()"]
-pub(super) unsafe fn SSL_CTX_flush_sessions(caller: Node, ctx: *mut ssl_ctx_st, tm: c_long) {
-    // SAFETY: the caller's own promise.
-    unsafe { SSL_CTX_flush_sessions_ex(caller, ctx, tm) };
+pub(super) fn SSL_CTX_flush_sessions(real: impl RealFn<()>, ctx: Option<CtxRef<'_>>, tm: c_long) {
+    SSL_CTX_flush_sessions_ex(real, ctx, tm);
 }

@@ -1,34 +1,18 @@
 //! The functions of libcrypto that are interposed. There need not be a libssl beside it.
 #![allow(non_snake_case, reason = "OpenSSL's names")]
 
-use std::ffi::{CStr, c_int, c_long, c_void};
+use std::ffi::{c_int, c_long, c_void};
 
+use super::RealFn;
 use crate::guard::guard;
+use crate::libssl::is_inside;
 use crate::libssl::types::*;
-use crate::libssl::{Node, is_inside, libcrypto_function, libssl};
 use crate::takeover::ending;
-
-type GetExNewIndex = unsafe extern "C-unwind" fn(
-    c_int,
-    c_long,
-    *mut c_void,
-    Option<ExNew>,
-    Option<ExDup>,
-    Option<ExFree>,
-) -> c_int;
-
-fn real(caller: Node, name: &CStr) -> *mut c_void {
-    guard(std::ptr::null_mut(), || libcrypto_function(caller, name))
-}
 
 /// CRYPTO_get_ex_new_index(3). Before the program's first index for contexts or connections comes
 /// ours, so that a context's sessions are removed while the program's ex_data still stands (C15).
-///
-/// # Safety
-///
-/// As for the real function.
-pub(super) unsafe fn CRYPTO_get_ex_new_index(
-    caller: Node,
+pub(super) fn CRYPTO_get_ex_new_index(
+    real: impl RealFn<c_int>,
     class: c_int,
     argl: c_long,
     argp: *mut c_void,
@@ -38,35 +22,41 @@ pub(super) unsafe fn CRYPTO_get_ex_new_index(
 ) -> c_int {
     guard((), || {
         if matches!(class, CRYPTO_EX_INDEX_SSL | CRYPTO_EX_INDEX_SSL_CTX) && !is_inside() {
-            if let Some((libssl, api)) = libssl(caller).and_then(|l| Some((l, l.api.as_ref()?))) {
+            if let Some((libssl, api)) = real.libssl().and_then(|l| Some((l, l.api.as_ref()?))) {
                 ending::watch(libssl, api);
             }
         }
     });
-    let address = real(caller, c"CRYPTO_get_ex_new_index");
+    type GetExNewIndex = unsafe extern "C-unwind" fn(
+        c_int,
+        c_long,
+        *mut c_void,
+        Option<ExNew>,
+        Option<ExDup>,
+        Option<ExFree>,
+    ) -> c_int;
+    let (caller, name) = real.caller();
+    let address = guard(std::ptr::null_mut(), || caller.libcrypto_function(name));
     // SAFETY: an address under this name is this function, and NULL is `None`.
-    let real: Option<GetExNewIndex> = unsafe { std::mem::transmute(address) };
+    let function: Option<GetExNewIndex> = unsafe { std::mem::transmute(address) };
     // SAFETY: the caller's own arguments.
-    real.map_or(-1, |real| unsafe { real(class, argl, argp, new, dup, free) })
+    function.map_or(-1, |function| unsafe { function(class, argl, argp, new, dup, free) })
 }
 
 /// OSSL_LIB_CTX_free(3). A library context that is made later at the same address is another one.
-///
-/// # Safety
-///
-/// As for the real function.
-pub(super) unsafe fn OSSL_LIB_CTX_free(caller: Node, library: *mut OSSL_LIB_CTX) {
+pub(super) fn OSSL_LIB_CTX_free(real: impl RealFn<()>, library: *mut OSSL_LIB_CTX) {
     guard((), || {
-        if let Some(libssl) = libssl(caller) {
+        if let Some(libssl) = real.libssl() {
             ending::unwatch(libssl, library);
         }
     });
-    let address = real(caller, c"OSSL_LIB_CTX_free");
+    let (caller, name) = real.caller();
+    let address = guard(std::ptr::null_mut(), || caller.libcrypto_function(name));
     // SAFETY: an address under this name is this function, and NULL is `None`.
-    let real: Option<unsafe extern "C-unwind" fn(*mut OSSL_LIB_CTX)> =
+    let function: Option<unsafe extern "C-unwind" fn(*mut OSSL_LIB_CTX)> =
         unsafe { std::mem::transmute(address) };
-    if let Some(real) = real {
+    if let Some(function) = function {
         // SAFETY: the caller's own argument.
-        unsafe { real(library) };
+        unsafe { function(library) };
     }
 }

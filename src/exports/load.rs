@@ -1,11 +1,8 @@
-//! What happens when the library is loaded: nothing, unless the operator wants to hear of it.
-
-use std::ffi::CString;
+//! What happens when the library is loaded: the libssl that is there is looked at, while nobody can wait for the loader yet.
 
 use crate::guard::guard;
-use crate::libssl::object_of;
 use crate::takeover::summary;
-use crate::{options, report};
+use crate::{libssl, options, report};
 
 // Not under Miri, where no libssl can be.
 #[used]
@@ -15,15 +12,13 @@ static LOADED: extern "C" fn() = loaded;
 extern "C" fn loaded() {
     guard((), || {
         report::remember();
+        libssl::stay_loaded();
+        let first = libssl::begin();
         if !options::get().verbose {
             return;
         }
         report::line(format_args!("version {}", env!("CARGO_PKG_VERSION")));
-        // SAFETY: the name is a string.
-        let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"SSL_CTX_new".as_ptr()) };
-        let first = object_of(address);
-        if first != object_of(loaded as *mut _) {
-            let first = first.as_deref().map_or(c"?".into(), CString::from);
+        if let Some(first) = first {
             let first = first.to_string_lossy();
             report::line(format_args!(
                 "is without effect: {first} comes first; link or preload before it"

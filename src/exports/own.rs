@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::managed;
 use crate::cache::Cutoff;
-use crate::libssl::program;
 use crate::libssl::types::{ssl_ctx_st, ssl_session_st};
+use crate::libssl::{CtxRef, program};
 use crate::takeover::Managed;
 use crate::takeover::ending::may_have_ended;
 use crate::takeover::flush::{Budget, flush_within};
@@ -73,7 +73,8 @@ pub unsafe extern "C-unwind" fn sslsweep_flush(
     most_microseconds: u64,
     flushed: *mut sslsweep_flushed,
 ) -> c_int {
-    let Some(managed) = managed(ctx) else { return 0 };
+    // SAFETY: the caller's own context, alive during the call.
+    let Some(managed) = managed(unsafe { CtxRef::new(ctx) }) else { return 0 };
     let cutoff = if tm == 0 { Cutoff::All } else { Cutoff::Before(tm) };
     let budget = Budget {
         sessions: (most_sessions > 0).then_some(most_sessions),
@@ -155,7 +156,8 @@ pub unsafe extern "C" fn sslsweep_get_statistics(
     if statistics.is_null() || size < size_of::<u32>() {
         return 0;
     }
-    let Some(managed) = managed(ctx) else { return 0 };
+    // SAFETY: the caller's own context, alive during the call.
+    let Some(managed) = managed(unsafe { CtxRef::new(ctx) }) else { return 0 };
     let known = statistics_of(&managed);
     let common = size.min(size_of_val(&known));
     // SAFETY: the caller has `size` bytes there, and all of `known` is initialised integers.
@@ -210,7 +212,9 @@ pub unsafe extern "C-unwind" fn sslsweep_for_each_session(
     visit: Option<unsafe extern "C-unwind" fn(*mut ssl_session_st, *mut c_void) -> c_int>,
     argument: *mut c_void,
 ) -> i64 {
-    let (Some(managed), Some(visit)) = (managed(ctx), visit) else { return -1 };
+    // SAFETY: the caller's own context, alive during the call.
+    let managed = managed(unsafe { CtxRef::new(ctx) });
+    let (Some(managed), Some(visit)) = (managed, visit) else { return -1 };
     let Some(sessions) = managed.cache().snapshot() else { return -1 };
     let mut visited = 0;
     for session in sessions {

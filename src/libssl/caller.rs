@@ -1,28 +1,327 @@
-//! Whose libssl a call is for, where its version node does not say: several libssl of one node are
-//! in this process (Python's own, say, and one that a wheel has brought along).
+//! Whose libssl a call is for.
 //!
-//! The caller's object is linked with one of them, so that one is found as the dynamic linker would.
-//! Walking the stack takes a few hundred nanoseconds, which only such processes spend.
+//! The version node says it where a libssl of that node was there at the start. Where all came later, several may have
+//! one node (Python's own and one that a wheel has brought along, say), so the object that the call comes from is looked
+//! at: the dynamic loader has bound its other calls to libssl, past us, and the places where it keeps their
+//! addresses tell which one. The object is where the call returns to. That is another object's where the compiler has made
+//! a jump of the last call in a function, so it counts only if it has to do with the function that was called.
 
-use std::ffi::{CStr, CString, c_void};
+use std::cell::Cell;
+use std::ffi::{CStr, c_void};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::object::{Object, object_of};
-use crate::stack;
+use super::find::{ANCHOR, Libssl, known_at, libssl_of_object, start};
+use super::node::Node;
+use super::object::{Object, Wanted, find_object, object_at, read_slot};
+use super::symbols::RealFns;
+use crate::guard::guard;
+use crate::{options, report};
 
-/// The function of this name that the object which called us is linked with. `None` for a call from the
-/// program itself, whose libssl is the one that comes after us.
-pub(super) fn function_of_caller(name: &CStr) -> Option<*mut c_void> {
-    let function = Object::loaded(&calling_object()?)?.function(name);
-    (!function.is_null()).then_some(function)
+/// Who has called an export; made by the entry (`src/exports/entries.rs`).
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Caller {
+    node: Node,
+    returns_to: usize,
 }
 
-/// The path of the object that called us: the first on the stack that is not ours.
-fn calling_object() -> Option<CString> {
-    let ours = object_of(calling_object as *mut c_void);
-    let mut found = None;
-    stack::walk(|frame| {
-        found = object_of(frame.address).filter(|found| ours.as_ref() != Some(found));
-        found.is_some()
-    });
-    found
+// Not under Miri, which has no symbols.
+#[cfg(not(miri))]
+unsafe extern "C" {
+    /// The plain name (`src/exports/entries.rs`).
+    fn SSL_CTX_new_ex();
+}
+#[cfg(miri)]
+unsafe extern "C" fn SSL_CTX_new_ex() {}
+
+thread_local! {
+    /// The libssl that this thread is in a call of ours to, where the node does not tell.
+    static CALLED: Cell<Option<&'static Libssl>> = const { Cell::new(None) };
+}
+
+/// Restores what was called before, also when the program's code leaves by an exception or ends the thread.
+struct Restore(Option<&'static Libssl>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        CALLED.set(self.0);
+    }
+}
+
+impl Caller {
+    /// The libssl that the caller of the function `name` is linked with; `None` if there is none that is served, or several
+    /// that it may be.
+    #[inline]
+    pub(crate) fn libssl(self, name: &'static CStr) -> Option<&'static Libssl> {
+        match start().libssl(self.node) {
+            // The static library's plain names, and an unversioned flush, are everybody's.
+            Some(first) if self.node != Node::Own => Some(first),
+            first => self.among_several(name, first),
+        }
+    }
+
+    /// The same where the node does not say it.
+    fn among_several(
+        self,
+        name: &'static CStr,
+        first: Option<&'static Libssl>,
+    ) -> Option<&'static Libssl> {
+        if self.is_ours() {
+            // A function of libssl that we have called has jumped to another one, through the PLT.
+            if let Some(called) = CALLED.get().or(first) {
+                return Some(called);
+            }
+        }
+        // libssl's own calls go through the PLT.
+        known_at(self.returns_to).or_else(|| guard(None, || self.linked(name)))
+    }
+
+    /// Calls `use_it` with the functions behind the exports as this caller is linked with them: those of `known`, the libssl
+    /// of the object that the call is about, if that is known.
+    pub(crate) fn with_real<R>(
+        self,
+        name: &'static CStr,
+        known: Option<&'static Libssl>,
+        use_it: impl FnOnce(&RealFns) -> Option<R>,
+    ) -> Option<R> {
+        if let Some(libssl) = known.or_else(|| self.libssl(name)) {
+            let _restore = (self.node == Node::Own || start().libssl(self.node).is_none())
+                .then(|| Restore(CALLED.replace(Some(libssl))));
+            return use_it(&libssl.real);
+        }
+        // An OpenSSL inside of a plug-in or a program. It is looked at each time, since it may be gone with the next call.
+        let object = self.object(name).or_else(|| self.only_one(name))?;
+        use_it(&RealFns::of(|name| object.function(name, Wanted::Default)))
+    }
+
+    /// Whether the call comes from the object that this code lies in.
+    #[inline]
+    fn is_ours(self) -> bool {
+        start().ours.range.contains(&self.returns_to)
+    }
+
+    /// Whether a context that the caller makes is ours to take over. It is not if libssl makes it for a program that has
+    /// called past us, by a handle of its own: all that the program sets would pass us by (contract P12).
+    ///
+    /// libssl's SSL_CTX_new jumps to SSL_CTX_new_ex through the PLT (Debian, Ubuntu), so that this looks like a call
+    /// by whoever called that.
+    pub(crate) fn makes_its_own(self, name: &'static CStr, libssl: &Libssl) -> bool {
+        if libssl.contains(self.returns_to) {
+            return false;
+        }
+        !libssl.calls_itself_through_plt
+            || name != c"SSL_CTX_new_ex"
+            || object_at(self.returns_to).is_some_and(|caller| match called(self.returns_to) {
+                Called::Slot(slot) => caller.imports_at(name, slot),
+                // What the static library has put into a program is called there like its own.
+                Called::Code(code) => {
+                    code == (SSL_CTX_new_ex as *const ()).addr() && self.is_ours()
+                }
+                Called::Unknown => caller.imports(name),
+            })
+    }
+
+    /// The libssl that the caller's object is linked with, found before or now.
+    fn linked(self, name: &'static CStr) -> Option<&'static Libssl> {
+        let caller = object_at(self.returns_to)?;
+        let place = Place::of(&caller, name);
+        let remembered = place.slot(&caller).and_then(|slot| known_at(read_slot(slot)));
+        remembered.or_else(|| {
+            let object = self.object(name).or_else(|| self.only_one(name))?;
+            let libssl = libssl_of_object(&object)?;
+            // Without a slot, or for libssl itself, all of this is done again next time.
+            let slot = bound_to_libssl(&caller).filter(|&slot| libssl.contains(read_slot(slot)));
+            if let Some(slot) = slot {
+                place.remember(slot);
+            }
+            Some(libssl)
+        })
+    }
+
+    /// The object whose functions the caller's object is linked with, or that it is itself.
+    fn object(self, name: &CStr) -> Option<Object> {
+        let caller = object_at(self.returns_to)?;
+        let is_ours = self.is_ours();
+        if caller.defines(ANCHOR) && !is_ours {
+            return Some(caller);
+        }
+        if !is_ours && !caller.imports(name) {
+            return None;
+        }
+        bound_to_libssl(&caller).and_then(|slot| object_at(read_slot(slot))).or_else(|| {
+            // Nothing of it has been bound yet.
+            caller.needed().find_map(|needed| {
+                find_object(|object| object.soname() == Some(needed) && is_libssl_of_others(object))
+            })
+        })
+    }
+
+    /// The only object that callers of this node can be linked with. With several a flush does nothing, since it
+    /// would find memory of another make; any other call goes to the first of them.
+    fn only_one(self, name: &CStr) -> Option<Object> {
+        let mut candidates = 0;
+        let mut first = None;
+        find_object(|object| {
+            let version = object.version_of(ANCHOR);
+            let fits = self.node == Node::Own || version == self.node.version();
+            if fits && is_libssl_of_others(object) {
+                candidates += 1;
+                if candidates == 1 {
+                    first = Some(object.clone());
+                }
+            }
+            false
+        });
+        if candidates > 1 {
+            static SAID: AtomicBool = AtomicBool::new(false);
+            if options::get().verbose && !SAID.swap(true, Ordering::Relaxed) {
+                report::line(format_args!(
+                    "{candidates} libssl are loaded, and a call of {} does not tell which one it is for",
+                    name.to_string_lossy()
+                ));
+            }
+            if name.to_bytes().starts_with(b"SSL_CTX_flush_sessions") {
+                return None;
+            }
+        }
+        first
+    }
+
+    /// A function of the caller's libcrypto, in a process that need not have libssl.
+    pub(crate) fn libcrypto_function(self, name: &'static CStr) -> *mut c_void {
+        let start = start();
+        let next = start.function_behind_us(self.node, name);
+        if !next.is_null() && (self.node != Node::Own || self.is_ours()) {
+            return next;
+        }
+        let caller = object_at(self.returns_to);
+        let own =
+            caller.filter(|caller| self.is_ours() || caller.imports(name) || caller.defines(name));
+        let own = own.and_then(|caller| caller.libcrypto());
+        if let Some(own) = own.filter(|own| !own.is_same(&start.ours)) {
+            return own.function(name, Wanted::Default);
+        }
+        if !next.is_null() {
+            return next;
+        }
+        let any = find_object(|object| {
+            let wanted = self.node.version().map_or(Wanted::Unversioned, Wanted::Node);
+            !object.function(name, wanted).is_null() && !object.is_same(&start.ours)
+        });
+        any.map_or(std::ptr::null_mut(), |any| any.function(name, Wanted::Default))
+    }
+}
+
+/// What the instruction calls that a call returns behind.
+enum Called {
+    /// The function whose address the loader has put here.
+    Slot(*const usize),
+    /// The function at this address.
+    Code(usize),
+    /// It does not say.
+    #[cfg_attr(target_arch = "x86_64", allow(dead_code, reason = "it always says"))]
+    Unknown,
+}
+
+/// On x86-64 a function of another object is called through its slot, `call *slot(%rip)`, or through a stub that jumps
+/// there. Any other indirect call is one of an address that the program keeps itself, from `dlsym`.
+#[cfg(target_arch = "x86_64")]
+fn called(returns_to: usize) -> Called {
+    let bytes = |at: usize| {
+        let code: *const [u8; 6] = std::ptr::with_exposed_provenance(at);
+        // SAFETY: what a call returns to is code, with the call before it; and a stub is longer than these bytes.
+        unsafe { code.read() }
+    };
+    let relative = |from: usize, offset: &[u8]| {
+        let offset = i32::from_le_bytes(offset.try_into().unwrap_or_default());
+        from.wrapping_add_signed(offset as isize)
+    };
+    let slot = |at: usize, offset: &[u8]| {
+        Called::Slot(std::ptr::with_exposed_provenance(relative(at, offset)))
+    };
+    match bytes(returns_to - 6) {
+        [_, 0xe8, offset @ ..] => {
+            let mut target = relative(returns_to, &offset);
+            if bytes(target)[..4] == [0xf3, 0x0f, 0x1e, 0xfa] {
+                target += 4; // endbr64
+            }
+            if bytes(target)[0] == 0xf2 {
+                target += 1; // bnd
+            }
+            match bytes(target) {
+                [0xff, 0x25, offset @ ..] => slot(target + 6, &offset),
+                _ => Called::Code(relative(returns_to, &offset)),
+            }
+        }
+        [0xff, 0x15, offset @ ..] => slot(returns_to, &offset),
+        _ => Called::Code(0),
+    }
+}
+
+/// Elsewhere the address has passed through a register.
+#[cfg(not(target_arch = "x86_64"))]
+fn called(_returns_to: usize) -> Called {
+    Called::Unknown
+}
+
+/// Where the loader has put the address of a function of libssl for an object.
+fn bound_to_libssl(caller: &Object) -> Option<*const usize> {
+    let prefixes: [&[u8]; 4] = [b"SSL_", b"TLS_", b"DTLS_", b"OPENSSL_init_ssl"];
+    caller.bound_slot(
+        |name| prefixes.iter().any(|prefix| name.to_bytes().starts_with(prefix)),
+        |address| object_at(address).is_some_and(|object| is_libssl_of_others(&object)),
+    )
+}
+
+fn is_libssl_of_others(object: &Object) -> bool {
+    object.defines(ANCHOR) && !object.is_same(&start().ours)
+}
+
+/// What is remembered of the callers of a function in one object: a slot, which is read again with each call, so that
+/// another object in the place of one that has gone is told by its own.
+struct Place {
+    remembered: &'static Remembered,
+    key: usize,
+}
+
+#[derive(Debug)]
+struct Remembered {
+    key: AtomicUsize,
+    slot: AtomicUsize,
+}
+
+const REMEMBERED: usize = 256;
+static SLOTS: [Remembered; REMEMBERED] =
+    [const { Remembered { key: AtomicUsize::new(0), slot: AtomicUsize::new(0) } }; REMEMBERED];
+
+impl Place {
+    fn of(caller: &Object, name: &'static CStr) -> Self {
+        let key = (caller.identity() ^ name.as_ptr().addr().rotate_left(12)) | 1;
+        let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
+        Self { remembered: &SLOTS[hash % REMEMBERED], key }
+    }
+
+    fn slot(&self, caller: &Object) -> Option<*const usize> {
+        let Remembered { key, slot } = self.remembered;
+        if key.load(Ordering::Acquire) != self.key {
+            return None;
+        }
+        let found = slot.load(Ordering::Acquire);
+        // Unchanged meanwhile, so the slot belongs to the key.
+        let is_same = key.load(Ordering::Acquire) == self.key;
+        (is_same && caller.range.contains(&found)).then(|| std::ptr::with_exposed_provenance(found))
+    }
+
+    fn remember(&self, slot: *const usize) {
+        /// Not a key, which are odd. A child that was forked meanwhile remembers nothing here, and looks each time.
+        const BUSY: usize = 2;
+        let Remembered { key, slot: place } = self.remembered;
+        let former = key.load(Ordering::Relaxed);
+        let taken =
+            || key.compare_exchange(former, BUSY, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        if former != BUSY && taken() {
+            place.store(slot.expose_provenance(), Ordering::Release);
+            key.store(self.key, Ordering::Release);
+        }
+    }
 }

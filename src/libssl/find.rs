@@ -1,79 +1,201 @@
-//! Finding the real libssl, or each of several, and the libcrypto of a caller.
+//! The real libssl, or each of several, and the libcrypto beside it.
 //!
-//! It may have been loaded at start, where `RTLD_NEXT` sees it; or later by `dlopen` with
-//! `RTLD_LOCAL` (Python's `_ssl` and many plug-ins), where only a walk over the loaded objects does;
-//! or not yet, or never. So the search is made when first needed and again until it succeeds.
-//!
-//! Each version node has its own. Where two libssl have one node, the second one shows itself by a
-//! method, which is a constant inside it; from then on a call that no managed context tells more
-//! about is asked where it comes from ([`super::caller`]).
+//! Those that are there at the start come first in the search for symbols, so one of them serves every caller of
+//! its node. Others come by `dlopen`, mostly with `RTLD_LOCAL` (Python's `_ssl` and many plug-ins), and are met with the
+//! first call from an object that is linked with them ([`super::caller`]). Each is resolved once. None gets a reference
+//! from us: libssl keeps itself in the process, and whatever is linked with it must be free to go.
 
 use std::ffi::{CStr, CString, c_char, c_ulong, c_void};
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
-use once_cell::race::{OnceBox, OnceRef};
+use once_cell::race::OnceBox;
 
-use super::caller::function_of_caller;
 use super::node::Node;
-use super::object::{
-    Object, is_libcrypto, is_libssl, is_ours, loaded_objects, next_function, object_of,
-};
-use super::symbols::{Api, Behind};
+use super::object::{Object, Wanted, find_object, object_at};
+use super::symbols::{Api, RealFns};
 use super::types::{OpenSslVersion, SSL_METHOD};
-use crate::guard::guard;
 use crate::{options, report};
 
-/// How many libssl of one process are served.
+/// How many libssl of one process are taken over.
 pub(crate) const MOST: usize = 8;
 
 /// A real libssl, found in this process.
 #[derive(Debug)]
 pub(crate) struct Libssl {
     /// The functions behind our exports.
-    pub(crate) behind: Behind,
+    pub(crate) real: RealFns,
     /// What the takeover calls; `None` when this libssl is to be left alone.
     pub(crate) api: Option<Api>,
     /// Its place among the libssl of this process.
     pub(crate) index: usize,
+    /// Whether its calls to its own functions reach ours (Debian, Ubuntu), or stay inside (upstream's `-Bsymbolic`).
+    pub(super) calls_itself_through_plt: bool,
     /// `OpenSSL_version_num()`.
     version: c_ulong,
-    /// As dladdr has it, for comparison.
-    path: CString,
-    /// A method that was seen to be this libssl's.
-    known_method: AtomicPtr<SSL_METHOD>,
+    object: Object,
 }
 
-// Races instead of locks: one thread may be in a constructor under the loader's lock and wait for
-// us while another holds our lock and waits for the loader.
+// Races instead of locks: a thread that waits for a lock of ours while it holds the loader's could stop everybody.
 
 /// Every libssl that was found. None is forgotten.
 static FOUND: [OnceBox<Libssl>; MOST] = [const { OnceBox::new() }; MOST];
 
-/// The one that comes first for each node.
-static FIRST: [OnceRef<'static, Libssl>; Node::COUNT] = [const { OnceRef::new() }; Node::COUNT];
-
-/// Whether some node has more than one.
-static SEVERAL: AtomicBool = AtomicBool::new(false);
-
-/// A function that every libssl has and nobody has a reason to wrap, unlike SSL_CTX_new.
-const ANCHOR: &CStr = c"SSL_SESSION_get_timeout";
-
-/// The real libssl of a caller, if it has been loaded.
-#[inline]
-pub(crate) fn libssl(caller: Node) -> Option<&'static Libssl> {
-    if several() {
-        let own = guard(None, || function_of_caller(ANCHOR).and_then(object_of));
-        if let Some(own) = own.and_then(|path| known(&path)) {
-            return Some(own);
-        }
-    }
-    FIRST[caller as usize].get().or_else(|| guard(None, || search_now(caller)))
+/// What was there when this library was loaded.
+#[derive(Debug)]
+pub(super) struct Start {
+    /// The object that this code lies in: the shared library, or the program or plug-in that is linked with the static one.
+    pub(super) ours: Object,
+    /// Whether ours is one of those that every search for a symbol comes to.
+    is_global: bool,
+    /// How many objects at the beginning of the loader's list are. None of them ever goes.
+    globals: usize,
+    /// The first libssl behind us for each node.
+    first: [Option<&'static Libssl>; Node::ALL.len()],
 }
 
-/// Whether a node does not always tell a caller's libssl.
+static START: OnceBox<Start> = OnceBox::new();
+
+/// A function that every libssl has and nobody has a reason to wrap, unlike SSL_CTX_new.
+pub(super) const ANCHOR: &CStr = c"SSL_SESSION_get_timeout";
+
+/// The same for libcrypto.
+pub(super) const ANCHOR_OF_LIBCRYPTO: &CStr = c"OpenSSL_version_num";
+
+/// What there was at the start. Made by the constructor, or by a call from a constructor that comes before it.
 #[inline]
-pub(crate) fn several() -> bool {
-    SEVERAL.load(Ordering::Acquire)
+pub(super) fn start() -> &'static Start {
+    START.get().unwrap_or_else(|| START.get_or_init(|| Box::new(Start::look())))
+}
+
+impl Start {
+    fn look() -> Self {
+        let ours = object_at(Self::look as fn() -> Self as usize);
+        let ours = ours.unwrap_or_else(|| unreachable!("this code lies in an object"));
+        let (mut all, mut own, mut libc) = (0, 0, 0);
+        find_object(|object| {
+            all += 1;
+            if object.is_same(&ours) {
+                own = all;
+            }
+            if libc == 0 && object.defines(c"__libc_start_main") {
+                libc = all;
+            }
+            false
+        });
+        // What a dlopen brings comes after the C library, and is found by those alone that asked for it.
+        let is_global = own < libc;
+        let globals = if is_global { all } else { libc };
+        let mut start = Self { ours, is_global, globals, first: [None; Node::ALL.len()] };
+        start.first = Node::ALL.map(|node| {
+            let object = start.first_behind_us(|object| object.has_libssl_of(node))?;
+            load(&object, &start)
+        });
+        start
+    }
+
+    /// The libssl that every caller of a node is linked with.
+    #[inline]
+    pub(super) fn libssl(&self, node: Node) -> Option<&'static Libssl> {
+        self.first[node as usize]
+    }
+
+    /// The first object of the start that comes after ours in the search for symbols and is as wanted.
+    fn first_behind_us(&self, wanted: impl Fn(&Object) -> bool) -> Option<Object> {
+        let (mut number, mut behind) = (0, false);
+        find_object(|object| {
+            number += 1;
+            let seen = behind;
+            behind |= object.is_same(&self.ours);
+            seen && self.is_global && number <= self.globals && wanted(object)
+        })
+    }
+
+    /// The object that a caller's function of this name would have come from if we were not there, up to `last`: other
+    /// libraries may be preloaded after us, and what they wrap stays wrapped.
+    fn next_up_to(&self, last: &Object, name: &CStr, wanted: Wanted<'_>) -> Option<Object> {
+        self.first_behind_us(|object| {
+            object.is_same(last)
+                || (!object.function(name, wanted).is_null() && !is_another_copy(object))
+        })
+    }
+
+    /// The function of this name of an object, or of a wrapper around it.
+    fn function(&self, object: &Object, name: &CStr) -> *mut c_void {
+        let version = object.version_of(name);
+        let wanted = version.map_or(Wanted::Default, Wanted::Node);
+        // An object of the start that is a libssl itself wraps nothing.
+        let next = self.next_up_to(object, name, wanted).filter(|next| !next.defines(ANCHOR));
+        next.as_ref().unwrap_or(object).function(name, wanted)
+    }
+
+    /// The first program or library of the start that a caller of this node gets a function from.
+    pub(super) fn function_behind_us(&self, node: Node, name: &CStr) -> *mut c_void {
+        let wanted = node.version().map_or(Wanted::Unversioned, Wanted::Node);
+        let found = self.first_behind_us(|object| !object.function(name, wanted).is_null());
+        found.map_or(std::ptr::null_mut(), |object| object.function(name, wanted))
+    }
+
+    /// What comes before us for callers of a libssl that is there from the start: its path. They call that, not us.
+    pub(super) fn comes_first(&self) -> Option<CString> {
+        const NAME: &CStr = c"SSL_CTX_new";
+        let mut number = 0;
+        let libssl = find_object(|object| {
+            number += 1;
+            number <= self.globals && object.defines(ANCHOR) && !object.is_same(&self.ours)
+        })?;
+        let version = libssl.version_of(NAME);
+        let wanted = version.map_or(Wanted::Unversioned, Wanted::Node);
+        let first = find_object(|object| !object.function(NAME, wanted).is_null())?;
+        (!first.is_same(&self.ours)).then(|| first.path().to_owned())
+    }
+}
+
+/// Whether an object is this library once more: two would take over.
+fn is_another_copy(object: &Object) -> bool {
+    object.defines(c"sslsweep_version")
+}
+
+impl Object {
+    /// Whether callers of this node may be linked with this object's functions.
+    pub(super) fn has_libssl_of(&self, node: Node) -> bool {
+        let wanted = node.version().map_or(Wanted::Unversioned, Wanted::Node);
+        !self.function(ANCHOR, wanted).is_null()
+    }
+
+    /// Whether the object is a libssl of its own, and not an OpenSSL inside of something else: its functions have
+    /// OpenSSL's version nodes, or it has the name.
+    fn is_libssl(&self) -> bool {
+        let versioned = self
+            .version_of(ANCHOR)
+            .is_some_and(|version| Node::ALL.iter().any(|node| node.version() == Some(version)));
+        versioned || is_named(self.path(), b"libssl")
+    }
+
+    /// The libcrypto that a libssl, or another object, is linked with.
+    pub(super) fn libcrypto(&self) -> Option<Self> {
+        if self.defines(ANCHOR_OF_LIBCRYPTO) {
+            return Some(self.clone());
+        }
+        let is_libcrypto =
+            |address| object_at(address).is_some_and(|found| found.defines(ANCHOR_OF_LIBCRYPTO));
+        let prefixes: [&[u8]; 5] = [b"CRYPTO_", b"OPENSSL_", b"ERR_", b"EVP_", b"BIO_"];
+        let wanted =
+            |name: &CStr| prefixes.iter().any(|prefix| name.to_bytes().starts_with(prefix));
+        if let Some(slot) = self.bound_slot(wanted, is_libcrypto) {
+            return object_at(super::object::read_slot(slot));
+        }
+        self.needed().find_map(|needed| {
+            find_object(|object| {
+                object.soname() == Some(needed) && object.defines(ANCHOR_OF_LIBCRYPTO)
+            })
+        })
+    }
+}
+
+/// `NAME.so...`, or `NAME-HASH.so...` as bundled with a program.
+fn is_named(path: &CStr, name: &[u8]) -> bool {
+    let path = path.to_bytes();
+    let file = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
+    file.strip_prefix(name).is_some_and(|rest| rest.starts_with(b".so") || rest.starts_with(b"-"))
 }
 
 /// The libssl with this index.
@@ -82,122 +204,88 @@ pub(crate) fn by_index(index: usize) -> Option<&'static Libssl> {
     FOUND.get(index)?.get()
 }
 
-/// The libssl that a method is a constant of; the caller's for NULL. `None` if it was not loaded, or
-/// can't be served, which is said once.
-pub(crate) fn libssl_of_method(caller: Node, method: *const SSL_METHOD) -> Option<&'static Libssl> {
-    let first = libssl(caller)?;
-    let method = method.cast_mut();
-    if method.is_null() || first.known_method.load(Ordering::Relaxed) == method {
-        return Some(first);
+/// The libssl that an address lies in, if it was found before and is there still.
+pub(super) fn known_at(address: usize) -> Option<&'static Libssl> {
+    let mut known = FOUND.iter().map_while(OnceBox::get);
+    known.find(|libssl| libssl.contains(address) && libssl.object.is_loaded())
+}
+
+/// The libssl that an object is. `None` for an OpenSSL inside of something else, and if there are too many.
+pub(super) fn libssl_of_object(object: &Object) -> Option<&'static Libssl> {
+    load(object, start())
+}
+
+/// The libssl that a method is a constant of.
+pub(crate) fn libssl_of_method(method: *const SSL_METHOD) -> Option<&'static Libssl> {
+    if method.is_null() {
+        return None;
     }
-    match object_of(method.cast()) {
-        Some(other) if other != first.path && is_libssl(&other) => {
-            SEVERAL.store(true, Ordering::Release);
-            known(&other).or_else(|| load(&other)).or_else(|| {
-                static SAID: AtomicBool = AtomicBool::new(false);
-                if !SAID.swap(true, Ordering::Relaxed) {
-                    report::line(format_args!(
-                        "serves {MOST} libssl; {} in the same process gets no SSL_CTX",
-                        other.to_string_lossy()
-                    ));
-                }
-                None
-            })
-        }
-        _ => {
-            first.known_method.store(method, Ordering::Relaxed);
-            Some(first)
-        }
-    }
-}
-
-/// The libssl at this path, if it was found before.
-fn known(path: &CStr) -> Option<&'static Libssl> {
-    FOUND.iter().map_while(OnceBox::get).find(|libssl| *libssl.path == *path)
-}
-
-#[cold]
-fn search_now(node: Node) -> Option<&'static Libssl> {
-    let path = object_of(next_function(node, ANCHOR)).or_else(|| first_loaded(node))?;
-    let libssl = known(&path).or_else(|| load(&path))?;
-    let first = &FIRST[node as usize];
-    // Another thread may have been faster.
-    let _ = first.set(libssl);
-    first.get()
-}
-
-/// The first loaded libssl that has functions of this node.
-fn first_loaded(node: Node) -> Option<CString> {
-    loaded_objects(is_libssl).iter().find_map(|path| {
-        let object = Object::loaded(path)?;
-        let has_node = node == Node::Own || object.has_versions(ANCHOR);
-        // As dladdr calls it.
-        object_of(object.function_at(node, ANCHOR)).filter(|path| has_node && is_libssl(path))
+    known_at(method.addr()).or_else(|| {
+        let object = object_at(method.addr())?;
+        if object.defines(ANCHOR) { libssl_of_object(&object) } else { None }
     })
 }
 
-/// Takes the libssl at this path among those that are served. `None` if there are too many.
-fn load(path: &CStr) -> Option<&'static Libssl> {
+/// Keeps this library in the process: libssl gets functions of ours, and may outlive whoever brings us along.
+///
+/// The shared library is linked with `-z nodelete`. A plug-in that has the static one inside is kept by a reference, which is
+/// taken by its own constructor, where the loader's lock is this thread's.
+pub(crate) fn stay_loaded() {
+    let ours = &start().ours;
+    if !ours.path().is_empty() && !ours.is_kept() {
+        let flags = libc::RTLD_LAZY | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
+        // SAFETY: a string; the object is loaded, so no constructor runs.
+        unsafe { libc::dlopen(ours.path().as_ptr(), flags) };
+    }
+}
+
+/// Takes a libssl among those that are served.
+fn load(object: &Object, start: &Start) -> Option<&'static Libssl> {
+    if !object.is_libssl() {
+        return None;
+    }
     for (index, place) in FOUND.iter().enumerate() {
         if place.get().is_none() {
-            let (libssl, report) = Libssl::open(path, index)?;
+            let (libssl, report) = Libssl::open(object, index, start);
             if place.set(Box::new(libssl)).is_ok() && options::get().verbose {
                 report::line(&report);
             }
         }
         // Another thread may have been faster, with this one or with another.
-        if let Some(libssl) = place.get().filter(|libssl| *libssl.path == *path) {
+        if let Some(libssl) = place.get().filter(|libssl| libssl.object.is_same(object)) {
             return Some(libssl);
         }
     }
     None
 }
 
-/// A function of the caller's libcrypto, in a process that need not have libssl.
-pub(crate) fn libcrypto_function(node: Node, name: &CStr) -> *mut c_void {
-    let loaded = loaded_objects(is_libcrypto);
-    let of_caller = if loaded.len() > 1 { function_of_caller(name) } else { None };
-    of_caller.filter(|&function| !is_ours(function)).unwrap_or_else(|| {
-        let next = next_function(node, name);
-        if !next.is_null() {
-            return next;
-        }
-        loaded
-            .iter()
-            .filter_map(|path| Object::loaded(path))
-            .map(|object| object.function_at(node, name))
-            .find(|address| !address.is_null())
-            .unwrap_or(std::ptr::null_mut())
-    })
-}
-
 impl Libssl {
-    /// Resolves the functions of the libssl at this path. Also returns what there is to say.
-    fn open(path: &CStr, index: usize) -> Option<(Self, String)> {
-        let shown = path.to_string_lossy();
-        // An OpenSSL inside another library is left alone: what it exports is called, and no more.
-        let object = if is_libssl(path) { Some(Object::loaded(path)?) } else { None };
-        let behind = Behind::resolve(|name| {
-            let next = next_function(Node::Own, name);
-            match object {
-                // What other preloaded libraries wrap stays wrapped.
-                Some(object) if object_of(next).is_none_or(|next| is_libssl(&next)) => {
-                    object.function(name)
-                }
-                _ => next,
+    /// Resolves the functions of a libssl. Also returns what there is to say.
+    fn open(object: &Object, index: usize, start: &Start) -> (Self, String) {
+        let real = RealFns::of(|name| start.function(object, name));
+        let libcrypto = object.libcrypto();
+        let own = |name: &CStr| {
+            let function = object.function(name, Wanted::Default);
+            match &libcrypto {
+                Some(libcrypto) if function.is_null() => libcrypto.function(name, Wanted::Default),
+                _ => function,
             }
-        });
-        let (version, text) = object.map_or((0, String::new()), version);
-        let (api, report) = match object {
-            None => (None, format!("stands aside of the OpenSSL in {shown}")),
-            Some(object) => match usable(object, version, &text) {
-                Ok(api) => (Some(api), format!("found {shown} ({text})")),
-                Err(reason) => (None, format!("stands aside of {shown} ({text}): {reason}")),
-            },
         };
-        let known_method = AtomicPtr::default();
-        let path = path.to_owned();
-        Some((Self { behind: behind.ok()?, api, index, version, path, known_method }, report))
+        let (version, text) = version(own);
+        let shown = object.path().to_string_lossy();
+        let (api, report) = match usable(own, version, &text) {
+            Ok(api) => (Some(api), format!("found {shown} ({text})")),
+            Err(reason) => (None, format!("stands aside of {shown} ({text}): {reason}")),
+        };
+        let calls_itself_through_plt = object.imports(c"SSL_CTX_new_ex");
+        let object = object.clone();
+        (Self { real, api, index, calls_itself_through_plt, version, object }, report)
+    }
+
+    /// Whether an address lies in this libssl.
+    #[inline]
+    pub(crate) fn contains(&self, address: usize) -> bool {
+        self.object.range.contains(&address)
     }
 
     /// Whether a session from a get callback that is marked not resumable is ignored: so since the
@@ -215,15 +303,18 @@ impl Libssl {
 }
 
 /// What the takeover calls in a libssl, or why it is left alone.
-fn usable(object: Object, version: c_ulong, text: &str) -> Result<Api, String> {
+fn usable(
+    function: impl Fn(&CStr) -> *mut c_void,
+    version: c_ulong,
+    text: &str,
+) -> Result<Api, String> {
     if options::get().disable {
         return Err("SSLSWEEP_DISABLE=1".into());
     }
     if !text.starts_with("OpenSSL ") || version < 0x1010_1000 {
         return Err("not OpenSSL 1.1.1 or later".into());
     }
-    let api = Api::resolve(|name| object.function(name))
-        .map_err(|missing| format!("it has no {missing}"))?;
+    let api = Api::resolve(function).map_err(|missing| format!("it has no {missing}"))?;
     if api.SSL_SESSION_get_time_ex.is_none() && api.SSL_SESSION_get_time.is_none() {
         return Err("it has no SSL_SESSION_get_time_ex".into());
     }
@@ -231,10 +322,9 @@ fn usable(object: Object, version: c_ulong, text: &str) -> Result<Api, String> {
 }
 
 /// `OpenSSL_version_num` and the text of `OpenSSL_version`.
-fn version(object: Object) -> (c_ulong, String) {
+fn version(function: impl Fn(&CStr) -> *mut c_void) -> (c_ulong, String) {
     type VersionNum = unsafe extern "C" fn() -> c_ulong;
-    let (number, text) =
-        (object.function(c"OpenSSL_version_num"), object.function(c"OpenSSL_version"));
+    let (number, text) = (function(ANCHOR_OF_LIBCRYPTO), function(c"OpenSSL_version"));
     if number.is_null() || text.is_null() {
         return (0, "unknown version".into());
     }

@@ -1,6 +1,8 @@
 //! The real libssl: finding it, its functions and types, and an owning reference to its sessions.
 
+mod borrowed;
 mod caller;
+mod elf;
 mod find;
 mod inside;
 mod node;
@@ -26,12 +28,17 @@ macro_rules! of_each_libssl {
     };
 }
 
-pub(crate) use find::{
-    Libssl, MOST, by_index, libcrypto_function, libssl, libssl_of_method, several,
-};
+pub(crate) use borrowed::{AnySession, CtxRef, SslRef};
+pub(crate) use caller::Caller;
+pub(crate) use find::{Libssl, MOST, by_index, libssl_of_method, stay_loaded};
 pub(crate) use inside::{inside, is_inside, program};
 pub(crate) use node::Node;
-pub(crate) use object::{object_of, stay_loaded};
 pub(crate) use of_each_libssl;
 pub(crate) use session::{Session, SessionRef};
-pub(crate) use symbols::{Api, Behind};
+pub(crate) use symbols::Api;
+
+/// Resolves what there is at the start, and tells what comes before us for callers of a libssl that is there, if anything
+/// does.
+pub(crate) fn begin() -> Option<std::ffi::CString> {
+    find::start().comes_first()
+}

@@ -6,9 +6,9 @@ use std::ffi::CStr;
 /// with. Each export exists under each (`src/exports/entries.rs`), so that the dynamic linker sorts
 /// the callers of several libssl in one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
 pub(crate) enum Node {
-    /// Our own: a program linked with this library, a lookup without a version, or a libssl that has
-    /// no versions. Served by the libssl that comes after us.
+    /// None: the plain names of the static library, and a flush that is looked up without a version.
     Own,
     /// OpenSSL 1.1.1.
     V1_1,
@@ -19,7 +19,7 @@ pub(crate) enum Node {
 }
 
 impl Node {
-    pub(super) const COUNT: usize = 4;
+    pub(super) const ALL: [Self; 4] = [Self::Own, Self::V1_1, Self::V3, Self::V4];
 
     /// The version of what a libssl of this node has always had.
     pub(super) fn version(self) -> Option<&'static CStr> {

@@ -4,6 +4,7 @@ use std::ffi::{c_int, c_long, c_uint};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 
+use super::borrowed::AnySession;
 use super::find::{Libssl, MOST, by_index};
 use super::prefetch;
 use super::symbols::Api;
@@ -35,6 +36,12 @@ impl SessionRef {
             return None;
         }
         NonNull::new(session.map_addr(|address| address | libssl.index)).map(Self)
+    }
+
+    /// The session that a caller of this libssl has passed; `None` when libssl is not taken over.
+    pub(crate) fn of(libssl: &'static Libssl, session: AnySession<'_>) -> Option<Self> {
+        // SAFETY: alive during the call, and of the libssl that its caller is linked with.
+        unsafe { Self::new(libssl, session.as_ptr()) }
     }
 
     pub(crate) fn as_ptr(self) -> *mut SSL_SESSION {

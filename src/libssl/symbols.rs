@@ -55,7 +55,7 @@ macro_rules! functions {
 functions! {
     /// The functions that our exports stand before. Each may be absent: what is not there was never
     /// called by a program linked with this libssl, and then fails as that function would.
-    struct Behind;
+    struct RealFns;
     required {}
     optional {
         fn SSL_CTX_new(*const SSL_METHOD) -> *mut SSL_CTX;
@@ -83,6 +83,26 @@ functions! {
         fn SSL_SESSION_set_timeout(*mut SSL_SESSION, c_long) -> c_long;
         fn SSL_SESSION_set1_id(*mut SSL_SESSION, *const c_uchar, c_uint) -> c_int;
         fn SSL_SESSION_set_protocol_version(*mut SSL_SESSION, c_int) -> c_int;
+        // libcrypto's: asked for by [`super::Caller::libcrypto_function`], as there need not be a libssl.
+        fn CRYPTO_get_ex_new_index(
+            c_int, c_long, *mut c_void, Option<ExNew>, Option<ExDup>, Option<ExFree>
+        ) -> c_int;
+        fn OSSL_LIB_CTX_free(*mut OSSL_LIB_CTX);
+    }
+}
+
+impl RealFns {
+    /// The functions of an object. Of two that mean the same where a `long` holds a `time_t`, a libssl may have one:
+    /// those of `time_t` came later, and those of `long` are gone without deprecated functions.
+    pub(super) fn of(lookup: impl Fn(&CStr) -> *mut c_void) -> Self {
+        let mut real = Self::resolve(lookup).unwrap_or_else(|_| unreachable!("none is required"));
+        let flush = (real.SSL_CTX_flush_sessions, real.SSL_CTX_flush_sessions_ex);
+        real.SSL_CTX_flush_sessions = flush.0.or(flush.1);
+        real.SSL_CTX_flush_sessions_ex = flush.1.or(flush.0);
+        let set_time = (real.SSL_SESSION_set_time, real.SSL_SESSION_set_time_ex);
+        real.SSL_SESSION_set_time = set_time.0.or(set_time.1);
+        real.SSL_SESSION_set_time_ex = set_time.1.or(set_time.0);
+        real
     }
 }
 
@@ -130,6 +150,7 @@ functions! {
     optional {
         // 3.0
         fn OSSL_LIB_CTX_set0_default(*mut OSSL_LIB_CTX) -> *mut OSSL_LIB_CTX;
+        fn SSL_get0_param(*mut SSL) -> *mut c_void;
         // 3.3
         fn OPENSSL_LH_set_thunks(
             *mut LHASH, LhHashThunk, LhCompareThunk, LhDoallThunk, LhDoallArgThunk

@@ -87,7 +87,7 @@ mod tests {
 
     /// The exit status of a child that runs `work`, which must allocate nothing: other threads of the tests may
     /// have held the allocator's lock.
-    fn in_child(work: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn in_child(work: impl FnOnce() -> bool) -> bool {
         // SAFETY: the child only does `work` and ends.
         let child = unsafe { libc::fork() };
         if child == 0 {
@@ -115,3 +115,6 @@ mod tests {
         assert_eq!(generation(), parent);
     }
 }
+
+#[cfg(test)]
+pub(crate) use tests::in_child;

@@ -5,72 +5,123 @@
 //! callbacks get only the `SSL`. So the first switch is noted here, until the `SSL` is freed. An `SSL`
 //! that is not switched costs nothing. (ex_data holds no value of ours: under another default
 //! `OSSL_LIB_CTX` its index could be somebody else's.)
+//!
+//! A QUIC connection has an `SSL` inside, which the program never sees, and which libssl asks the generator with. The
+//! parameters of verification are one object for both, by whose address the notes are found as well.
 
-use std::collections::HashMap;
 use std::ffi::c_int;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use once_cell::sync::Lazy;
-use parking_lot::RwLock;
-
+use super::callback::Callback;
 use super::registry::find_borrowed;
-use super::{Managed, find};
-use crate::guard::{guard, uncancelled};
-use crate::libssl::Libssl;
+use super::{Managed, ending, find};
 use crate::libssl::types::*;
+use crate::libssl::{Api, Libssl};
+use crate::memory;
+use crate::sync::Addresses;
 
-#[derive(Debug, Clone, Copy, Default)]
+/// Of one connection, which one thread uses at a time.
+#[derive(Debug, Default)]
 struct Notes {
     /// The context given to `SSL_new`, once another one was switched to.
-    original: usize,
+    original: AtomicUsize,
     /// The one switched to last, or 0.
-    switched: usize,
-    generate: Option<GenerateCallback>,
+    switched: AtomicUsize,
+    generate: Callback<GenerateCallback>,
+    /// The other address that these notes are found by, or 0.
+    inner: usize,
 }
 
-static NOTES: Lazy<RwLock<HashMap<usize, Notes>>> = Lazy::new(RwLock::default);
-static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// Tables of which each has some of the connections, so that threads that change what is noted of their own ones
+/// hardly meet, nor make those that only look look twice.
+static NOTES: [Part; 16] = [const { Part(Addresses::new()) }; 16];
 
-/// What is noted, or nothing but zeros.
-fn notes(ssl: *const SSL) -> Notes {
-    if COUNT.load(Ordering::Acquire) == 0 {
-        return Notes::default();
+/// In a cache line of its own.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Part(Addresses);
+
+fn part(address: usize) -> &'static Addresses {
+    // From other bits than those that the table uses.
+    let number = address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 60;
+    &NOTES[number].0
+}
+
+/// What is noted under the address of a connection.
+fn notes_at<'a>(address: usize) -> Option<&'a Notes> {
+    let notes = part(address).get(address)? as *const Notes;
+    // SAFETY: from `Box::into_raw`, and freed with the connection, which is alive while it is asked about.
+    Some(unsafe { &*notes })
+}
+
+fn notes<'a>(ssl: *const SSL) -> Option<&'a Notes> {
+    notes_at(ssl.addr())
+}
+
+/// Out of memory the connection counts as one of its present context, with that one's generator.
+fn note(libssl: &'static Libssl, ssl: *const SSL, change: impl FnOnce(&Notes)) {
+    if let Some(notes) = notes(ssl) {
+        return change(notes);
     }
-    guard(None, || NOTES.read().get(&(ssl as usize)).copied()).unwrap_or_default()
+    let Some(api) = &libssl.api else { return };
+    ending::watch_connections(libssl, api);
+    let inner = inner_address(api, ssl);
+    let Some(made) = memory::boxed(Notes { inner, ..Notes::default() }) else { return };
+    change(&made);
+    let made = Box::into_raw(made);
+    for address in [inner, ssl.addr()].into_iter().filter(|&address| address != 0) {
+        if part(address).insert(address, made.addr()).is_err() {
+            return forget_notes(ssl.addr(), made);
+        }
+    }
 }
 
-fn note(ssl: *const SSL, change: impl FnOnce(&mut Notes)) {
-    // The first one makes the table, with a seed from random bytes.
-    uncancelled(|| {
-        guard((), || {
-            let mut table = NOTES.write();
-            // Without memory the connection counts as one of its present context.
-            if table.try_reserve(1).is_err() {
-                return;
-            }
-            change(table.entry(ssl as usize).or_default());
-            COUNT.store(table.len(), Ordering::Release);
-        });
-    });
+/// The address by which the notes of a QUIC connection are found from inside; 0 for any other.
+fn inner_address(api: &Api, ssl: *const SSL) -> usize {
+    // SAFETY: whoever asks uses this live connection of this libssl.
+    let is_quic = unsafe { (api.SSL_version)(ssl) } == OSSL_QUIC1_VERSION;
+    if is_quic { parameters(api, ssl) } else { 0 }
+}
+
+fn parameters(api: &Api, ssl: *const SSL) -> usize {
+    // SAFETY: as above; it is only looked at.
+    api.SSL_get0_param.map_or(0, |get| unsafe { get(ssl.cast_mut()) }.addr())
 }
 
 /// A connection begins, and inherits the generator that its context has now.
 pub(crate) fn begun(ssl: *const SSL, ctx: *mut SSL_CTX) {
     forget(ssl);
-    set_generator(ssl, find(ctx).and_then(|managed| managed.generate_callback()));
+    if let Some(managed) = find_borrowed(ctx) {
+        inherit(managed.libssl(), ssl, managed.generate_callback());
+    }
+}
+
+#[inline]
+fn inherit(libssl: &'static Libssl, ssl: *const SSL, generate: Option<GenerateCallback>) {
+    if generate.is_some() {
+        note(libssl, ssl, |notes| notes.generate.set(generate));
+    }
 }
 
 /// Nothing is known of this connection any more, or yet.
 pub(super) fn forget(ssl: *const SSL) {
-    if COUNT.load(Ordering::Acquire) > 0 {
-        guard((), || {
-            let mut table = NOTES.write();
-            table.remove(&(ssl as usize));
-            COUNT.store(table.len(), Ordering::Release);
-        });
+    if let Some(notes) = notes(ssl) {
+        forget_notes(ssl.addr(), std::ptr::from_ref(notes).cast_mut());
     }
+}
+
+fn forget_notes(address: usize, notes: *mut Notes) {
+    // SAFETY: from `Box::into_raw`; the connection is being freed, or nobody has seen them.
+    let inner = unsafe { (*notes).inner };
+    // Another connection may have that address already: libssl frees the inner one first.
+    if inner != 0 {
+        part(inner).remove(inner, notes.addr());
+    }
+    part(address).remove(address, notes.addr());
+    // SAFETY: as above, and not in the table any more.
+    drop(unsafe { Box::from_raw(notes) });
 }
 
 /// The managed context whose cache this connection uses (C13).
@@ -86,10 +137,13 @@ pub(crate) fn session_context_borrowed(
     let api = libssl.api.as_ref()?;
     // SAFETY: whoever asks uses this live connection of this libssl.
     let current = unsafe { (api.SSL_get_SSL_CTX)(ssl) };
-    let notes = notes(ssl);
     // A note about another context is of a former SSL at this address.
-    let is_switched = notes.switched == current as usize;
-    find_borrowed(if is_switched { notes.original as *mut SSL_CTX } else { current })
+    let switched =
+        notes(ssl).filter(|notes| notes.switched.load(Ordering::Relaxed) == current.addr());
+    find_borrowed(match switched {
+        Some(notes) => notes.original.load(Ordering::Relaxed) as *mut SSL_CTX,
+        None => current,
+    })
 }
 
 /// Notes a switch that libssl has just made.
@@ -97,31 +151,40 @@ pub(crate) fn switched(ssl: *const SSL, before: *mut SSL_CTX, after: *mut SSL_CT
     if before == after || after.is_null() {
         return;
     }
-    note(ssl, |notes| {
-        if notes.switched != before as usize {
-            notes.original = before as usize;
+    // Between two contexts that are not ours there is nothing to note.
+    let Some(managed) = find(before).or_else(|| find(after)) else { return };
+    note(managed.libssl(), ssl, |notes| {
+        if notes.switched.load(Ordering::Relaxed) != before.addr() {
+            notes.original.store(before.addr(), Ordering::Relaxed);
         }
-        notes.switched = if notes.original == after as usize { 0 } else { after as usize };
+        let original = notes.original.load(Ordering::Relaxed);
+        let switched = if original == after.addr() { 0 } else { after.addr() };
+        notes.switched.store(switched, Ordering::Relaxed);
     });
 }
 
-/// The program's generator for this connection alone.
-pub(super) fn generator(ssl: *const SSL) -> Option<GenerateCallback> {
-    notes(ssl).generate
+/// The program's generator for this connection alone, asked by the connection or by the one inside.
+pub(super) fn generator(libssl: &Libssl, ssl: *const SSL) -> Option<GenerateCallback> {
+    let inside = || notes_at(parameters(libssl.api.as_ref()?, ssl));
+    notes(ssl).or_else(inside)?.generate.get()
 }
 
 /// Notes the program's generator for this connection.
-pub(crate) fn set_generator(ssl: *const SSL, generate: Option<GenerateCallback>) {
-    if generate.is_some() || notes(ssl).generate.is_some() {
-        note(ssl, |notes| notes.generate = generate);
+pub(crate) fn set_generator(
+    libssl: &'static Libssl,
+    ssl: *const SSL,
+    generate: Option<GenerateCallback>,
+) {
+    if generate.is_some() || notes(ssl).is_some() {
+        note(libssl, ssl, |notes| notes.generate.set(generate));
     }
 }
 
 /// `SSL_dup` copies the generator, and makes the current context the one whose cache is used.
-pub(crate) fn duplicated(from: *const SSL, to: *const SSL) {
+pub(crate) fn duplicated(libssl: &'static Libssl, from: *const SSL, to: *const SSL) {
     if from != to {
         forget(to);
-        set_generator(to, generator(from));
+        inherit(libssl, to, notes(from).and_then(|notes| notes.generate.get()));
     }
 }
 

@@ -9,21 +9,21 @@
 
 use std::ffi::{c_int, c_long, c_void};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-
-use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use super::managed::Managed;
 use super::{connections, find, planted, registry};
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{Api, Libssl, MOST, Session, SessionRef, inside, of_each_libssl, stay_loaded};
+use crate::libssl::{Api, Libssl, MOST, Session, SessionRef, inside, of_each_libssl};
+use crate::sync::Mutex;
 
 // --- First net: ex_data ----------------------------------------------------------------------
 
-/// The default library contexts in which our free functions are registered, each with the index of its
-/// libssl. (1.1.1 has one, NULL.)
-static WATCHED: Mutex<Vec<(usize, usize)>> = Mutex::new(Vec::new());
+/// The default library contexts in which our free functions are registered: see [`watched`]. An entry is there only
+/// after its function is. Should there be no room, the second net must do.
+static WATCHED: [AtomicUsize; 64] = [const { AtomicUsize::new(NOBODY) }; 64];
+const NOBODY: usize = usize::MAX;
 
 /// What is known of each libssl.
 #[derive(Debug)]
@@ -48,35 +48,52 @@ fn default_library_context(api: &Api) -> usize {
     api.OSSL_LIB_CTX_set0_default.map_or(0, |set0| unsafe { set0(std::ptr::null_mut()) } as usize)
 }
 
-fn is_watched(managed: &Managed) -> bool {
-    let index = managed.libssl().index;
-    !KNOWN[index].cleaned_up.load(Ordering::Acquire) && {
-        let current = (index, default_library_context(managed.api()));
-        WATCHED.lock().contains(&current)
-    }
+/// Whose objects are watched: a library context (1.1.1 has one, NULL), with the class of the objects and the index of
+/// the libssl in the bits that are zero in an address.
+fn watched(library: usize, index: usize, class: c_int) -> usize {
+    const _: () = assert!(MOST <= 8 && CRYPTO_EX_INDEX_SSL != CRYPTO_EX_INDEX_SSL_CTX);
+    library | index << 1 | usize::from(class == CRYPTO_EX_INDEX_SSL)
 }
 
-/// Makes sure that the end of contexts and connections is noticed: before the first context under
-/// this default library context, and before the program's first ex_data index.
+fn is_there(entry: usize) -> bool {
+    WATCHED.iter().any(|place| place.load(Ordering::Acquire) == entry)
+}
+
+fn is_watched(managed: &Managed) -> bool {
+    let index = managed.libssl().index;
+    let library = default_library_context(managed.api());
+    !KNOWN[index].cleaned_up.load(Ordering::Acquire)
+        && is_there(watched(library, index, CRYPTO_EX_INDEX_SSL_CTX))
+}
+
+/// Makes sure that the end of contexts is noticed: before the first context under this default library context, and
+/// before the program's first ex_data index.
 pub(crate) fn watch(libssl: &'static Libssl, api: &Api) {
-    let current = (libssl.index, default_library_context(api));
-    {
-        let mut watched = WATCHED.lock();
-        if watched.contains(&current) {
-            return;
-        }
-        watched.push(current);
+    register(libssl, api, CRYPTO_EX_INDEX_SSL_CTX, context_freed);
+}
+
+/// Makes sure that the end of connections is noticed, also of those that were made before. Not before something is
+/// noted of one: a program that never needs it has no function of ours called for each connection.
+pub(super) fn watch_connections(libssl: &'static Libssl, api: &Api) {
+    register(libssl, api, CRYPTO_EX_INDEX_SSL, connection_freed);
+}
+
+/// Registers a free function under the present default library context, unless that has been done. Threads that come
+/// here at once all register it, so that none goes on before it is: to wait for one that is inside libcrypto, or
+/// was when the process was forked, is not allowed. A second call of the function finds nothing to do.
+fn register(libssl: &'static Libssl, api: &Api, class: c_int, free: ExFree) {
+    let entry = watched(default_library_context(api), libssl.index, class);
+    if is_there(entry) || !is_there(NOBODY) {
+        return;
     }
-    stay_loaded();
-    let register = |class, free: ExFree| {
-        let null = std::ptr::null_mut();
-        // SAFETY: the free functions live as long as the process.
-        unsafe { (api.CRYPTO_get_ex_new_index)(class, 0, null, None, None, Some(free)) }
-    };
-    let registered = register(CRYPTO_EX_INDEX_SSL_CTX, context_freed) >= 0
-        && register(CRYPTO_EX_INDEX_SSL, connection_freed) >= 0;
-    if !registered {
-        WATCHED.lock().retain(|&watched| watched != current);
+    let null = std::ptr::null_mut();
+    // SAFETY: the free function lives as long as the process.
+    let index = unsafe { (api.CRYPTO_get_ex_new_index)(class, 0, null, None, None, Some(free)) };
+    if index >= 0 && !is_there(entry) {
+        let is_free = |place: &&AtomicUsize| {
+            place.compare_exchange(NOBODY, entry, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        };
+        let _ = WATCHED.iter().find(is_free);
     }
     let known = &KNOWN[libssl.index];
     if let Some(atexit) =
@@ -92,8 +109,15 @@ pub(crate) fn watch(libssl: &'static Libssl, api: &Api) {
 pub(crate) fn unwatch(libssl: &'static Libssl, library: *mut OSSL_LIB_CTX) {
     let Some(api) = &libssl.api else { return };
     let ended = library as usize;
-    if default_library_context(api) != ended {
-        WATCHED.lock().retain(|&watched| watched != (libssl.index, ended));
+    if default_library_context(api) == ended {
+        return;
+    }
+    for class in [CRYPTO_EX_INDEX_SSL_CTX, CRYPTO_EX_INDEX_SSL] {
+        let entry = watched(ended, libssl.index, class);
+        for place in &WATCHED {
+            // Threads that registered at once may have entered it twice.
+            let _ = place.compare_exchange(entry, NOBODY, Ordering::AcqRel, Ordering::Relaxed);
+        }
     }
 }
 
@@ -194,7 +218,7 @@ fn remove_sentinel(managed: &Managed) {
 /// the PLT does its flush come to us, and the real one not to the sentinel.)
 pub(crate) fn may_have_ended(managed: &Arc<Managed>) {
     if managed.is_storing() && !is_watched(managed) {
-        guard((), || registry::note_storing_no_more(managed));
+        managed.stops_storing();
         remove_sentinel(managed);
     }
 }

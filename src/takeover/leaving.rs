@@ -11,10 +11,9 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
-
 use crate::libssl::Session;
 use crate::stack::this_thread;
+use crate::sync::Mutex;
 
 /// Why a session leaves, which decides whether it is marked not resumable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

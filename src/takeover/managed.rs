@@ -6,21 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use super::callback::Callback;
 use super::ending::Sentinel;
 use super::leaving::{Group, Leaving, Runner, Why};
 use super::listing::Listing;
 use super::measured::Flushes;
 use super::planted::{self, Planted};
-use super::{ending, flush, moved, probes, registry};
+use super::{ending, flush, moved, probes, stored};
 use crate::cache::{Cache, Cutoff, Eviction, Expiry, Key, KeyMaker, Stored};
 use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, Session, SessionRef, inside, program};
 use crate::published::Published;
 use crate::stack::{has_still_to_return, this_thread};
+use crate::sync::{Mutex, see_each_other};
 use crate::{options, time};
 
 /// Sessions that handshakes make or fetch between two automatic flushes (man
@@ -31,6 +30,8 @@ const AUTO_FLUSH_EVERY: u32 = 255;
 #[derive(Debug)]
 pub(crate) struct Managed {
     ctx: *mut SSL_CTX,
+    /// Its place among all that this process has had.
+    number: u64,
     libssl: &'static Libssl,
     api: &'static Api,
     cache: Cache<Session>,
@@ -45,6 +46,7 @@ pub(crate) struct Managed {
     get: Callback<GetCallback>,
     remove: Callback<RemoveCallback>,
     generate: Callback<GenerateCallback>,
+    last_generate: Callback<GenerateCallback>,
 
     // What it may ask, beside what the cache counts itself.
     external_hits: AtomicU64,
@@ -68,6 +70,7 @@ impl Managed {
         libssl: &'static Libssl,
         api: &'static Api,
         ctx: *mut SSL_CTX,
+        number: u64,
         mode: u32,
         size: c_long,
     ) -> Self {
@@ -81,6 +84,7 @@ impl Managed {
         }
         Self {
             ctx,
+            number,
             libssl,
             api,
             cache: Cache::new(eviction, published.as_ref().map(Published::observer)),
@@ -93,6 +97,7 @@ impl Managed {
             get: Callback::default(),
             remove: Callback::default(),
             generate: Callback::default(),
+            last_generate: Callback::default(),
             external_hits: AtomicU64::new(0),
             sessions_since_flush: AtomicU32::new(0),
             leaving: Leaving::default(),
@@ -106,6 +111,10 @@ impl Managed {
 
     pub(crate) fn ctx(&self) -> *mut SSL_CTX {
         self.ctx
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// The libssl that the context belongs to.
@@ -183,7 +192,7 @@ impl Managed {
     }
 
     /// Sessions stored.
-    pub(crate) fn number(&self) -> c_long {
+    pub(crate) fn sessions(&self) -> c_long {
         saturate(self.cache.len() as u64)
     }
 
@@ -236,6 +245,15 @@ impl Managed {
 
     pub(crate) fn set_generate(&self, callback: Option<GenerateCallback>) {
         self.generate.set(callback);
+        if callback.is_some() {
+            self.last_generate.set(callback);
+        }
+    }
+
+    /// What a connection has inherited whose beginning was not seen. It has one, and the context may have none
+    /// any more.
+    pub(super) fn inherited_generator(&self) -> Option<GenerateCallback> {
+        self.generate.get().or_else(|| self.last_generate.get())
     }
 
     pub(super) fn generate_callback(&self) -> Option<GenerateCallback> {
@@ -325,6 +343,9 @@ impl Managed {
         expiry: Expiry,
         limit: usize,
     ) -> Option<Stored<Session>> {
+        if !stored::can_count(*session) {
+            return Some(Stored::NoMemory(session));
+        }
         let address = session.as_ptr();
         let stored = guard(None, || Some(self.cache.store(key, session, expiry, limit)));
         if let Some(Stored::Added { .. } | Stored::Replaced(_)) = stored {
@@ -341,8 +362,9 @@ impl Managed {
         }
     }
 
-    /// A session has been stored by this expiry. Who changed it just before did not find it stored (C6).
+    /// A session has been stored by this expiry. Whoever changed it just before did not find it stored (C6).
     fn moved_meanwhile(&self, session: SessionRef, expiry: Expiry) {
+        see_each_other();
         if session.expiry() != expiry {
             moved::re_expire(session);
         }
@@ -569,16 +591,15 @@ impl Managed {
     /// Before the first store: the end of a context that stores must not go unnoticed.
     fn note_storing(self: &Arc<Self>) {
         if !self.is_storing() {
-            // Two threads may both come here: whoever goes on must find it noted.
-            registry::note_storing(self);
+            // Two threads may both come here: whoever goes on must find it planted.
             ending::plant_sentinel(self);
             self.storing.store(true, Ordering::Release);
         }
     }
 
-    /// Until the next store there is nothing whose end could go unnoticed. Returns whether there was.
-    pub(super) fn stops_storing(&self) -> bool {
-        self.storing.swap(false, Ordering::AcqRel)
+    /// Until the next store there is nothing whose end could go unnoticed.
+    pub(super) fn stops_storing(&self) {
+        self.storing.store(false, Ordering::Release);
     }
 
     pub(super) fn is_storing(&self) -> bool {

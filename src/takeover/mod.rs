@@ -16,6 +16,7 @@
 //! | [`planted`] | stand-ins that lie for a moment in libssl's internal cache, for its own checks |
 //! | [`leaving`] | detached sessions whose remove callback has still to run |
 //! | [`ending`] | noticing that a context is being freed |
+//! | [`stored`] | in how many caches a session is stored |
 //! | [`moved`] | sessions whose time, timeout, version or id is set while they are stored |
 //! | [`probes`] | what tracers can see |
 //! | [`listing`] | the table that `SSL_CTX_sessions` returns |
@@ -32,6 +33,7 @@ pub(crate) mod moved;
 mod planted;
 mod probes;
 pub(crate) mod registry;
+mod stored;
 pub(crate) mod summary;
 pub(crate) mod trampolines;
 

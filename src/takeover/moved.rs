@@ -2,18 +2,25 @@
 //! their key is made of (C18).
 //!
 //! A session does not know where it is stored, and may be stored in several contexts (C17), so each
-//! context that has ever stored one is asked. (A table from session to contexts was rejected: it
-//! would cost each stored session memory for what few programs do.)
+//! context that stores sessions is asked; none if the session is stored nowhere ([`super::stored`]).
 
-use super::{Managed, registry};
+use super::registry::for_each_storing;
+use super::stored::is_stored;
 use crate::guard::guard;
 use crate::libssl::SessionRef;
 use crate::libssl::types::SSL_MAX_SSL_SESSION_ID_LENGTH;
 
 /// The session's time or timeout has been set: it is flushed and evicted by its new expiry.
+#[inline]
 pub(crate) fn re_expire(session: SessionRef) {
+    if is_stored(session) {
+        re_expire_everywhere(session);
+    }
+}
+
+fn re_expire_everywhere(session: SessionRef) {
     let owned = session.borrowed();
-    for_each_holder(|managed| {
+    for_each_storing(|managed| {
         let by_object = session.id().is_empty().then(|| managed.key_of_object(session));
         for key in [Some(managed.key(session)), by_object].into_iter().flatten() {
             // Should two threads set times at once, the one that reads last also stores last.
@@ -44,8 +51,11 @@ pub(crate) fn re_key<R>(session: SessionRef, change: impl FnOnce() -> R) -> R {
 
     let result = change();
 
+    if !is_stored(session) {
+        return result;
+    }
     let owned = session.borrowed();
-    for_each_holder(|managed| {
+    for_each_storing(|managed| {
         let by_object = managed.key_of_object(session);
         let new = if session.id().is_empty() { by_object } else { managed.key(session) };
         for old in [managed.key_of(version, &id[..length]), by_object] {
@@ -53,12 +63,4 @@ pub(crate) fn re_key<R>(session: SessionRef, change: impl FnOnce() -> R) -> R {
         }
     });
     result
-}
-
-fn for_each_holder(mut visit: impl FnMut(&Managed)) {
-    registry::for_each_storing(|managed| {
-        if !managed.cache().is_empty() {
-            visit(managed);
-        }
-    });
 }

@@ -16,12 +16,11 @@ use std::ffi::c_int;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::Mutex;
-
 use super::Managed;
 use crate::guard::guard;
 use crate::libssl::{Session, SessionRef};
 use crate::stack::this_thread;
+use crate::sync::Mutex;
 
 /// What a context has planted in its real cache.
 #[derive(Debug, Default)]

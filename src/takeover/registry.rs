@@ -5,32 +5,20 @@
 //! that begins replaces whatever state its address had.
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::ffi::c_long;
 use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Once};
-
-use once_cell::sync::Lazy;
-use parking_lot::RwLock;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::managed::Managed;
 use super::{ending, summary, trampolines};
 use crate::guard::{guard, uncancelled};
 use crate::libssl::types::*;
-use crate::libssl::{Api, Libssl, inside};
+use crate::libssl::{Libssl, inside};
+use crate::sync::Addresses;
 
-static MANAGED: Lazy<RwLock<HashMap<usize, Arc<Managed>>>> = Lazy::new(RwLock::default);
-
-/// Contexts for which there is room in [`MANAGED`], and which are not in it yet. Changed under its lock.
-static ADOPTING: AtomicUsize = AtomicUsize::new(0);
-
-/// Rises whenever [`MANAGED`] changes.
-static CHANGES: AtomicU64 = AtomicU64::new(0);
-
-/// Contexts that have stored something, for setters that reach sessions wherever they are.
-/// Replaced as a whole while somebody walks it, so that who does sees each of them once whatever comes and goes.
-static STORING: Lazy<RwLock<Arc<Vec<Arc<Managed>>>>> = Lazy::new(RwLock::default);
+/// From a context to its state, of which the table has one reference.
+static CONTEXTS: Addresses = Addresses::new();
 
 static BEGUN: AtomicU64 = AtomicU64::new(0);
 
@@ -59,19 +47,21 @@ pub(crate) fn find(ctx: *mut SSL_CTX) -> Option<Arc<Managed>> {
 /// The same without counting a reference, which threads that look sessions up at once would do at one
 /// place in memory. Only for who runs no callback meanwhile, in which the context might end.
 pub(super) fn find_borrowed(ctx: *mut SSL_CTX) -> Option<ManuallyDrop<Arc<Managed>>> {
-    let changes = CHANGES.load(Ordering::Acquire);
+    let changes = CONTEXTS.changes();
     let mut last = LAST.get();
     if last.ctx != ctx || last.changes != changes || last.managed.is_null() {
-        if changes == 0 {
-            return None;
-        }
-        let managed = guard(None, || MANAGED.read().get(&(ctx as usize)).map(Arc::as_ptr))?;
+        let managed = CONTEXTS.get(ctx.addr())? as *const Managed;
         last = Last { ctx, changes, managed };
         LAST.set(last);
     }
-    // SAFETY: from `Arc::as_ptr`, and never dropped. The table has held the state since it was found: no
+    Some(borrowed(last.managed))
+}
+
+/// A state that the table has a reference on, or had a moment ago for a context that is alive.
+fn borrowed(managed: *const Managed) -> ManuallyDrop<Arc<Managed>> {
+    // SAFETY: from `Arc::into_raw`, and never dropped. The table has held the state since it was found: no
     // entry has changed, and if one does now it is not that of a context that is alive.
-    Some(ManuallyDrop::new(unsafe { Arc::from_raw(last.managed) }))
+    ManuallyDrop::new(unsafe { Arc::from_raw(managed) })
 }
 
 thread_local! {
@@ -99,64 +89,33 @@ pub(crate) fn make(libssl: &'static Libssl, new: impl FnOnce() -> *mut SSL_CTX) 
 /// with a libssl that is left alone.
 fn adopt(libssl: &'static Libssl, ctx: *mut SSL_CTX) {
     let Some(api) = libssl.api.as_ref().filter(|_| !ctx.is_null()) else { return };
-    mend_after_forks();
-    // Without memory for its state the context stays as it is.
-    {
-        let mut table = MANAGED.write();
-        let adopting = ADOPTING.load(Ordering::Relaxed) + 1;
-        if table.try_reserve(adopting).is_err() {
-            return;
-        }
-        ADOPTING.store(adopting, Ordering::Relaxed);
-    }
     ending::watch(libssl, api);
-    let managed = Arc::new(take_over(libssl, api, ctx));
-    let stale = {
-        let mut table = MANAGED.write();
-        CHANGES.fetch_add(1, Ordering::Release);
-        ADOPTING.fetch_sub(1, Ordering::Relaxed);
-        table.insert(ctx as usize, managed)
-    };
-    // Its end went unnoticed; its context is gone, so nothing of it may be called any more.
-    stale.iter().for_each(note_end);
-    summary::begun(BEGUN.fetch_add(1, Ordering::Relaxed) + 1);
-}
-
-/// A thread that looks a context up while another one forks holds a lock for reading that nobody in the child
-/// will ever give back, and the child could make and end no context any more. (Not by a handler that takes the
-/// locks before the fork: the program's handlers, which run after it, may call us.)
-fn mend_after_forks() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // SAFETY: the handler lives as long as this object, with which it is registered.
-        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
-    });
-}
-
-extern "C" fn in_child() {
-    give_back(&MANAGED);
-    give_back(&STORING);
-}
-
-fn give_back<T>(lock: &Lazy<RwLock<T>>) {
-    let Some(lock) = Lazy::get(lock) else { return };
-    // Whoever was changing the table has it for good.
-    while lock.is_locked() && !lock.is_locked_exclusive() {
-        // SAFETY: the only thread of this process is in here, and reads nothing.
-        unsafe { lock.force_unlock_read() };
-    }
-}
-
-/// Turns the real internal cache off and puts our trampolines in.
-fn take_over(libssl: &'static Libssl, api: &'static Api, ctx: *mut SSL_CTX) -> Managed {
     let ctrl = |command, value: c_long| {
         // SAFETY: the context is alive: it was just made and its maker has not seen it.
         inside(|| unsafe { (api.SSL_CTX_ctrl)(ctx, command, value, std::ptr::null_mut()) })
     };
     let mode = ctrl(SSL_CTRL_GET_SESS_CACHE_MODE, 0) as u32;
+    let size = ctrl(SSL_CTRL_GET_SESS_CACHE_SIZE, 0);
+    let number = BEGUN.fetch_add(1, Ordering::Relaxed) + 1;
+    let managed = Arc::new(Managed::new(libssl, api, ctx, number, mode, size));
+    let value = Arc::into_raw(Arc::clone(&managed));
+    let Ok(stale) = CONTEXTS.insert(ctx.addr(), value.addr()) else {
+        // Out of memory the context stays as it is.
+        // SAFETY: from `Arc::into_raw`, and not in the table.
+        drop(unsafe { Arc::from_raw(value) });
+        return;
+    };
+    // Its end went unnoticed; its context is gone, so nothing of it may be called any more.
+    stale.into_iter().for_each(note_end);
     // Without a size, or libssl's own eviction would see the sessions that are planted.
-    let size = ctrl(SSL_CTRL_SET_SESS_CACHE_SIZE, 0);
-    let managed = Managed::new(libssl, api, ctx, mode, size);
+    ctrl(SSL_CTRL_SET_SESS_CACHE_SIZE, 0);
+    take_over(&managed);
+    summary::begun(number);
+}
+
+/// Turns the real internal cache off and puts our trampolines in.
+fn take_over(managed: &Managed) {
+    let (api, ctx) = (managed.api(), managed.ctx());
     // The program's ex_data functions may have set callbacks while the context was made.
     // SAFETY: the context is alive.
     managed.set_new(unsafe { (api.SSL_CTX_sess_get_new_cb)(ctx) });
@@ -164,87 +123,72 @@ fn take_over(libssl: &'static Libssl, api: &'static Api, ctx: *mut SSL_CTX) -> M
     managed.set_get(unsafe { (api.SSL_CTX_sess_get_get_cb)(ctx) });
     // SAFETY: as above.
     managed.set_remove(unsafe { (api.SSL_CTX_sess_get_remove_cb)(ctx) });
-    let (new, get, remove) = trampolines::of(libssl);
+    let (new, get, remove) = trampolines::of(managed.libssl());
     // SAFETY: the context is alive; the trampolines live as long as the process.
     unsafe { (api.SSL_CTX_sess_set_new_cb)(ctx, Some(new)) };
     // SAFETY: as above.
     unsafe { (api.SSL_CTX_sess_set_get_cb)(ctx, Some(get)) };
     // SAFETY: as above.
     unsafe { (api.SSL_CTX_sess_set_remove_cb)(ctx, Some(remove)) };
-    managed.set_mode(mode);
-    managed
+    managed.set_mode(managed.mode());
 }
 
-/// Notes that a context stores sessions.
-pub(super) fn note_storing(managed: &Arc<Managed>) {
-    change_storing(|list| {
-        let known = list.iter().any(|storing| Arc::ptr_eq(storing, managed));
-        if !known && list.try_reserve(1).is_ok() {
-            list.push(Arc::clone(managed));
+/// Visits each context that stores a session, in no particular order, with no lock held: visiting may free sessions.
+/// Each once, whatever comes and goes meanwhile.
+pub(super) fn for_each_storing(mut visit: impl FnMut(&Arc<Managed>)) {
+    let (mut found, mut all) = (Vec::new(), true);
+    CONTEXTS.for_each(|value| {
+        let managed = borrowed(value as *const Managed);
+        if !managed.cache().is_empty() {
+            all &= found.try_reserve(1).is_ok();
+            if all {
+                found.push(Arc::clone(&managed));
+            }
         }
     });
-}
-
-/// Changes the list. Without memory it stays as it is: a context that is not on it misses setters, and one
-/// that has ended is found empty.
-fn change_storing<R>(change: impl FnOnce(&mut Vec<Arc<Managed>>) -> R) -> Option<R> {
-    let mut storing = STORING.write();
-    if let Some(list) = Arc::get_mut(&mut storing) {
-        return Some(change(list));
+    if all {
+        return found.iter().for_each(visit);
     }
-    let mut list = Vec::new();
-    list.try_reserve_exact(storing.len() + 1).ok()?;
-    list.extend(storing.iter().cloned());
-    let result = change(&mut list);
-    let former = std::mem::replace(&mut *storing, Arc::new(list));
-    drop(storing);
-    // Its contexts are in the new list too, but for one that the result has; so no session is freed here.
-    drop(former);
-    Some(result)
+    // Out of memory they come one by one, by their numbers.
+    drop(found);
+    let mut next = storing_after(0);
+    while let Some(managed) = next {
+        visit(&managed);
+        next = storing_after(managed.number());
+    }
 }
 
-/// Calls `visit` for each context that has stored something.
-pub(super) fn for_each_storing(visit: impl FnMut(&Arc<Managed>)) {
-    // Without the lock: visiting may free sessions.
-    let storing = Arc::clone(&STORING.read());
-    storing.iter().for_each(visit);
+/// The first context with a number above this one that stores a session.
+fn storing_after(number: u64) -> Option<Arc<Managed>> {
+    // (What is dropped under the lock is never the last reference: the table has one.)
+    let mut first: Option<Arc<Managed>> = None;
+    CONTEXTS.for_each(|value| {
+        let managed = borrowed(value as *const Managed);
+        let later = managed.number() > number && !managed.cache().is_empty();
+        if later && first.as_ref().is_none_or(|first| managed.number() < first.number()) {
+            first = Some(Arc::clone(&managed));
+        }
+    });
+    first
 }
 
 /// The context has ended, or is about to and takes no sessions any more.
 pub(super) fn forget(managed: &Arc<Managed>) {
-    let removed = {
-        let mut table = MANAGED.write();
-        let address = managed.ctx() as usize;
-        match table.get(&address) {
-            Some(found) if Arc::ptr_eq(found, managed) => {
-                CHANGES.fetch_add(1, Ordering::Release);
-                table.remove(&address)
-            }
-            _ => None,
-        }
-    };
-    removed.iter().for_each(note_end);
-}
-
-fn note_end(managed: &Arc<Managed>) {
-    note_storing_no_more(managed);
-    summary::ended(managed);
-}
-
-/// A context has given up all that it stored, perhaps for good.
-pub(super) fn note_storing_no_more(managed: &Arc<Managed>) {
-    if managed.stops_storing() {
-        let removed = change_storing(|list| {
-            let place = list.iter().position(|storing| Arc::ptr_eq(storing, managed))?;
-            Some(list.swap_remove(place))
-        });
-        drop(removed);
+    let value = Arc::as_ptr(managed).addr();
+    if CONTEXTS.remove(managed.ctx().addr(), value) {
+        note_end(value);
     }
+}
+
+/// The table has given up its reference.
+fn note_end(value: usize) {
+    // SAFETY: from `Arc::into_raw`, and taken out of the table just now.
+    let managed = unsafe { Arc::from_raw(value as *const Managed) };
+    managed.stops_storing();
+    summary::ended(&managed);
 }
 
 /// Visits all managed contexts, unless the table is being changed at this moment.
-pub(super) fn try_for_each(visit: impl FnMut(&Arc<Managed>)) {
-    if let Some(table) = MANAGED.try_read() {
-        table.values().for_each(visit);
-    }
+pub(super) fn try_for_each(mut visit: impl FnMut(&Managed)) {
+    CONTEXTS.try_for_each(|value| visit(&borrowed(value as *const Managed)));
 }

@@ -1,15 +1,20 @@
 //! What `SSLSWEEP_VERBOSE=1` says of the takeover, when it begins and at exit.
 
-use parking_lot::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Managed, registry};
 use crate::cache::Statistics;
 use crate::{options, report};
 
-/// Of contexts that have ended.
-static ENDED: Mutex<(u64, Statistics)> = Mutex::new((0, EMPTY));
-const EMPTY: Statistics =
-    Statistics { stored: 0, evicted: 0, flushed: 0, batches: 0, taken: 0, hits: 0, misses: 0 };
+/// What contexts that have ended did, beside their number. Not under one lock: at exit nothing may wait.
+static ENDED: AtomicU64 = AtomicU64::new(0);
+static DONE: [AtomicU64; 7] = [const { AtomicU64::new(0) }; 7];
+
+/// In the order of [`DONE`].
+fn counts(of: &mut Statistics) -> [&mut u64; 7] {
+    let Statistics { stored, evicted, flushed, batches, taken, hits, misses } = of;
+    [stored, evicted, flushed, batches, taken, hits, misses]
+}
 
 /// The `number`th context has been taken over.
 pub(super) fn begun(number: u64) {
@@ -19,19 +24,25 @@ pub(super) fn begun(number: u64) {
 }
 
 pub(super) fn ended(managed: &Managed) {
-    let statistics = managed.cache().statistics();
-    let mut ended = ENDED.lock();
-    ended.0 += 1;
-    ended.1 = ended.1 + statistics;
+    let mut statistics = managed.cache().statistics();
+    ENDED.fetch_add(1, Ordering::Relaxed);
+    for (sum, count) in DONE.iter().zip(counts(&mut statistics)) {
+        sum.fetch_add(*count, Ordering::Relaxed);
+    }
 }
 
-/// One line on what all caches did. Takes no lock that another thread may hold for good.
+/// One line on what all caches did. It waits for nobody: another thread may hold a lock for good, and a signal handler
+/// that ends the process may have interrupted this one with a lock. What is locked is left out.
 pub(crate) fn at_exit() {
-    let Some((mut contexts, mut all)) = ENDED.try_lock().map(|ended| *ended) else { return };
+    let mut contexts = ENDED.load(Ordering::Relaxed);
+    let mut all = Statistics::default();
+    for (count, sum) in counts(&mut all).into_iter().zip(&DONE) {
+        *count = sum.load(Ordering::Relaxed);
+    }
     let mut still = 0;
     registry::try_for_each(|managed| {
         contexts += 1;
-        all = all + managed.cache().statistics();
+        all = all + managed.cache().try_statistics().unwrap_or_default();
         still += managed.cache().len();
     });
     if contexts == 0 {

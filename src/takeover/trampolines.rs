@@ -180,8 +180,9 @@ unsafe extern "C-unwind" fn generate_session_id<const INDEX: usize>(
 ) -> c_int {
     let managed = session_context::<INDEX>(ssl);
     managed.iter().for_each(planted::reap);
-    let own = connections::generator(ssl);
-    let Some(generate) = own.or_else(|| managed.as_ref()?.generate_callback()) else {
+    let own = by_index(INDEX).and_then(|libssl| connections::generator(libssl, ssl));
+    // A connection that a QUIC listener has made is noted nowhere.
+    let Some(generate) = own.or_else(|| managed.as_ref()?.inherited_generator()) else {
         return 0;
     };
     // SAFETY: the program's own callback, with what libssl gave us.

@@ -22,7 +22,7 @@ pub fn examine(name: &OsStr) -> Result<(Report, String), String> {
     let library = library(&mut report);
     look_at(&path, Path::new("/"), library.as_ref(), &mut report, 0)?;
     let verdict = if report.hindered() {
-        format!("{} cannot be taken over; it would run as before.", shown(name))
+        format!("{} cannot be taken over.", shown(name))
     } else if report
         .findings
         .iter()
@@ -215,8 +215,8 @@ fn linkage(path: &Path, root: &Path, program: &Elf, report: &mut Report) {
     if interpreter.contains("ld-musl") {
         report.no(
             "linkage",
-            "dynamic, for musl: the library is for glibc",
-            "use a build for glibc",
+            "dynamic, for musl: with the library, which is for glibc, it does not start",
+            "use a build for glibc; do not preload the library into this one",
         );
         return;
     }

@@ -1,0 +1,439 @@
+//! A table from addresses to values that threads read without a lock and without writing.
+//!
+//! Open addressing: an entry lies at the home of its hash, or after it with no empty cell between. Writers take a
+//! lock, and each store of theirs leaves the table whole: a child that was forked between any two of them reads it,
+//! and takes the lock over, as if nothing were wrong.
+//!
+//! An entry that is taken out leaves a hole that later ones move into, so that a table does not fill up with what
+//! was there once. One that moves is in both places before it leaves the first, and the number of changes rises
+//! between: a reader who may have passed the one before and the other after sees that it has risen, and looks
+//! again. For the same reason it rises before a hole gets another entry: nobody takes the value of one for that of
+//! another.
+//!
+//! Former, smaller tables are kept, as a reader may be in one; all of them together are as large as the present
+//! one.
+
+use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+
+use super::mutex::{Mutex, MutexGuard};
+
+/// The key of an empty cell, at which a search ends.
+const EMPTY: usize = 0;
+
+/// The key of a cell that is no entry, at which a search goes on: one is being taken out, or was when a fork came.
+const HOLE: usize = 1;
+
+/// Cells of the first table.
+const LEAST: usize = 16;
+
+#[derive(Debug, Default)]
+struct Cell {
+    key: AtomicUsize,
+    value: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Table {
+    /// A power of two of them.
+    cells: Vec<Cell>,
+    former: *mut Table,
+}
+
+/// See the module. Keys are from 2 on; values are not 0.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    table: AtomicPtr<Table>,
+    /// Rises with each change that takes something away or replaces it.
+    changes: AtomicU64,
+    /// Cells that are not empty. One too many, perhaps, after a fork.
+    used: AtomicUsize,
+    writers: Mutex<()>,
+}
+
+impl Addresses {
+    pub(crate) const fn new() -> Self {
+        Self {
+            table: AtomicPtr::new(std::ptr::null_mut()),
+            changes: AtomicU64::new(0),
+            used: AtomicUsize::new(0),
+            writers: Mutex::new(()),
+        }
+    }
+
+    /// Rises whenever what was found under a key is not there any more, or is another value.
+    #[inline]
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// The value under a key.
+    #[inline]
+    pub(crate) fn get(&self, key: usize) -> Option<usize> {
+        if key <= HOLE {
+            return None;
+        }
+        loop {
+            let before = self.changes();
+            let found = self.table()?.find(key);
+            if self.changes.load(Ordering::Relaxed) == before {
+                return found.map(|(_, value)| value);
+            }
+        }
+    }
+
+    /// Puts a value under a key, and returns the one that it replaces. `Err` out of memory: nothing was done.
+    pub(crate) fn insert(&self, key: usize, value: usize) -> Result<Option<usize>, ()> {
+        let _writing = self.lock();
+        if let Some((cell, former)) = self.table().and_then(|table| table.find(key)) {
+            cell.value.store(value, Ordering::Release);
+            self.change();
+            return Ok(Some(former));
+        }
+        self.add(key, value).map(|()| None)
+    }
+
+    /// Puts a value under a key that has none, and returns the one that is then there. `Err` out of memory.
+    pub(crate) fn get_or_insert(&self, key: usize, value: usize) -> Result<usize, ()> {
+        let _writing = self.lock();
+        if let Some((_, there)) = self.table().and_then(|table| table.find(key)) {
+            return Ok(there);
+        }
+        self.add(key, value).map(|()| value)
+    }
+
+    /// Adds an entry under a key that is not there, with the writers' lock held.
+    fn add(&self, key: usize, value: usize) -> Result<(), ()> {
+        debug_assert!(key > HOLE && value != 0);
+        let used = self.used.load(Ordering::Relaxed);
+        let room = self.table().filter(|table| used < table.cells.len() - table.cells.len() / 4);
+        let place = match room.and_then(|table| table.empty(key)) {
+            Some(place) => place,
+            None => self.grow()?.empty(key).ok_or(())?,
+        };
+        self.used.fetch_add(1, Ordering::Relaxed);
+        place.value.store(value, Ordering::Relaxed);
+        place.key.store(key, Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes out what is under a key if it is this value. Returns whether it was.
+    pub(crate) fn remove(&self, key: usize, value: usize) -> bool {
+        let _writing = self.lock();
+        let mut found = false;
+        // A fork in the middle of a move leaves an entry in two places.
+        while let Some((cell, there)) = self.table().and_then(|table| table.find(key)) {
+            if there != value {
+                break;
+            }
+            self.take(cell);
+            found = true;
+        }
+        found
+    }
+
+    /// Takes an entry out.
+    fn take(&self, cell: &Cell) {
+        let Some(table) = self.table() else { return };
+        let mask = table.cells.len() - 1;
+        let mut hole = table.number(cell);
+        cell.key.store(HOLE, Ordering::Release);
+        self.change();
+        let mut at = hole;
+        loop {
+            at = (at + 1) & mask;
+            let next = &table.cells[at];
+            let key = next.key.load(Ordering::Relaxed);
+            if key == EMPTY {
+                break;
+            }
+            // It may move if the hole is not before its home.
+            let from_home = at.wrapping_sub(home(key, mask)) & mask;
+            if key == HOLE || from_home < (at.wrapping_sub(hole) & mask) {
+                continue;
+            }
+            let value = next.value.load(Ordering::Relaxed);
+            table.cells[hole].value.store(value, Ordering::Release);
+            table.cells[hole].key.store(key, Ordering::Release);
+            self.change();
+            next.key.store(HOLE, Ordering::Release);
+            self.change();
+            hole = at;
+        }
+        table.cells[hole].key.store(EMPTY, Ordering::Release);
+        self.used.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Visits all entries, with the writers' lock held: nothing leaves meanwhile, and `visit` may do no more than
+    /// look. (One that was moving at a fork is visited twice.)
+    pub(crate) fn for_each(&self, visit: impl FnMut(usize)) {
+        let _writing = self.lock();
+        self.visit(visit);
+    }
+
+    /// The same, unless somebody is changing the table.
+    pub(crate) fn try_for_each(&self, visit: impl FnMut(usize)) {
+        if let Some(_writing) = self.writers.try_lock() {
+            self.visit(visit);
+        }
+    }
+
+    fn visit(&self, visit: impl FnMut(usize)) {
+        self.table()
+            .iter()
+            .flat_map(|table| table.entries())
+            .map(|(_, value)| value)
+            .for_each(visit);
+    }
+
+    /// A lock taken over from a dead writer guards a table that is whole.
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        self.writers.lock()
+    }
+
+    fn change(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn table(&self) -> Option<&Table> {
+        // SAFETY: null, or a table that stays until this is dropped.
+        unsafe { self.table.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Makes a larger table, if there is no room for lack of cells rather than for holes that a fork has left.
+    fn grow(&self) -> Result<&Table, ()> {
+        let (live, size) =
+            self.table().map_or((0, 0), |table| (table.entries().count(), table.cells.len()));
+        let wanted = if live * 2 >= size { size * 2 } else { size };
+        let mut cells = Vec::new();
+        cells.try_reserve_exact(wanted.max(LEAST)).map_err(drop)?;
+        cells.resize_with(wanted.max(LEAST), Cell::default);
+        let table = Table { cells, former: self.table.load(Ordering::Relaxed) };
+        let mut used = 0;
+        for (key, value) in self.table().iter().flat_map(|table| table.entries()) {
+            if table.find(key).is_none() {
+                let place = table.empty(key).ok_or(())?;
+                place.value.store(value, Ordering::Relaxed);
+                place.key.store(key, Ordering::Relaxed);
+                used += 1;
+            }
+        }
+        let new = crate::memory::boxed(table).ok_or(())?;
+        self.used.store(used, Ordering::Relaxed);
+        self.table.store(Box::into_raw(new), Ordering::Release);
+        self.table().ok_or(())
+    }
+}
+
+impl Drop for Addresses {
+    fn drop(&mut self) {
+        let mut table = *self.table.get_mut();
+        while !table.is_null() {
+            // SAFETY: made by `grow`, and nobody is left who reads it.
+            table = unsafe { Box::from_raw(table) }.former;
+        }
+    }
+}
+
+impl Table {
+    /// The first cell of this key, and its value.
+    #[inline]
+    fn find(&self, key: usize) -> Option<(&Cell, usize)> {
+        let mask = self.cells.len() - 1;
+        let home = home(key, mask);
+        let (mut at, mut left) = (home, self.cells.len());
+        // An empty cell ends it, unless a fork has left too many holes.
+        while left > 0 {
+            let cell = &self.cells[at];
+            let found = cell.key.load(Ordering::Acquire);
+            if found == key {
+                return Some((cell, cell.value.load(Ordering::Acquire)));
+            }
+            if found == EMPTY {
+                break;
+            }
+            (at, left) = ((at + 1) & mask, left - 1);
+        }
+        None
+    }
+
+    /// An empty cell for this key, which is not there.
+    fn empty(&self, key: usize) -> Option<&Cell> {
+        let mask = self.cells.len() - 1;
+        let home = home(key, mask);
+        let cells = (0..=mask).map(|step| &self.cells[(home + step) & mask]);
+        cells.into_iter().find(|cell| cell.key.load(Ordering::Relaxed) == EMPTY)
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.cells.iter().filter_map(|cell| match cell.key.load(Ordering::Relaxed) {
+            EMPTY | HOLE => None,
+            key => Some((key, cell.value.load(Ordering::Relaxed))),
+        })
+    }
+
+    fn number(&self, cell: &Cell) -> usize {
+        let offset = std::ptr::from_ref(cell).addr() - self.cells.as_ptr().addr();
+        offset / size_of::<Cell>()
+    }
+}
+
+/// Addresses follow each other at the distances of an allocator: one multiplication spreads them.
+#[inline]
+fn home(key: usize, mask: usize) -> usize {
+    (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) & mask
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
+
+    use proptest::prelude::*;
+
+    use super::super::generation::in_child;
+    use super::*;
+    use crate::memory;
+
+    fn values(addresses: &Addresses) -> Vec<usize> {
+        let mut values = Vec::new();
+        addresses.for_each(|value| values.push(value));
+        values.sort_unstable();
+        values
+    }
+
+    proptest! {
+        // Miri interprets each step.
+        #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 4 } else { 256 }, ..Default::default() })]
+
+        /// Few keys, so that they meet, come again and move.
+        #[test]
+        fn is_a_map(steps in prop::collection::vec((0..60usize, 1..5usize, any::<bool>()), 0..400)) {
+            let (addresses, mut map) = (Addresses::new(), HashMap::new());
+            for (key, value, insert) in steps {
+                let key = 16 * key + 16;
+                let before = addresses.changes();
+                if insert {
+                    prop_assert_eq!(addresses.insert(key, value), Ok(map.insert(key, value)));
+                } else {
+                    let is_it = map.get(&key) == Some(&value);
+                    prop_assert_eq!(addresses.remove(key, value), is_it);
+                    if is_it {
+                        map.remove(&key);
+                        prop_assert!(addresses.changes() > before);
+                    }
+                }
+                for key in (0..62).map(|key| 16 * key) {
+                    prop_assert_eq!(addresses.get(key), map.get(&key).copied());
+                }
+                let mut expected: Vec<_> = map.values().copied().collect();
+                expected.sort_unstable();
+                prop_assert_eq!(values(&addresses), expected);
+                let used = addresses.used.load(Ordering::Relaxed);
+                prop_assert_eq!(used, map.len());
+            }
+        }
+    }
+
+    /// What comes and goes for ever takes no more cells than what is there at once.
+    #[test]
+    fn holes_are_used_again() {
+        let addresses = Addresses::new();
+        for key in 2..if cfg!(miri) { 200 } else { 100_000 } {
+            addresses.insert(key, key).unwrap();
+            if key > 10 {
+                assert!(addresses.remove(key - 8, key - 8));
+            }
+        }
+        assert!(addresses.table().unwrap().cells.len() <= 2 * LEAST);
+    }
+
+    #[test]
+    fn out_of_memory_nothing_changes() {
+        let addresses = Addresses::new();
+        let mut failed = 0;
+        for key in 2..200 {
+            for at in 0.. {
+                let (result, starved) = memory::starving(at, || addresses.insert(key, key));
+                if result.is_ok() {
+                    break;
+                }
+                assert!(starved);
+                failed += 1;
+                assert_eq!(addresses.get(key), None);
+                assert_eq!(values(&addresses), (2..key).collect::<Vec<_>>());
+            }
+        }
+        assert!(failed >= 10, "each table, and what it hangs on: {failed}");
+    }
+
+    /// Readers beside a writer: what stays is always found, with its own value; what comes and goes has its own
+    /// value if it is found.
+    #[test]
+    fn readers_need_no_lock() {
+        const STAY: usize = 40;
+        const ROUNDS: usize = if cfg!(miri) { 3 } else { 3000 };
+        let (addresses, stop) = (Addresses::new(), AtomicBool::new(false));
+        // In each other's way: all of few homes.
+        let key = |number: usize| 2 + number * 16;
+        for number in (0..STAY).map(|number| 2 * number) {
+            addresses.insert(key(number), key(number)).unwrap();
+        }
+        thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        for number in 0..2 * STAY {
+                            let found = addresses.get(key(number));
+                            let right = found == Some(key(number));
+                            assert!(right || (number % 2 == 1 && found.is_none()), "{number}");
+                        }
+                    }
+                });
+            }
+            for _ in 0..ROUNDS {
+                for number in (0..STAY).map(|number| 2 * number + 1) {
+                    addresses.insert(key(number), key(number)).unwrap();
+                }
+                for number in (0..STAY).map(|number| 2 * number + 1) {
+                    assert!(addresses.remove(key(number), key(number)));
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+
+    /// Forked beside a writer, at any of its steps.
+    #[test]
+    #[cfg_attr(miri, ignore = "forks")]
+    fn a_child_finds_a_whole_table() {
+        let (addresses, stop) = (Addresses::new(), AtomicBool::new(false));
+        for key in 2..12 {
+            addresses.insert(key, key).unwrap();
+        }
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    for key in 12..14 {
+                        addresses.insert(key, key).unwrap();
+                    }
+                    for key in 12..14 {
+                        addresses.remove(key, key);
+                    }
+                }
+            });
+            for _ in 0..100 {
+                // No memory is taken: three quarters of 16 cells are enough, but for holes.
+                assert!(in_child(|| {
+                    let there = (2..12).all(|key| addresses.get(key) == Some(key));
+                    let left = (2..12).all(|key| addresses.remove(key, key));
+                    (12..14).for_each(|key| _ = addresses.remove(key, key));
+                    let mut visited = 0;
+                    addresses.for_each(|_| visited += 1);
+                    there && left && visited == 0 && addresses.insert(5, 6) == Ok(None)
+                }));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+}

@@ -1,0 +1,366 @@
+//! A mutual exclusion that outlives its holder: see [`super`].
+//!
+//! | state | in the lowest two bits | above them |
+//! |---|---|---|
+//! | `FREE` | 0 | 0 |
+//! | `LOCKED` | held, and nobody sleeps | the holder's [`generation`] |
+//! | `CONTENDED` | held, and somebody may sleep | the same |
+//! | `HANDED` | left to a thread that has waited | the former holder's |
+//!
+//! It needs no memory and knows nothing of threads. (parking_lot's registers a destructor for a thread at its first
+//! wait, for which the C library takes the dynamic loader's lock, and ends the process if it has no memory.)
+
+use std::cell::UnsafeCell;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::generation::generation;
+
+const FREE: u32 = 0;
+const LOCKED: u32 = 1;
+const CONTENDED: u32 = 2;
+const HANDED: u32 = 3;
+const STATE: u32 = 3;
+
+/// Looks at a held lock before a thread sleeps: most are held for less time than a sleep takes to begin.
+const SPINS: u32 = 60;
+
+/// How a lock was had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Had {
+    /// It was free, and what it guards is whole.
+    Free,
+    /// From a holder that does not exist in this process, who may have been half way through a change.
+    TakenOver,
+}
+
+/// A value under a lock. No poison: a panic unlocks.
+#[derive(Debug)]
+pub(crate) struct Mutex<T> {
+    state: AtomicU32,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: one thread at a time gets at the value, so threads take turns with it.
+unsafe impl<T: Send> Sync for Mutex<T> {}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T> Mutex<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self { state: AtomicU32::new(FREE), value: UnsafeCell::new(value) }
+    }
+
+    /// Locks. Taken over from a holder that does not exist in this process, the value is forgotten and begins
+    /// empty: it may be half changed, so that even dropping it is not safe.
+    #[inline]
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T>
+    where
+        T: Default,
+    {
+        self.lock_or_mend(|value| std::mem::forget(std::mem::take(value)))
+    }
+
+    /// Locks, for a value that is changed in another way: `mend` makes it whole after the lock was taken over.
+    #[inline]
+    pub(crate) fn lock_or_mend(&self, mend: impl FnOnce(&mut T)) -> MutexGuard<'_, T> {
+        let (mut guard, had) = self.acquire();
+        if had == Had::TakenOver {
+            mend(&mut guard);
+        }
+        guard
+    }
+
+    /// Locks; `None` if the holder does not exist in this process.
+    #[inline]
+    pub(crate) fn lock_unless_dead(&self) -> Option<MutexGuard<'_, T>> {
+        let own = generation() << 2;
+        if self
+            .state
+            .compare_exchange(FREE, own | LOCKED, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            self.wait(own, false)?;
+        }
+        Some(MutexGuard { mutex: self, not_send: PhantomData })
+    }
+
+    /// Locks if nobody holds the lock.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        let locked = generation() << 2 | LOCKED;
+        let changed =
+            self.state.compare_exchange(FREE, locked, Ordering::Acquire, Ordering::Relaxed);
+        // (Not `then_some`: a guard that is made is dropped, and unlocks.)
+        changed.is_ok().then(|| MutexGuard { mutex: self, not_send: PhantomData })
+    }
+
+    #[inline]
+    fn acquire(&self) -> (MutexGuard<'_, T>, Had) {
+        let own = generation() << 2;
+        let changed =
+            self.state.compare_exchange(FREE, own | LOCKED, Ordering::Acquire, Ordering::Relaxed);
+        let had = match changed {
+            Ok(_) => Had::Free,
+            Err(_) => loop {
+                // (It is `None` only where nothing is taken over.)
+                if let Some(had) = self.wait(own, true) {
+                    break had;
+                }
+            },
+        };
+        (MutexGuard { mutex: self, not_send: PhantomData }, had)
+    }
+
+    /// Waits until the lock is this thread's. `None` if the holder is dead and nothing is to be taken over.
+    #[cold]
+    fn wait(&self, own: u32, take_over: bool) -> Option<Had> {
+        let (mut spins, mut slept) = (0, false);
+        loop {
+            let state = self.state.load(Ordering::Relaxed);
+            let alive = state & !STATE == own;
+            let had = match state & STATE {
+                FREE => Had::Free,
+                // Between two holders, so nobody was inside. Only a thread that has slept was meant.
+                HANDED if !alive || slept => Had::Free,
+                _ if !alive && take_over => Had::TakenOver,
+                _ if !alive => return None,
+                LOCKED if spins < SPINS => {
+                    spins += 1;
+                    std::hint::spin_loop();
+                    continue;
+                }
+                LOCKED => {
+                    let contended = own | CONTENDED;
+                    let _ = self.change(state, contended);
+                    continue;
+                }
+                _ => {
+                    self.sleep(state);
+                    slept = true;
+                    continue;
+                }
+            };
+            // A thread that has slept can't know whether others still do.
+            if self.change(state, own | if slept { CONTENDED } else { LOCKED }) {
+                return Some(had);
+            }
+        }
+    }
+
+    fn change(&self, from: u32, to: u32) -> bool {
+        self.state.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Sleeps until woken, unless the state is another one already. Wakes for no reason too.
+    fn sleep(&self, state: u32) {
+        let timeout: *const libc::timespec = std::ptr::null();
+        let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+        // SAFETY: the word is alive while we are in here; without a timeout.
+        unsafe { libc::syscall(libc::SYS_futex, self.state.as_ptr(), wait, state, timeout) };
+    }
+
+    #[inline]
+    fn release(&self) {
+        if self.state.swap(FREE, Ordering::Release) & STATE == CONTENDED {
+            wake_one(&raw const self.state);
+        }
+    }
+}
+
+/// Returns whether a thread was asleep. The word may be gone: whoever had the lock since may have freed it. Then
+/// nobody wakes, or somebody who sleeps for other reasons and bears it.
+#[cold]
+fn wake_one(word: *const AtomicU32) -> bool {
+    let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: the kernel takes the address for a number.
+    unsafe { libc::syscall(libc::SYS_futex, word, wake, 1) == 1 }
+}
+
+/// The right to the value; unlocks when dropped.
+#[derive(Debug)]
+pub(crate) struct MutexGuard<'a, T> {
+    mutex: &'a Mutex<T>,
+    /// Or another thread could look at a value that only one thread at a time may look at.
+    not_send: PhantomData<*const ()>,
+}
+
+impl<T> MutexGuard<'_, T> {
+    /// Unlocks for a thread that is asleep, if there is one: no other can come before it.
+    pub(crate) fn unlock_fair(guard: Self) {
+        let state = &guard.mutex.state;
+        let held = state.load(Ordering::Relaxed);
+        if held & STATE != CONTENDED {
+            return;
+        }
+        std::mem::forget(guard);
+        let handed = held & !STATE | HANDED;
+        state.store(handed, Ordering::Release);
+        // Nobody was asleep any more: it is free again, and whoever fell asleep meanwhile is woken.
+        if !wake_one(&raw const *state)
+            && state.compare_exchange(handed, FREE, Ordering::Release, Ordering::Relaxed).is_ok()
+        {
+            wake_one(&raw const *state);
+        }
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the lock is ours while the guard exists.
+        unsafe { &*self.mutex.value.get() }
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as above, and the guard is borrowed mutably.
+        unsafe { &mut *self.mutex.value.get() }
+    }
+}
+
+impl<T> Drop for MutexGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.mutex.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
+
+    use super::super::generation::in_child;
+    use super::*;
+
+    #[test]
+    fn threads_take_turns() {
+        const TIMES: u64 = if cfg!(miri) { 20 } else { 100_000 };
+        let sum = Mutex::new(0u64);
+        thread::scope(|scope| {
+            for number in 0..4 {
+                let sum = &sum;
+                scope.spawn(move || {
+                    for time in 0..TIMES {
+                        let mut guard = sum.lock();
+                        let before = *guard;
+                        *guard = before + 1;
+                        if (time + number) % 3 == 0 {
+                            MutexGuard::unlock_fair(guard)
+                        } else {
+                            drop(guard)
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(*sum.lock(), 4 * TIMES);
+        assert_eq!(sum.state.load(Ordering::Relaxed) & STATE, LOCKED.min(FREE));
+    }
+
+    #[test]
+    fn what_is_held_is_not_had() {
+        let mutex = Mutex::new(1);
+        let guard = mutex.try_lock().expect("free");
+        assert!(mutex.try_lock().is_none());
+        drop(guard);
+        assert!(mutex.try_lock().is_some() && mutex.lock_unless_dead().is_some());
+    }
+
+    /// Handed over, the lock goes to the thread that sleeps, though the one that had it asks again at once.
+    #[test]
+    #[cfg_attr(miri, ignore = "waits until a thread sleeps")]
+    fn a_sleeper_comes_first() {
+        for _ in 0..100 {
+            let order = Mutex::new(Vec::new());
+            thread::scope(|scope| {
+                let guard = order.lock();
+                scope.spawn(|| order.lock().push("sleeper"));
+                // Asleep, or about to be: then it has seen this state.
+                while order.state.load(Ordering::Relaxed) & STATE != CONTENDED {
+                    thread::yield_now();
+                }
+                thread::sleep(std::time::Duration::from_millis(1));
+                MutexGuard::unlock_fair(guard);
+                order.lock().push("again");
+            });
+            let order = order.lock();
+            assert!(*order == ["sleeper", "again"], "{order:?}");
+        }
+    }
+
+    fn held_elsewhere<T: Default + Send>(
+        mutex: &Mutex<T>,
+        change: impl FnOnce(&mut T) + Send,
+        child: impl Fn() -> bool,
+    ) -> bool {
+        let (held, done) = (AtomicBool::new(false), AtomicBool::new(false));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut guard = mutex.lock();
+                change(&mut guard);
+                held.store(true, Ordering::Release);
+                while !done.load(Ordering::Acquire) {
+                    thread::yield_now();
+                }
+            });
+            while !held.load(Ordering::Acquire) {
+                thread::yield_now();
+            }
+            let right = in_child(child);
+            done.store(true, Ordering::Release);
+            right
+        })
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "forks")]
+    fn a_child_takes_the_lock_over_and_begins_empty() {
+        let mutex = Mutex::new(Some(1));
+        assert!(held_elsewhere(
+            &mutex,
+            |value| *value = Some(2),
+            || {
+                let dead = mutex.try_lock().is_none() && mutex.lock_unless_dead().is_none();
+                let empty = mutex.lock().is_none();
+                *mutex.lock() = Some(3);
+                dead && empty && *mutex.lock_unless_dead().unwrap() == Some(3)
+            }
+        ));
+        assert_eq!(*mutex.lock(), Some(2), "the parent has its own");
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "forks")]
+    fn a_child_mends_what_it_takes_over() {
+        let mutex = Mutex::new((1, 1));
+        assert!(held_elsewhere(
+            &mutex,
+            |value| value.0 = 2,
+            || {
+                let mended = *mutex.lock_or_mend(|value| value.1 = value.0) == (2, 2);
+                mended && *mutex.lock_or_mend(|value| value.0 = 5) == (2, 2)
+            }
+        ));
+    }
+
+    /// In each state that a fork can find it in.
+    #[test]
+    fn every_state_of_a_dead_holder_ends() {
+        for (state, empty) in [(LOCKED, true), (CONTENDED, true), (HANDED, false)] {
+            let mutex = Mutex::new(Some(1));
+            mutex.state.store((generation() + 1) << 2 | state, Ordering::Relaxed);
+            assert_eq!(mutex.lock().is_none(), empty, "{state}");
+            assert!(mutex.try_lock().is_some(), "{state}");
+        }
+    }
+}

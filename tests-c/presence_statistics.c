@@ -902,7 +902,8 @@ static void cancelled(void)
 static int leaves(void)
 {
     SSL_CTX *ctx = server_context();
-    if (geteuid() == 0 && (chroot("/proc/self/fdinfo") != 0 || chdir("/") != 0 || setgid(65534) != 0 || setuid(65534) != 0))
+    /* (At exit LeakSanitizer looks into /proc for ever.) */
+    if (!slowly() && geteuid() == 0 && (chroot("/proc/self/fdinfo") != 0 || chdir("/") != 0 || setgid(65534) != 0 || setuid(65534) != 0))
         return 1;
     SSL_CTX_free(ctx);
     return 7;

@@ -144,7 +144,7 @@ fn write_quietly(line: &[u8]) {
     unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const only, &raw mut before) };
     // SAFETY: room for the answer.
     unsafe { libc::sigpending(&raw mut pending) };
-    // SAFETY: so many bytes.
+    // SAFETY: the bytes of a slice.
     let written = unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
     if written < 0 && errno() == libc::EPIPE && !has_pipe_signal(&pending) {
         let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };

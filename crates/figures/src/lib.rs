@@ -36,7 +36,7 @@ pub const FORKED: usize = 32;
 /// Steps of a histogram of durations: 0 is less than a microsecond, each further one twice as long.
 pub const STEPS: usize = 24;
 
-/// The curve of what will expire: part by part, sessions that expire in less than so many seconds, and in no less
+/// The curve of what will expire: part by part, sessions that expire in fewer seconds than this, and in no fewer
 /// than the part before. The first part is due already. Two more parts follow: later, and never.
 pub const HORIZONS: [i64; 14] =
     [0, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 604_800];
@@ -44,7 +44,7 @@ pub const HORIZONS: [i64; 14] =
 /// Parts of the curve.
 pub const CURVE: usize = HORIZONS.len() + 2;
 
-/// Behind a block's figures, so many cache lines in which lookups are counted: threads that look up at once would
+/// Cache lines behind a block's figures in which lookups are counted: threads that look up at once would
 /// otherwise wait for one another's line. (With one counter, two threads that do nothing else took 1.25 to 1.3 times
 /// as long; with stripes no longer than without figures. `make bench STATS=1`.)
 pub const STRIPES: usize = 8;
@@ -238,7 +238,7 @@ pub const FIGURES: usize = offset_of!(Block, stripes) / 8;
 
 const _: () = assert!(FIGURES % 8 == 0 && size_of::<Family>() % 64 == 0);
 
-/// The part of the curve for something that expires in so many seconds.
+/// The part of the curve for something that expires in this number of seconds.
 pub fn curve_part(seconds: i64) -> usize {
     if seconds == i64::MAX {
         return CURVE - 1;

@@ -20,8 +20,8 @@ ABI     := $(shell echo $(VERSION) | awk -F. '{ print $$1 == 0 ? $$1 "." $$2 : $
 LIB     := build/lib
 TARGET  := $(or $(CARGO_TARGET_DIR),target)/release
 SO      := libsslsweep.so.$(VERSION)
-SOURCES := $(shell find src -name '*.rs') build.rs cbindgen.toml Cargo.toml Cargo.lock abi/nodes.map
-COMMAND := $(shell find cli -name '*.rs') cli/Cargo.toml src/published/layout.rs Cargo.toml Cargo.lock
+SOURCES := $(shell find src crates -name '*.rs') crates/figures/Cargo.toml build.rs cbindgen.toml Cargo.toml Cargo.lock abi/nodes.map
+COMMAND := $(shell find cli crates -name '*.rs') cli/Cargo.toml crates/figures/Cargo.toml Cargo.toml Cargo.lock
 
 .DEFAULT_GOAL := lib
 
@@ -94,7 +94,7 @@ test-rust: ## the Rust tests: the cache against its oracle, options, boundary, t
 
 test-c: lib ## the C harness: every test on stock and three ways under sslsweep
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) check
-	@cd tests-c && prove header.t install.t effect.t examples.t probes.t
+	@cd tests-c && prove header.t install.t effect.t examples.t leaks.t probes.t
 	@prove abi/library.t
 
 test-command: lib ## the sslsweep command: run, doctor, stat and, on a terminal, top

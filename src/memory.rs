@@ -20,19 +20,93 @@ const BLOCK: usize = 1024;
 const PAGE: usize = 4096;
 
 fn is_large(layout: Layout) -> bool {
-    // Miri has no pages; and LeakSanitizer does not look into them for what is still reachable, nor miss one of them.
-    !cfg!(any(miri, sslsweep_no_pages)) && layout.size() >= PAGE && layout.align() <= PAGE
+    // Miri has no pages.
+    !cfg!(miri) && layout.size() >= PAGE && layout.align() <= PAGE
 }
 
 fn map(size: usize) -> *mut u8 {
     let access = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: new pages, anywhere.
-    found(unsafe { libc::mmap(std::ptr::null_mut(), size, access, flags, -1, 0) })
+    let pages = found(unsafe { libc::mmap(std::ptr::null_mut(), size, access, flags, -1, 0) });
+    if !pages.is_null() {
+        leaks::look_into(pages, size);
+    }
+    pages
 }
 
 fn found(pages: *mut libc::c_void) -> *mut u8 {
     if pages == libc::MAP_FAILED { std::ptr::null_mut() } else { pages.cast() }
+}
+
+/// # Safety
+///
+/// `map`, or [`remap`], has returned these pages for that size, and nobody uses them any more.
+unsafe fn unmap(pages: *mut u8, size: usize) {
+    leaks::look_into_no_more(pages, size);
+    // SAFETY: the caller's own promise.
+    unsafe { libc::munmap(pages.cast(), size) };
+}
+
+/// # Safety
+///
+/// As for [`unmap`], but for what is in the pages: that stays, unless NULL is returned, and then they stay too.
+unsafe fn remap(pages: *mut u8, size: usize, wanted: usize) -> *mut u8 {
+    leaks::look_into_no_more(pages, size);
+    // SAFETY: the caller's own promise.
+    let moved = found(unsafe { libc::mremap(pages.cast(), size, wanted, libc::MREMAP_MAYMOVE) });
+    if moved.is_null() {
+        leaks::look_into(pages, size);
+    } else {
+        leaks::look_into(moved, wanted);
+    }
+    moved
+}
+
+/// LeakSanitizer looks for pointers in what malloc gave out, on stacks and in variables. A program that is built with
+/// it must be told of our pages, or it takes the sessions that are stored there for leaks.
+mod leaks {
+    type Region = unsafe extern "C" fn(*const libc::c_void, usize);
+
+    // Weak, and so NULL where there is no such sanitizer. The loader fills the addresses in: a look-up at the first use
+    // would take its lock. Rust itself has weak symbols on nightly alone.
+    #[cfg(not(miri))]
+    std::arch::global_asm!(
+        ".weak __lsan_register_root_region",
+        ".weak __lsan_unregister_root_region",
+        ".pushsection .data.rel.ro.sslsweep_leaks,\"aw\",@progbits",
+        ".balign 8",
+        ".hidden sslsweep_lsan_register",
+        ".globl sslsweep_lsan_register",
+        "sslsweep_lsan_register: .quad __lsan_register_root_region",
+        ".hidden sslsweep_lsan_unregister",
+        ".globl sslsweep_lsan_unregister",
+        "sslsweep_lsan_unregister: .quad __lsan_unregister_root_region",
+        ".popsection",
+    );
+
+    unsafe extern "C" {
+        #[link_name = "sslsweep_lsan_register"]
+        static REGISTER: Option<Region>;
+        #[link_name = "sslsweep_lsan_unregister"]
+        static UNREGISTER: Option<Region>;
+    }
+
+    pub(super) fn look_into(pages: *mut u8, size: usize) {
+        // SAFETY: written by the loader before any code of this object runs, and never again.
+        if let Some(register) = unsafe { REGISTER } {
+            // SAFETY: pages that stay until `look_into_no_more` is told of them.
+            unsafe { register(pages.cast(), size) };
+        }
+    }
+
+    pub(super) fn look_into_no_more(pages: *mut u8, size: usize) {
+        // SAFETY: as above.
+        if let Some(unregister) = unsafe { UNREGISTER } {
+            // SAFETY: `look_into` has told of these pages, with this size.
+            unsafe { unregister(pages.cast(), size) };
+        }
+    }
 }
 
 struct WithReserve {
@@ -96,7 +170,7 @@ unsafe impl GlobalAlloc for WithReserve {
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         if is_large(layout) {
             // SAFETY: the caller's own promise; so they were mapped.
-            unsafe { libc::munmap(memory.cast(), layout.size()) };
+            unsafe { unmap(memory, layout.size()) };
             return;
         }
         match self.block(memory) {
@@ -117,9 +191,7 @@ unsafe impl GlobalAlloc for WithReserve {
         let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
         if is_large(layout) && is_large(wanted) {
             // SAFETY: the caller's own promise; so they were mapped.
-            return found(unsafe {
-                libc::mremap(memory.cast(), layout.size(), size, libc::MREMAP_MAYMOVE)
-            });
+            return unsafe { remap(memory, layout.size(), size) };
         }
         if !is_large(layout) && !is_large(wanted) && self.block(memory).is_none() {
             // SAFETY: the caller's own promise, and it is the system's memory.

@@ -58,7 +58,7 @@ fn begin() -> &'static Options {
         (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) }.to_owned())
     });
     if OPTIONS.set(Box::new(options)).is_ok() {
-        complaints.iter().for_each(|complaint| report::line(complaint));
+        complaints.iter().for_each(report::line);
     }
     OPTIONS.get().unwrap_or(&DEFAULT)
 }

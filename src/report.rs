@@ -1,24 +1,238 @@
 //! Lines on standard error, each by one write, so that lines of several threads do not mix.
+//!
+//! A daemon closes standard error, and what it opens next may get number 2: a database, a client's connection. So
+//! [`remember`] notes at load which file that number is, and a line is written only while it still is that very
+//! file. (A duplicate would be simpler, but would hold a pipe or a terminal open.) Nothing here allocates or locks:
+//! a line may come from a signal handler that calls `exit`, or from a thread that has interrupted `malloc`.
 
-use std::io::Write;
+use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::guard::uncancelled;
 
-/// Writes `sslsweep[PID]: TEXT`. A standard error that is closed or full is no reason to fail.
-pub(crate) fn line(text: &str) {
-    // A daemon that closed it may have a client's connection under this number.
-    if !is_connection(libc::STDERR_FILENO) {
-        let line = format!("sslsweep[{}]: {text}\n", std::process::id());
-        let _ = uncancelled(|| std::io::stderr().write_all(line.as_bytes()));
+/// Longer lines are cut.
+const LINE: usize = 1024;
+
+/// The kind of file, within `st_mode`.
+type Kind = libc::mode_t;
+
+/// Device, inode and kind of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity(u64, u64, Kind);
+
+impl Identity {
+    fn of(file: libc::c_int) -> Option<Self> {
+        let mut found = std::mem::MaybeUninit::<libc::stat>::uninit();
+        // SAFETY: room for the answer; any number may be asked about.
+        if unsafe { libc::fstat(file, found.as_mut_ptr()) } != 0 {
+            return None;
+        }
+        // SAFETY: fstat has filled it in.
+        let found = unsafe { found.assume_init() };
+        Some(Self(found.st_dev, found.st_ino, found.st_mode & libc::S_IFMT))
     }
 }
 
-fn is_connection(file: libc::c_int) -> bool {
-    let mut address = std::mem::MaybeUninit::<libc::sockaddr_storage>::zeroed();
-    let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-    // SAFETY: `address` has room for `length` bytes; any file number may be asked about.
-    let failed = unsafe { libc::getsockname(file, address.as_mut_ptr().cast(), &raw mut length) };
-    // SAFETY: filled by getsockname, or zero.
-    let family = unsafe { address.assume_init() }.ss_family;
-    failed == 0 && [libc::AF_INET, libc::AF_INET6].contains(&i32::from(family))
+/// What standard error was when it was first looked at.
+struct Remembered {
+    state: AtomicU8,
+    device: AtomicU64,
+    inode: AtomicU64,
+    kind: AtomicU64,
+}
+
+const UNKNOWN: u8 = 0;
+/// A thread is writing it down.
+const LOOKING: u8 = 1;
+const CLOSED: u8 = 2;
+const OPEN: u8 = 3;
+
+static REMEMBERED: Remembered = Remembered {
+    state: AtomicU8::new(UNKNOWN),
+    device: AtomicU64::new(0),
+    inode: AtomicU64::new(0),
+    kind: AtomicU64::new(0),
+};
+
+impl Remembered {
+    /// Notes what this file is, unless that is known.
+    fn note(&self, now: Option<Identity>) {
+        let first =
+            self.state.compare_exchange(UNKNOWN, LOOKING, Ordering::Acquire, Ordering::Acquire);
+        if first.is_err() {
+            return;
+        }
+        if let Some(Identity(device, inode, kind)) = now {
+            self.device.store(device, Ordering::Relaxed);
+            self.inode.store(inode, Ordering::Relaxed);
+            self.kind.store(kind.into(), Ordering::Relaxed);
+        }
+        self.state.store(if now.is_some() { OPEN } else { CLOSED }, Ordering::Release);
+    }
+
+    /// Whether it is still that file. What another thread is still writing down is that other thread's present
+    /// answer, which is as good as ours: but to wait for it may be to wait for the thread that we interrupt.
+    fn is(&self, now: Option<Identity>) -> bool {
+        match (self.state.load(Ordering::Acquire), now) {
+            (OPEN, Some(Identity(device, inode, kind))) => {
+                self.device.load(Ordering::Relaxed) == device
+                    && self.inode.load(Ordering::Relaxed) == inode
+                    && self.kind.load(Ordering::Relaxed) == u64::from(kind)
+            }
+            (UNKNOWN | LOOKING, now) => now.is_some(),
+            _ => false,
+        }
+    }
+}
+
+/// Notes which file standard error is. Called when the library is loaded; a line that comes before, from another
+/// object's constructor, notes it itself.
+pub(crate) fn remember() {
+    if REMEMBERED.state.load(Ordering::Relaxed) == UNKNOWN {
+        REMEMBERED.note(Identity::of(libc::STDERR_FILENO));
+    }
+}
+
+/// Writes `sslsweep[PID]: TEXT`. A standard error that is closed, full or nobody's any more is no reason to fail.
+pub(crate) fn line(text: impl fmt::Display) {
+    remember();
+    with_errno_kept(|| {
+        if REMEMBERED.is(Identity::of(libc::STDERR_FILENO)) {
+            let mut line = Line { bytes: [0; LINE], length: 0 };
+            let _ = write!(line, "sslsweep[{}]: {text}", std::process::id());
+            uncancelled(|| write_quietly(line.end()));
+        }
+    });
+}
+
+/// A line on the stack.
+struct Line {
+    bytes: [u8; LINE],
+    length: usize,
+}
+
+impl Line {
+    /// The bytes with the new line that ends them, for which [`Write`] has left room.
+    fn end(&mut self) -> &[u8] {
+        self.bytes[self.length] = b'\n';
+        &self.bytes[..=self.length]
+    }
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = LINE - 1 - self.length;
+        let fitting = fitting(text, room);
+        self.bytes[self.length..][..fitting].copy_from_slice(&text.as_bytes()[..fitting]);
+        self.length += fitting;
+        if fitting < text.len() { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+/// The most bytes of whole characters that fit: `str::floor_char_boundary`, which Rust 1.85 does not have yet.
+fn fitting(text: &str, most: usize) -> usize {
+    (0..=most.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
+}
+
+/// One write. A pipe that nobody reads any more would end the program by SIGPIPE, which is not its own doing: the
+/// signal is held back, and taken away again if it is ours.
+fn write_quietly(line: &[u8]) {
+    let only = pipe_signal();
+    let mut before = empty_signals();
+    let mut pending = empty_signals();
+    // SAFETY: changes this thread's mask alone, and both sets are ours.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const only, &raw mut before) };
+    // SAFETY: room for the answer.
+    unsafe { libc::sigpending(&raw mut pending) };
+    // SAFETY: the bytes of a slice.
+    let written = unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
+    if written < 0 && errno() == libc::EPIPE && !has_pipe_signal(&pending) {
+        let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: the set and the time are ours, and nothing is asked of the signal's details.
+        unsafe { libc::sigtimedwait(&raw const only, std::ptr::null_mut(), &raw const at_once) };
+    }
+    // SAFETY: the mask that was there.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+}
+
+fn empty_signals() -> libc::sigset_t {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: room for a set.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: sigemptyset has filled it in.
+    unsafe { set.assume_init() }
+}
+
+fn pipe_signal() -> libc::sigset_t {
+    let mut set = empty_signals();
+    // SAFETY: a set of our own.
+    unsafe { libc::sigaddset(&raw mut set, libc::SIGPIPE) };
+    set
+}
+
+fn has_pipe_signal(set: &libc::sigset_t) -> bool {
+    // SAFETY: a set that is filled in.
+    unsafe { libc::sigismember(set, libc::SIGPIPE) == 1 }
+}
+
+fn errno() -> libc::c_int {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+/// The program may be about to look at what its own last call has left there.
+fn with_errno_kept(step: impl FnOnce()) {
+    let before = errno();
+    step();
+    // SAFETY: no preconditions.
+    let place = unsafe { libc::__errno_location() };
+    // SAFETY: this thread's own.
+    unsafe { place.write(before) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nobody() -> Remembered {
+        Remembered {
+            state: AtomicU8::new(UNKNOWN),
+            device: AtomicU64::new(0),
+            inode: AtomicU64::new(0),
+            kind: AtomicU64::new(0),
+        }
+    }
+
+    #[test]
+    fn only_the_first_file_counts() {
+        let (first, other) = (Identity(1, 2, libc::S_IFIFO), Identity(1, 2, libc::S_IFREG));
+        let remembered = nobody();
+        remembered.note(Some(first));
+        remembered.note(Some(other));
+        assert!(remembered.is(Some(first)));
+        assert!(!remembered.is(Some(other)), "a file of the same number and another kind");
+        assert!(!remembered.is(Some(Identity(1, 3, libc::S_IFIFO))));
+        assert!(!remembered.is(Some(Identity(2, 2, libc::S_IFIFO))));
+        assert!(!remembered.is(None));
+    }
+
+    #[test]
+    fn what_was_closed_stays_so() {
+        let remembered = nobody();
+        remembered.note(None);
+        remembered.note(Some(Identity(1, 2, libc::S_IFREG)));
+        assert!(!remembered.is(Some(Identity(1, 2, libc::S_IFREG))));
+    }
+
+    #[test]
+    fn lines_end_with_a_new_line_however_long_they_are() {
+        for length in [0, 1, LINE - 2, LINE - 1, LINE, 3 * LINE] {
+            let mut line = Line { bytes: [0; LINE], length: 0 };
+            let whole = write!(line, "{}", "x".repeat(length)).is_ok();
+            assert_eq!(whole, length < LINE);
+            assert_eq!(line.end(), format!("{}\n", "x".repeat(length.min(LINE - 1))).as_bytes());
+        }
+        let mut line = Line { bytes: [0; LINE], length: 0 };
+        let _ = write!(line, "{}é", "x".repeat(LINE - 2));
+        assert_eq!(line.end().len(), LINE - 1, "no character is cut in two");
+    }
 }

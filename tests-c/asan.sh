@@ -16,9 +16,8 @@ build=$top/build/asan
 host=$(rustc -vV | sed -n 's/^host: //p')
 [ $# -gt 0 ] || set -- system 3.5
 
-# For the target alone, or the build scripts would be instrumented and linked with rustc's runtime. All memory comes by
-# malloc (src/memory.rs).
-RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address -Cforce-frame-pointers=yes --cfg sslsweep_no_pages' \
+# For the target alone, or the build scripts would be instrumented and linked with rustc's runtime.
+RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address -Cforce-frame-pointers=yes' \
     CARGO_BUILD_TARGET=$host CARGO_TARGET_DIR=$build/target \
     make --no-print-directory -C "$top" library LIB="$build/lib" TARGET="$build/target/$host/release" CC='cc -fsanitize=address'
 

@@ -7,24 +7,35 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAGIC, LAYOUT, PID, START, BEGUN, ENDED_CONTEXTS, NAME }; /* words of the header */
-enum { FIGURES = 80, STRIPES = 8, STRIPE = 8, BLOCK = FIGURES + STRIPES * STRIPE };
-enum { HEADER = 64, CONTEXTS = 256, BLOCKS = 2 + CONTEXTS, WORDS = HEADER + BLOCKS * BLOCK };
-enum { ENDED, OTHERS, FIRST }; /* blocks */
+/* A file belongs to a family: the process that made it, and its children. Words: the header, who owns which block, the
+ * table of processes, the blocks. An owner is a pid, bit 32 when all is complete, and how often it was claimed. */
+enum { MAGIC, LAYOUT, BYTES, NAMESPACE, PID, START, UNCOUNTED, FORKS, NAME, FORKED = 16 };
+enum { FIGURES = 88, STRIPES = 8, STRIPE = 8, BLOCK = FIGURES + STRIPES * STRIPE };
+enum { CONTEXTS = 256, BLOCKS = 512, PROCESSES = 128, PROCESS = 16 + 2 * BLOCK };
+enum { OWNERS = 64, TABLE = OWNERS + BLOCKS, POOL = TABLE + PROCESSES * PROCESS, WORDS = POOL + BLOCKS * BLOCK };
+enum { OWNER, DEAD, SINCE, BEGUN, ENDED_CONTEXTS, LEFT_SHARED }; /* of a process */
+enum { ENDED, OTHERS, FIRST }; /* blocks of a process, as this test counts them */
+enum { READY_BITS = 33 };
 enum {
     NUMBER, SESSIONS, LIMIT, STORES, HITS, MISSES, EXTERNAL_HITS, EVICTIONS, FLUSHED, REMOVALS, FLUSHES,
-    LONGEST_BATCH, LAST_FLUSH, LAST_REMOVED, LAST_TOOK, CURVE_MADE, CURVE, FLUSH_TIMES = 32, BATCH_TIMES = 56
+    LONGEST_BATCH, LAST_FLUSH, LAST_REMOVED, LAST_TOOK, CURVE_MADE, CURVE, FLUSH_TIMES = 32, BATCH_TIMES = 56,
+    EXTERNAL_MISSES = 80
 };
 enum { PARTS = 16, STEPS = 24 };
 
@@ -70,16 +81,45 @@ static const volatile uint64_t *view(const char *path)
 
 static const volatile uint64_t *mine;
 
+/* Whether a process owns something that is complete. */
+static int owns(pid_t pid, uint64_t owner)
+{
+    return (owner & ((UINT64_C(1) << READY_BITS) - 1)) == ((uint64_t)pid | UINT64_C(1) << 32);
+}
+
+/* The place of a process in the table; NULL: it has none. */
+static const volatile uint64_t *process_of(pid_t pid)
+{
+    for (int i = 0; i < PROCESSES; i++)
+        if (owns(pid, mine[TABLE + i * PROCESS + OWNER]))
+            return mine + TABLE + i * PROCESS;
+    return NULL;
+}
+
+static const volatile uint64_t *process(void)
+{
+    const volatile uint64_t *place = process_of(getpid());
+    if (place == NULL)
+        give_up("this process is not in the table");
+    return place;
+}
+
+static const volatile uint64_t nothing[BLOCK];
+
+/* One of this process's blocks. */
 static const volatile uint64_t *block(int number)
 {
-    return mine + HEADER + number * BLOCK;
+    if (number < FIRST)
+        return process() + PROCESS + (number - FIRST) * BLOCK;
+    number -= FIRST;
+    return owns(getpid(), mine[OWNERS + number]) ? mine + POOL + number * BLOCK : nothing;
 }
 
 /* The block of the context that was made last. */
 static const volatile uint64_t *newest(void)
 {
-    for (int i = FIRST; i < BLOCKS; i++)
-        if (block(i)[NUMBER] == mine[BEGUN])
+    for (int i = FIRST; i < FIRST + BLOCKS; i++)
+        if (block(i)[NUMBER] == process()[BEGUN])
             return block(i);
     give_up("the newest context has no block");
 }
@@ -88,7 +128,7 @@ static const volatile uint64_t *newest(void)
 static uint64_t total(int word)
 {
     uint64_t sum = 0;
-    for (int i = 0; i < BLOCKS; i++)
+    for (int i = 0; i < FIRST + BLOCKS; i++)
         sum += block(i)[word];
     return sum;
 }
@@ -124,10 +164,12 @@ static void whose_it_is(void)
         give_up("%s: %s", path, strerror(errno));
     better("O4", S_ISREG(found.st_mode) && (found.st_mode & 07777) == 0600, "a file that only its owner reads");
     better("O4", found.st_uid == geteuid() && found.st_nlink == 1, "the owner is the process's user");
-    better("O4", found.st_size == WORDS * 8, "its size is that of 256 contexts");
+    better("O4", found.st_size == WORDS * 8, "its size is always the same");
     mine = view(path);
     better("O4", memcmp((const void *)(mine + MAGIC), "SSLSWEEP", 8) == 0, "it says what it is");
-    same("layout", mine[LAYOUT], 2);
+    same("layout", mine[LAYOUT], 3);
+    same("bytes", mine[BYTES], WORDS * 8);
+    better("O4", stat("/proc/self/ns/pid", &found) == 0 && mine[NAMESPACE] == found.st_ino, "of which pid namespace");
     better("O4", mine[PID] == (uint64_t)getpid(), "whose it is");
     better("O4", mine[START] == strtoull(strrchr(path, '.') + 1, NULL, 10), "since when");
     memcpy(name, (const void *)(mine + NAME), sizeof name);
@@ -135,9 +177,9 @@ static void whose_it_is(void)
     ssize_t length = read(file, comm, sizeof comm);
     close(file);
     better("O4", length > 1 && strncmp(name, comm, (size_t)length - 1) == 0 && name[length - 1] == '\0', "and its name");
-    same("contexts begun", mine[BEGUN], 1);
+    same("contexts begun", process()[BEGUN], 1);
     SSL_CTX_free(first);
-    same("contexts ended", mine[ENDED_CONTEXTS], 1);
+    same("contexts ended", process()[ENDED_CONTEXTS], 1);
 }
 
 static void nothing_is_open(void)
@@ -296,7 +338,7 @@ static void many(void)
     enum { MANY = 700 };
     static SSL_CTX *ctx[MANY];
     uint64_t stores = total(STORES), sessions = total(SESSIONS), flushed = total(FLUSHED);
-    uint64_t flushes = total(FLUSHES), begun = mine[BEGUN], ended = mine[ENDED_CONTEXTS];
+    uint64_t flushes = total(FLUSHES), begun = process()[BEGUN], ended = process()[ENDED_CONTEXTS];
     better("O4", begun == ended && sessions == 0, "all contexts so far have ended");
     for (unsigned i = 0; i < MANY; i++) {
         ctx[i] = server_context();
@@ -305,10 +347,10 @@ static void many(void)
             store(ctx[i], n, 1000, 100 + (long)n);
     }
     int blocks = 0;
-    for (int i = FIRST; i < BLOCKS; i++)
+    for (int i = FIRST; i < FIRST + BLOCKS; i++)
         blocks += block(i)[NUMBER] != 0;
     same("contexts with blocks of their own", (uint64_t)blocks, CONTEXTS);
-    same("contexts begun", mine[BEGUN], begun + MANY);
+    same("contexts begun", process()[BEGUN], begun + MANY);
     same("sessions of all", total(SESSIONS), 2 * MANY);
     same("sessions of those without", block(OTHERS)[SESSIONS], 2 * (MANY - CONTEXTS));
     same("stores of all", total(STORES), stores + 3 * MANY);
@@ -320,13 +362,16 @@ static void many(void)
     for (unsigned i = 0; i < MANY; i += 2)
         SSL_CTX_free(ctx[i]);
     same("sessions when half of them have ended", total(SESSIONS), MANY / 2);
-    same("ended", mine[ENDED_CONTEXTS], ended + MANY / 2);
+    same("ended", process()[ENDED_CONTEXTS], ended + MANY / 2);
     same("their stores stay in the totals", total(STORES), stores + 3 * MANY);
     for (unsigned i = 1; i < MANY; i += 2)
         SSL_CTX_free(ctx[i]);
     same("sessions in the end", total(SESSIONS), 0);
     same("flushed in the end", total(FLUSHED), flushed + 2 * MANY);
-    same("blocks are free again", block(FIRST)[NUMBER] + block(FIRST + 100)[NUMBER] + block(BLOCKS - 1)[NUMBER], 0);
+    blocks = 0;
+    for (int i = 0; i < BLOCKS; i++)
+        blocks += (uint32_t)mine[OWNERS + i] != 0;
+    same("blocks that are not free again", (uint64_t)blocks, 0);
     SSL_CTX *again = server_context();
     better("O4", newest() != NULL && newest()[STORES] == 0, "and are found empty by the next context");
     SSL_CTX_free(again);
@@ -465,87 +510,223 @@ static int passed(pid_t child)
     return WIFEXITED(status) && WEXITSTATUS(status) == 7;
 }
 
+/* The pid of this child, which it may not ask for any more. */
+static pid_t noted;
+
+static pid_t getpid_noted(void)
+{
+    return noted;
+}
+
+/* As _Fork of newer C libraries: a child for which no handler of forks runs. */
+static pid_t raw_child(void)
+{
+    fflush(stdout);
+    pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (child < 0)
+        give_up("clone");
+    return child;
+}
+
 static pid_t child_begins(void)
 {
     fflush(stdout);
     pid_t child = fork();
     if (child < 0)
         give_up("fork");
-    if (child == 0)
+    if (child == 0) {
         hs_limit_time();
+        noted = getpid();
+    }
     return child;
 }
 
-/* The child counts on from where it began, in a file of its own from its first change on; _exit leaves that behind for
- * readers to clear away. */
+/* The child counts on from where it began, in a place of its own that it takes with its first change. */
 static void after_fork(void)
 {
-    char path[64];
     SSL_CTX *ctx = server_context();
     for (unsigned n = 1; n <= 10; n++)
         store(ctx, n, 1000, 100);
     int ready[2], go[2];
     if (pipe(ready) != 0 || pipe(go) != 0)
         give_up("pipe");
+    uint64_t begun = process()[BEGUN];
     pid_t child = child_begins();
     if (child == 0) {
-        const volatile uint64_t *parents = mine;
         char byte = 0;
-        int ok = !there(path_of(getpid()));
+        int ok = process_of(getpid()) == NULL && !there(path_of(getpid()));
         store(ctx, 11, 1000, 100);
-        mine = view(path_of(getpid()));
-        ok &= mine[PID] == (uint64_t)getpid() && mine[BEGUN] == parents[BEGUN] && newest()[SESSIONS] == 11;
+        ok &= process_of(getpid()) != NULL && process()[BEGUN] == begun && newest()[SESSIONS] == 11;
         for (unsigned n = 12; n <= 15; n++)
             store(ctx, n, 1000, 100);
-        ok &= newest()[SESSIONS] == 15 && newest()[STORES] == 15;
+        ok &= newest()[SESSIONS] == 15 && newest()[STORES] == 15 && !there(path_of(getpid()));
         ok &= write(ready[1], &byte, 1) == 1 && read(go[0], &byte, 1) == 1;
         _exit(ok ? 7 : 1);
     }
     char byte;
-    better("O4", read(ready[0], &byte, 1) == 1 && strcpy(path, path_of(child)) && there(path), "a child has a file of its own");
+    better("O4", read(ready[0], &byte, 1) == 1 && process_of(child) != NULL, "a child has a place of its own");
     same("the parent's sessions meanwhile", newest()[SESSIONS], 10);
     store(ctx, 20, 1000, 100);
     same("and the parent's stores", newest()[STORES], 11);
     better("O4", write(go[1], &byte, 1) == 1 && passed(child), "the child counts for itself");
-    better("O4", there(path), "_exit leaves its file");
-    unlink(path);
+    better("O4", process_of(child) != NULL, "_exit leaves its place for others to clear away");
 
-    /* A child that ends well takes away its own file alone. */
+    /* A child that ends well gives its place up, and takes nothing of the parent's away. */
     child = child_begins();
     if (child == 0) {
         store(ctx, 30, 1000, 100);
-        if (!there(path_of(getpid())))
-            _exit(1);
-        exit(7);
+        exit(process_of(getpid()) != NULL ? 7 : 1);
     }
-    strcpy(path, path_of(child));
-    better("O4", passed(child) && !there(path), "exit takes the child's file away");
-    better("O4", there(path_of(getpid())), "and not the parent's");
+    better("O4", passed(child) && process_of(child) == NULL, "exit gives the child's place up");
+    better("O4", there(path_of(getpid())) && process()[BEGUN] == begun, "and leaves the parent's file");
+
+    /* Nobody runs handlers of forks for this one. */
+    child = raw_child();
+    if (child == 0) {
+        for (unsigned n = 40; n < 50; n++)
+            store(ctx, n, 1000, 100);
+        exit(process_of(getpid()) != NULL && newest()[STORES] == 21 ? 7 : 1);
+    }
+    better("O4", passed(child) && process_of(child) == NULL, "a child of _Fork counts for itself");
+    child = raw_child();
+    if (child == 0)
+        exit(7);
+    better("O4", passed(child) && there(path_of(getpid())), "one that counts nothing leaves all as it was");
+    same("the parent's stores after all", newest()[STORES], 11);
+    SSL_CTX_free(ctx);
+}
+
+/* Workers that come and go: places and blocks are found again, also those of killed ones once a reader has marked them. */
+static void prefork(void)
+{
+    enum { ROUNDS = 3 * PROCESSES };
+    SSL_CTX *ctx = server_context();
+    int counted = 0;
+    for (int i = 0; i < (slowly() ? 10 : ROUNDS); i++) {
+        pid_t child = child_begins();
+        if (child == 0) {
+            store(ctx, 1, 1000, 100);
+            exit(process_of(getpid()) != NULL && newest()[STORES] == 1 ? 7 : 1);
+        }
+        counted += passed(child);
+    }
+    same("workers that ended well and counted", (uint64_t)counted, slowly() ? 10 : ROUNDS);
+
+    uint64_t uncounted = mine[UNCOUNTED];
+    for (int i = 0; i < (slowly() ? 3 : PROCESSES + 2); i++) {
+        pid_t child = child_begins();
+        if (child == 0) {
+            store(ctx, 1, 1000, 100);
+            _exit(7);
+        }
+        passed(child);
+    }
+    better("O4", slowly() || mine[UNCOUNTED] > uncounted, "a table full of killed processes: the next counts for nobody");
+    /* As a reader does it. */
+    int file = open(path_of(getpid()), O_RDWR | O_NOFOLLOW), marked = 0;
+    for (int i = 0; i < PROCESSES; i++) {
+        size_t at = TABLE + (size_t)i * PROCESS;
+        uint64_t pid = (uint32_t)mine[at + OWNER];
+        if (pid != 0 && pid != (uint64_t)getpid())
+            marked += pwrite(file, &pid, sizeof pid, (off_t)(at + DEAD) * 8) == sizeof pid;
+    }
+    close(file);
+    pid_t child = child_begins();
+    if (child == 0) {
+        store(ctx, 1, 1000, 100);
+        exit(process_of(getpid()) != NULL && newest()[STORES] == 1 ? 7 : 1);
+    }
+    better("O4", marked > 0 && passed(child), "those that a reader has marked are found again");
+    SSL_CTX_free(ctx);
+}
+
+/* ---- A sandbox ---- */
+
+/* From here on a system call ends the process, but for what a store needs on stock: memory, the clock, and the end. */
+static void sandbox(void)
+{
+    static const int allowed[] = {SYS_read, SYS_write, SYS_exit_group, SYS_exit, SYS_brk, SYS_mmap, SYS_munmap, SYS_mremap,
+                                  SYS_mprotect, SYS_madvise, SYS_futex, SYS_clock_gettime, SYS_rt_sigreturn, SYS_getrandom};
+    enum { COUNT = sizeof allowed / sizeof *allowed };
+    struct sock_filter filter[COUNT + 3] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+    };
+    for (int i = 0; i < COUNT; i++)
+        filter[1 + i] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)allowed[i], (unsigned char)(COUNT - i), 0);
+    filter[COUNT + 1] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS);
+    filter[COUNT + 2] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    struct sock_fprog program = {COUNT + 3, filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        _exit(3);
+}
+
+static int ended_as(pid_t child, int *killed)
+{
+    int status = -1;
+    waitpid(child, &status, 0);
+    *killed = WIFSIGNALED(status);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void sandboxed(void)
+{
+    if (slowly())
+        return; /* memcheck makes system calls of its own */
+    SSL_CTX *ctx = server_context(), *another = server_context();
+    int killed;
+    /* By fork, with a store, a flush, the end of a context, and the end by exit. */
+    pid_t child = child_begins();
+    if (child == 0) {
+        sandbox();
+        store(ctx, 1, 1000, 100);
+        int ok = process_of(getpid_noted()) != NULL;
+        flush(ctx, 2000);
+        SSL_CTX_free(another);
+        exit(ok ? 7 : 1);
+    }
+    int status = ended_as(child, &killed);
+    if (status == 3) {
+        printf("# this user cannot make a sandbox\n");
+        SSL_CTX_free(another);
+        SSL_CTX_free(ctx);
+        return;
+    }
+    better("O4", !killed && status == 7, "a sandboxed worker stores, flushes and ends: %d", status);
+    better("O4", process_of(child) == NULL, "and has given its place up");
+    SSL_CTX_free(another);
     SSL_CTX_free(ctx);
 }
 
 /* In a process that has become this program again by exec: that it counts, has no file, or just runs. */
-static int frees_at_exit(void);
+static int frees_at_exit(void), cancelled_at_first(void), leaves(void), daemonizes(void);
 
 static int fresh(const char *what)
 {
     if (strcmp(what, "frees_at_exit") == 0)
         return frees_at_exit();
+    if (strcmp(what, "cancelled") == 0)
+        return cancelled_at_first();
+    if (strcmp(what, "leaves") == 0)
+        return leaves();
+    if (strcmp(what, "daemonizes") == 0)
+        return daemonizes();
     const char *path = path_of(getpid());
     int counts = strcmp(what, "counts") == 0, ok = strcmp(what, "none") != 0 || !there(path);
     SSL_CTX *ctx = server_context();
     if (counts) {
         mine = view(path);
-        ok &= mine[PID] == (uint64_t)getpid() && mine[BEGUN] == 1;
+        ok &= mine[PID] == (uint64_t)getpid() && process()[BEGUN] == 1;
     }
     ok &= store(ctx, 1, 1000, 100) == 1 && SSL_CTX_sess_number(ctx) == 1;
     ok &= !counts || total(STORES) == 1;
+    if (strcmp(what, "killed") == 0)
+        raise(SIGSTOP);
     if (strcmp(what, "forks") == 0) {
-        /* The child has a file of its own, or would have. */
+        /* The child needs no file. */
         pid_t child = fork();
         if (child == 0) {
-            ok &= !there(path_of(getpid())) && store(ctx, 2, 1000, 100) == 1 && !there(path_of(getpid()));
-            ok &= store(ctx, 3, 1000, 100) == 1 && SSL_CTX_sess_number(ctx) == 3;
+            mine = view(path);
+            ok &= store(ctx, 2, 1000, 100) == 1 && SSL_CTX_sess_number(ctx) == 2 && process_of(getpid()) != NULL;
             _exit(ok ? 7 : 1);
         }
         int status = -1;
@@ -647,7 +828,7 @@ static void after_exec(void)
     unlink(victim);
 }
 
-/* A folder without room for the file: that is said, and the program runs. Only root can make one, and not everywhere. */
+/* A folder without room for the file, or with just enough for one: Only root can make one, and not everywhere. */
 static void without_room(const char *room, const char *mode)
 {
     int err[2];
@@ -674,8 +855,12 @@ static void without_room(const char *room, const char *mode)
         printf("# this user cannot make a folder without room\n");
         return;
     }
-    better("O4", WIFEXITED(status) && WEXITSTATUS(status) == 7, "no room for the file (%s): the program runs", mode);
+    better("O4", WIFEXITED(status) && WEXITSTATUS(status) == 7, "%s: the program runs", room);
     const char *line = strstr(said, "no statistics: ");
+    if (strcmp(mode, "none") != 0) {
+        better("O4", line == NULL, "with figures for all");
+        return;
+    }
     better("O4", line != NULL && strstr(line, "No space left") != NULL, "and says so");
     better("O4", line != NULL && strstr(line + 1, "no statistics: ") == NULL, "once");
 }
@@ -683,43 +868,128 @@ static void without_room(const char *room, const char *mode)
 /* A limit for files, as services have it, is none for the program: what is too large is not made. */
 static void limited(void)
 {
-    SSL_CTX *ctx = server_context();
     pid_t child = child_begins();
     if (child == 0) {
         struct rlimit limit = {100 * 1024, 100 * 1024};
         if (freopen("/dev/null", "w", stderr) == NULL || setrlimit(RLIMIT_FSIZE, &limit) != 0)
             _exit(126);
-        int ok = store(ctx, 1, 1000, 100) == 1 && store(ctx, 2, 1000, 100) == 1 && !there(path_of(getpid()));
-        _exit(ok ? 7 : 1);
+        execl(self, "presence_statistics", "fresh", "none", (char *)NULL);
+        _exit(126);
     }
-    better("O4", passed(child), "a child that may not write files of that size runs without");
+    better("O4", passed(child), "a program that may not write files of that size runs without");
+    SSL_CTX *ctx = server_context();
+    child = child_begins();
+    if (child == 0) {
+        struct rlimit limit = {1024, 1024};
+        if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
+            _exit(126);
+        _exit(store(ctx, 1, 1000, 100) == 1 && process_of(getpid()) != NULL ? 7 : 1);
+    }
+    better("O4", passed(child), "a child that may not counts all the same");
     SSL_CTX_free(ctx);
 }
 
-static void *add_cancelled(void *ctx)
+static void *begin_cancelled(void *arg)
 {
+    (void)arg;
     pthread_cancel(pthread_self());
-    int stored = store(ctx, 1, 1000, 100) == 1;
+    SSL_CTX *ctx = SSL_CTX_new(TLS_method());
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-    return stored ? ctx : NULL;
+    return ctx;
 }
 
-/* SSL_CTX_add_session is no cancellation point, also where it makes the file. */
+/* SSL_CTX_new is no cancellation point, also where it makes the file. Run by a process of its own. */
+static int cancelled_at_first(void)
+{
+    pthread_t thread;
+    void *result = NULL;
+    OPENSSL_init_ssl(0, NULL); /* which reads its configuration */
+    hs_start(&thread, begin_cancelled, NULL);
+    pthread_join(thread, &result);
+    return result != NULL && result != PTHREAD_CANCELED && there(path_of(getpid())) ? 7 : 1;
+}
+
 static void cancelled(void)
 {
+    char said[4096];
+    better("O4", begin_over(NULL, "cancelled", said, sizeof said) == 1, "a cancellation that is pending strikes no one who makes the file");
+}
+
+/* A process that is gone leaves its file to the next that begins, whatever it had been allowed to do. */
+static int leaves(void)
+{
     SSL_CTX *ctx = server_context();
+    /* (At exit LeakSanitizer looks into /proc for ever.) */
+    if (!slowly() && geteuid() == 0 && (chroot("/proc/self/fdinfo") != 0 || chdir("/") != 0 || setgid(65534) != 0 || setuid(65534) != 0))
+        return 1;
+    SSL_CTX_free(ctx);
+    return 7;
+}
+
+enum { DAEMON_SAYS = 100 }; /* a descriptor */
+
+/* The first process of a daemon ends before the second has counted anything. */
+static int daemonizes(void)
+{
+    SSL_CTX *ctx = server_context();
+    pid_t first = getpid();
+    char byte = 0;
+    const char *path = path_of(first);
+    pid_t child = fork();
+    if (child == 0) {
+        while (getppid() == first)
+            usleep(1000);
+        int ok = there(path);
+        mine = view(path);
+        ok &= store(ctx, 1, 1000, 100) == 1 && process_of(getpid()) != NULL && newest()[STORES] == 1;
+        byte = ok ? 7 : 1;
+        if (write(DAEMON_SAYS, &byte, 1) != 1)
+            _exit(1);
+        exit(0);
+    }
+    return 7;
+}
+
+static void gone(void)
+{
+    char said[4096], path[64];
+    int status = begin_over(NULL, "leaves", said, sizeof said);
+    better("O4", (status & 1) == 1, "a process in another root, and another user, ends well");
+
+    /* Killed. */
     pid_t child = child_begins();
     if (child == 0) {
-        pthread_t thread;
-        void *result = NULL;
-        hs_start(&thread, add_cancelled, ctx);
-        pthread_join(thread, &result);
-        int ok = result == ctx && there(path_of(getpid()));
-        unlink(path_of(getpid()));
-        _exit(ok ? 7 : 1);
+        execl(self, "presence_statistics", "fresh", "killed", (char *)NULL);
+        _exit(126);
     }
-    better("O4", passed(child), "a cancellation that is pending strikes no one who makes the file");
-    SSL_CTX_free(ctx);
+    strcpy(path, path_of(child));
+    int killed = 0, stopped = 0;
+    better("O4", waitpid(child, &stopped, WUNTRACED) == child && WIFSTOPPED(stopped) && there(path), "a process has a file");
+    kill(child, SIGKILL);
+    ended_as(child, &killed);
+    better("O4", begin_over(NULL, "counts", said, sizeof said) == 1 && killed && !there(path),
+           "which the next to begin takes away when it was killed");
+
+    int done[2];
+    char byte = 0;
+    if (pipe(done) != 0)
+        give_up("pipe");
+    child = child_begins();
+    if (child == 0) {
+        dup2(done[1], DAEMON_SAYS);
+        close(done[0]);
+        close(done[1]);
+        execl(self, "presence_statistics", "fresh", "daemonizes", (char *)NULL);
+        _exit(126);
+    }
+    strcpy(path, path_of(child));
+    close(done[1]);
+    better("O4", passed(child), "the first process of a daemon ends");
+    better("O4", read(done[0], &byte, 1) == 1 && byte == 7, "the second counts on in the file that was left to it");
+    while (read(done[0], &byte, 1) > 0)
+        ;
+    close(done[0]);
+    better("O4", !there(path), "and takes it away");
 }
 
 static SSL_CTX *freed_at_exit;
@@ -795,9 +1065,12 @@ int main(int argc, char **argv)
     lookups_of_threads();
         nothing_secret();
         after_fork();
+        prefork();
+        sandboxed();
         after_exec();
+        gone();
         without_room("size=64k", "none");
-        without_room("size=400k", "forks");
+        without_room("size=1m", "forks");
         limited();
         cancelled();
         nothing_after_the_end();

@@ -1,17 +1,23 @@
-//! Reading what processes publish (`layout`). Nothing in a file is taken on trust: it is read into memory, since
-//! a mapped file could be cut short under our hands, and whatever it holds can only make its own numbers wrong.
+//! Reading what processes publish (`sslsweep_figures`). Nothing in a file is taken on trust: it is read into memory,
+//! since a mapped file could be cut short under our hands, and whatever it holds can only make its own numbers wrong.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
+use std::mem::offset_of;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::layout::{
-    BLOCK_WORDS, BLOCKS, CURVE, ENDED, FIGURES, FOLDER, HEADER_WORDS, HORIZONS, Header, LAYOUT,
-    MAGIC, NAME_WORDS, OTHERS, PREFIX, STEPS, STRIPE_WORDS, WORDS, Word, curve_part,
+pub use sslsweep_figures::files::start_of;
+use sslsweep_figures::files::{
+    FOLDER, Name, Use, exists, in_use, is_mapped_by, namespace, read_words,
 };
+use sslsweep_figures::{
+    BLOCKS, Block as Layout, CURVE, FIGURES, Family, HORIZONS, Header, LAYOUT, MAGIC, NAME_WORDS,
+    PROCESSES, Process, STEPS, STRIPES, Stripe, Word, curve_part, is_ready, pid_of, words,
+};
+
 use crate::text::printable;
 
 const OTHER_LAYOUT: &str = "is of another version of sslsweep";
@@ -31,6 +37,8 @@ pub struct Figures {
     pub begun: u64,
     /// Contexts that have ended.
     pub ended: u64,
+    /// Contexts that were left to libssl because they lie in memory that processes share.
+    pub left_shared: u64,
     /// Each context that lives and has a block of its own, by number.
     pub contexts: Vec<Block>,
     /// The sums of those that have ended.
@@ -204,105 +212,156 @@ impl Figures {
         }
         places
     }
+}
 
-    fn parse(words: &[u64]) -> Result<Figures, &'static str> {
-        let header = |word: Header| words[word as usize];
-        if header(Header::Magic) != MAGIC {
+// ---- A file ----
+
+/// Where in a family's words something is.
+macro_rules! place {
+    ($($field:ident in $type:ty),*) => { ($(offset_of!($type, $field) +)* 0) / 8 };
+}
+
+/// The place of a process of the table.
+fn process_at(process: usize) -> usize {
+    place!(processes in Family) + process * words::<Process>()
+}
+
+/// All the words of a file, of the size that a family's has.
+struct Words(Vec<u64>);
+
+impl Words {
+    fn header(&self, name: usize) -> u64 {
+        self.0[name]
+    }
+
+    /// Why this cannot be read.
+    fn check(&self) -> Result<(), &'static str> {
+        if self.header(place!(header in Family, magic in Header)) != MAGIC {
             return Err("is no statistics file");
         }
-        if header(Header::Layout) != LAYOUT {
+        if self.header(place!(header in Family, layout in Header)) != LAYOUT {
             return Err(OTHER_LAYOUT);
         }
-        let pid = u32::try_from(header(Header::Pid)).map_err(|_| "is damaged")?;
-        let name: Vec<u8> = words[Header::Name as usize..][..NAME_WORDS]
+        if self.header(place!(header in Family, bytes in Header)) != size_of::<Family>() as u64 {
+            return Err("is damaged");
+        }
+        Ok(())
+    }
+
+    /// The process that it was made by, and when that began.
+    fn maker(&self) -> (u64, u64) {
+        let pid = self.header(place!(header in Family, pid in Header));
+        (pid, self.header(place!(header in Family, start in Header)))
+    }
+
+    fn program(&self) -> String {
+        let name: Vec<u8> = self.0[place!(header in Family, name in Header)..][..NAME_WORDS]
             .iter()
             .flat_map(|word| word.to_ne_bytes())
             .collect();
-        let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+        printable(name.split(|&byte| byte == 0).next().unwrap_or_default())
+    }
 
-        let block = |number: usize| {
-            let words = &words[HEADER_WORDS + number * BLOCK_WORDS..][..BLOCK_WORDS];
-            let (figures, stripes) = words.split_at(FIGURES);
-            let mut block = Block::EMPTY;
-            block.0.copy_from_slice(figures);
-            for stripe in stripes.chunks_exact(STRIPE_WORDS) {
-                for (word, &more) in [Word::Hits, Word::Misses].into_iter().zip(stripe) {
-                    let sum = &mut block.0[word as usize];
-                    *sum = sum.saturating_add(more);
-                }
+    fn block(&self, at: usize) -> Block {
+        let all = &self.0[at..][..words::<Layout>()];
+        let (figures, stripes) = all.split_at(FIGURES);
+        let mut block = Block::EMPTY;
+        block.0.copy_from_slice(figures);
+        for stripe in stripes.chunks_exact(words::<Stripe>()).take(STRIPES) {
+            let counted = [place!(hits in Stripe), place!(misses in Stripe)];
+            for (word, at) in [Word::Hits, Word::Misses].into_iter().zip(counted) {
+                let sum = &mut block.0[word as usize];
+                *sum = sum.saturating_add(stripe[at]);
             }
-            block
-        };
+        }
+        block
+    }
+
+    /// The word that says whose place it is; 0 where it is nobody's.
+    fn owner(&self, process: usize) -> u64 {
+        self.0[process_at(process) + place!(owner in Process)]
+    }
+
+    /// What the process in this place of the table has published, if it is that far.
+    fn process(&self, process: usize) -> Option<Figures> {
+        let owner = self.owner(process);
+        if pid_of(owner) == 0 || !is_ready(owner, pid_of(owner)) {
+            return None;
+        }
+        let at = process_at(process);
         // A number that is there twice would be two series of one name.
         let mut seen = HashSet::new();
         let mut contexts: Vec<Block> = (0..BLOCKS)
-            .filter(|&number| number != ENDED && number != OTHERS)
-            .map(block)
+            .filter(|&block| is_ready(self.0[place!(owners in Family) + block], pid_of(owner)))
+            .map(|block| self.block(place!(blocks in Family) + block * words::<Layout>()))
             .filter(|block| block.get(Word::Number) != 0 && seen.insert(block.get(Word::Number)))
             .collect();
         contexts.sort_by_key(|block| block.get(Word::Number));
-        Ok(Figures {
-            pid,
-            start: header(Header::Start),
+        Some(Figures {
+            pid: pid_of(owner),
+            start: 0,
             uid: 0,
-            program: printable(name),
-            begun: header(Header::Begun),
-            ended: header(Header::Ended),
+            program: self.program(),
+            begun: self.0[at + place!(begun in Process)],
+            ended: self.0[at + place!(ended in Process)],
+            left_shared: self.0[at + place!(left_shared in Process)],
             contexts,
-            past: block(ENDED),
-            others: block(OTHERS),
+            past: self.block(at + place!(past in Process)),
+            others: self.block(at + place!(others in Process)),
         })
     }
 }
 
 /// A file by its name alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+struct Entry {
     path: PathBuf,
-    /// The process that it is named after.
-    pub pid: u32,
-    start: u64,
+    name: Name,
+}
+
+/// What there is in a file.
+#[derive(Debug)]
+struct Found {
+    /// Each process that lives.
+    processes: Vec<Figures>,
+    /// How often a process found no room.
+    uncounted: u64,
 }
 
 /// Why there is nothing to show of a file.
 #[derive(Debug)]
-pub enum Absent {
+enum Absent {
     /// It is another user's.
     Foreign,
-    /// Its process has ended, or runs another program by now. `true`: the file was removed.
+    /// Nobody has it mapped any more. `true`: the file is gone.
     Stale(#[allow(dead_code, reason = "the tests ask")] bool),
+    /// It is of another pid namespace, where its pids mean other processes.
+    Elsewhere,
     /// It cannot be used: one line that says why.
     Bad(String),
-    /// Another user, whose it is, has made something that cannot be used; likewise.
+    /// The same, of what another user has made.
     BadForeign(String),
 }
 
 /// The files that are there, by process.
-pub fn entries() -> io::Result<Vec<Entry>> {
+fn entries() -> io::Result<Vec<Entry>> {
     entries_in(Path::new(FOLDER))
 }
 
 fn entries_in(folder: &Path) -> io::Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = fs::read_dir(folder)?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter_map(|name| {
-            let (pid, start) = name.strip_prefix(PREFIX)?.split_once('.')?;
-            let (pid, start) = (pid.parse().ok()?, start.parse().ok()?);
-            // Nothing but what the library would call it: no sign, no leading zero.
-            (name == format!("{PREFIX}{pid}.{start}")).then(|| Entry {
-                path: folder.join(&name),
-                pid,
-                start,
-            })
+        .filter_map(|entry| {
+            let name = Name::parse(entry.ok()?.file_name().to_str()?)?;
+            Some(Entry { path: folder.join(name.to_string()), name })
         })
         .collect();
-    entries.sort_by_key(|entry| (entry.pid, entry.start));
+    entries.sort_by_key(|entry| entry.name);
     Ok(entries)
 }
 
 impl Entry {
-    /// Reads the file, if it is that of a living process and ours to read.
-    pub fn read(&self) -> Result<Figures, Absent> {
+    /// Reads the file, if it is that of living processes and ours to read.
+    fn read(&self) -> Result<Found, Absent> {
         // Anybody can put anything into the folder.
         let owner = match fs::symlink_metadata(&self.path) {
             Ok(about) => about.uid(),
@@ -318,15 +377,19 @@ impl Entry {
         }
     }
 
-    fn read_ours(&self) -> Result<Figures, Absent> {
+    fn open(&self, write: bool) -> io::Result<File> {
+        // Without O_NONBLOCK a pipe of that name would hold us up.
+        OpenOptions::new()
+            .read(true)
+            .write(write)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
+            .open(&self.path)
+    }
+
+    fn read_ours(&self) -> Result<Found, Absent> {
         let bad =
             |why: &dyn std::fmt::Display| Absent::Bad(format!("{} {why}", self.path.display()));
-        // Without O_NONBLOCK a pipe of that name would hold us up.
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
-            .open(&self.path);
-        let file = match file {
+        let file = match self.open(false) {
             Ok(file) => file,
             Err(error) => {
                 return Err(match error.kind() {
@@ -343,91 +406,77 @@ impl Entry {
         if !about.is_file() {
             return Err(bad(&"is no regular file"));
         }
-        if !self.is_live(&about) {
-            return Err(Absent::Stale(self.remove(&about)));
+        match in_use(self.name, &file, &about) {
+            Use::Live => {}
+            Use::Stale => return Err(Absent::Stale(fs::remove_file(&self.path).is_ok())),
+            Use::Young => return Err(Absent::Stale(false)),
+            Use::Elsewhere => return Err(Absent::Elsewhere),
         }
-        let other_layout = words(&file, Header::Layout as usize + 1).is_ok_and(|head| {
-            head[Header::Magic as usize] == MAGIC && head[Header::Layout as usize] != LAYOUT
-        });
-        if other_layout {
+        let head = read_words(&file, 0, place!(layout in Header) + 1);
+        if head.is_ok_and(|head| {
+            head[place!(magic in Header)] == MAGIC && head[place!(layout in Header)] != LAYOUT
+        }) {
             return Err(bad(&OTHER_LAYOUT));
         }
-        if about.len() != (WORDS * 8) as u64 {
+        let whole = size_of::<Family>() as u64;
+        if about.len() != whole {
             return Err(bad(&format!(
-                "is damaged: it has {} bytes instead of {}",
-                about.len(),
-                WORDS * 8
+                "is damaged: it has {} bytes instead of {whole}",
+                about.len()
             )));
         }
-        let words = words(&file, WORDS).map_err(|error| bad(&error))?;
-        let mut figures = Figures::parse(&words).map_err(|why| bad(&why))?;
-        if (figures.pid, figures.start) != (self.pid, self.start) {
+        let words = Words(read_words(&file, 0, words::<Family>()).map_err(|error| bad(&error))?);
+        words.check().map_err(|why| bad(&why))?;
+        if words.maker() != (self.name.pid.into(), self.name.start) {
             return Err(bad(&"is damaged: it is of another process than its name says"));
         }
-        figures.uid = about.uid();
-        figures.age(now());
-        Ok(figures)
+        Ok(self.living(&words, &about))
     }
 
-    /// The process is the one that made the file, and still has it mapped. The start alone would not do: a
-    /// process that became another program keeps it, and so could somebody else's process be named.
-    fn is_live(&self, about: &fs::Metadata) -> bool {
-        start_of(self.pid) == Some(self.start)
-            && match fs::read(format!("/proc/{}/maps", self.pid)) {
-                Ok(maps) => shows(&maps, about),
-                // Not ours to look into: the start has to do.
-                Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    /// The processes of the table that live; of others, that they do not is noted for those that look for a place.
+    fn living(&self, words: &Words, about: &fs::Metadata) -> Found {
+        let here = words.header(place!(header in Family, namespace in Header)) == namespace();
+        let mut seen = HashSet::new();
+        let mut dead = Vec::new();
+        let mut processes = Vec::new();
+        for process in 0..PROCESSES {
+            let pid = pid_of(words.owner(process));
+            if pid == 0 || !here || !seen.insert(pid) {
+                continue;
             }
+            let since = words.0[process_at(process) + place!(since in Process)];
+            let Some(start) = start_of(pid) else {
+                if !exists(pid) {
+                    dead.push((process, pid));
+                }
+                continue;
+            };
+            if !self.is_member(pid, start, since, about) {
+                dead.push((process, pid));
+            } else if let Some(mut figures) = words.process(process) {
+                figures.start = start;
+                figures.uid = about.uid();
+                figures.age(now());
+                processes.push(figures);
+            }
+        }
+        if let Some(file) = (!dead.is_empty()).then(|| self.open(true).ok()).flatten() {
+            for (process, pid) in dead {
+                let at = (process_at(process) + place!(dead in Process)) as u64 * 8;
+                let _ = file.write_all_at(&u64::from(pid).to_ne_bytes(), at);
+            }
+        }
+        let uncounted = words.header(place!(header in Family, uncounted in Header));
+        Found { processes, uncounted }
     }
 
-    /// Removes a stale file, if it surely is one: nobody has it mapped, and it is not just being made. (Processes
-    /// of another pid namespace that shares the folder have numbers that mean others here.)
-    fn remove(&self, about: &fs::Metadata) -> bool {
-        let settled = about
-            .modified()
-            .ok()
-            .and_then(|time| SystemTime::now().duration_since(time).ok())
-            .is_some_and(|age| age >= Duration::from_secs(2));
-        settled && !mapped_by_anyone(about) && fs::remove_file(&self.path).is_ok()
+    /// Whether the process that has this pid now is the one that has written there: it has the file mapped, or, where that
+    /// cannot be seen, had begun by then.
+    fn is_member(&self, pid: u32, start: u64, since: u64, about: &fs::Metadata) -> bool {
+        /// Nanoseconds of a clock tick, of which every Linux shows 100 in a second.
+        const TICK: u64 = 10_000_000;
+        is_mapped_by(pid, self.name, about).unwrap_or_else(|| start.saturating_mul(TICK) <= since)
     }
-}
-
-/// So many words, from the first on.
-fn words(file: &File, count: usize) -> io::Result<Vec<u64>> {
-    let mut bytes = vec![0; count * 8];
-    file.read_exact_at(&mut bytes, 0)?;
-    Ok(bytes
-        .chunks_exact(8)
-        .map(|word| u64::from_ne_bytes(word.try_into().expect("eight bytes")))
-        .collect())
-}
-
-/// A line of `/proc/PID/maps` has this file: addresses, rights, offset, device, inode.
-fn shows(maps: &[u8], file: &fs::Metadata) -> bool {
-    let device = format!("{:02x}:{:02x}", libc::major(file.dev()), libc::minor(file.dev()));
-    let inode = file.ino().to_string();
-    maps.split(|&byte| byte == b'\n').any(|line| {
-        let mut fields = line.split(|&byte| byte == b' ').skip(3);
-        fields.next() == Some(device.as_bytes()) && fields.next() == Some(inode.as_bytes())
-    })
-}
-
-fn mapped_by_anyone(file: &fs::Metadata) -> bool {
-    let Ok(processes) = fs::read_dir("/proc") else { return true };
-    processes
-        .filter_map(Result::ok)
-        .filter(|entry| {
-            entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit())
-        })
-        .any(|entry| fs::read(entry.path().join("maps")).is_ok_and(|maps| shows(&maps, file)))
-}
-
-/// When a process began: field 22 of its `stat`, counted behind the name, which may hold anything.
-pub fn start_of(pid: u32) -> Option<u64> {
-    let mut stat = Vec::new();
-    File::open(format!("/proc/{pid}/stat")).ok()?.take(4096).read_to_end(&mut stat).ok()?;
-    let after = stat.iter().rposition(|&byte| byte == b')')? + 1;
-    String::from_utf8_lossy(&stat[after..]).split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 /// Whose files are ours to read: this user's, and root's are all.
@@ -448,6 +497,8 @@ pub struct Reading {
     pub processes: Vec<Figures>,
     /// A line for each file that should be readable and is not.
     pub complaints: Vec<String>,
+    /// A line for each family some of whose processes are not counted.
+    pub notes: Vec<String>,
     /// Files of other users that are not ours to read, or, for root, cannot be used.
     pub foreign: usize,
 }
@@ -462,17 +513,34 @@ pub fn read(pid: Option<u32>) -> Reading {
             return reading;
         }
     };
-    for entry in entries.iter().filter(|entry| pid.is_none_or(|pid| pid == entry.pid)) {
+    for entry in entries {
+        let asked_for = pid.is_none_or(|pid| pid == entry.name.pid);
         match entry.read() {
-            Ok(figures) => reading.processes.push(figures),
+            Ok(found) => {
+                let shown =
+                    found.processes.into_iter().filter(|it| pid.is_none_or(|pid| pid == it.pid));
+                reading.processes.extend(shown);
+                if found.uncounted > 0 && asked_for {
+                    reading.notes.push(format!(
+                        "{}: {} processes found no room in it, and are not counted",
+                        entry.path.display(),
+                        found.uncounted
+                    ));
+                }
+            }
             Err(Absent::Foreign) => reading.foreign += 1,
-            Err(Absent::Stale(_)) => {}
+            Err(Absent::Stale(_) | Absent::Elsewhere) => {}
+            // Whoever asks for one process has no use for what is wrong with another's file.
+            Err(Absent::Bad(_)) if !asked_for => {}
             Err(Absent::Bad(why)) => reading.complaints.push(why),
-            // Who asked for this process should know; elsewhere nobody must be able to spoil what root sees.
-            Err(Absent::BadForeign(why)) if pid.is_some() => reading.complaints.push(why),
+            // Whoever asks for this process should know; elsewhere nobody must be able to spoil what root sees.
+            Err(Absent::BadForeign(why)) if pid.is_some() && asked_for => {
+                reading.complaints.push(why)
+            }
             Err(Absent::BadForeign(_)) => reading.foreign += 1,
         }
     }
+    reading.processes.sort_by_key(|figures| (figures.pid, figures.start));
     reading
 }
 
@@ -484,7 +552,8 @@ pub fn why_nothing(pid: u32, reading: &Reading) -> String {
     if start_of(pid).is_none() {
         return format!("there is no process {pid}");
     }
-    if reading.foreign > 0 {
+    let owner = fs::metadata(format!("/proc/{pid}")).map_or_else(|_| user(), |about| about.uid());
+    if reading.foreign > 0 && owner != user() {
         return format!(
             "no permission: process {pid} is another user's; ask as that user or as root"
         );
@@ -499,31 +568,51 @@ pub fn why_nothing(pid: u32, reading: &Reading) -> String {
 pub mod tests {
     use super::*;
     use proptest::prelude::*;
+    use sslsweep_figures::READY;
 
-    /// The words of a file for a process, with a context's numbers.
+    /// The blocks of [`sample`] that are no context's.
+    pub const ENDED: usize = 0;
+    pub const OTHERS: usize = 1;
+
+    /// The words of a file of one process, with the words of its blocks; those of contexts are from 2 on.
     pub fn sample(pid: u32, start: u64, blocks: &[(usize, &[(usize, u64)])]) -> Vec<u64> {
-        let mut words = vec![0; WORDS];
+        let mut all = vec![0; words::<Family>()];
+        let owner = u64::from(pid) | READY;
         for (word, value) in [
-            (Header::Magic, MAGIC),
-            (Header::Layout, LAYOUT),
-            (Header::Pid, pid.into()),
-            (Header::Start, start),
-            (Header::Begun, blocks.iter().filter(|(block, _)| *block > OTHERS).count() as u64),
+            (place!(header in Family, magic in Header), MAGIC),
+            (place!(header in Family, layout in Header), LAYOUT),
+            (place!(header in Family, bytes in Header), size_of::<Family>() as u64),
+            (place!(header in Family, namespace in Header), namespace()),
+            (place!(header in Family, pid in Header), pid.into()),
+            (place!(header in Family, start in Header), start),
+            (place!(header in Family, name in Header), u64::from_ne_bytes(*b"nginx\0\0\0")),
+            (process_at(0) + place!(owner in Process), owner),
+            (
+                process_at(0) + place!(begun in Process),
+                blocks.iter().filter(|(block, _)| *block > OTHERS).count() as u64,
+            ),
         ] {
-            words[word as usize] = value;
+            all[word] = value;
         }
-        words[Header::Name as usize] = u64::from_ne_bytes(*b"nginx\0\0\0");
         for (block, figures) in blocks {
+            let at = match *block {
+                ENDED => process_at(0) + place!(past in Process),
+                OTHERS => process_at(0) + place!(others in Process),
+                context => {
+                    all[place!(owners in Family) + context - 2] = owner;
+                    place!(blocks in Family) + (context - 2) * words::<Layout>()
+                }
+            };
             for &(word, value) in *figures {
-                words[HEADER_WORDS + block * BLOCK_WORDS + word] = value;
+                all[at + word] = value;
             }
         }
-        words
+        all
     }
 
     /// What `sample` says, read.
     pub fn figures(blocks: &[(usize, &[(usize, u64)])]) -> Figures {
-        Figures::parse(&sample(4711, 99, blocks)).expect("it is whole")
+        Words(sample(4711, 99, blocks)).process(0).expect("it is whole")
     }
 
     fn folder(name: &str) -> PathBuf {
@@ -534,7 +623,8 @@ pub mod tests {
     }
 
     fn entry(folder: &Path, pid: u32, start: u64) -> Entry {
-        Entry { path: folder.join(format!("{PREFIX}{pid}.{start}")), pid, start }
+        let name = Name { pid, start, number: 0 };
+        Entry { path: folder.join(name.to_string()), name }
     }
 
     fn bytes(words: &[u64]) -> Vec<u8> {
@@ -577,7 +667,7 @@ pub mod tests {
     }
 
     /// Reads these bytes as the file of this very process.
-    fn read_mine(name: &str, content: &[u8]) -> Result<Figures, Absent> {
+    fn read_mine(name: &str, content: &[u8]) -> Result<Found, Absent> {
         let (pid, start) = me();
         let folder = folder(name);
         let entry = entry(&folder, pid, start);
@@ -588,7 +678,7 @@ pub mod tests {
         result
     }
 
-    fn complaint(result: Result<Figures, Absent>) -> String {
+    fn complaint(result: Result<Found, Absent>) -> String {
         match result {
             Err(Absent::Bad(why)) => why,
             other => panic!("{other:?}"),
@@ -597,7 +687,7 @@ pub mod tests {
 
     #[test]
     fn lookups_are_counted_in_stripes() {
-        let stripe = |stripe: usize| FIGURES + stripe * STRIPE_WORDS;
+        let stripe = |stripe: usize| FIGURES + stripe * words::<Stripe>();
         let read = figures(&[
             (
                 2,
@@ -667,7 +757,8 @@ pub mod tests {
             start,
             &[(2, &[(0, 7), (stores, 3)]), (5, &[(0, 2), (stores, 4)]), (0, &[(stores, 9)])],
         );
-        let figures = read_mine("living", &bytes(&words)).expect("it is whole");
+        let found = read_mine("living", &bytes(&words)).expect("it is whole");
+        let [figures] = &found.processes[..] else { panic!("{found:?}") };
         assert_eq!((figures.pid, figures.program.as_str()), (pid, "nginx"));
         let numbers: Vec<_> =
             figures.contexts.iter().map(|block| block.get(Word::Number)).collect();
@@ -680,21 +771,22 @@ pub mod tests {
     fn damaged_files() {
         let (pid, start) = me();
         let whole = sample(pid, start, &[]);
-        let changed = |word: Header, value| {
+        let changed = |word: usize, value| {
             let mut words = whole.clone();
-            words[word as usize] = value;
+            words[word] = value;
             bytes(&words)
         };
-        let cut = bytes(&whole[..WORDS - 1]);
+        let cut = bytes(&whole[..whole.len() - 1]);
         for (content, why) in [
             (cut, "damaged"),
             (bytes(&[whole.clone(), vec![0]].concat()), "damaged"),
             (vec![1], "damaged"),
-            (changed(Header::Magic, 1), "no statistics file"),
-            (changed(Header::Layout, LAYOUT + 1), "another version"),
-            (changed(Header::Pid, u64::MAX), "damaged"),
-            (changed(Header::Pid, 1), "another process"),
-            (changed(Header::Start, 1), "another process"),
+            (changed(place!(header in Family, magic in Header), 1), "no statistics file"),
+            (changed(place!(header in Family, layout in Header), LAYOUT + 1), "another version"),
+            (changed(place!(header in Family, bytes in Header), 1), "damaged"),
+            (changed(place!(header in Family, pid in Header), u64::MAX), "another process"),
+            (changed(place!(header in Family, pid in Header), 1), "another process"),
+            (changed(place!(header in Family, start in Header), 1), "another process"),
         ] {
             let said = complaint(read_mine("damaged", &content));
             assert!(said.contains(why) && !said.contains('\n'), "{said}");
@@ -729,30 +821,21 @@ pub mod tests {
             (entry(&folder, pid, start), false),
             (entry(&folder, pid, start + 1), true),
         ] {
-            fs::write(&entry.path, bytes(&sample(pid, start, &[]))).expect("the file is written");
+            fs::write(&entry.path, "").expect("the file is written");
             assert!(matches!(entry.read(), Err(Absent::Stale(false))), "it may be in the making");
-            let old = SystemTime::now() - Duration::from_secs(60);
-            File::options()
-                .write(true)
-                .open(&entry.path)
-                .and_then(|file| file.set_modified(old))
-                .expect("made older");
+            fs::write(&entry.path, bytes(&sample(pid, start, &[]))).expect("the file is written");
             let mapping = mapped.then(|| Mapped::new(&entry.path));
             match entry.read() {
-                Err(Absent::Stale(removed)) => assert_eq!(removed, !mapped),
+                Err(Absent::Stale(true)) => assert!(!mapped),
+                Err(Absent::Bad(why)) => {
+                    assert!(mapped && why.contains("another process"), "{why}")
+                }
                 other => panic!("{other:?}"),
             }
             assert_eq!(entry.path.exists(), mapped);
             drop(mapping);
         }
-        for name in [
-            "sslsweep.1",
-            "sslsweep.x.1",
-            "sslsweep.1.1.1",
-            "sslsweep.+1.1",
-            "sslsweep.01.1",
-            "other",
-        ] {
+        for name in ["sslsweep.1", "sslsweep.01.1", "other"] {
             fs::write(folder.join(name), "").expect("the file is written");
         }
         assert_eq!(entries_in(&folder).expect("it is there").len(), 1, "the mapped one");
@@ -802,11 +885,16 @@ pub mod tests {
     proptest! {
         /// Whatever is in the file, there are figures to show, each context once.
         #[test]
-        fn any_words(seed in proptest::collection::vec(any::<u64>(), 64), stride in 1_usize..64) {
-            let (pid, start) = me();
-            let mut words: Vec<u64> = (0..WORDS).map(|at| seed[at * stride % seed.len()]).collect();
-            words[..4].copy_from_slice(&sample(pid, start, &[])[..4]);
-            let figures = Figures::parse(&words).expect("the header is right");
+        fn any_words(seed in proptest::collection::vec(any::<u64>(), 64), stride in 1_usize..64, owner: u32) {
+            let owner = u64::from(owner.max(1)) | READY;
+            let mut all: Vec<u64> = (0..words::<Family>()).map(|at| seed[at * stride % seed.len()]).collect();
+            for block in 0..BLOCKS {
+                if block % 3 > 0 {
+                    all[place!(owners in Family) + block] = owner;
+                }
+            }
+            all[process_at(7) + place!(owner in Process)] = owner;
+            let figures = Words(all).process(7).expect("it is complete");
             let mut numbers: Vec<_> = figures.contexts.iter().map(|block| block.get(Word::Number)).collect();
             numbers.dedup();
             prop_assert_eq!(numbers.len(), figures.contexts.len());

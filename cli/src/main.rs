@@ -10,9 +10,6 @@ mod doctor;
 #[cfg(test)]
 mod documents;
 mod figures;
-#[path = "../../src/published/layout.rs"]
-#[allow(dead_code, reason = "the library has the rest")]
-mod layout;
 mod metrics;
 mod run;
 mod stat;

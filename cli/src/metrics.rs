@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use crate::figures::{Block, Figures, Limit, Place};
-use crate::layout::{HORIZONS, STEPS, Word};
+use sslsweep_figures::{HORIZONS, STEPS, Word};
 
 /// What a figure is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,7 @@ const fn metric(word: Word, kind: Kind, name: &'static str, help: &'static str) 
     Metric { word, name, kind, help }
 }
 
-const METRICS: [Metric; 14] = [
+const METRICS: [Metric; 15] = [
     metric(Word::Sessions, Kind::Gauge, "sessions", "Sessions stored now."),
     metric(
         Word::Limit,
@@ -46,6 +46,12 @@ const METRICS: [Metric; 14] = [
         Kind::Counter,
         "external_hits",
         "Sessions that the program's get callback provided.",
+    ),
+    metric(
+        Word::ExternalMisses,
+        Kind::Counter,
+        "external_misses",
+        "Lookups that the program's own cache could not answer either; they are among the misses.",
     ),
     metric(Word::Evictions, Kind::Counter, "evictions", "Sessions that left for lack of room."),
     metric(Word::Flushed, Kind::Counter, "flushed", "Sessions that flushes removed."),
@@ -98,6 +104,10 @@ const CURVE_MADE: (&str, &str) = (
 );
 const BEGUN: (&str, &str) = ("contexts_begun", "Contexts that have begun.");
 const ENDED: (&str, &str) = ("contexts_ended", "Contexts that have ended.");
+const LEFT_SHARED: (&str, &str) = (
+    "contexts_left_shared",
+    "Contexts left to libssl because they lie in memory that processes share.",
+);
 
 /// The parts of the curve: each from the one number of seconds to below the other.
 fn parts() -> impl Iterator<Item = (String, String)> {
@@ -190,6 +200,7 @@ pub fn json(processes: &[Figures]) -> Value {
             "program": figures.program,
             BEGUN.0: figures.begun,
             ENDED.0: figures.ended,
+            LEFT_SHARED.0: figures.left_shared,
             "contexts": contexts,
             "others": block_json(figures, Place::Others, &figures.others),
             "ended": block_json(figures, Place::Ended, &figures.past),
@@ -224,6 +235,7 @@ pub fn prometheus(processes: &[Figures]) -> String {
     for ((name, help), value) in [
         (BEGUN, (|figures: &Figures| figures.begun) as fn(&Figures) -> u64),
         (ENDED, |figures| figures.ended),
+        (LEFT_SHARED, |figures| figures.left_shared),
     ] {
         begin(&mut text, &format!("{name}_total"), "counter", help);
         for figures in processes {
@@ -339,7 +351,7 @@ mod tests {
                 assert!(value.parse::<f64>().is_ok(), "{line}");
             }
         }
-        assert_eq!(kinds.len(), 2 + METRICS.len() + 2 + HISTOGRAMS.len());
+        assert_eq!(kinds.len(), 3 + METRICS.len() + 2 + HISTOGRAMS.len());
         for line in [
             "sslsweep_stores_total{pid=\"4711\",uid=\"0\",program=\"nginx\",context=\"1\"} 5",
             "sslsweep_last_flush_duration_seconds{pid=\"4711\",uid=\"0\",program=\"nginx\",context=\"1\"} 0.0015",
@@ -368,7 +380,7 @@ mod tests {
         assert_eq!(context["context"], 3);
         assert_eq!(context["hits"], u64::MAX);
         assert_eq!(context["last_flush_duration_seconds"], 2e-8);
-        assert_eq!(context[EXPIRING.0].as_array().map(Vec::len), Some(crate::layout::CURVE));
+        assert_eq!(context[EXPIRING.0].as_array().map(Vec::len), Some(sslsweep_figures::CURVE));
         assert_eq!(context[EXPIRING.0][0]["below"], 0.0);
     }
 
@@ -380,7 +392,7 @@ mod tests {
              `sslsweep stat --json`\nhas the same under the same names, without `sslsweep_` and `_total`. \
              `make pictures` writes this file from the\ncommand's own table.\n\nEvery sample has the labels `pid`, \
              `uid` (the user whose file it is) and `program`\n(the name that the process gives itself), and all but the \
-             first two `context`: the number of the context, counted\nfrom 1 in its process; `others`, those for which \
+             first three `context`: the number of the context, counted\nfrom 1 in its process; `others`, those for which \
              there was no room, together; or `ended`, those that have ended,\ntogether.\n\n| metric | type | meaning |\n|---|---|---|\n",
         );
         let printed = prometheus(&[]);

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::arguments::Stat;
 use crate::figures::{self, Figures, Reading};
-use crate::layout::Word;
 use crate::{Failure, metrics, print, say, text};
+use sslsweep_figures::Word;
 
 /// Prints what there is. The collector of Prometheus reads text files, so nothing at all is printed as nothing,
 /// and not as an error.
@@ -23,7 +23,13 @@ pub fn stat(stat: &Stat) -> Result<(), Failure> {
     } else {
         print(&table(&reading.processes))?;
     }
-    reading.complaints.iter().for_each(|complaint| say(complaint));
+    for figures in reading.processes.iter().filter(|figures| figures.left_shared > 0) {
+        say(&format!(
+            "{} {}: {} contexts are left to libssl, because they lie in memory that processes share",
+            figures.program, figures.pid, figures.left_shared
+        ));
+    }
+    reading.notes.iter().chain(&reading.complaints).for_each(|line| say(line));
     // One file that cannot be used is no reason to throw away what the others say.
     if reading.complaints.is_empty() || !reading.processes.is_empty() {
         Ok(())

@@ -135,6 +135,46 @@ subtest 'a process that is killed' => sub {
     ok(!-e $left, 'and which is cleared away');
 };
 
+subtest 'a program with workers' => sub {
+    my $family = compile('family', "$here/family.c", qw(-lssl -lcrypto));
+    my $parent = open2(my $out, my $in, $sslsweep, 'run', '--stats', $family);
+    my @workers;
+    while (my $line = <$out>) {
+        last if $line eq "ready\n";
+        push @workers, $1 if $line =~ /^worker (\d+)$/;
+    }
+    my @files = glob "/dev/shm/sslsweep.$parent.*";
+    is(scalar @files, 1, 'one file for all') or diag("@files");
+    my $stores = sub {
+        my $all = decode_json($said)->{processes};
+        return { map { $_->{pid} => $_->{total}{stores} } grep { $_->{program} eq 'family' } @$all };
+    };
+    stat_json();
+    is_deeply($stores->(), { $parent => 1, $workers[0] => 2, $workers[1] => 3 }, 'each process counts for itself');
+    stat_json($workers[1]);
+    is_deeply($stores->(), { $workers[1] => 3 }, 'one of them alone');
+    is(run($sslsweep, 'doctor', $workers[0]), 0, 'doctor finds it too');
+    like($said, qr/^yes +contexts +1 managed now/m, 'with its contexts') or diag($said);
+    SKIP: {
+        my @elsewhere = qw(unshare --pid --fork --mount-proc);
+        skip 'no pid namespace can be made', 2 if run(@elsewhere, 'true') != 0;
+        run(@elsewhere, $sslsweep, 'stat', '--json');
+        is_deeply($stores->(), {}, 'another pid namespace sees nothing of it');
+        utime 0, 0, @files;
+        run(@elsewhere, $sslsweep, 'stat');
+        ok(-e $files[0], 'and takes nothing away, however old it is');
+    }
+    kill 'KILL', $workers[0];
+    ok(within(sub { stat_json(); !exists $stores->()->{ $workers[0] } }), 'a killed worker is shown no longer');
+    is_deeply($stores->(), { $parent => 1, $workers[1] => 3 }, 'the others are');
+    # In the table, behind the header and the owners of the blocks.
+    my $place = index slurp($files[0]), pack('Q', $workers[0] | 1 << 32 | 1 << 33), 8 * (64 + 512);
+    is(unpack('Q', substr slurp($files[0]), $place + 8, 8), $workers[0], 'and its place is marked as free');
+    close $in;
+    waitpid $parent, 0;
+    ok(!-e $files[0], 'its end takes the file away, though its workers were killed');
+};
+
 subtest 'files that are not good' => sub {
     start($sslsweep, 'run', '--stats', $served);
     my ($file) = glob "/dev/shm/sslsweep.$pid.*";

@@ -11,15 +11,16 @@ static LOADED: extern "C" fn() = loaded;
 
 extern "C" fn loaded() {
     guard((), || {
+        report::remember();
         libssl::stay_loaded();
         let first = libssl::begin();
         if !options::get().verbose {
             return;
         }
-        report::line(&format!("version {}", env!("CARGO_PKG_VERSION")));
+        report::line(format_args!("version {}", env!("CARGO_PKG_VERSION")));
         if let Some(first) = first {
             let first = first.to_string_lossy();
-            report::line(&format!(
+            report::line(format_args!(
                 "is without effect: {first} comes first; link or preload before it"
             ));
         }

@@ -35,7 +35,7 @@ pub const SSLSWEEP_API_VERSION: u32 = 1;
 /// as the one before, and the last one has no end.
 pub const SSLSWEEP_HISTOGRAM_STEPS: usize = 24;
 
-const _: () = assert!(SSLSWEEP_HISTOGRAM_STEPS == crate::published::layout::STEPS);
+const _: () = assert!(SSLSWEEP_HISTOGRAM_STEPS == sslsweep_figures::STEPS);
 
 /// What sslsweep_flush() did.
 #[repr(C)]

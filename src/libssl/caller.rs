@@ -187,7 +187,7 @@ impl Caller {
         if candidates > 1 {
             static SAID: AtomicBool = AtomicBool::new(false);
             if options::get().verbose && !SAID.swap(true, Ordering::Relaxed) {
-                report::line(&format!(
+                report::line(format_args!(
                     "{candidates} libssl are loaded, and a call of {} does not tell which one it is for",
                     name.to_string_lossy()
                 ));

@@ -1,370 +1,686 @@
-//! The statistics file of this process: made with the first context, written through one mapping, and taken
-//! away at exit.
+//! The statistics file of this family of processes: made with the first context, written through one mapping that
+//! children of a fork inherit, and taken away by the last process that ends by `exit`.
 //!
-//! A child of a fork goes on with a copy, and gets a file of its own with its first change: one that only
-//! executes another program would leave it behind.
+//! A child may have no right to do anything: it is sandboxed, lives in another root, is another user. So figures are
+//! counted without a system call, in parent and child. A child takes a place in the table and blocks of its own with
+//! its first event; one that only executes another program takes none. (A file for each child would have to be made
+//! then, which is too late; made at the fork, it would be left behind by each program that is executed.) That it is a
+//! child it knows by [`generation`], also after `_Fork`. Its one system call, `getpid`, is made at the fork, where
+//! handlers of forks run.
 
-use std::ffi::{CStr, c_int, c_void};
-use std::io::{self, Write};
-use std::mem::MaybeUninit;
-use std::ops::Range;
-use std::sync::Once;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
+use std::time::Duration;
 
-use super::layout::*;
+use sslsweep_figures::files::{self, FOLDER, Name, PROGRAMS, Use};
+use sslsweep_figures::{
+    BLOCKS, Block, CONTEXTS, FORKED, Family, LAYOUT, MAGIC, NAME_WORDS, PROCESSES, Process, READY,
+    STRIPES, claimed, freed, pid_of,
+};
+
 use crate::guard::uncancelled;
+use crate::sync::generation;
 use crate::{options, report};
 
-/// The words of the file; NULL where nothing is published.
-static WORDS_OF_FILE: AtomicPtr<AtomicU64> = AtomicPtr::new(std::ptr::null_mut());
+/// The mapping; NULL where nothing is published.
+static FAMILY: AtomicPtr<Family> = AtomicPtr::new(std::ptr::null_mut());
 
-/// In a child that has no file of its own yet.
-static WITHOUT_FILE: AtomicBool = AtomicBool::new(false);
+/// Which process image the statics below speak of, and whether a thread is changing them.
+static IMAGE: AtomicU64 = AtomicU64::new(0);
+const CHANGING: u64 = 1;
 
-/// Why this process has no file, as an `errno`, until that has been said; 0: it has one.
-static UNSAID: AtomicI32 = AtomicI32::new(0);
+/// Forks whose handlers ran: where the kernel has no page that it wipes, [`generation`] does not change.
+static FORKS: AtomicU32 = AtomicU32::new(0);
 
-/// Says why a child of a fork has no file, once. For where no lock is held.
-pub(super) fn say_what_failed() {
-    if UNSAID.load(Ordering::Relaxed) != 0 {
-        let error = UNSAID.swap(0, Ordering::Relaxed);
-        if error != 0 {
-            say(&io::Error::from_raw_os_error(error));
-        }
-    }
+/// A pid, and the process image whose it is.
+static PID: AtomicU32 = AtomicU32::new(0);
+static PID_OF: AtomicU64 = AtomicU64::new(0);
+
+/// The place in the table, and its owner's word since; `NOWHERE`: this process counts for nobody.
+static PLACE: AtomicUsize = AtomicUsize::new(NOWHERE);
+static OWNER: AtomicU64 = AtomicU64::new(0);
+const NOWHERE: usize = usize::MAX;
+
+/// This process, or one that it descends from, is the first of a pid namespace that was made after the file: its pid
+/// means another process to whoever reads.
+static IS_ELSEWHERE: AtomicBool = AtomicBool::new(false);
+
+/// Where in `forked` this process was noted at the fork.
+static NOTED: AtomicUsize = AtomicUsize::new(NOWHERE);
+
+/// Of each context that publishes: its number, 0 for none; its block, counted from 1, 0 for none; and the block's
+/// owner's word since.
+static NUMBERS: [AtomicU64; CONTEXTS] = [const { AtomicU64::new(0) }; CONTEXTS];
+static CONTEXT_BLOCKS: [AtomicU16; CONTEXTS] = [const { AtomicU16::new(0) }; CONTEXTS];
+static BLOCK_OWNERS: [AtomicU64; CONTEXTS] = [const { AtomicU64::new(0) }; CONTEXTS];
+
+/// In place of a context's index where it has none: it counts among the others.
+pub(super) const OTHERS: usize = usize::MAX;
+
+// ---- What is counted ----
+
+/// A block to write to.
+pub(super) enum Figures {
+    /// A context's own.
+    Own(&'static Block),
+    /// That of all contexts without one.
+    Shared(&'static Block),
 }
 
-fn say(why: &io::Error) {
-    report::line(&format!("no statistics: the file in {FOLDER} cannot be made: {why}"));
+/// The figures of a context; none where nothing is published, or while another thread makes this child's place.
+pub(super) fn figures(context: usize) -> Option<Figures> {
+    let (family, process) = process()?;
+    let number = CONTEXT_BLOCKS.get(context).map_or(0, |block| block.load(Ordering::Relaxed));
+    let own = usize::from(number).checked_sub(1).and_then(|block| family.blocks.get(block));
+    Some(own.map_or(Figures::Shared(&process.others), Figures::Own))
 }
 
-const BYTES: usize = WORDS * size_of::<u64>();
-
-fn words() -> Option<&'static [AtomicU64]> {
-    if WITHOUT_FILE.load(Ordering::Relaxed) && WITHOUT_FILE.swap(false, Ordering::Relaxed) {
-        // What another thread adds in this moment may be lost. Should it fail, this process counts for itself, and
-        // says so later: there may be a lock here, and whoever reads standard error may be slow.
-        let made = uncancelled(|| make(WORDS_OF_FILE.load(Ordering::Relaxed)));
-        if let Err(error) = made {
-            UNSAID.store(error.raw_os_error().unwrap_or(libc::EIO), Ordering::Relaxed);
-        }
-    }
-    let first = WORDS_OF_FILE.load(Ordering::Acquire);
-    // SAFETY: a mapping of so many words that is never undone; zero bytes are words.
-    (!first.is_null()).then(|| unsafe { std::slice::from_raw_parts(first, WORDS) })
+/// The figures of a context, whosever they are together with.
+pub(super) fn any_figures(context: usize) -> Option<&'static Block> {
+    figures(context).map(|figures| match figures {
+        Figures::Own(block) | Figures::Shared(block) => block,
+    })
 }
 
-fn header(word: Header) -> Option<&'static AtomicU64> {
-    words()?.get(word as usize)
-}
-
-/// The words of a block, for who writes several.
-pub(super) fn block(number: usize) -> Option<&'static [AtomicU64; BLOCK_WORDS]> {
-    words()?.get(HEADER_WORDS + number * BLOCK_WORDS..)?.first_chunk()
-}
-
-fn place(block: usize, word: usize) -> Option<&'static AtomicU64> {
-    self::block(block)?.get(word)
-}
-
-/// Adds to a word of a block.
-pub(super) fn add(block: usize, word: usize, more: u64) {
-    if let Some(place) = place(block, word) {
-        place.fetch_add(more, Ordering::Relaxed);
-    }
-}
-
-/// Counts a lookup among the block's hits or misses, in the stripe of this thread.
-pub(super) fn count_lookup(block: usize, word: Word) {
+/// The stripe of this thread.
+pub(super) fn stripe() -> usize {
     thread_local! {
         static STRIPE: usize = {
             static THREADS: AtomicUsize = AtomicUsize::new(0);
             THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES
         };
     }
-    let stripe = STRIPE.try_with(|&stripe| stripe).unwrap_or(0);
-    add(block, in_stripe(stripe, word), 1);
+    STRIPE.try_with(|&stripe| stripe).unwrap_or(0)
 }
 
-fn in_stripe(stripe: usize, word: Word) -> usize {
-    FIGURES + stripe * STRIPE_WORDS + (word as usize - Word::Hits as usize)
-}
-
-/// Writes a word of a block.
-pub(super) fn set(block: usize, word: usize, value: u64) {
-    if let Some(place) = place(block, word) {
-        place.store(value, Ordering::Relaxed);
-    }
-}
-
-/// Writes a word of a block unless it is larger.
-pub(super) fn raise(block: usize, word: usize, value: u64) {
-    if let Some(place) = place(block, word) {
-        place.fetch_max(value, Ordering::Relaxed);
-    }
-}
-
-/// Takes a block for a context that begins; that of all others where none is free.
-pub(super) fn claim() -> Option<usize> {
+/// A context begins: takes a number and a block for it. `None` if nothing is published.
+pub(super) fn begin_context() -> Option<usize> {
     begin();
-    let number = header(Header::Begun)?.fetch_add(1, Ordering::Relaxed) + 1;
-    let free = (OTHERS + 1..BLOCKS).find(|&block| {
-        place(block, Word::Number as usize).is_some_and(|place| {
-            place.compare_exchange(0, number, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-        })
+    if FAMILY.load(Ordering::Acquire).is_null() {
+        return None;
+    }
+    let Some((family, process)) = process() else { return Some(OTHERS) };
+    let number = process.begun.fetch_add(1, Ordering::Relaxed) + 1;
+    let free = NUMBERS.iter().position(|place| {
+        place.compare_exchange(0, number, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     });
-    Some(free.unwrap_or(OTHERS))
+    let Some(context) = free else { return Some(OTHERS) };
+    let Some(block) = claim_block(family, process_pid(process)) else {
+        NUMBERS[context].store(0, Ordering::Release);
+        return Some(OTHERS);
+    };
+    clear(&family.blocks[block]);
+    give_block(family, context, block);
+    Some(context)
 }
 
-/// Gives a block up: what is in it goes to those that have ended.
-pub(super) fn release(block: usize) {
-    if let Some(ended) = header(Header::Ended) {
-        ended.fetch_add(1, Ordering::Relaxed);
+/// A block that this process has claimed is this context's from now on.
+fn give_block(family: &Family, context: usize, block: usize) {
+    let number = NUMBERS[context].load(Ordering::Relaxed);
+    family.blocks[block].number.store(number, Ordering::Relaxed);
+    let owner = family.owners[block].fetch_or(READY, Ordering::Release);
+    BLOCK_OWNERS[context].store(owner, Ordering::Relaxed);
+    CONTEXT_BLOCKS[context].store(block as u16 + 1, Ordering::Release);
+}
+
+/// A context ends: what is in its block goes to those that have ended.
+pub(super) fn end_context(context: usize) {
+    let here = process();
+    if let Some((_, process)) = here {
+        process.ended.fetch_add(1, Ordering::Relaxed);
     }
-    if block == OTHERS {
+    if context == OTHERS {
         return;
     }
-    for word in 1..BLOCK_WORDS {
-        let Some(place) = place(block, word) else { return };
-        let value = place.swap(0, Ordering::Relaxed);
-        if let Some(sum) = counter(word) {
-            add(ENDED, sum, value);
-        } else if word == Word::LongestBatch as usize {
-            raise(ENDED, word, value);
-        }
+    let block = usize::from(CONTEXT_BLOCKS[context].swap(0, Ordering::AcqRel));
+    if let (Some((family, process)), Some(block)) = (here, block.checked_sub(1)) {
+        family.owners[block].fetch_and(!READY, Ordering::AcqRel);
+        add_up(&family.blocks[block], &process.past);
+        clear(&family.blocks[block]);
+        free(&family.owners[block]);
     }
-    set(block, Word::Number as usize, 0);
+    NUMBERS[context].store(0, Ordering::Release);
 }
 
-/// Where a word of a block adds up, if it is a counter.
-fn counter(word: usize) -> Option<usize> {
-    if word >= FIGURES {
-        let at = (word - FIGURES) % STRIPE_WORDS;
-        return (at < 2).then_some(Word::Hits as usize + at);
+/// A context was left to libssl because it lies in memory that processes share.
+pub(super) fn note_left_shared() {
+    begin();
+    if let Some((_, process)) = process() {
+        process.left_shared.fetch_add(1, Ordering::Relaxed);
     }
-    let counts = (Word::Stores as usize..=Word::Flushes as usize).contains(&word)
-        || (Word::FlushTimes as usize..Word::BatchTimes as usize + STEPS).contains(&word);
-    counts.then_some(word)
 }
+
+/// The counters of a block: all that adds up.
+fn counters(block: &Block) -> impl Iterator<Item = &AtomicU64> {
+    let single = [
+        &block.stores,
+        &block.hits,
+        &block.misses,
+        &block.external_hits,
+        &block.external_misses,
+        &block.evictions,
+        &block.flushed,
+        &block.removals,
+        &block.flushes,
+    ];
+    single.into_iter().chain(&block.flush_times).chain(&block.batch_times)
+}
+
+/// What says how it is now, or was last.
+fn states(block: &Block) -> impl Iterator<Item = &AtomicU64> {
+    let single = [
+        &block.number,
+        &block.sessions,
+        &block.limit,
+        &block.longest_batch,
+        &block.last_flush,
+        &block.last_removed,
+        &block.last_took,
+        &block.curve_made,
+    ];
+    single.into_iter().chain(&block.curve).chain(&block.reserved)
+}
+
+fn stripes(block: &Block) -> impl Iterator<Item = &AtomicU64> {
+    block.stripes.iter().flat_map(|stripe| [&stripe.hits, &stripe.misses])
+}
+
+fn add_up(from: &Block, to: &Block) {
+    for (from, to) in counters(from).zip(counters(to)) {
+        to.fetch_add(from.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    for stripe in &from.stripes {
+        to.hits.fetch_add(stripe.hits.load(Ordering::Relaxed), Ordering::Relaxed);
+        to.misses.fetch_add(stripe.misses.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    to.longest_batch.fetch_max(from.longest_batch.load(Ordering::Relaxed), Ordering::Relaxed);
+}
+
+fn every(block: &Block) -> impl Iterator<Item = &AtomicU64> {
+    states(block).chain(counters(block)).chain(stripes(block))
+}
+
+fn clear(block: &Block) {
+    every(block).for_each(|word| word.store(0, Ordering::Relaxed));
+}
+
+fn copy(from: &Block, to: &Block) {
+    for (from, to) in every(from).zip(every(to)) {
+        to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
+// ---- Who counts ----
+
+/// This process image, as the lowest bit of [`IMAGE`] leaves room for.
+fn image() -> u64 {
+    u64::from(generation()) << 32 | u64::from(FORKS.load(Ordering::Relaxed)) << 1
+}
+
+/// The family, and this process in it.
+fn process() -> Option<(&'static Family, &'static Process)> {
+    let family = family()?;
+    let now = image();
+    let known = IMAGE.load(Ordering::Acquire);
+    if known != now && !begin_in_child(family, known, now) {
+        return None;
+    }
+    Some((family, family.processes.get(PLACE.load(Ordering::Relaxed))?))
+}
+
+/// In a child: takes a place, and blocks with what the parent's have. Returns whether it is done. While one thread is
+/// at it the others' events are lost, rather than waited for.
+#[cold]
+fn begin_in_child(family: &'static Family, known: u64, now: u64) -> bool {
+    // What a thread of the parent was changing at the fork, nobody here changes any more.
+    if known == now | CHANGING
+        || IMAGE
+            .compare_exchange(known, now | CHANGING, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+    {
+        return false;
+    }
+    take_over(family, now);
+    IMAGE.store(now, Ordering::Release);
+    true
+}
+
+fn take_over(family: &Family, now: u64) {
+    let parents_place = PLACE.swap(NOWHERE, Ordering::Relaxed);
+    let parents_owner = OWNER.load(Ordering::Relaxed);
+    let parents_blocks: [usize; CONTEXTS] = std::array::from_fn(|context| {
+        usize::from(CONTEXT_BLOCKS[context].swap(0, Ordering::Relaxed)).wrapping_sub(1)
+    });
+    let Some((place, free)) = take_place(family, now) else {
+        family.header.uncounted.fetch_add(1, Ordering::Relaxed);
+        return;
+    };
+    let process = &family.processes[place];
+    match family.processes.get(parents_place) {
+        // The parent has ended, and this is its place.
+        Some(_) if place == parents_place && free == freed(parents_owner) => {}
+        Some(parent) if is_unchanged(&parent.owner, parents_owner) => {
+            copy_process(parent, process);
+        }
+        _ => clear_process(process),
+    }
+    let pid = process_pid(process);
+    // The blocks of a parent that has ended first, before they are taken for something else.
+    let is_taken: [bool; CONTEXTS] = std::array::from_fn(|context| {
+        let former = freed(BLOCK_OWNERS[context].load(Ordering::Relaxed));
+        let owner = family.owners.get(parents_blocks[context]);
+        owner.is_some_and(|owner| {
+            owner
+                .compare_exchange(former, claimed(former, pid), Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+        })
+    });
+    for (context, parents) in parents_blocks.into_iter().enumerate() {
+        let (Some(from), Some(owner)) = (family.blocks.get(parents), family.owners.get(parents))
+        else {
+            continue;
+        };
+        if is_taken[context] {
+            give_block(family, context, parents);
+            continue;
+        }
+        let Some(block) = claim_block(family, pid) else { continue };
+        if is_unchanged(owner, BLOCK_OWNERS[context].load(Ordering::Relaxed)) {
+            copy(from, &family.blocks[block]);
+        } else {
+            clear(&family.blocks[block]);
+        }
+        give_block(family, context, block);
+    }
+    process.owner.fetch_or(READY, Ordering::Release);
+    PLACE.store(place, Ordering::Relaxed);
+    forget_fork(family);
+}
+
+/// Whether nobody has claimed this since.
+fn is_unchanged(owner: &AtomicU64, since: u64) -> bool {
+    freed(owner.load(Ordering::Relaxed)) == freed(since)
+}
+
+fn copy_process(from: &Process, to: &Process) {
+    for (from, to) in
+        [(&from.begun, &to.begun), (&from.ended, &to.ended), (&from.left_shared, &to.left_shared)]
+    {
+        to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    copy(&from.past, &to.past);
+    copy(&from.others, &to.others);
+}
+
+fn clear_process(process: &Process) {
+    for word in [&process.begun, &process.ended, &process.left_shared] {
+        word.store(0, Ordering::Relaxed);
+    }
+    clear(&process.past);
+    clear(&process.others);
+}
+
+fn process_pid(process: &Process) -> u32 {
+    pid_of(process.owner.load(Ordering::Relaxed))
+}
+
+/// Takes a free place in the table, with what an earlier process has left there. Returns also its owner's word before.
+/// `None` if there is none.
+fn take_place(family: &Family, image: u64) -> Option<(usize, u64)> {
+    if PID_OF.load(Ordering::Relaxed) != image {
+        note_pid(family);
+    }
+    if IS_ELSEWHERE.load(Ordering::Relaxed) {
+        return None;
+    }
+    let pid = PID.load(Ordering::Relaxed);
+    // What an earlier process of this number has left is surely free.
+    give_up(family, pid);
+    let (place, free) = family.processes.iter().enumerate().find_map(|(place, process)| {
+        let dead = process.dead.load(Ordering::Relaxed);
+        if dead != 0 && dead == u64::from(process_pid(process)) {
+            give_up(family, process_pid(process));
+        }
+        Some((place, claim(&process.owner, pid)?))
+    })?;
+    let process = &family.processes[place];
+    process.dead.store(0, Ordering::Relaxed);
+    process.since.store(since_boot(), Ordering::Relaxed);
+    OWNER.store(process.owner.load(Ordering::Relaxed), Ordering::Relaxed);
+    Some((place, free))
+}
+
+/// Takes a free block for this process. It is shown when it is given to a context.
+fn claim_block(family: &Family, pid: u32) -> Option<usize> {
+    family.owners.iter().position(|owner| claim(owner, pid).is_some())
+}
+
+/// Claims what is free. Returns its word before.
+fn claim(owner: &AtomicU64, pid: u32) -> Option<u64> {
+    let is = owner.load(Ordering::Relaxed);
+    let claims = pid_of(is) == 0
+        && owner
+            .compare_exchange(is, claimed(is, pid), Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok();
+    claims.then_some(is)
+}
+
+fn free(owner: &AtomicU64) {
+    let is = owner.load(Ordering::Relaxed);
+    let _ = owner.compare_exchange(is, freed(is), Ordering::AcqRel, Ordering::Relaxed);
+}
+
+/// Frees all that belongs to this pid: the blocks first, since the place names the pid for whoever comes after a process
+/// that is killed in the middle of this.
+fn give_up(family: &Family, pid: u32) {
+    let places = family.processes.iter().map(|process| &process.owner);
+    family
+        .owners
+        .iter()
+        .chain(places)
+        .filter(|owner| pid_of(owner.load(Ordering::Relaxed)) == pid)
+        .for_each(free);
+}
+
+/// Asks the system which process this is.
+fn note_pid(family: &Family) -> u32 {
+    let pid = std::process::id();
+    if pid == 1 && family.header.pid.load(Ordering::Relaxed) != 1 {
+        IS_ELSEWHERE.store(true, Ordering::Relaxed);
+    }
+    PID.store(pid, Ordering::Relaxed);
+    PID_OF.store(image(), Ordering::Relaxed);
+    pid
+}
+
+/// Nanoseconds of the clock that a process's start is measured by.
+fn since_boot() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: room for the answer.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// The mapping, for handlers.
+fn family() -> Option<&'static Family> {
+    // SAFETY: NULL, or a mapping of this size that is never undone; zero bytes are words.
+    unsafe { FAMILY.load(Ordering::Acquire).as_ref() }
+}
+
+/// Before a fork: notes that a child is about to come, so that the parent does not take the file away from one that
+/// has counted nothing yet, not even if it ends before the child has run.
+extern "C" fn forks() {
+    let Some(family) = family() else { return };
+    // A process may have come into a namespace of its own without a handler's knowledge, and its children must know.
+    if PID_OF.load(Ordering::Relaxed) != image() {
+        note_pid(family);
+    }
+    note_fork(family, 0, PID.load(Ordering::Relaxed));
+}
+
+/// In the child: it is here, in place of one that was about to come. (Whichever: they are all alike.)
+extern "C" fn forked() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+    let Some(family) = family() else { return };
+    let parent = PID.load(Ordering::Relaxed);
+    let at = note_fork(family, parent, note_pid(family));
+    NOTED.store(at, Ordering::Relaxed);
+}
+
+/// Notes a pid among the children that have counted nothing yet, in place of another.
+fn note_fork(family: &Family, former: u32, pid: u32) -> usize {
+    let (former, pid) = (u64::from(former), u64::from(pid));
+    let forked = &family.header.forked;
+    let place = forked.iter().position(|noted| {
+        noted.compare_exchange(former, pid, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    });
+    place.unwrap_or_else(|| {
+        // Most have executed another program: in turn, the oldest is forgotten.
+        let turn = family.header.forks.fetch_add(1, Ordering::Relaxed) as usize % FORKED;
+        forked[turn].store(pid, Ordering::Relaxed);
+        turn
+    })
+}
+
+fn forget_fork(family: &Family) {
+    if let Some(noted) = family.header.forked.get(NOTED.swap(NOWHERE, Ordering::Relaxed)) {
+        let pid = u64::from(PID.load(Ordering::Relaxed));
+        let _ = noted.compare_exchange(pid, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+// ---- The file ----
+
+/// Its name for the C library, and whether system calls were filtered when it was made.
+static PATH: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+static FILTERED: AtomicI32 = AtomicI32::new(0);
 
 /// Makes the file, if the operator wants one.
 fn begin() {
-    static BEGUN: Once = Once::new();
+    /// The process image in which a thread makes it; `DONE` when that is over.
+    static MAKING: AtomicU64 = AtomicU64::new(0);
+    const DONE: u64 = u64::MAX;
     if !options::get().statistics {
         return;
     }
-    BEGUN.call_once(|| match make(std::ptr::null_mut()) {
-        Ok(()) => {
-            // SAFETY: the handlers live as long as this object, with which they are registered.
-            unsafe { libc::atexit(end) };
-            // SAFETY: as above.
-            unsafe { libc::pthread_atfork(None, None, Some(begin_in_child)) };
+    loop {
+        let making = MAKING.load(Ordering::Acquire);
+        let now = image();
+        if making == DONE {
+            return;
         }
-        Err(error) => say(&error),
-    });
-}
-
-/// In a child of a fork: a copy of the parent's figures takes the place of the parent's file. Only what a signal
-/// handler may do is done here.
-extern "C" fn begin_in_child() {
-    let first = WORDS_OF_FILE.load(Ordering::Relaxed);
-    if first.is_null() {
-        return;
-    }
-    let map = |at: *mut c_void, flags| {
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags;
-        // SAFETY: anywhere, or over the mapping that is there, which nothing but words are read from.
-        unsafe { libc::mmap(at, BYTES, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) }
-    };
-    let copy = map(std::ptr::null_mut(), 0);
-    if copy == libc::MAP_FAILED {
-        // What counts for nobody must not count for the parent.
-        map(first.cast(), libc::MAP_FIXED);
-        return;
-    }
-    for used in used_words(first) {
-        // SAFETY: within the mapping that is there.
-        let from = unsafe { first.add(used.start) };
-        // SAFETY: within the copy.
-        let to = unsafe { copy.cast::<AtomicU64>().add(used.start) };
-        // SAFETY: so many words in either, which do not overlap.
-        unsafe { to.copy_from_nonoverlapping(from, used.len()) };
-    }
-    let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
-    // SAFETY: the copy takes the place of the mapping that is there.
-    unsafe { libc::mremap(copy, BYTES, BYTES, flags, first) };
-    WITHOUT_FILE.store(true, Ordering::Relaxed);
-}
-
-/// The parts of a file in which there is something.
-fn used_words(first: *const AtomicU64) -> impl Iterator<Item = Range<usize>> {
-    let shared = 0..HEADER_WORDS + (OTHERS + 1) * BLOCK_WORDS;
-    let blocks = (OTHERS + 1..BLOCKS).map(|block| HEADER_WORDS + block * BLOCK_WORDS);
-    let used = blocks.filter(move |&at| {
-        // SAFETY: within the mapping.
-        let number = unsafe { first.add(at + Word::Number as usize) };
-        // SAFETY: as above; zero bytes are a word.
-        unsafe { &*number }.load(Ordering::Relaxed) != 0
-    });
-    std::iter::once(shared).chain(used.map(|at| at..at + BLOCK_WORDS))
-}
-
-extern "C" fn end() {
-    // What comes after this, such as contexts that the program frees at exit, makes no file any more.
-    if WITHOUT_FILE.swap(false, Ordering::Relaxed) {
-        return;
-    }
-    if let Some((path, _)) = path() {
-        // SAFETY: a string.
-        unsafe { libc::unlink(path.as_ptr()) };
+        if making == now {
+            // Another thread is at it. (Not a lock, nor `Once`: a child that was forked meanwhile would wait for ever.)
+            uncancelled(|| std::thread::sleep(Duration::from_micros(100)));
+        } else if MAKING.compare_exchange(making, now, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        {
+            if FAMILY.load(Ordering::Acquire).is_null() {
+                begin_now();
+            }
+            MAKING.store(DONE, Ordering::Release);
+        }
     }
 }
 
-/// Makes the file and maps it: over `former`, with what is there, or anywhere.
-fn make(former: *mut AtomicU64) -> io::Result<()> {
+fn begin_now() {
+    // SAFETY: the handlers live as long as this object, with which they are registered.
+    unsafe { libc::atexit(end) };
+    // SAFETY: as above.
+    unsafe { libc::pthread_atfork(Some(forks), None, Some(forked)) };
+    if let Err(error) = uncancelled(make) {
+        report::line(format_args!("no statistics: the file in {FOLDER} cannot be made: {error}"));
+    }
+}
+
+fn make() -> io::Result<()> {
+    const BYTES: u64 = size_of::<Family>() as u64;
     // Beyond the process's limit for files there would be a signal.
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: room for the answer.
     let known = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) } == 0;
-    if known && limit.rlim_cur < BYTES as libc::rlim_t {
+    if known && limit.rlim_cur < BYTES {
         return Err(io::Error::from_raw_os_error(libc::EFBIG));
     }
-    let (path, start) = path().ok_or_else(io::Error::last_os_error)?;
-    let file = create(&path);
-    if file < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let mapped = fill_and_map(file, former);
-    let error = io::Error::last_os_error();
-    // SAFETY: our own descriptor.
-    unsafe { libc::close(file) };
-    if mapped == libc::MAP_FAILED {
-        // SAFETY: a string.
-        unsafe { libc::unlink(path.as_ptr()) };
-        return Err(error);
-    }
-    let first: *mut AtomicU64 = mapped.cast();
-    WORDS_OF_FILE.store(first, Ordering::Release);
-    let set = |word: Header, value: u64| {
-        if let Some(place) = header(word) {
-            place.store(value, Ordering::Relaxed);
-        }
+    remove_stale();
+    let pid = std::process::id();
+    let start = files::start_of(pid).ok_or(io::ErrorKind::NotFound)?;
+    let (file, path) = create(pid, start)?;
+    let made = map(&file, BYTES);
+    let Ok(family) = made else {
+        let _ = fs::remove_file(&path);
+        return made.map(drop);
     };
-    set(Header::Layout, LAYOUT);
-    // SAFETY: no preconditions.
-    set(Header::Pid, unsafe { libc::getpid() } as u64);
-    set(Header::Start, start);
-    write_name();
+    for (word, bytes) in PATH.iter().zip(path.as_bytes().chunks(8)) {
+        word.store(to_word(bytes), Ordering::Relaxed);
+    }
+    FILTERED.store(filtered(), Ordering::Relaxed);
+    let header = &family.header;
+    for (word, value) in [
+        (&header.layout, LAYOUT),
+        (&header.bytes, BYTES),
+        (&header.namespace, files::namespace()),
+        (&header.pid, pid.into()),
+        (&header.start, start),
+    ] {
+        word.store(value, Ordering::Relaxed);
+    }
+    // As `ps` shows it; it ends with a new line.
+    let name = fs::read("/proc/self/comm").unwrap_or_default();
+    let name = &name[..name.len().saturating_sub(1).min(NAME_WORDS * 8)];
+    for (word, bytes) in header.name.iter().zip(name.chunks(8)) {
+        word.store(to_word(bytes), Ordering::Relaxed);
+    }
+    let now = image();
+    IMAGE.store(now, Ordering::Relaxed);
+    if let Some((place, _)) = take_place(family, now) {
+        family.processes[place].owner.fetch_or(READY, Ordering::Release);
+        PLACE.store(place, Ordering::Relaxed);
+    }
+    FAMILY.store(std::ptr::from_ref(family).cast_mut(), Ordering::Release);
     // Last: now it is a statistics file.
-    set(Header::Magic, MAGIC);
+    header.magic.store(MAGIC, Ordering::Release);
     Ok(())
 }
 
-/// A file of our own under this name, which nobody else can have made.
-fn create(path: &Path) -> c_int {
-    for _ in 0..2 {
-        let flags =
-            libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_CLOEXEC;
-        // SAFETY: a string.
-        let file = unsafe { libc::open(path.as_ptr(), flags, 0o600) };
-        if file >= 0 {
-            return file;
-        }
-        // The program that this process was before an exec may have left it.
-        let mut found = MaybeUninit::<libc::stat>::uninit();
-        // SAFETY: a string, and room for the answer.
-        if unsafe { libc::lstat(path.as_ptr(), found.as_mut_ptr()) } != 0 {
-            return -1;
-        }
-        // SAFETY: filled in.
-        let found = unsafe { found.assume_init() };
-        // SAFETY: no preconditions.
-        if found.st_uid != unsafe { libc::geteuid() } {
-            return -1;
-        }
-        // SAFETY: a string.
-        unsafe { libc::unlink(path.as_ptr()) };
-    }
-    -1
+fn to_word(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word[..bytes.len()].copy_from_slice(bytes);
+    u64::from_ne_bytes(word)
 }
 
-fn fill_and_map(file: c_int, former: *mut AtomicU64) -> *mut c_void {
-    // Not by ftruncate alone: a hole that cannot be filled because the folder is full would be a fatal signal at
+/// A file of our own, which nobody else can have made.
+fn create(pid: u32, start: u64) -> io::Result<(File, String)> {
+    let mut number = 0;
+    loop {
+        let name = Name { pid, start, number };
+        let path = format!("{FOLDER}/{name}");
+        let made = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path);
+        match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let about = fs::symlink_metadata(&path)?;
+                // SAFETY: no preconditions.
+                if about.uid() != unsafe { libc::geteuid() } || number + 1 == PROGRAMS {
+                    return Err(error);
+                }
+                // The program that this process was before an exec may have left it, or its children use it.
+                if is_used(name, &path, &about) { number += 1 } else { fs::remove_file(&path)? }
+            }
+            made => return Ok((made?, path)),
+        }
+    }
+}
+
+/// Whether this is a statistics file that a process has mapped.
+fn is_used(name: Name, path: &str, about: &fs::Metadata) -> bool {
+    about.is_file()
+        && OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(path)
+            .and_then(|file| Ok(files::in_use(name, &file, &file.metadata()?)))
+            .is_ok_and(|found| found == Use::Live)
+}
+
+/// Removes what processes have left that were killed.
+fn remove_stale() {
+    // SAFETY: no preconditions.
+    let user = unsafe { libc::geteuid() };
+    let Ok(folder) = fs::read_dir(FOLDER) else { return };
+    for entry in folder.filter_map(Result::ok) {
+        let Some(name) = entry.file_name().to_str().and_then(Name::parse) else { continue };
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(entry.path());
+        let Ok(file) = file else { continue };
+        let Ok(about) = file.metadata() else { continue };
+        let ours = about.is_file() && (about.uid() == user || user == 0);
+        if ours && files::in_use(name, &file, &about) == Use::Stale {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn map(file: &File, bytes: u64) -> io::Result<&'static Family> {
+    // Not by a length alone: a hole that cannot be filled because the folder is full would be a fatal signal at
     // the first figure written there.
     // SAFETY: our own descriptor.
-    if unsafe { libc::fallocate(file, 0, 0, BYTES as libc::off_t) } != 0 {
-        return libc::MAP_FAILED;
+    if unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, bytes as libc::off_t) } != 0 {
+        return Err(io::Error::last_os_error());
     }
-    let mut flags = libc::MAP_SHARED;
-    if !former.is_null() {
-        flags |= libc::MAP_FIXED;
-        for used in used_words(former) {
-            // Not the first word, which says that it is a statistics file: it is not yet this process's.
-            let used = used.start.max(1)..used.end;
-            let (at, bytes) = (used.start * size_of::<u64>(), used.len() * size_of::<u64>());
-            // SAFETY: within the mapping that is there.
-            let from = unsafe { former.add(used.start) };
-            // SAFETY: as above.
-            let written = unsafe { libc::pwrite(file, from.cast(), bytes, at as libc::off_t) };
-            if usize::try_from(written) != Ok(bytes) {
-                return libc::MAP_FAILED;
-            }
-        }
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let (null, length) = (std::ptr::null_mut(), bytes as usize);
+    // SAFETY: anywhere; our own descriptor.
+    let at = unsafe { libc::mmap(null, length, access, libc::MAP_SHARED, file.as_raw_fd(), 0) };
+    if at == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
     }
-    // SAFETY: anywhere, or over the mapping that is there, which nothing but words are read from.
-    unsafe { libc::mmap(former.cast(), BYTES, libc::PROT_READ | libc::PROT_WRITE, flags, file, 0) }
+    // SAFETY: a mapping of this size, on a page, that is never undone; zero bytes are words.
+    Ok(unsafe { &*at.cast::<Family>() })
 }
 
-/// The program's name, as `ps` shows it.
-fn write_name() {
-    let mut name = [0u8; 8 * NAME_WORDS];
-    let length = read_into(c"/proc/self/comm", &mut name);
-    // It ends with a new line.
-    name[length.saturating_sub(1)..].fill(0);
-    let words =
-        name.chunks_exact(8).map(|word| u64::from_ne_bytes(word.try_into().unwrap_or_default()));
-    for (at, word) in words.enumerate() {
-        if let Some(place) = self::words().and_then(|all| all.get(Header::Name as usize + at)) {
-            place.store(word, Ordering::Relaxed);
-        }
+/// The kernel's filter of system calls for this thread: 0 none, 2 there is one, negative if it does not say.
+fn filtered() -> i32 {
+    // SAFETY: a plain query.
+    unsafe { libc::prctl(libc::PR_GET_SECCOMP) }
+}
+
+/// At exit: gives this process's place up, and takes the file away if it was the last. No lock and no memory, since a
+/// handler of a signal may have called `exit`.
+extern "C" fn end() {
+    let Some(family) = family() else { return };
+    // What comes after this, such as contexts that the program frees at exit, counts for nobody: nor does a child that
+    // has counted nothing take a place any more.
+    FAMILY.store(std::ptr::null_mut(), Ordering::Release);
+    let now = image();
+    if IMAGE.load(Ordering::Acquire) == now && PLACE.load(Ordering::Relaxed) != NOWHERE {
+        give_up(family, pid_of(OWNER.load(Ordering::Relaxed)));
     }
-}
-
-/// The name of this process's file, made without allocating.
-struct Path([u8; 64]);
-
-impl Path {
-    fn as_ptr(&self) -> *const std::ffi::c_char {
-        self.0.as_ptr().cast()
+    let known = PID_OF.load(Ordering::Relaxed) == now;
+    if known {
+        forget_fork(family);
     }
-}
-
-/// The name, and the start of the process that is part of it.
-fn path() -> Option<(Path, u64)> {
-    let mut stat = [0; 1024];
-    let length = read_into(c"/proc/self/stat", &mut stat);
-    // The second field is the program's name in brackets, with whatever in it.
-    let after = stat[..length].rsplitn(2, |&byte| byte == b')').next()?;
-    let field = after.split(|&byte| byte == b' ').nth(20)?;
-    let start = std::str::from_utf8(field).ok()?.parse().ok()?;
-    // SAFETY: no preconditions.
-    let pid = unsafe { libc::getpid() };
-    let mut path = Path([0; 64]);
-    let room = path.0.len() - 1;
-    write!(&mut path.0[..room], "{FOLDER}/{PREFIX}{pid}.{start}").ok()?;
-    Some((path, start))
-}
-
-/// Reads the beginning of a file. Returns how much that was.
-fn read_into(path: &CStr, buffer: &mut [u8]) -> usize {
-    // SAFETY: a string.
-    let file = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
-    if file < 0 {
-        return 0;
+    let mut owners = family
+        .processes
+        .iter()
+        .map(|process| &process.owner)
+        .chain(&family.header.forked)
+        .map(|word| pid_of(word.load(Ordering::Relaxed)));
+    let is_maker = known
+        && u64::from(PID.load(Ordering::Relaxed)) == family.header.pid.load(Ordering::Relaxed);
+    // A child may be sandboxed: as long as there is anybody else it makes no system call.
+    if !is_maker && owners.any(|pid| pid != 0) {
+        return;
     }
-    // SAFETY: our own descriptor, and room for as much.
-    let read = unsafe { libc::read(file, buffer.as_mut_ptr().cast(), buffer.len()) };
-    // SAFETY: our own descriptor.
-    unsafe { libc::close(file) };
-    usize::try_from(read).unwrap_or(0)
+    // A process that has been sandboxed since the file was made may have no right to take it away: then the next to
+    // begin does that.
+    if filtered() != FILTERED.load(Ordering::Relaxed) || owners.any(lives) {
+        return;
+    }
+    let mut path = [0; PATH.len()];
+    for (to, word) in path.iter_mut().zip(&PATH) {
+        *to = word.load(Ordering::Relaxed);
+    }
+    // SAFETY: a string, as `make` left it: shorter than this room.
+    unsafe { libc::unlink(path.as_ptr().cast()) };
 }
+
+fn lives(pid: u32) -> bool {
+    // SAFETY: no signal, only whether there is such a process.
+    pid != 0
+        && (unsafe { libc::kill(pid as libc::pid_t, 0) } == 0
+            || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM))
+}
+
+const _: () = assert!(BLOCKS < u16::MAX as usize && PROCESSES < NOWHERE);

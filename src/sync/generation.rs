@@ -15,7 +15,7 @@ static LAST: AtomicU32 = AtomicU32::new(0);
 ///
 /// It costs two loads. (The process id would be a system call, and comes back.)
 #[inline]
-pub(super) fn generation() -> u32 {
+pub(crate) fn generation() -> u32 {
     // SAFETY: null, or a word that stays for good.
     let word = unsafe { WORD.load(Ordering::Acquire).as_ref() };
     match word.map(|word| word.load(Ordering::Relaxed)) {

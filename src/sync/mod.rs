@@ -14,6 +14,7 @@ mod mutex;
 
 pub(crate) use addresses::Addresses;
 pub(crate) use fence::see_each_other;
+pub(crate) use generation::generation;
 #[cfg(test)]
 pub(crate) use generation::in_child;
 pub(crate) use mutex::{Mutex, MutexGuard};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use once_cell::race::OnceBox;
 
-use crate::published::layout::STEPS;
+use sslsweep_figures::STEPS;
 
 /// How many times something took how long: step 0 is less than a microsecond, each further one twice as long
 /// as the one before, and the last one has no end.

@@ -48,7 +48,7 @@ pub(crate) fn at_exit() {
     if contexts == 0 {
         return report::line("took no SSL_CTX over: none was made, or not through this library");
     }
-    report::line(&format!(
+    report::line(format_args!(
         "{contexts} SSL_CTX taken over; sessions: {} stored, {} found, {} not found, {} flushed in \
          {} batches, {} evicted, {} removed, {still} left",
         all.stored, all.hits, all.misses, all.flushed, all.batches, all.evicted, all.taken

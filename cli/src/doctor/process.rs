@@ -222,6 +222,15 @@ fn libssls(root: &Path, paths: &[&[u8]], cryptos: &[&[u8]], loaded: bool, report
 /// What the process says of its contexts; `true` if it does.
 fn published(pid: u32, elsewhere: bool, report: &mut Report) -> bool {
     let reading = figures::read(Some(pid));
+    if let Some(figures) = reading.processes.first().filter(|figures| figures.left_shared > 0) {
+        report.note(
+            "shared memory",
+            format!(
+                "{} contexts are left to libssl, because they lie in memory that processes share",
+                figures.left_shared
+            ),
+        );
+    }
     match reading.processes.first() {
         Some(figures) => report.yes(
             "contexts",

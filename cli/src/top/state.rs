@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::figures::{Block, Limit, Place, Reading};
-use crate::layout::Word;
 use crate::stat;
+use sslsweep_figures::Word;
 
 /// What a row is of.
 pub type Key = (u32, u64, Place);

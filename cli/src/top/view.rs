@@ -8,8 +8,8 @@ use ratatui::widgets::Paragraph;
 
 use super::state::{Row, Sort, State};
 use crate::figures::{self, Limit, Place};
-use crate::layout::{HORIZONS, STEPS, Word};
 use crate::text::{duration, rate, seconds, short};
+use sslsweep_figures::{HORIZONS, STEPS, Word};
 
 /// The least that is of use.
 const WIDTH: u16 = 40;

@@ -1,0 +1,228 @@
+//! Where statistics files are, and which of them nobody needs any more.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::mem::offset_of;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::{Duration, SystemTime};
+
+use crate::{FORKED, Family, Header, LAYOUT, MAGIC, PROCESSES, Process, pid_of};
+
+/// Where the files are.
+pub const FOLDER: &str = "/dev/shm";
+
+const PREFIX: &str = "sslsweep.";
+
+/// Files of one process: it may have been several programs, and the children of an earlier one may still count.
+pub const PROGRAMS: u32 = 8;
+
+/// A file's name, `sslsweep.PID.START`, and `.NUMBER` where the process has been another program whose file is still in
+/// use. START is the maker's start time, field 22 of `/proc/PID/stat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name {
+    /// The process that made it.
+    pub pid: u32,
+    /// When that began.
+    pub start: u64,
+    /// From 0 on, which is not written.
+    pub number: u32,
+}
+
+impl Name {
+    /// Understands a file's name: nothing but what the library would call it, so no sign and no leading zero.
+    pub fn parse(text: &str) -> Option<Name> {
+        let mut parts = text.strip_prefix(PREFIX)?.split('.');
+        let name = Name {
+            pid: parts.next()?.parse().ok()?,
+            start: parts.next()?.parse().ok()?,
+            number: parts.next().map_or(Some(0), |number| number.parse().ok())?,
+        };
+        (name.to_string() == text).then_some(name)
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "{PREFIX}{}.{}", self.pid, self.start)?;
+        if self.number == 0 { Ok(()) } else { write!(to, ".{}", self.number) }
+    }
+}
+
+/// When a process began: field 22 of its `stat`, counted behind the name, which may hold anything.
+pub fn start_of(pid: u32) -> Option<u64> {
+    let mut stat = Vec::new();
+    File::open(format!("/proc/{pid}/stat")).ok()?.take(4096).read_to_end(&mut stat).ok()?;
+    let after = stat.iter().rposition(|&byte| byte == b')')? + 1;
+    String::from_utf8_lossy(&stat[after..]).split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// The inode number of this process's pid namespace; 0 where that is not known.
+pub fn namespace() -> u64 {
+    fs::metadata("/proc/self/ns/pid").map_or(0, |about| about.ino())
+}
+
+/// Whether there is a process of this pid. Only what surely is not there is not: there may be no descriptor left to
+/// look with.
+pub fn exists(pid: u32) -> bool {
+    !matches!(fs::metadata(format!("/proc/{pid}")), Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Whether a process has this file mapped; `None` if that cannot be seen, because it is another user's.
+pub fn is_mapped_by(pid: u32, name: Name, about: &Metadata) -> Option<bool> {
+    match fs::read(format!("/proc/{pid}/maps")) {
+        Ok(maps) => Some(shows(&maps, name, about)),
+        Err(_) if exists(pid) => None,
+        Err(_) => Some(false),
+    }
+}
+
+/// A line of `/proc/PID/maps` has this file: addresses, rights, offset, device, inode, path. Where the folder is no
+/// file system of its own, the device may be another there than the file's own (overlayfs, btrfs): the name does then.
+fn shows(maps: &[u8], name: Name, file: &Metadata) -> bool {
+    // As the C library's major and minor.
+    let (device, inode) = (file.dev(), file.ino().to_string());
+    let major = (device >> 8 & 0xfff) | (device >> 32 & 0xffff_f000);
+    let minor = (device & 0xff) | (device >> 12 & 0xffff_ff00);
+    let (device, name) = (format!("{major:02x}:{minor:02x}"), format!("/{name}"));
+    maps.split(|&byte| byte == b'\n').any(|line| {
+        let mut fields = line.split(|&byte| byte == b' ').skip(3);
+        let same_device = fields.next() == Some(device.as_bytes());
+        fields.next() == Some(inode.as_bytes()) && (same_device || line.ends_with(name.as_bytes()))
+    })
+}
+
+fn is_mapped_by_anyone(name: Name, file: &Metadata) -> bool {
+    let Ok(processes) = fs::read_dir("/proc") else { return true };
+    processes
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .any(|pid| is_mapped_by(pid, name, file) == Some(true))
+}
+
+/// So many words, from this one on.
+pub fn read_words(file: &File, first: usize, count: usize) -> io::Result<Vec<u64>> {
+    let mut bytes = vec![0; count * 8];
+    file.read_exact_at(&mut bytes, first as u64 * 8)?;
+    Ok(bytes
+        .chunks_exact(8)
+        .map(|word| u64::from_ne_bytes(word.try_into().unwrap_or_default()))
+        .collect())
+}
+
+/// A word of a header.
+macro_rules! in_header {
+    ($field:ident) => {
+        (offset_of!(Family, header) + offset_of!(Header, $field)) / 8
+    };
+}
+
+/// What can be said of a file by its header and its table of processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// A living process has it mapped, or may have.
+    Live,
+    /// Nobody has.
+    Stale,
+    /// It is not complete, and so young that it may be in the making.
+    Young,
+    /// It is of another pid namespace, where its pids mean other processes.
+    Elsewhere,
+}
+
+/// Whether anybody needs the file of this name. Nothing in it is taken on trust: what it says can only make it look
+/// live, unless nobody has it mapped who can be seen.
+pub fn in_use(name: Name, file: &File, about: &Metadata) -> Use {
+    let lives = |pid: u32| match pid {
+        0 => false,
+        // One that we may not look into is taken for live.
+        _ => is_mapped_by(pid, name, about).unwrap_or(true),
+    };
+    if lives(name.pid) {
+        return Use::Live;
+    }
+    match pids(file, about) {
+        Ok((there, _)) if there != namespace() => return Use::Elsewhere,
+        Ok((_, pids)) => return if pids.into_iter().any(lives) { Use::Live } else { Use::Stale },
+        Err(_) => {}
+    }
+    // Of another version, damaged, or not finished: who has it can only be seen by looking at everybody.
+    let now = SystemTime::now();
+    let age = about.modified().ok().and_then(|time| now.duration_since(time).ok());
+    if age.is_none_or(|age| age < Duration::from_secs(2)) {
+        Use::Young
+    } else if is_mapped_by_anyone(name, about) {
+        Use::Live
+    } else {
+        Use::Stale
+    }
+}
+
+/// The namespace and the pids that a file names, if it has this layout.
+fn pids(file: &File, about: &Metadata) -> io::Result<(u64, Vec<u32>)> {
+    let header = read_words(file, 0, crate::words::<Header>())?;
+    let whole = size_of::<Family>() as u64;
+    let known = header[in_header!(magic)] == MAGIC
+        && header[in_header!(layout)] == LAYOUT
+        && header[in_header!(bytes)] == whole
+        && about.len() == whole;
+    if !known {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut pids = Vec::new();
+    for process in 0..PROCESSES {
+        let at = (offset_of!(Family, processes) + process * size_of::<Process>()) / 8;
+        pids.push(pid_of(read_words(file, at, 1)?[0]));
+    }
+    let forked = &header[in_header!(forked)..][..FORKED];
+    pids.extend(forked.iter().map(|&pid| pid_of(pid)));
+    pids.retain(|&pid| pid != 0);
+    pids.sort_unstable();
+    pids.dedup();
+    Ok((header[in_header!(namespace)], pids))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for (text, number) in [("sslsweep.12.345", 0), ("sslsweep.12.345.1", 1)] {
+            let name = Name { pid: 12, start: 345, number };
+            assert_eq!(Name::parse(text), Some(name));
+            assert_eq!(name.to_string(), text);
+        }
+        for text in [
+            "sslsweep.1",
+            "sslsweep.x.1",
+            "sslsweep.1.1.0",
+            "sslsweep.1.1.1.1",
+            "sslsweep.+1.1",
+            "sslsweep.01.1",
+            "other",
+        ] {
+            assert_eq!(Name::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_process() {
+        let me = std::process::id();
+        assert!(start_of(me).is_some_and(|start| start > 0));
+        assert_eq!(start_of(u32::MAX), None);
+        assert_ne!(namespace(), 0);
+        let name = Name { pid: me, start: 1, number: 0 };
+        let program = fs::metadata("/proc/self/exe").expect("it runs");
+        assert_eq!(is_mapped_by(me, name, &program), Some(true));
+        assert_eq!(is_mapped_by(u32::MAX, name, &program), Some(false));
+        let other = fs::metadata("/proc/self/stat").expect("it runs");
+        assert_eq!(is_mapped_by(me, name, &other), Some(false));
+        let inode = program.ino();
+        for (line, shown) in [
+            (format!("7f-80 rw-s 00000000 ff:ff {inode} /dev/shm/{name}"), true),
+            (format!("7f-80 rw-s 00000000 ff:ff {inode} /dev/shm/{name}.1"), false),
+            (format!("7f-80 rw-s 00000000 ff:ff {inode}1 /dev/shm/{name}"), false),
+        ] {
+            assert_eq!(shows(line.as_bytes(), name, &program), shown, "{line}");
+        }
+    }
+}

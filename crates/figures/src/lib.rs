@@ -1,0 +1,274 @@
+//! What a statistics file looks like. The library writes it and the `sslsweep` command reads it.
+//!
+//! A file belongs to a family: the process that made it with its first context, and those forked from it, which
+//! have inherited the mapping. It is 64-bit words in the byte order of the machine: a header, who owns which block,
+//! a table of processes, and a pool of blocks, one for each context of each process. Processes and blocks are
+//! claimed by one compare-and-swap and given up by one store, so a process that is killed at any instruction leaves
+//! nothing half done. Counters only rise; a word is written as a whole. A reader takes nothing on trust: any file
+//! may be damaged or foreign.
+
+pub mod files;
+
+use std::mem::offset_of;
+use std::sync::atomic::AtomicU64;
+
+/// "SSLSWEEP" as it lies in memory.
+pub const MAGIC: u64 = u64::from_ne_bytes(*b"SSLSWEEP");
+
+/// Rises with every change of this file.
+pub const LAYOUT: u64 = 3;
+
+/// Processes of a family that count at the same time.
+pub const PROCESSES: usize = 128;
+
+/// Blocks of a family, for the contexts of all its processes.
+pub const BLOCKS: usize = 512;
+
+/// Contexts of one process that have blocks of their own, so that it leaves some to others.
+pub const CONTEXTS: usize = 256;
+
+/// Words of the program's name.
+pub const NAME_WORDS: usize = 8;
+
+/// Children that are remembered before they have counted anything.
+pub const FORKED: usize = 32;
+
+/// Steps of a histogram of durations: 0 is less than a microsecond, each further one twice as long.
+pub const STEPS: usize = 24;
+
+/// The curve of what will expire: part by part, sessions that expire in fewer seconds than this, and in no fewer
+/// than the part before. The first part is due already. Two more parts follow: later, and never.
+pub const HORIZONS: [i64; 14] =
+    [0, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 604_800];
+
+/// Parts of the curve.
+pub const CURVE: usize = HORIZONS.len() + 2;
+
+/// Cache lines behind a block's figures in which lookups are counted: threads that look up at once would
+/// otherwise wait for one another's line. (With one counter, two threads that do nothing else took 1.25 to 1.3 times
+/// as long; with stripes no longer than without figures. `make bench STATS=1`.)
+pub const STRIPES: usize = 8;
+
+/// Set in an owner's word beside its pid: what is owned is complete, and may be read. Above it stands how often it was
+/// claimed, which stays when it is given up.
+pub const READY: u64 = 1 << 32;
+
+/// The pid in an owner's word; 0: nobody's.
+pub const fn pid_of(owner: u64) -> u32 {
+    owner as u32
+}
+
+/// The word of the next owner.
+pub const fn claimed(owner: u64, pid: u32) -> u64 {
+    freed(owner).wrapping_add(READY << 1) | pid as u64
+}
+
+/// The word when it is given up.
+pub const fn freed(owner: u64) -> u64 {
+    owner & !(READY | u32::MAX as u64)
+}
+
+/// Whether this pid owns it, and it may be read.
+pub const fn is_ready(owner: u64, pid: u32) -> bool {
+    owner & READY != 0 && pid_of(owner) == pid
+}
+
+/// A whole file.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Family {
+    /// What it is and whose.
+    pub header: Header,
+    /// The owner of each block, in one place: whoever looks for a free one touches few pages.
+    pub owners: [AtomicU64; BLOCKS],
+    /// The processes.
+    pub processes: [Process; PROCESSES],
+    /// The pool.
+    pub blocks: [Block; BLOCKS],
+}
+
+/// The beginning of a file.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Header {
+    /// [`MAGIC`], written last.
+    pub magic: AtomicU64,
+    /// [`LAYOUT`]
+    pub layout: AtomicU64,
+    /// Bytes of the file.
+    pub bytes: AtomicU64,
+    /// The inode number of the maker's pid namespace: elsewhere its pids mean other processes.
+    pub namespace: AtomicU64,
+    /// The process that made it.
+    pub pid: AtomicU64,
+    /// When that began, as in the file's name.
+    pub start: AtomicU64,
+    /// How often a process found no room in the table, or no pid that means anything here, and so counts for nobody.
+    pub uncounted: AtomicU64,
+    /// How many children found no room in `forked`, and took the place of an older one.
+    pub forks: AtomicU64,
+    /// The program's name, padded with zero bytes.
+    pub name: [AtomicU64; NAME_WORDS],
+    /// The last children that were forked and have counted nothing yet; of one that has not begun to run, its parent.
+    pub forked: [AtomicU64; FORKED],
+    /// For later.
+    pub reserved: [AtomicU64; 16],
+}
+
+/// A process of the family.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Process {
+    /// Its pid, with [`READY`] when it may be read; pid 0: free.
+    pub owner: AtomicU64,
+    /// A reader has found the process of this pid dead: if it is the owner's, the place is free.
+    pub dead: AtomicU64,
+    /// When it came in, in nanoseconds of the clock that process starts are measured by: it began before that.
+    pub since: AtomicU64,
+    /// Contexts that have begun.
+    pub begun: AtomicU64,
+    /// Contexts that have ended.
+    pub ended: AtomicU64,
+    /// Contexts that were left to libssl because they lie in memory that processes share.
+    pub left_shared: AtomicU64,
+    /// For later.
+    pub reserved: [AtomicU64; 10],
+    /// The sums of contexts that have ended.
+    pub past: Block,
+    /// The sums of those that found no block of their own.
+    pub others: Block,
+}
+
+/// The figures of one context, or of several together.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Block {
+    /// The number of the context in its process, from 1 on.
+    pub number: AtomicU64,
+    /// Sessions stored now.
+    pub sessions: AtomicU64,
+    /// The most sessions; 0 for any number.
+    pub limit: AtomicU64,
+    /// Sessions stored under a new key, or in place of another one.
+    pub stores: AtomicU64,
+    /// Lookups that found a session; those of the stripes come in addition.
+    pub hits: AtomicU64,
+    /// Lookups that did not; those of the stripes come in addition.
+    pub misses: AtomicU64,
+    /// Sessions that the program's get callback provided.
+    pub external_hits: AtomicU64,
+    /// Sessions evicted to make room.
+    pub evictions: AtomicU64,
+    /// Sessions that flushes removed.
+    pub flushed: AtomicU64,
+    /// Sessions removed one by one.
+    pub removals: AtomicU64,
+    /// Flushes that removed something.
+    pub flushes: AtomicU64,
+    /// Nanoseconds of the longest batch.
+    pub longest_batch: AtomicU64,
+    /// When the last flush ended, in seconds since the epoch.
+    pub last_flush: AtomicU64,
+    /// Sessions that the last flush removed.
+    pub last_removed: AtomicU64,
+    /// Nanoseconds that the last flush took.
+    pub last_took: AtomicU64,
+    /// When the curve was made, in seconds since the epoch.
+    pub curve_made: AtomicU64,
+    /// How many sessions expire when ([`HORIZONS`]).
+    pub curve: [AtomicU64; CURVE],
+    /// The histogram of flushes.
+    pub flush_times: [AtomicU64; STEPS],
+    /// The histogram of batches.
+    pub batch_times: [AtomicU64; STEPS],
+    /// Lookups that neither the cache nor the program's get callback could answer, where the program keeps a cache of
+    /// its own: they are among the misses.
+    pub external_misses: AtomicU64,
+    /// For later.
+    pub reserved: [AtomicU64; 7],
+    /// Lookups, by thread.
+    pub stripes: [Stripe; STRIPES],
+}
+
+/// A cache line of counters.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct Stripe {
+    /// Lookups that found a session.
+    pub hits: AtomicU64,
+    /// Lookups that did not.
+    pub misses: AtomicU64,
+}
+
+/// Words of something that consists of them.
+pub const fn words<T>() -> usize {
+    size_of::<T>() / size_of::<u64>()
+}
+
+/// The words of a block before its stripes, by their places in [`Block`]: a reader copies them out, and looks figures up
+/// by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+#[expect(missing_docs, reason = "as in Block")]
+pub enum Word {
+    Number = offset_of!(Block, number) / 8,
+    Sessions = offset_of!(Block, sessions) / 8,
+    Limit = offset_of!(Block, limit) / 8,
+    Stores = offset_of!(Block, stores) / 8,
+    Hits = offset_of!(Block, hits) / 8,
+    Misses = offset_of!(Block, misses) / 8,
+    ExternalHits = offset_of!(Block, external_hits) / 8,
+    Evictions = offset_of!(Block, evictions) / 8,
+    Flushed = offset_of!(Block, flushed) / 8,
+    Removals = offset_of!(Block, removals) / 8,
+    Flushes = offset_of!(Block, flushes) / 8,
+    LongestBatch = offset_of!(Block, longest_batch) / 8,
+    LastFlush = offset_of!(Block, last_flush) / 8,
+    LastRemoved = offset_of!(Block, last_removed) / 8,
+    LastTook = offset_of!(Block, last_took) / 8,
+    CurveMade = offset_of!(Block, curve_made) / 8,
+    Curve = offset_of!(Block, curve) / 8,
+    FlushTimes = offset_of!(Block, flush_times) / 8,
+    BatchTimes = offset_of!(Block, batch_times) / 8,
+    ExternalMisses = offset_of!(Block, external_misses) / 8,
+}
+
+/// Words of a block that [`Word`] names, whole cache lines.
+pub const FIGURES: usize = offset_of!(Block, stripes) / 8;
+
+const _: () = assert!(FIGURES % 8 == 0 && size_of::<Family>() % 64 == 0);
+
+/// The part of the curve for something that expires in this number of seconds.
+pub fn curve_part(seconds: i64) -> usize {
+    if seconds == i64::MAX {
+        return CURVE - 1;
+    }
+    HORIZONS.iter().position(|&horizon| seconds < horizon).unwrap_or(CURVE - 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners() {
+        let first = claimed(0, 7);
+        assert!(pid_of(first) == 7 && !is_ready(first, 7));
+        assert!(is_ready(first | READY, 7) && !is_ready(first | READY, 8));
+        let second = claimed(freed(first | READY), 7);
+        assert!(pid_of(freed(first | READY)) == 0);
+        assert_ne!(first, second, "the same pid once more");
+        assert_eq!(pid_of(claimed(freed(u64::MAX), u32::MAX)), u32::MAX);
+    }
+
+    #[test]
+    fn parts_of_the_curve() {
+        for (seconds, part) in
+            [(i64::MIN, 0), (-1, 0), (0, 1), (1, 1), (9, 1), (10, 2), (604_799, 13), (604_800, 14)]
+        {
+            assert_eq!(curve_part(seconds), part, "{seconds}");
+        }
+        assert_eq!(curve_part(i64::MAX - 1), CURVE - 2);
+        assert_eq!(curve_part(i64::MAX), CURVE - 1);
+    }
+}

@@ -77,7 +77,10 @@ impl<T> OnceBox<T> {
         if self.made.load(Ordering::Acquire) { self.value.get() } else { None }
     }
 
-    pub(super) fn get_or_try_init<E>(&self, make: impl FnOnce() -> Result<Box<T>, E>) -> Result<&T, E> {
+    pub(super) fn get_or_try_init<E>(
+        &self,
+        make: impl FnOnce() -> Result<Box<T>, E>,
+    ) -> Result<&T, E> {
         if let Some(value) = self.get() {
             return Ok(value);
         }

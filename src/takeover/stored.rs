@@ -7,7 +7,7 @@
 //! (A table from session to contexts was rejected: it would cost each stored session memory and a lock for what few
 //! programs do. ex_data of the session was too: its index belongs to the default `OSSL_LIB_CTX` of the moment.)
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
 use crate::cache::Handle;
 use crate::libssl::{Session, SessionRef};
@@ -19,9 +19,16 @@ const PIECE: usize = 512;
 const PIECES: usize = 4096;
 
 /// How often the sessions of so many neighbouring pieces are stored.
-struct Leaf([AtomicU8; PIECES]);
+struct Leaf {
+    key: usize,
+    counts: [AtomicU8; PIECES],
+}
 
 static LEAVES: Addresses = Addresses::new();
+
+/// Leaves where they are found at once, which each store and each removal does: those of two gigabytes side by side. A
+/// place goes to the first leaf that is made for it.
+static NEAR: [AtomicPtr<Leaf>; 1024] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 1024];
 
 /// As a key, of which the lowest two are taken.
 fn key(address: usize) -> usize {
@@ -30,10 +37,15 @@ fn key(address: usize) -> usize {
 
 #[inline]
 fn count(address: usize) -> Option<&'static AtomicU8> {
-    let leaf = LEAVES.get(key(address))? as *const Leaf;
-    // SAFETY: what is in there is a leaf, and none is freed.
-    let leaf = unsafe { &*leaf };
-    leaf.0.get(address / PIECE % PIECES)
+    let key = key(address);
+    // SAFETY: null or a leaf, of which none is freed.
+    let near = unsafe { NEAR[key % NEAR.len()].load(Ordering::Acquire).as_ref() };
+    let leaf = match near.filter(|leaf| leaf.key == key) {
+        Some(leaf) => leaf,
+        // SAFETY: what is in there is a leaf, and none is freed.
+        None => unsafe { &*(LEAVES.get(key)? as *const Leaf) },
+    };
+    leaf.counts.get(address / PIECE % PIECES)
 }
 
 /// Makes sure that a session can be counted. Whether there was memory for that.
@@ -45,12 +57,16 @@ fn make_leaf(address: usize) -> bool {
     if count(address).is_some() {
         return true;
     }
-    let Some(leaf) = memory::boxed(Leaf([const { AtomicU8::new(0) }; PIECES])) else {
-        return false;
-    };
+    let key = key(address);
+    let leaf = Leaf { key, counts: [const { AtomicU8::new(0) }; PIECES] };
+    let Some(leaf) = memory::boxed(leaf) else { return false };
     let made = Box::into_raw(leaf);
-    let there = LEAVES.get_or_insert(key(address), made as usize);
-    if there != Ok(made as usize) {
+    let there = LEAVES.get_or_insert(key, made as usize);
+    if there == Ok(made as usize) {
+        let near = &NEAR[key % NEAR.len()];
+        let null = std::ptr::null_mut();
+        let _ = near.compare_exchange(null, made, Ordering::AcqRel, Ordering::Relaxed);
+    } else {
         // SAFETY: nobody else has seen it.
         drop(unsafe { Box::from_raw(made) });
     }

@@ -13,7 +13,7 @@ use crate::report;
 /// unwinds its stack through our frames, and so does an exception of C++. Rust cannot let go of those again
 /// once it has caught them. So each step has its guard, instead of each exported function.
 pub(crate) fn guard<R>(failure: R, step: impl FnOnce() -> R) -> R {
-    // Unwind safety: parking_lot does not poison, and no state is left half-changed where foreign
+    // Unwind safety: no lock of ours is poisoned, and no state is left half-changed where foreign
     // code runs.
     catch_unwind(AssertUnwindSafe(step)).unwrap_or_else(|_| {
         static SAID: AtomicBool = AtomicBool::new(false);

@@ -7,13 +7,12 @@
 //! | `CONTENDED` | held, and somebody may sleep | the same |
 //! | `HANDED` | left to a thread that has waited | the former holder's |
 //!
-//! It needs no memory and knows nothing of threads. (parking_lot's registers a destructor for a thread at its first
-//! wait, for which the C library takes the dynamic loader's lock, and ends the process if it has no memory.)
+//! It needs no memory and knows nothing of threads. (parking_lot's own `RawMutex` registers a destructor for a thread at its
+//! first wait, for which the C library takes the dynamic loader's lock, and ends the process if it has no memory.)
 
-use std::cell::UnsafeCell;
-use std::marker::PhantomData;
-use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::lock_api::{self, GuardNoSend, RawMutex, RawMutexFair};
 
 use super::generation::generation;
 
@@ -35,25 +34,20 @@ enum Had {
     TakenOver,
 }
 
-/// A value under a lock. No poison: a panic unlocks.
+/// The lock itself, with a word for its state.
 #[derive(Debug)]
-pub(crate) struct Mutex<T> {
-    state: AtomicU32,
-    value: UnsafeCell<T>,
-}
+pub(crate) struct Raw(AtomicU32);
 
-// SAFETY: one thread at a time gets at the value, so threads take turns with it.
-unsafe impl<T: Send> Sync for Mutex<T> {}
+/// The right to the value; unlocks when dropped.
+pub(crate) type MutexGuard<'a, T> = lock_api::MutexGuard<'a, Raw, T>;
 
-impl<T: Default> Default for Mutex<T> {
-    fn default() -> Self {
-        Self::new(T::default())
-    }
-}
+/// A value under a lock. No poison: a panic unlocks.
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(lock_api::Mutex<Raw, T>);
 
 impl<T> Mutex<T> {
     pub(crate) const fn new(value: T) -> Self {
-        Self { state: AtomicU32::new(FREE), value: UnsafeCell::new(value) }
+        Self(lock_api::Mutex::new(value))
     }
 
     /// Locks. Taken over from a holder that does not exist in this process, the value is forgotten and begins
@@ -69,7 +63,8 @@ impl<T> Mutex<T> {
     /// Locks, for a value that is changed in another way: `mend` makes it whole after the lock was taken over.
     #[inline]
     pub(crate) fn lock_or_mend(&self, mend: impl FnOnce(&mut T)) -> MutexGuard<'_, T> {
-        let (mut guard, had) = self.acquire();
+        let had = self.raw().acquire();
+        let mut guard = self.guard();
         if had == Had::TakenOver {
             mend(&mut guard);
         }
@@ -80,40 +75,89 @@ impl<T> Mutex<T> {
     #[inline]
     pub(crate) fn lock_unless_dead(&self) -> Option<MutexGuard<'_, T>> {
         let own = generation() << 2;
-        if self
-            .state
-            .compare_exchange(FREE, own | LOCKED, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
-            self.wait(own, false)?;
+        if !self.raw().change(FREE, own | LOCKED) {
+            self.raw().wait(own, false)?;
         }
-        Some(MutexGuard { mutex: self, not_send: PhantomData })
+        Some(self.guard())
     }
 
     /// Locks if nobody holds the lock.
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        let locked = generation() << 2 | LOCKED;
-        let changed =
-            self.state.compare_exchange(FREE, locked, Ordering::Acquire, Ordering::Relaxed);
-        // (Not `then_some`: a guard that is made is dropped, and unlocks.)
-        changed.is_ok().then(|| MutexGuard { mutex: self, not_send: PhantomData })
+        self.0.try_lock()
     }
 
     #[inline]
-    fn acquire(&self) -> (MutexGuard<'_, T>, Had) {
+    fn raw(&self) -> &Raw {
+        // SAFETY: only the functions above use it, and unlock what they have not locked at no time.
+        unsafe { self.0.raw() }
+    }
+
+    /// For a lock that this thread has just had.
+    #[inline]
+    fn guard(&self) -> MutexGuard<'_, T> {
+        // SAFETY: called by the functions above alone, once for each time that they lock.
+        unsafe { self.0.make_guard_unchecked() }
+    }
+}
+
+// SAFETY: one thread at a time changes the word from FREE or HANDED, or from a holder that does not exist.
+unsafe impl RawMutex for Raw {
+    const INIT: Self = Self(AtomicU32::new(FREE));
+
+    type GuardMarker = GuardNoSend;
+
+    #[inline]
+    fn lock(&self) {
+        self.acquire();
+    }
+
+    #[inline]
+    fn try_lock(&self) -> bool {
+        self.change(FREE, generation() << 2 | LOCKED)
+    }
+
+    #[inline]
+    unsafe fn unlock(&self) {
+        if self.0.swap(FREE, Ordering::Release) & STATE == CONTENDED {
+            wake_one(&raw const self.0);
+        }
+    }
+}
+
+// SAFETY: as above.
+unsafe impl RawMutexFair for Raw {
+    /// Unlocks for a thread that is asleep, if there is one: no other can come before it.
+    unsafe fn unlock_fair(&self) {
+        let held = self.0.load(Ordering::Relaxed);
+        if held & STATE != CONTENDED {
+            // SAFETY: the caller has the lock.
+            return unsafe { self.unlock() };
+        }
+        let word = &raw const self.0;
+        let handed = held & !STATE | HANDED;
+        self.0.store(handed, Ordering::Release);
+        // Nobody was asleep any more: it is free again, and whoever fell asleep meanwhile is woken.
+        if !wake_one(word)
+            && self.0.compare_exchange(handed, FREE, Ordering::Release, Ordering::Relaxed).is_ok()
+        {
+            wake_one(word);
+        }
+    }
+}
+
+impl Raw {
+    #[inline]
+    fn acquire(&self) -> Had {
         let own = generation() << 2;
-        let changed =
-            self.state.compare_exchange(FREE, own | LOCKED, Ordering::Acquire, Ordering::Relaxed);
-        let had = match changed {
-            Ok(_) => Had::Free,
-            Err(_) => loop {
-                // (It is `None` only where nothing is taken over.)
-                if let Some(had) = self.wait(own, true) {
-                    break had;
-                }
-            },
-        };
-        (MutexGuard { mutex: self, not_send: PhantomData }, had)
+        if self.change(FREE, own | LOCKED) {
+            return Had::Free;
+        }
+        loop {
+            // (It is `None` only where nothing is taken over.)
+            if let Some(had) = self.wait(own, true) {
+                return had;
+            }
+        }
     }
 
     /// Waits until the lock is this thread's. `None` if the holder is dead and nothing is to be taken over.
@@ -121,7 +165,7 @@ impl<T> Mutex<T> {
     fn wait(&self, own: u32, take_over: bool) -> Option<Had> {
         let (mut spins, mut slept) = (0, false);
         loop {
-            let state = self.state.load(Ordering::Relaxed);
+            let state = self.0.load(Ordering::Relaxed);
             let alive = state & !STATE == own;
             let had = match state & STATE {
                 FREE => Had::Free,
@@ -153,7 +197,7 @@ impl<T> Mutex<T> {
     }
 
     fn change(&self, from: u32, to: u32) -> bool {
-        self.state.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        self.0.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
     /// Sleeps until woken, unless the state is another one already. Wakes for no reason too.
@@ -161,14 +205,7 @@ impl<T> Mutex<T> {
         let timeout: *const libc::timespec = std::ptr::null();
         let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
         // SAFETY: the word is alive while we are in here; without a timeout.
-        unsafe { libc::syscall(libc::SYS_futex, self.state.as_ptr(), wait, state, timeout) };
-    }
-
-    #[inline]
-    fn release(&self) {
-        if self.state.swap(FREE, Ordering::Release) & STATE == CONTENDED {
-            wake_one(&raw const self.state);
-        }
+        unsafe { libc::syscall(libc::SYS_futex, self.0.as_ptr(), wait, state, timeout) };
     }
 }
 
@@ -179,59 +216,6 @@ fn wake_one(word: *const AtomicU32) -> bool {
     let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
     // SAFETY: the kernel takes the address for a number.
     unsafe { libc::syscall(libc::SYS_futex, word, wake, 1) == 1 }
-}
-
-/// The right to the value; unlocks when dropped.
-#[derive(Debug)]
-pub(crate) struct MutexGuard<'a, T> {
-    mutex: &'a Mutex<T>,
-    /// Or another thread could look at a value that only one thread at a time may look at.
-    not_send: PhantomData<*const ()>,
-}
-
-impl<T> MutexGuard<'_, T> {
-    /// Unlocks for a thread that is asleep, if there is one: no other can come before it.
-    pub(crate) fn unlock_fair(guard: Self) {
-        let state = &guard.mutex.state;
-        let held = state.load(Ordering::Relaxed);
-        if held & STATE != CONTENDED {
-            return;
-        }
-        std::mem::forget(guard);
-        let handed = held & !STATE | HANDED;
-        state.store(handed, Ordering::Release);
-        // Nobody was asleep any more: it is free again, and whoever fell asleep meanwhile is woken.
-        if !wake_one(&raw const *state)
-            && state.compare_exchange(handed, FREE, Ordering::Release, Ordering::Relaxed).is_ok()
-        {
-            wake_one(&raw const *state);
-        }
-    }
-}
-
-impl<T> Deref for MutexGuard<'_, T> {
-    type Target = T;
-
-    #[inline]
-    fn deref(&self) -> &T {
-        // SAFETY: the lock is ours while the guard exists.
-        unsafe { &*self.mutex.value.get() }
-    }
-}
-
-impl<T> DerefMut for MutexGuard<'_, T> {
-    #[inline]
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as above, and the guard is borrowed mutably.
-        unsafe { &mut *self.mutex.value.get() }
-    }
-}
-
-impl<T> Drop for MutexGuard<'_, T> {
-    #[inline]
-    fn drop(&mut self) {
-        self.mutex.release();
-    }
 }
 
 #[cfg(test)]
@@ -264,7 +248,7 @@ mod tests {
             }
         });
         assert_eq!(*sum.lock(), 4 * TIMES);
-        assert_eq!(sum.state.load(Ordering::Relaxed) & STATE, FREE);
+        assert_eq!(sum.raw().0.load(Ordering::Relaxed) & STATE, FREE);
     }
 
     #[test]
@@ -286,7 +270,7 @@ mod tests {
                 let guard = order.lock();
                 scope.spawn(|| order.lock().push("sleeper"));
                 // Asleep, or about to be: then it has seen this state.
-                while order.state.load(Ordering::Relaxed) & STATE != CONTENDED {
+                while order.raw().0.load(Ordering::Relaxed) & STATE != CONTENDED {
                     thread::yield_now();
                 }
                 thread::sleep(std::time::Duration::from_millis(1));
@@ -358,7 +342,7 @@ mod tests {
     fn every_state_of_a_dead_holder_ends() {
         for (state, empty) in [(LOCKED, true), (CONTENDED, true), (HANDED, false)] {
             let mutex = Mutex::new(Some(1));
-            mutex.state.store((generation() + 1) << 2 | state, Ordering::Relaxed);
+            mutex.raw().0.store((generation() + 1) << 2 | state, Ordering::Relaxed);
             assert_eq!(mutex.lock().is_none(), empty, "{state}");
             assert!(mutex.try_lock().is_some(), "{state}");
         }

@@ -20,13 +20,15 @@ pub(super) fn CRYPTO_get_ex_new_index(
     dup: Option<ExDup>,
     free: Option<ExFree>,
 ) -> c_int {
-    guard((), || {
-        if matches!(class, CRYPTO_EX_INDEX_SSL | CRYPTO_EX_INDEX_SSL_CTX) && !is_inside() {
-            if let Some((libssl, api)) = real.libssl().and_then(|l| Some((l, l.api.as_ref()?))) {
-                ending::watch(libssl, api);
-            }
-        }
-    });
+    let watched = || {
+        let classes = [CRYPTO_EX_INDEX_SSL, CRYPTO_EX_INDEX_SSL_CTX];
+        let libssl = real.libssl().filter(|_| classes.contains(&class) && !is_inside())?;
+        Some((libssl, libssl.api.as_ref()?))
+    };
+    let watched = guard(None, watched);
+    if let Some((libssl, api)) = watched {
+        guard((), || ending::watch(libssl, api));
+    }
     type GetExNewIndex = unsafe extern "C-unwind" fn(
         c_int,
         c_long,
@@ -40,7 +42,13 @@ pub(super) fn CRYPTO_get_ex_new_index(
     // SAFETY: an address under this name is this function, and NULL is `None`.
     let function: Option<GetExNewIndex> = unsafe { std::mem::transmute(address) };
     // SAFETY: the caller's own arguments.
-    function.map_or(-1, |function| unsafe { function(class, argl, argp, new, dup, free) })
+    let index =
+        function.map_or(-1, |function| unsafe { function(class, argl, argp, new, dup, free) });
+    if let Some((libssl, api)) = watched.filter(|_| class == CRYPTO_EX_INDEX_SSL) {
+        // libcrypto has something to do for each connection from now on, and one function more costs little.
+        guard((), || ending::watch_connections(libssl, api));
+    }
+    index
 }
 
 /// OSSL_LIB_CTX_free(3). A library context that is made later at the same address is another one.

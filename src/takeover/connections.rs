@@ -2,9 +2,11 @@
 //! own session id generator.
 //!
 //! The cache is that of the context given to `SSL_new`, also after `SSL_set_SSL_CTX` (SNI), while the
-//! callbacks get only the `SSL`. So the first switch is noted here, until the `SSL` is freed. An `SSL`
-//! that is not switched costs nothing. (ex_data holds no value of ours: under another default
-//! `OSSL_LIB_CTX` its index could be somebody else's.)
+//! callbacks get only the `SSL`. So the first switch is noted here. An `SSL` that is not switched costs nothing.
+//! (ex_data holds no value of ours: under another default `OSSL_LIB_CTX` its index could be somebody else's.)
+//!
+//! A note goes with the `SSL` where an ex_data function of ours tells of its end, which is registered if the program has
+//! registered one for connections. Else it stays until another connection begins at its address.
 //!
 //! A QUIC connection has an `SSL` inside, which the program never sees, and which libssl asks the generator with. The
 //! parameters of verification are one object for both, by whose address the notes are found as well.
@@ -66,8 +68,11 @@ fn note(libssl: &'static Libssl, ssl: *const SSL, change: impl FnOnce(&Notes)) {
         return change(notes);
     }
     let Some(api) = &libssl.api else { return };
-    ending::watch_connections(libssl, api);
     let inner = inner_address(api, ssl);
+    if inner != 0 {
+        // libssl makes such connections itself, also at the address of one that has ended.
+        ending::watch_connections(libssl, api);
+    }
     let Some(made) = memory::boxed(Notes { inner, ..Notes::default() }) else { return };
     change(&made);
     let made = Box::into_raw(made);

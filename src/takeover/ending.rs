@@ -76,9 +76,10 @@ pub(crate) fn watch(libssl: &'static Libssl, api: &Api) {
     register(libssl, api, CRYPTO_EX_INDEX_SSL_CTX, context_freed);
 }
 
-/// Makes sure that the end of connections is noticed, also of those that were made before. Not before something is
-/// noted of one: a program that never needs it has no function of ours called for each connection.
-pub(super) fn watch_connections(libssl: &'static Libssl, api: &Api) {
+/// Makes sure that the end of connections is noticed, also of those that were made before. Only where libcrypto has
+/// functions to call for each connection anyway, or where it must be: the first one costs every connection several hundred
+/// instructions.
+pub(crate) fn watch_connections(libssl: &'static Libssl, api: &Api) {
     register(libssl, api, CRYPTO_EX_INDEX_SSL, connection_freed);
 }
 

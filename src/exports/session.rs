@@ -4,7 +4,7 @@
 use std::ffi::{c_int, c_long, c_uchar, c_uint};
 
 use super::{Failure, RealFn, managed};
-use crate::libssl::{AnySession, CtxRef, SessionRef, inside, is_inside};
+use crate::libssl::{AnySession, CtxRef, SessionRef, is_inside};
 use crate::options;
 use crate::takeover::moved;
 
@@ -50,11 +50,8 @@ pub(super) fn SSL_CTX_remove_session(
 fn re_expire_after<R: Failure>(real: impl RealFn<R>, session: Option<AnySession<'_>>) -> R {
     let Some(session) = session else { return R::FAILURE };
     let Some(libssl) = real.libssl() else { return real.call() };
-    if is_inside() {
-        return real.call_of(libssl);
-    }
-    // libssl's setter may call another one.
-    let result = inside(|| real.call_of(libssl));
+    // (A setter that calls another one, through the PLT, comes here twice, which does no harm.)
+    let result = real.call_of(libssl);
     if let Some(session) = SessionRef::of(libssl, session) {
         moved::re_expire(session);
     }

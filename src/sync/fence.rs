@@ -1,12 +1,24 @@
 //! A fence that costs nothing while there is one thread.
 
-use std::sync::atomic::{Ordering, compiler_fence, fence};
+use std::sync::atomic::{Ordering, compiler_fence};
 
 /// What this thread did before is seen by others before it looks at what they did: `fence(SeqCst)`, which takes longer
 /// than all else that a setter of a session does, unless nobody is there to see it.
 #[inline]
 pub(crate) fn see_each_other() {
-    if is_alone() { compiler_fence(Ordering::SeqCst) } else { fence(Ordering::SeqCst) }
+    if is_alone() { compiler_fence(Ordering::SeqCst) } else { full_fence() }
+}
+
+/// `fence(SeqCst)`, which is made of `mfence` on x86-64: any locked instruction does the same in a third of the time.
+#[inline]
+fn full_fence() {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: changes nothing but flags.
+    unsafe {
+        std::arch::asm!("lock or dword ptr [rsp], 0", options(nostack));
+    }
+    #[cfg(any(miri, not(target_arch = "x86_64")))]
+    std::sync::atomic::fence(Ordering::SeqCst);
 }
 
 /// Whether this is certainly the only thread of the process, as the C library knows (glibc 2.32 and later). A thread

@@ -301,6 +301,12 @@ subtest 'doctor' => sub {
         "$top/tests-c/handshake.c", "$top/tests-c/support.c", qw(-lssl -lcrypto -ldl -pthread));
     doctor(1, qr/^no +linkage .*for musl.*does not start/m, 'a program for musl', $musl);
     unlike($said, qr/as before/, 'nor that it runs as before');
+    # P9: callers are bound by OpenSSL's version nodes.
+    my $made = spit("$scratch/nodeless.c", qq(void *SSL_CTX_new(const void *method);\nvoid *SSL_CTX_new(const void *method) { return (void *)method; }\n));
+    my $calls = spit("$scratch/calls.c", qq(void *SSL_CTX_new(const void *method);\nint main(void) { return SSL_CTX_new(0) != 0; }\n));
+    runs('a libssl without version nodes', qw(cc -shared -fPIC -Wl,-soname,libssl.so.3 -o), "$scratch/libssl.so.3", $made);
+    my $nodeless = compile('nodeless', $calls, "$scratch/libssl.so.3", "-Wl,-rpath,$scratch");
+    doctor(1, qr/^no +libssl .*libssl\.so\.3 .*not OpenSSL's version nodes \(none\)/m, 'a libssl without version nodes', $nodeless);
     SKIP: {
         skip 'set-user-ID programs of root need root to make', 2 if $> != 0;
         runs('a copy', 'cp', $served, "$scratch/set-user-id");

@@ -27,6 +27,8 @@ pub struct Elf {
     pub symbolic: bool,
     /// It defines functions of libssl.
     pub defines_ssl: bool,
+    /// The version node that those have.
+    pub node: Option<String>,
     /// It defines the library's own function.
     pub defines_ours: bool,
     /// It calls libssl, dlopen.
@@ -162,13 +164,21 @@ fn of<H: FileHeader<Endian = Endianness>>(data: &[u8]) -> Option<Elf> {
             }
         }
     }
+    let versions = sections.versions(endian, data).ok().flatten();
     for kind in [elf::SHT_DYNSYM, elf::SHT_SYMTAB] {
         let Ok(symbols) = sections.symbols(endian, data, kind) else { continue };
-        for symbol in symbols.iter() {
+        for (index, symbol) in symbols.enumerate() {
             let Ok(name) = symbols.symbol_name(endian, symbol) else { continue };
             let defined = !symbol.is_undefined(endian);
             match name {
-                b"SSL_CTX_new" | b"SSL_CTX_new_ex" if defined => found.defines_ssl = true,
+                b"SSL_CTX_new" | b"SSL_CTX_new_ex" if defined => {
+                    found.defines_ssl = true;
+                    if let (elf::SHT_DYNSYM, Some(versions)) = (kind, &versions) {
+                        let version = versions.version(versions.version_index(endian, index));
+                        let version = version.ok().flatten().map(|version| text(version.name()));
+                        found.node = found.node.or(version);
+                    }
+                }
                 b"sslsweep_version" if defined => found.defines_ours = true,
                 b"dlopen" if !defined => found.calls_dlopen = true,
                 _ if !defined && name.starts_with(b"SSL_") => found.calls_ssl = true,

@@ -11,6 +11,9 @@ use super::{Mark, Report};
 use crate::run;
 use crate::text::shown;
 
+/// The version nodes under which callers of libssl reach the library.
+const NODES: [&str; 3] = ["OPENSSL_1_1_0", "OPENSSL_3.0.0", "OPENSSL_4.0.0"];
+
 /// Scripts that run scripts, and libraries that need libraries, end somewhere.
 const MOST_SCRIPTS: usize = 4;
 const MOST_LIBRARIES: usize = 1000;
@@ -300,6 +303,16 @@ pub fn libssl<'a>(
             "libssl",
             format!("{} is {version}{by}, older than 1.1.1", shown(path)),
             "use OpenSSL 1.1.1 or later",
+        );
+    } else if !NODES.contains(&libssl.node.as_deref().unwrap_or_default()) {
+        let node = libssl.node.as_deref().unwrap_or("none");
+        report.no(
+            "libssl",
+            format!(
+                "{} is {version}{by}, whose functions have not OpenSSL's version nodes ({node}): calls go past the library",
+                shown(path)
+            ),
+            "use a libssl as distributions build it, or relink the program with libsslsweep.a",
         );
     } else {
         let how = if libssl.symbolic {

@@ -134,19 +134,29 @@ fn fitting(text: &str, most: usize) -> usize {
     (0..=most.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
 }
 
-/// One write. A pipe that nobody reads any more would end the program by SIGPIPE, which is not its own doing: the
-/// signal is held back, and taken away again if it is ours.
+/// Signals that a write can bring, and the error that comes with each: a pipe that nobody reads any more, a file beyond its
+/// limit, a terminal that a program in the background must not write to (which is let pass while the signal is held back).
+const SIGNALS: [(libc::c_int, libc::c_int); 3] =
+    [(libc::SIGPIPE, libc::EPIPE), (libc::SIGXFSZ, libc::EFBIG), (libc::SIGTTOU, 0)];
+
+/// One write. Signals for it would end or stop the program, which is not its own doing: they are held back, and one that is
+/// ours is taken away again.
 fn write_quietly(line: &[u8]) {
-    let only = pipe_signal();
-    let mut before = empty_signals();
-    let mut pending = empty_signals();
+    let held_back = signals(&SIGNALS.map(|(signal, _)| signal));
+    let (mut before, mut pending) = (signals(&[]), signals(&[]));
     // SAFETY: changes this thread's mask alone, and both sets are ours.
-    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const only, &raw mut before) };
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const held_back, &raw mut before) };
     // SAFETY: room for the answer.
     unsafe { libc::sigpending(&raw mut pending) };
     // SAFETY: the bytes of a slice.
     let written = unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
-    if written < 0 && errno() == libc::EPIPE && !has_pipe_signal(&pending) {
+    let error = if written < 0 { errno() } else { 0 };
+    let ours = SIGNALS.iter().find(|&&(signal, with)| {
+        // SAFETY: a set that is filled in.
+        error != 0 && with == error && unsafe { libc::sigismember(&raw const pending, signal) == 0 }
+    });
+    if let Some(&(signal, _)) = ours {
+        let only = signals(&[signal]);
         let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         // SAFETY: the set and the time are ours, and nothing is asked of the signal's details.
         unsafe { libc::sigtimedwait(&raw const only, std::ptr::null_mut(), &raw const at_once) };
@@ -155,24 +165,18 @@ fn write_quietly(line: &[u8]) {
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
 }
 
-fn empty_signals() -> libc::sigset_t {
+/// A set of signals.
+fn signals(which: &[libc::c_int]) -> libc::sigset_t {
     let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: room for a set.
     unsafe { libc::sigemptyset(set.as_mut_ptr()) };
     // SAFETY: sigemptyset has filled it in.
-    unsafe { set.assume_init() }
-}
-
-fn pipe_signal() -> libc::sigset_t {
-    let mut set = empty_signals();
-    // SAFETY: a set of our own.
-    unsafe { libc::sigaddset(&raw mut set, libc::SIGPIPE) };
+    let mut set = unsafe { set.assume_init() };
+    for &signal in which {
+        // SAFETY: a set of our own.
+        unsafe { libc::sigaddset(&raw mut set, signal) };
+    }
     set
-}
-
-fn has_pipe_signal(set: &libc::sigset_t) -> bool {
-    // SAFETY: a set that is filled in.
-    unsafe { libc::sigismember(set, libc::SIGPIPE) == 1 }
 }
 
 fn errno() -> libc::c_int {

@@ -3,6 +3,7 @@
  * flushed and called back as on stock. And what we call goes through a wrapper that comes after us.
  *
  * The wrappers (this source with -DWRAPPER) are one object, linked once for each function; see plugins.mk. */
+/* Leaks: what is found to be otherwise stops half way. */
 #ifdef WRAPPER
 # include <dlfcn.h>
 # include <stddef.h>
@@ -242,6 +243,8 @@ int main(int argc, char **argv)
     snprintf(folder, sizeof folder, "%.*s", slash == NULL ? 1 : (int)(slash - argv[0]), slash == NULL ? "." : argv[0]);
     int count = scandir(folder, &found, is_wrapper, alphasort);
     for (int i = 0; i < count; i++) {
+        if (slowly() && i % 7 != 0)
+            continue;
         char *name = found[i]->d_name + sizeof PREFIX - 1;
         name[strlen(name) - 3] = '\0';
         with_wrapper(argv[0], name);

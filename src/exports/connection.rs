@@ -50,15 +50,12 @@ pub(super) fn SSL_set_SSL_CTX(
     _ctx: Option<CtxRef<'_>>,
 ) -> *mut SSL_CTX {
     let Some(ssl) = ssl else { return <*mut SSL_CTX>::FAILURE };
-    let before = real
-        .libssl()
-        .and_then(|libssl| libssl.api.as_ref())
-        // SAFETY: the caller's connection, of the libssl that it is linked with.
-        .map_or(std::ptr::null_mut(), |api| unsafe { (api.SSL_get_SSL_CTX)(ssl.as_ptr()) });
-    let after = real.call();
-    if !before.is_null() {
-        connections::switched(ssl.as_ptr(), before, after);
-    }
+    let libssl = real.libssl().and_then(|libssl| Some((libssl, libssl.api.as_ref()?)));
+    let Some((libssl, api)) = libssl else { return real.call() };
+    // SAFETY: the caller's connection, of the libssl that it is linked with.
+    let before = unsafe { (api.SSL_get_SSL_CTX)(ssl.as_ptr()) };
+    let after = real.call_of(libssl);
+    connections::switched(libssl, ssl.as_ptr(), before, after);
     after
 }
 

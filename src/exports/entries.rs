@@ -28,13 +28,7 @@ macro_rules! entries {
             #[allow(deprecated, reason = "C programs are told by the header")]
             unsafe extern "C-unwind" fn entry($($arg: $type,)* caller: Caller) $(-> $ret)? {
                 const NAME: &CStr = name!($name);
-                let call = |known: Option<&'static Libssl>| {
-                    caller.with_real(NAME, known, |real| {
-                        // SAFETY: the caller's own arguments.
-                        #[allow(clippy::undocumented_unsafe_blocks, reason = "not seen in macros")]
-                        real.$name.map(|function| unsafe { function($($arg),*) })
-                    })
-                };
+                let call = call!(caller $module $name $($arg)*);
                 let real = Real { caller, name: NAME, call };
                 // SAFETY: the caller's own arguments, alive during the call.
                 #[allow(clippy::undocumented_unsafe_blocks, reason = "not seen in macros")]
@@ -43,6 +37,23 @@ macro_rules! entries {
             symbols! { $since $name ($($arg)*) entry }
         }
     )* };
+}
+
+/// Calls the real function, with the caller's arguments. Those of libcrypto are found by the exports themselves, as there
+/// need not be a libssl.
+macro_rules! call {
+    ($caller:ident libcrypto $($rest:ident)*) => {
+        |_: Option<&'static Libssl>| None
+    };
+    ($caller:ident $module:ident $name:ident $($arg:ident)*) => {
+        |known: Option<&'static Libssl>| {
+            $caller.with_real(NAME, known, |real| {
+                // SAFETY: the caller's own arguments.
+                #[allow(clippy::undocumented_unsafe_blocks, reason = "not seen in macros")]
+                real.$name.map(|function| unsafe { function($($arg),*) })
+            })
+        }
+    };
 }
 
 macro_rules! name {

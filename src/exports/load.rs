@@ -2,7 +2,7 @@
 
 use crate::guard::guard;
 use crate::takeover::summary;
-use crate::{libssl, options, report};
+use crate::{libssl, options, report, sync};
 
 // Not under Miri, where no libssl can be.
 #[used]
@@ -13,6 +13,8 @@ extern "C" fn loaded() {
     guard((), || {
         report::remember();
         libssl::stay_loaded();
+        // A page for it, before the program forbids itself to ask for one.
+        sync::generation();
         let first = libssl::begin();
         if !options::get().verbose {
             return;

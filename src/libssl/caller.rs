@@ -37,6 +37,8 @@ unsafe extern "C" fn SSL_CTX_new_ex() {}
 thread_local! {
     /// The libssl that this thread is in a call of ours to, where the node does not tell.
     static CALLED: Cell<Option<&'static Libssl>> = const { Cell::new(None) };
+    /// The libssl that this thread has called last, where the node does not tell.
+    static LAST: Cell<Option<&'static Libssl>> = const { Cell::new(None) };
 }
 
 /// Restores what was called before, also when the program's code leaves by an exception or ends the thread.
@@ -111,13 +113,15 @@ impl Caller {
         }
         !libssl.calls_itself_through_plt
             || name != c"SSL_CTX_new_ex"
-            || object_at(self.returns_to).is_some_and(|caller| match called(self.returns_to) {
-                Called::Slot(slot) => caller.imports_at(name, slot),
-                // What the static library has put into a program is called there like its own.
-                Called::Code(code) => {
-                    code == (SSL_CTX_new_ex as *const ()).addr() && self.is_ours()
+            || object_at(self.returns_to).is_some_and(|caller| {
+                match called(&caller, self.returns_to) {
+                    Called::Slot(slot) => caller.imports_at(name, slot),
+                    // What the static library has put into a program is called there like its own.
+                    Called::Code(code) => {
+                        code == (SSL_CTX_new_ex as *const ()).addr() && self.is_ours()
+                    }
+                    Called::Unknown => caller.imports(name),
                 }
-                Called::Unknown => caller.imports(name),
             })
     }
 
@@ -126,7 +130,7 @@ impl Caller {
         let caller = object_at(self.returns_to)?;
         let place = Place::of(&caller, name);
         let remembered = place.slot(&caller).and_then(|slot| known_at(read_slot(slot)));
-        remembered.or_else(|| {
+        let libssl = remembered.or_else(|| {
             let object = self.object(name).or_else(|| self.only_one(name))?;
             let libssl = libssl_of_object(&object)?;
             // Without a slot, or for libssl itself, all of this is done again next time.
@@ -135,7 +139,9 @@ impl Caller {
                 place.remember(slot);
             }
             Some(libssl)
-        })
+        });
+        LAST.set(libssl);
+        libssl
     }
 
     /// The object whose functions the caller's object is linked with, or that it is itself.
@@ -169,8 +175,9 @@ impl Caller {
         (object.defines(ANCHOR) || object.defines(anchor)) && !object.is_same(&start().ours)
     }
 
-    /// The only object that callers of this node can be linked with. With several a flush does nothing, since it
-    /// would find memory of another make; any other call goes to the first of them.
+    /// The only object that callers of this node can be linked with. Of several it is the one that this thread has called last.
+    /// Where there is none, what would write into memory of another make does nothing, and any other call goes to the
+    /// first.
     fn only_one(self, name: &CStr) -> Option<Object> {
         let mut candidates = 0;
         let mut first = None;
@@ -192,9 +199,14 @@ impl Caller {
                     name.to_string_lossy()
                 ));
             }
-            if name.to_bytes().starts_with(b"SSL_CTX_flush_sessions") {
-                return None;
-            }
+            // A flush and a setter would write into an object of another make.
+            let writes: [&[u8]; 2] = [b"SSL_CTX_flush_sessions", b"SSL_SESSION_set"];
+            let last = LAST.get().filter(|last| last.serves(self.node));
+            return match last {
+                Some(last) => Some(last.object().clone()),
+                None if writes.iter().any(|name_of| name.to_bytes().starts_with(name_of)) => None,
+                None => first,
+            };
         }
         first
     }
@@ -238,7 +250,7 @@ enum Called {
 /// On x86-64 a function of another object is called through its slot, `call *slot(%rip)`, or through a stub that jumps
 /// there. Any other indirect call is one of an address that the program keeps itself, from `dlsym`.
 #[cfg(target_arch = "x86_64")]
-fn called(returns_to: usize) -> Called {
+fn called(caller: &Object, returns_to: usize) -> Called {
     let bytes = |at: usize| {
         let code: *const [u8; 6] = std::ptr::with_exposed_provenance(at);
         // SAFETY: what a call returns to is code, with the call before it; and a stub is longer than these bytes.
@@ -254,6 +266,10 @@ fn called(returns_to: usize) -> Called {
     match bytes(returns_to - 6) {
         [_, 0xe8, offset @ ..] => {
             let mut target = relative(returns_to, &offset);
+            // Or it is not that instruction, only the end of another one that looks like it.
+            if !caller.is_code(target) {
+                return Called::Code(0);
+            }
             if bytes(target)[..4] == [0xf3, 0x0f, 0x1e, 0xfa] {
                 target += 4; // endbr64
             }
@@ -272,7 +288,7 @@ fn called(returns_to: usize) -> Called {
 
 /// Elsewhere the address has passed through a register.
 #[cfg(not(target_arch = "x86_64"))]
-fn called(_returns_to: usize) -> Called {
+fn called(_caller: &Object, _returns_to: usize) -> Called {
     Called::Unknown
 }
 

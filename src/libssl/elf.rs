@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_char};
 use std::marker::PhantomData;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 /// An entry of a dynamic section.
 #[repr(C)]
@@ -74,6 +74,7 @@ pub(super) enum Wanted<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Section<'a> {
     base: usize,
+    range: &'a Range<usize>,
     first: *const Dynamic,
     object: PhantomData<&'a Dynamic>,
 }
@@ -92,9 +93,9 @@ pub(super) struct Tables<'a> {
 impl<'a> Section<'a> {
     /// # Safety
     ///
-    /// The dynamic section of an object that lies at `base` and stays loaded for the lifetime; NULL is an empty one.
-    pub(super) unsafe fn new(base: usize, first: *const Dynamic) -> Self {
-        Self { base, first, object: PhantomData }
+    /// The dynamic section of an object that lies at `base`, in this range, and stays loaded for the lifetime; NULL is an empty one.
+    pub(super) unsafe fn new(base: usize, range: &'a Range<usize>, first: *const Dynamic) -> Self {
+        Self { base, range, first, object: PhantomData }
     }
 
     fn entries(self) -> impl Iterator<Item = &'a Dynamic> {
@@ -116,8 +117,11 @@ impl<'a> Section<'a> {
 
     /// A pointer of the dynamic section. glibc has moved it to where the object lies, unless the section is read-only.
     fn address(self, tag: i64) -> usize {
-        let value = self.value(tag).unwrap_or(0);
-        if value != 0 && value < self.base { value + self.base } else { value }
+        match self.value(tag) {
+            None | Some(0) => 0,
+            Some(value) if self.range.contains(&value) => value,
+            Some(value) => self.base.wrapping_add(value),
+        }
     }
 
     fn pointer<T>(self, tag: i64) -> *const T {
@@ -169,7 +173,8 @@ impl<'a> Section<'a> {
                 // SAFETY: the symbol that a relocation of the object names.
                 let symbol = unsafe { &*tables.symbols.wrapping_add(symbol) };
                 let name = tables.name(symbol);
-                let slot = std::ptr::with_exposed_provenance(self.base + relocation.offset);
+                let slot =
+                    std::ptr::with_exposed_provenance(self.base.wrapping_add(relocation.offset));
                 if let ControlFlow::Break(found) = visit(name, slot) {
                     return Some(found);
                 }
@@ -235,10 +240,10 @@ impl<'a> Tables<'a> {
                 // An object without versions satisfies every caller.
                 None => true,
                 Some(index) => match wanted {
+                    // A symbol of the object's own base version satisfies every caller too.
                     Wanted::Node(node) => {
-                        self.version_name(index & !HIDDEN).map_or(index < FIRST_VERSION, |name| {
-                            name == node && index & !HIDDEN >= FIRST_VERSION
-                        })
+                        let index = index & !HIDDEN;
+                        index < FIRST_VERSION || self.version_name(index) == Some(node)
                     }
                     // What old callers take is the first version of the object, even if it is hidden.
                     Wanted::Unversioned => index & !HIDDEN <= FIRST_VERSION || index & HIDDEN == 0,

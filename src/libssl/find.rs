@@ -10,7 +10,7 @@ use std::ffi::{CStr, CString, c_char, c_ulong, c_void};
 use once_cell::race::OnceBox;
 
 use super::node::Node;
-use super::object::{Object, Wanted, find_object, object_at};
+use super::object::{Object, Wanted, find_object, loaded_objects, object_at};
 use super::symbols::{Api, RealFns};
 use super::types::{OpenSslVersion, SSL_METHOD};
 use crate::{options, report};
@@ -32,6 +32,8 @@ pub(crate) struct Libssl {
     /// `OpenSSL_version_num()`.
     version: c_ulong,
     object: Object,
+    /// It was there at the start, and is never unloaded.
+    stays: bool,
 }
 
 // Races instead of locks: a thread that waits for a lock of ours while it holds the loader's could stop everybody.
@@ -44,10 +46,11 @@ static FOUND: [OnceBox<Libssl>; MOST] = [const { OnceBox::new() }; MOST];
 pub(super) struct Start {
     /// The object that this code lies in: the shared library, or the program or plug-in that is linked with the static one.
     pub(super) ours: Object,
-    /// Whether ours is one of those that every search for a symbol comes to.
-    is_global: bool,
-    /// How many objects at the beginning of the loader's list are. None of them ever goes.
-    globals: usize,
+    /// The objects that every search for a symbol comes to, in its order. None of them ever goes, so that they can be
+    /// looked into without the loader's list: in a child of a fork, another thread may have been reading that for ever.
+    globals: Vec<Object>,
+    /// The place of ours behind which the search goes on; none behind it if ours is not among them.
+    behind: usize,
     /// The first libssl behind us for each node.
     first: [Option<&'static Libssl>; Node::ALL.len()],
 }
@@ -70,24 +73,14 @@ impl Start {
     fn look() -> Self {
         let ours = object_at(Self::look as fn() -> Self as usize);
         let ours = ours.unwrap_or_else(|| unreachable!("this code lies in an object"));
-        let (mut all, mut own, mut libc) = (0, 0, 0);
-        find_object(|object| {
-            all += 1;
-            if object.is_same(&ours) {
-                own = all;
-            }
-            if libc == 0 && object.defines(c"__libc_start_main") {
-                libc = all;
-            }
-            false
-        });
-        // What a dlopen brings comes after the C library, and is found by those alone that asked for it.
-        let is_global = own < libc;
-        let globals = if is_global { all } else { libc };
-        let mut start = Self { ours, is_global, globals, first: [None; Node::ALL.len()] };
+        let mut globals = loaded_objects();
+        globals.truncate(count_at_start(&globals));
+        let own = globals.iter().position(|object| object.is_same(&ours));
+        let behind = own.map_or(globals.len(), |own| own + 1);
+        let mut start = Self { ours, globals, behind, first: [None; Node::ALL.len()] };
         start.first = Node::ALL.map(|node| {
-            let object = start.first_behind_us(|object| object.has_libssl_of(node))?;
-            load(&object, &start)
+            let object = start.behind_us().find(|object| object.has_libssl_of(node))?;
+            load(object, &start)
         });
         start
     }
@@ -98,55 +91,59 @@ impl Start {
         self.first[node as usize]
     }
 
-    /// The first object of the start that comes after ours in the search for symbols and is as wanted.
-    fn first_behind_us(&self, wanted: impl Fn(&Object) -> bool) -> Option<Object> {
-        let (mut number, mut behind) = (0, false);
-        find_object(|object| {
-            number += 1;
-            let seen = behind;
-            behind |= object.is_same(&self.ours);
-            seen && self.is_global && number <= self.globals && wanted(object)
-        })
+    /// The objects of the start that come after ours in the search for symbols.
+    fn behind_us(&self) -> impl Iterator<Item = &Object> {
+        self.globals[self.behind..].iter().filter(|object| !is_another_copy(object))
     }
 
-    /// The object that a caller's function of this name would have come from if we were not there, up to `last`: other
-    /// libraries may be preloaded after us, and what they wrap stays wrapped.
-    fn next_up_to(&self, last: &Object, name: &CStr, wanted: Wanted<'_>) -> Option<Object> {
-        self.first_behind_us(|object| {
-            object.is_same(last)
-                || (!object.function(name, wanted).is_null() && !is_another_copy(object))
-        })
-    }
-
-    /// The function of this name of an object, or of a wrapper around it.
+    /// The function of this name of an object, or of a wrapper around it: other libraries may be preloaded after us, and what
+    /// they wrap stays wrapped. (An object of the start that is a libssl itself wraps nothing.)
     fn function(&self, object: &Object, name: &CStr) -> *mut c_void {
         let version = object.version_of(name);
         let wanted = version.map_or(Wanted::Default, Wanted::Node);
-        // An object of the start that is a libssl itself wraps nothing.
-        let next = self.next_up_to(object, name, wanted).filter(|next| !next.defines(ANCHOR));
-        next.as_ref().unwrap_or(object).function(name, wanted)
+        let mut before = self.behind_us().take_while(|next| !next.is_same(object));
+        let wrapper =
+            before.find(|next| !next.function(name, wanted).is_null() && !next.defines(ANCHOR));
+        wrapper.unwrap_or(object).function(name, wanted)
     }
 
-    /// The first program or library of the start that a caller of this node gets a function from.
+    /// The function of the first program or library of the start that a caller of this node gets it from.
     pub(super) fn function_behind_us(&self, node: Node, name: &CStr) -> *mut c_void {
         let wanted = node.version().map_or(Wanted::Unversioned, Wanted::Node);
-        let found = self.first_behind_us(|object| !object.function(name, wanted).is_null());
-        found.map_or(std::ptr::null_mut(), |object| object.function(name, wanted))
+        let mut found = self.behind_us().map(|object| object.function(name, wanted));
+        found.find(|function| !function.is_null()).unwrap_or(std::ptr::null_mut())
     }
 
     /// What comes before us for callers of a libssl that is there from the start: its path. They call that, not us.
     pub(super) fn comes_first(&self) -> Option<CString> {
         const NAME: &CStr = c"SSL_CTX_new";
-        let mut number = 0;
-        let libssl = find_object(|object| {
-            number += 1;
-            number <= self.globals && object.defines(ANCHOR) && !object.is_same(&self.ours)
-        })?;
-        let version = libssl.version_of(NAME);
+        let mut others = self.globals.iter().filter(|object| !object.is_same(&self.ours));
+        let version = others.find(|object| object.defines(ANCHOR))?.version_of(NAME);
         let wanted = version.map_or(Wanted::Unversioned, Wanted::Node);
-        let first = find_object(|object| !object.function(NAME, wanted).is_null())?;
+        let mut all = self.globals.iter();
+        let first = all.find(|object| !object.function(NAME, wanted).is_null())?;
         (!first.is_same(&self.ours)).then(|| first.path().to_owned())
     }
+}
+
+/// How many objects at the beginning of the loader's list were there at the start: the program, what is preloaded, and
+/// all that these need. What constructors have loaded since comes after them.
+fn count_at_start(all: &[Object]) -> usize {
+    let names: Vec<_> = all.iter().map(|object| (object.soname(), object.path())).collect();
+    let place = |needed: &CStr| {
+        names.iter().position(|&(soname, path)| {
+            soname == Some(needed)
+                || path.to_bytes().rsplit(|&byte| byte == b'/').next() == Some(needed.to_bytes())
+                || path == needed
+        })
+    };
+    let (mut known, mut next) = (1, 0);
+    while next < known.min(all.len()) {
+        let places = all[next].needed().filter_map(place);
+        known = places.map(|place| place + 1).fold(known, usize::max);
+        next += 1;
+    }
+    known
 }
 
 /// Whether an object is this library once more: two would take over.
@@ -207,7 +204,7 @@ pub(crate) fn by_index(index: usize) -> Option<&'static Libssl> {
 /// The libssl that an address lies in, if it was found before and is there still.
 pub(super) fn known_at(address: usize) -> Option<&'static Libssl> {
     let mut known = FOUND.iter().map_while(OnceBox::get);
-    known.find(|libssl| libssl.contains(address) && libssl.object.is_loaded())
+    known.find(|libssl| libssl.contains(address) && (libssl.stays || libssl.object.is_loaded()))
 }
 
 /// The libssl that an object is. `None` for an OpenSSL inside of something else, and if there are too many.
@@ -278,8 +275,18 @@ impl Libssl {
             Err(reason) => (None, format!("stands aside of {shown} ({text}): {reason}")),
         };
         let calls_itself_through_plt = object.imports(c"SSL_CTX_new_ex");
+        let stays = start.globals.iter().any(|global| global.is_same(object));
         let object = object.clone();
-        (Self { real, api, index, calls_itself_through_plt, version, object }, report)
+        (Self { real, api, index, calls_itself_through_plt, version, object, stays }, report)
+    }
+
+    pub(super) fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// Whether callers of this node may be linked with it.
+    pub(super) fn serves(&self, node: Node) -> bool {
+        node == Node::Own || self.object.version_of(ANCHOR) == node.version()
     }
 
     /// Whether an address lies in this libssl.

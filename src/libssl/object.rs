@@ -52,9 +52,32 @@ impl Object {
         self.range.start.rotate_left(40) ^ self.dynamic.addr()
     }
 
+    /// Whether this and what follows it within the length of a few instructions is code of the object.
+    pub(super) fn is_code(&self, address: usize) -> bool {
+        const LENGTH: usize = 16;
+        if !self.range.contains(&address) {
+            return false;
+        }
+        let at_base: *const libc::Elf64_Ehdr = std::ptr::with_exposed_provenance(self.range.start);
+        // SAFETY: an object is mapped from its beginning, and a page holds its header.
+        let header = unsafe { &*at_base };
+        let headers = self.range.start + header.e_phoff as usize;
+        header.e_ident[..4] == *b"\x7fELF"
+            && (0..header.e_phnum.into()).any(|number| {
+                let headers: *const libc::Elf64_Phdr = std::ptr::with_exposed_provenance(headers);
+                // SAFETY: one of the object's program headers, which lie in the same page.
+                let header = unsafe { &*headers.wrapping_add(number) };
+                let start = self.base.wrapping_add(header.p_vaddr as usize);
+                let end = start.wrapping_add(header.p_memsz as usize);
+                header.p_type == libc::PT_LOAD
+                    && header.p_flags & libc::PF_X != 0
+                    && (start..end.saturating_sub(LENGTH)).contains(&address)
+            })
+    }
+
     fn section(&self) -> Section<'_> {
         // SAFETY: the loader's section of an object that is loaded.
-        unsafe { Section::new(self.base, self.dynamic) }
+        unsafe { Section::new(self.base, &self.range, self.dynamic) }
     }
 
     /// Whether it is never unloaded (`-z nodelete`).
@@ -77,7 +100,7 @@ impl Object {
     pub(super) fn function(&self, name: &CStr, wanted: Wanted<'_>) -> *mut c_void {
         let found = self.section().tables().and_then(|tables| tables.find(name, wanted));
         found.map_or(std::ptr::null_mut(), |value| {
-            std::ptr::with_exposed_provenance_mut(self.base + value)
+            std::ptr::with_exposed_provenance_mut(self.base.wrapping_add(value))
         })
     }
 
@@ -173,6 +196,27 @@ pub(super) fn find_object(wanted: impl FnMut(&Object) -> bool) -> Option<Object>
     search.found
 }
 
+/// All loaded objects, in the same order. For the constructor: what has come by dlopen may go after that.
+pub(super) fn loaded_objects() -> Vec<Object> {
+    let mut count = 0;
+    find_object(|_| {
+        count += 1;
+        false
+    });
+    // Room is made before, as memory is not to be asked for under that lock.
+    let mut all = Vec::new();
+    if all.try_reserve_exact(count).is_err() {
+        return all;
+    }
+    find_object(|object| {
+        if all.len() < count {
+            all.push(object.clone());
+        }
+        false
+    });
+    all
+}
+
 fn described(info: &libc::dl_phdr_info) -> Option<Object> {
     let base = info.dlpi_addr as usize;
     let (mut start, mut end) = (usize::MAX, 0);
@@ -180,11 +224,11 @@ fn described(info: &libc::dl_phdr_info) -> Option<Object> {
     for number in 0..info.dlpi_phnum {
         // SAFETY: one of the object's program headers.
         let header = unsafe { &*info.dlpi_phdr.wrapping_add(number.into()) };
-        let at = base + header.p_vaddr as usize;
+        let at = base.wrapping_add(header.p_vaddr as usize);
         match header.p_type {
             libc::PT_LOAD => {
                 start = start.min(at & !0xfff);
-                end = end.max(at + header.p_memsz as usize);
+                end = end.max(at.wrapping_add(header.p_memsz as usize));
             }
             libc::PT_DYNAMIC => dynamic = std::ptr::with_exposed_provenance(at),
             _ => {}

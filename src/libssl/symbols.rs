@@ -83,11 +83,6 @@ functions! {
         fn SSL_SESSION_set_timeout(*mut SSL_SESSION, c_long) -> c_long;
         fn SSL_SESSION_set1_id(*mut SSL_SESSION, *const c_uchar, c_uint) -> c_int;
         fn SSL_SESSION_set_protocol_version(*mut SSL_SESSION, c_int) -> c_int;
-        // libcrypto's: asked for by [`super::Caller::libcrypto_function`], as there need not be a libssl.
-        fn CRYPTO_get_ex_new_index(
-            c_int, c_long, *mut c_void, Option<ExNew>, Option<ExDup>, Option<ExFree>
-        ) -> c_int;
-        fn OSSL_LIB_CTX_free(*mut OSSL_LIB_CTX);
     }
 }
 
@@ -128,6 +123,8 @@ functions! {
         fn SSL_get_options(*const SSL) -> c_ulong;
         fn SSL_get_max_early_data(*const SSL) -> u32;
         fn SSL_is_server(*const SSL) -> c_int;
+        fn SSL_get_record_padding_callback_arg(*const SSL) -> *mut c_void;
+        fn SSL_set_record_padding_callback_arg(*mut SSL, *mut c_void);
         fn SSL_version(*const SSL) -> c_int;
         fn SSL_SESSION_new() -> *mut SSL_SESSION;
         fn SSL_SESSION_free(*mut SSL_SESSION);

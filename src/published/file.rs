@@ -390,7 +390,9 @@ fn give_up(family: &Family, pid: u32) {
 /// Asks the system which process this is.
 fn note_pid(family: &Family) -> u32 {
     let pid = std::process::id();
-    if pid == 1 && family.header.pid.load(Ordering::Relaxed) != 1 {
+    // (Nobody who had a pid before is the first process of a namespace, but of one of its own.)
+    let had_another = PID.load(Ordering::Relaxed) != 0;
+    if pid == 1 && (had_another || family.header.pid.load(Ordering::Relaxed) != 1) {
         IS_ELSEWHERE.store(true, Ordering::Relaxed);
     }
     PID.store(pid, Ordering::Relaxed);

@@ -84,8 +84,13 @@ impl Addresses {
     /// Puts a value under a key, and returns the one that it replaces. `Err` out of memory: nothing was done.
     pub(crate) fn insert(&self, key: usize, value: usize) -> Result<Option<usize>, ()> {
         let _writing = self.lock();
-        if let Some((cell, former)) = self.table().and_then(|table| table.find(key)) {
-            cell.value.store(value, Ordering::Release);
+        if let Some((_, former)) = self.table().and_then(|table| table.find(key)) {
+            // In each cell that has it: a fork in the middle of a move leaves an entry in two places.
+            for cell in self.table().into_iter().flat_map(|table| table.cells.iter()) {
+                if cell.key.load(Ordering::Relaxed) == key {
+                    cell.value.store(value, Ordering::Release);
+                }
+            }
             self.change();
             return Ok(Some(former));
         }
@@ -111,7 +116,8 @@ impl Addresses {
             None => self.grow()?.empty(key).ok_or(())?,
         };
         self.used.fetch_add(1, Ordering::Relaxed);
-        place.value.store(value, Ordering::Relaxed);
+        // After the change that emptied the cell: a reader who still takes it for the former entry's sees that.
+        place.value.store(value, Ordering::Release);
         place.key.store(key, Ordering::Release);
         Ok(())
     }

@@ -6,19 +6,21 @@
 //! (ex_data holds no value of ours: under another default `OSSL_LIB_CTX` its index could be somebody else's.)
 //!
 //! A note goes with the `SSL` where an ex_data function of ours tells of its end, which is registered if the program has
-//! registered one for connections. Else it stays until another connection begins at its address.
+//! registered one for connections. Else it stays until another connection begins at its address; and as that may begin past
+//! us (`BIO_new_ssl`, a private handle), the `SSL` gets a mark that goes with it. (The function alone would do, but the first
+//! one costs every connection of the process several hundred instructions.)
 //!
 //! A QUIC connection has an `SSL` inside, which the program never sees, and which libssl asks the generator with. The
 //! parameters of verification are one object for both, by whose address the notes are found as well.
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::callback::Callback;
-use super::registry::find_borrowed;
-use super::{Managed, ending, find};
+use super::registry::{find_borrowed, is_managed};
+use super::{Managed, ending};
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl};
 use crate::memory;
@@ -34,6 +36,8 @@ struct Notes {
     generate: Callback<GenerateCallback>,
     /// The other address that these notes are found by, or 0.
     inner: usize,
+    /// The connection has a mark: without it, it is another one.
+    marked: bool,
 }
 
 /// Tables of which each has some of the connections, so that threads that change what is noted of their own ones
@@ -51,36 +55,54 @@ fn part(address: usize) -> &'static Addresses {
     &NOTES[number].0
 }
 
-/// What is noted under the address of a connection.
+/// What is noted under the address of a connection: of this one, or of one that was there before.
 fn notes_at<'a>(address: usize) -> Option<&'a Notes> {
     let notes = part(address).get(address)? as *const Notes;
-    // SAFETY: from `Box::into_raw`, and freed with the connection, which is alive while it is asked about.
+    // SAFETY: from `Box::into_raw`, and freed with the connection, or by one that begins at its address: that of the
+    // caller, which is alive.
     Some(unsafe { &*notes })
 }
 
-fn notes<'a>(ssl: *const SSL) -> Option<&'a Notes> {
-    notes_at(ssl.addr())
+/// What is noted of a connection.
+fn notes<'a>(api: &Api, ssl: *const SSL) -> Option<&'a Notes> {
+    let notes = notes_at(ssl.addr())?;
+    let is_its = || mark_of(api, ssl).addr() == std::ptr::from_ref(notes).addr();
+    (!notes.marked || is_its()).then_some(notes)
 }
 
 /// Out of memory the connection counts as one of its present context, with that one's generator.
 fn note(libssl: &'static Libssl, ssl: *const SSL, change: impl FnOnce(&Notes)) {
-    if let Some(notes) = notes(ssl) {
+    let Some(api) = &libssl.api else { return };
+    if let Some(notes) = notes(api, ssl) {
         return change(notes);
     }
-    let Some(api) = &libssl.api else { return };
+    forget(ssl);
     let inner = inner_address(api, ssl);
-    if inner != 0 {
-        // libssl makes such connections itself, also at the address of one that has ended.
+    // The mark would be on the outer one alone; or the program has put something there.
+    if inner != 0 || !mark_of(api, ssl).is_null() {
         ending::watch_connections(libssl, api);
     }
-    let Some(made) = memory::boxed(Notes { inner, ..Notes::default() }) else { return };
+    let marked = !ending::watches_connections(libssl, api);
+    let Some(made) = memory::boxed(Notes { inner, marked, ..Notes::default() }) else { return };
     change(&made);
     let made = Box::into_raw(made);
+    if marked {
+        // SAFETY: this live connection of this libssl, which keeps the pointer and does not look behind it.
+        unsafe { (api.SSL_set_record_padding_callback_arg)(ssl.cast_mut(), made.cast()) };
+    }
     for address in [inner, ssl.addr()].into_iter().filter(|&address| address != 0) {
         if part(address).insert(address, made.addr()).is_err() {
             return forget_notes(ssl.addr(), made);
         }
     }
+}
+
+/// The mark of a connection: the argument of a callback for the padding of records, which hardly a program sets for a single
+/// connection, and which a new connection has from its context. (An ex_data value that no index was registered for would
+/// make SSL_dup fail.)
+fn mark_of(api: &Api, ssl: *const SSL) -> *mut c_void {
+    // SAFETY: whoever asks uses this live connection of this libssl.
+    unsafe { (api.SSL_get_record_padding_callback_arg)(ssl) }
 }
 
 /// The address by which the notes of a QUIC connection are found from inside; 0 for any other.
@@ -112,7 +134,7 @@ fn inherit(libssl: &'static Libssl, ssl: *const SSL, generate: Option<GenerateCa
 
 /// Nothing is known of this connection any more, or yet.
 pub(super) fn forget(ssl: *const SSL) {
-    if let Some(notes) = notes(ssl) {
+    if let Some(notes) = notes_at(ssl.addr()) {
         forget_notes(ssl.addr(), std::ptr::from_ref(notes).cast_mut());
     }
 }
@@ -144,7 +166,7 @@ pub(crate) fn session_context_borrowed(
     let current = unsafe { (api.SSL_get_SSL_CTX)(ssl) };
     // A note about another context is of a former SSL at this address.
     let switched =
-        notes(ssl).filter(|notes| notes.switched.load(Ordering::Relaxed) == current.addr());
+        notes(api, ssl).filter(|notes| notes.switched.load(Ordering::Relaxed) == current.addr());
     find_borrowed(match switched {
         Some(notes) => notes.original.load(Ordering::Relaxed) as *mut SSL_CTX,
         None => current,
@@ -152,13 +174,23 @@ pub(crate) fn session_context_borrowed(
 }
 
 /// Notes a switch that libssl has just made.
-pub(crate) fn switched(ssl: *const SSL, before: *mut SSL_CTX, after: *mut SSL_CTX) {
+///
+/// The context before may be gone already, as the switch has dropped the connection's reference: it is not looked into.
+pub(crate) fn switched(
+    libssl: &'static Libssl,
+    ssl: *const SSL,
+    before: *mut SSL_CTX,
+    after: *mut SSL_CTX,
+) {
     if before == after || after.is_null() {
         return;
     }
     // Between two contexts that are not ours there is nothing to note.
-    let Some(managed) = find(before).or_else(|| find(after)) else { return };
-    note(managed.libssl(), ssl, |notes| {
+    let is_noted = libssl.api.as_ref().is_some_and(|api| notes(api, ssl).is_some());
+    if !is_noted && !is_managed(before) && !is_managed(after) {
+        return;
+    }
+    note(libssl, ssl, |notes| {
         if notes.switched.load(Ordering::Relaxed) != before.addr() {
             notes.original.store(before.addr(), Ordering::Relaxed);
         }
@@ -170,8 +202,9 @@ pub(crate) fn switched(ssl: *const SSL, before: *mut SSL_CTX, after: *mut SSL_CT
 
 /// The program's generator for this connection alone, asked by the connection or by the one inside.
 pub(super) fn generator(libssl: &Libssl, ssl: *const SSL) -> Option<GenerateCallback> {
-    let inside = || notes_at(parameters(libssl.api.as_ref()?, ssl));
-    notes(ssl).or_else(inside)?.generate.get()
+    let api = libssl.api.as_ref()?;
+    let inside = || notes_at(parameters(api, ssl));
+    notes(api, ssl).or_else(inside)?.generate.get()
 }
 
 /// Notes the program's generator for this connection.
@@ -180,7 +213,7 @@ pub(crate) fn set_generator(
     ssl: *const SSL,
     generate: Option<GenerateCallback>,
 ) {
-    if generate.is_some() || notes(ssl).is_some() {
+    if generate.is_some() || libssl.api.as_ref().is_some_and(|api| notes(api, ssl).is_some()) {
         note(libssl, ssl, |notes| notes.generate.set(generate));
     }
 }
@@ -189,7 +222,8 @@ pub(crate) fn set_generator(
 pub(crate) fn duplicated(libssl: &'static Libssl, from: *const SSL, to: *const SSL) {
     if from != to {
         forget(to);
-        inherit(libssl, to, notes(from).and_then(|notes| notes.generate.get()));
+        let Some(api) = &libssl.api else { return };
+        inherit(libssl, to, notes(api, from).and_then(|notes| notes.generate.get()));
     }
 }
 

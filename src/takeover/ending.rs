@@ -83,6 +83,11 @@ pub(crate) fn watch_connections(libssl: &'static Libssl, api: &Api) {
     register(libssl, api, CRYPTO_EX_INDEX_SSL, connection_freed);
 }
 
+/// Whether the end of connections that are made now is noticed.
+pub(super) fn watches_connections(libssl: &Libssl, api: &Api) -> bool {
+    is_there(watched(default_library_context(api), libssl.index, CRYPTO_EX_INDEX_SSL))
+}
+
 /// Registers a free function under the present default library context, unless that has been done. Threads that come
 /// here at once all register it, so that none goes on before it is: to wait for one that is inside libcrypto, or
 /// was when the process was forked, is not allowed. A second call of the function finds nothing to do.

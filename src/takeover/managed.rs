@@ -403,6 +403,10 @@ impl Managed {
     /// Not in place of one that was stored under its key meanwhile, be it this very one: then it has left
     /// before, and is returned. So it is without memory.
     pub(super) fn put_back(&self, session: Session) -> Option<Session> {
+        // One that the program's get callback has returned may not have been stored before.
+        if !stored::can_count(*session) {
+            return Some(session);
+        }
         // It must not take the place of another one without an id.
         let key =
             if session.id().is_empty() { self.key_of_object(*session) } else { self.key(*session) };

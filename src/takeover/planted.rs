@@ -131,7 +131,11 @@ fn take_first(managed: &Managed, wanted: impl Fn(&Plant) -> bool) -> Option<Plan
 
 /// Takes back what libssl had no use for, of this thread.
 pub(super) fn reap(managed: &Arc<Managed>) {
-    let here = this_thread();
+    if managed.planted().count.load(Ordering::Acquire) == 0 {
+        return;
+    }
+    // What cannot go back is called back for, in which the context might end.
+    let (managed, here) = (&Arc::clone(managed), this_thread());
     while let Some(stray) = take_first(managed, |plant| plant.thread == here) {
         take_back(managed, stray);
     }

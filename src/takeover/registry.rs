@@ -43,6 +43,11 @@ pub(crate) fn find(ctx: *mut SSL_CTX) -> Option<Arc<Managed>> {
     find_borrowed(ctx).map(|managed| Arc::clone(&managed))
 }
 
+/// Whether a context is managed; also of one that may be gone.
+pub(super) fn is_managed(ctx: *mut SSL_CTX) -> bool {
+    CONTEXTS.get(ctx.addr()).is_some()
+}
+
 /// The same without counting a reference, which threads that look sessions up at once would do at one
 /// place in memory. Only for who runs no callback meanwhile, in which the context might end.
 pub(super) fn find_borrowed(ctx: *mut SSL_CTX) -> Option<ManuallyDrop<Arc<Managed>>> {

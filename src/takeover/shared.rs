@@ -14,7 +14,8 @@ use crate::{options, published, report};
 pub(super) fn is_left(api: &Api, ctx: *mut SSL_CTX) -> bool {
     // A process may have memory functions of another kind, to count or to wipe.
     let is_left = has_memory_functions(api)
-        && File::open("/proc/self/maps").is_ok_and(|maps| is_shared(maps, ctx.addr()));
+        && File::open("/proc/self/maps")
+            .map_or_else(|_| can_be_mapped_again(ctx.addr()), |maps| is_shared(maps, ctx.addr()));
     if is_left && published::note_left_shared() == 0 && options::get().verbose {
         report::line("leaves each SSL_CTX to libssl that lies in memory shared by processes");
     }
@@ -38,6 +39,22 @@ fn has_memory_functions(api: &Api) -> bool {
     [malloc, realloc, free] != own
 }
 
+/// Whether an address lies in a shared mapping, where there is no `/proc` or no descriptor left: only the pages of such a
+/// one can be mapped once more. (Before Linux 4.14 others seem to be. In doubt libssl keeps the context: nothing is
+/// lost by that but what sslsweep is for. Not the first way, as pages of a large size cannot be asked about so.)
+fn can_be_mapped_again(address: usize) -> bool {
+    const PAGE: usize = 4096;
+    let page = std::ptr::without_provenance_mut(address & !(PAGE - 1));
+    // SAFETY: nothing changes at the address: what is asked for is another mapping, anywhere.
+    let other = unsafe { libc::mremap(page, 0, PAGE, libc::MREMAP_MAYMOVE) };
+    if other == libc::MAP_FAILED {
+        return false;
+    }
+    // SAFETY: that other mapping, which nobody has seen.
+    unsafe { libc::munmap(other, PAGE) };
+    true
+}
+
 /// Whether an address lies in a shared mapping, by the lines of `/proc/self/maps`: `BEGIN-END rwxs ...`. Reads it
 /// without an allocation.
 fn is_shared(mut maps: impl Read, address: usize) -> bool {
@@ -48,7 +65,7 @@ fn is_shared(mut maps: impl Read, address: usize) -> bool {
             Ok(0) => return false,
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(_) => return false,
+            Err(_) => return true,
         };
         for &byte in &chunk[..read] {
             line.push(byte);

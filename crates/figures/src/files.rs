@@ -64,7 +64,9 @@ pub fn namespace() -> u64 {
 /// Whether there is a process of this pid. Only what surely is not there is not: there may be no descriptor left to
 /// look with.
 pub fn exists(pid: u32) -> bool {
-    !matches!(fs::metadata(format!("/proc/{pid}")), Err(error) if error.kind() == io::ErrorKind::NotFound)
+    let is_missing = |pid: u32| matches!(fs::metadata(format!("/proc/{pid}")), Err(error) if error.kind() == io::ErrorKind::NotFound);
+    // The first process is always there: if it is not to be seen, others' are not either (hidepid).
+    !is_missing(pid) || is_missing(1)
 }
 
 /// Whether a process has this file mapped; `None` if that cannot be seen, because it is another user's.

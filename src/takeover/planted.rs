@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Managed;
+use crate::cache::Key;
 use crate::guard::guard;
 use crate::libssl::{Session, SessionRef};
 use crate::stack::this_thread;
@@ -28,6 +29,35 @@ pub(super) struct Planted {
     plants: Mutex<Vec<Plant>>,
     /// Their number, for who looks at every handshake and mostly finds none.
     count: AtomicUsize,
+    /// Keys of what is being taken out and planted at this moment.
+    claims: Mutex<Vec<Key>>,
+}
+
+/// The right to take a session out and plant it. Between the two it is nowhere: another connection with the same ticket
+/// would be refused, and mark the session, which libssl then refuses to the first one as well.
+pub(super) struct Claim<'a> {
+    managed: &'a Managed,
+    key: Key,
+}
+
+/// Claims a ticket for a connection that refuses replays. `None` if another one has just come with it, or out of memory: a
+/// full handshake, as a replay gets.
+pub(super) fn claim(managed: &Managed, key: Key) -> Option<Claim<'_>> {
+    let mut claims = managed.planted().claims.lock();
+    if claims.contains(&key) || claims.try_reserve(1).is_err() {
+        return None;
+    }
+    claims.push(key);
+    Some(Claim { managed, key })
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut claims = self.managed.planted().claims.lock();
+        if let Some(at) = claims.iter().position(|&key| key == self.key) {
+            claims.swap_remove(at);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -63,30 +93,40 @@ pub(super) fn plant_conflict(managed: &Arc<Managed>, version: c_int, id: &[u8]) 
 fn put(managed: &Arc<Managed>, version: c_int, id: &[u8], stored: Option<Session>) -> bool {
     let Some(stand_in) = Session::with_key(managed.libssl(), version, id) else { return false };
     let plant = Plant { thread: this_thread(), stand_in: stand_in.clone(), stored };
-    let Planted { plants, count } = managed.planted();
-    let planted = guard(false, || {
+    let Planted { plants, count, .. } = managed.planted();
+    let planted = guard(None, || {
         let mut plants = plants.lock();
+        // One for all connections with a ticket: of those that come at once, the first that removes it is served.
+        let serves = |other: &Plant| {
+            other.stored.is_some()
+                && plant.stored.is_some()
+                && is_key_of(&other.stand_in, &stand_in)
+        };
+        if plants.iter().any(serves) {
+            return Some(false);
+        }
         if plants.try_reserve(1).is_err() {
-            return false;
+            return None;
         }
         plants.push(plant);
         count.store(plants.len(), Ordering::Release);
-        true
+        Some(true)
     });
-    if planted {
+    if planted == Some(true) {
         managed.add_real(&stand_in);
     }
-    planted
+    planted.is_some()
+}
+
+fn is_key_of(one: &SessionRef, other: &SessionRef) -> bool {
+    one.version() == other.version() && one.id() == other.id()
 }
 
 /// The session is being removed: whether it was in our cache but for its stand-in. What the program's get
 /// callback returned may be another object with the same key.
 pub(super) fn consumed(managed: &Managed, session: SessionRef) -> bool {
-    let has_its_key = |stand_in: &Session| {
-        stand_in.version() == session.version() && stand_in.id() == session.id()
-    };
     let is_it = |plant: &Plant| match &plant.stored {
-        Some(stored) => **stored == session || has_its_key(&plant.stand_in),
+        Some(stored) => **stored == session || is_key_of(&plant.stand_in, &session),
         None => false,
     };
     take_first(managed, is_it).is_some()
@@ -118,7 +158,7 @@ pub(super) fn is_stand_in(managed: &Arc<Managed>, session: SessionRef) -> bool {
 }
 
 fn take_first(managed: &Managed, wanted: impl Fn(&Plant) -> bool) -> Option<Plant> {
-    let Planted { plants, count } = managed.planted();
+    let Planted { plants, count, .. } = managed.planted();
     if count.load(Ordering::Acquire) == 0 {
         return None;
     }

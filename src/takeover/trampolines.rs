@@ -129,6 +129,9 @@ unsafe extern "C-unwind" fn get_session<const INDEX: usize>(
         let version = connection.version();
         let found = if connection.refuses_replays() {
             // Taken out, so that of racing replays one gets it.
+            let Some(_claim) = planted::claim(&managed, managed.key_of(version, bytes)) else {
+                return std::ptr::null_mut();
+            };
             managed.take(version, bytes).inspect(|session| planted::plant(&managed, session))
         } else {
             managed.lookup(version, bytes)
@@ -163,15 +166,19 @@ unsafe extern "C-unwind" fn get_session<const INDEX: usize>(
     if managed.accepts(*session) {
         managed.note_external_hit();
         let stores = managed.lacks(SSL_SESS_CACHE_NO_INTERNAL_STORE);
-        match (stores, connection.refuses_replays()) {
-            (true, true) => planted::plant(&managed, &session),
-            (true, false) => {
-                auto_flush(&managed);
-                managed.add(*session);
+        if connection.refuses_replays() {
+            let Some(_claim) = planted::claim(&managed, managed.key(*session)) else {
+                return std::ptr::null_mut();
+            };
+            if stores {
+                planted::plant(&managed, &session);
+            } else {
+                // The program may have stored it itself.
+                planted::plant_if_stored(&managed, *session);
             }
-            // The program may have stored it itself.
-            (false, true) => planted::plant_if_stored(&managed, *session),
-            (false, false) => {}
+        } else if stores {
+            auto_flush(&managed);
+            managed.add(*session);
         }
     } else if !looked_up {
         managed.note_external_miss();

@@ -226,6 +226,39 @@ static void automatic_flush(void)
     free_contexts();
 }
 
+/* A connection that libssl makes itself, perhaps at the address of one that was switched to its context and has ended: its
+ * cache is its own context's. */
+static void begun_inside_libssl(void)
+{
+    SSL_CTX *client = hs_client(TLS1_2_VERSION);
+    int right = 0;
+    new_contexts(TLS1_2_VERSION);
+    path[0] = second;
+    for (int i = 0; i < 5; i++) {
+        visit(client, NULL, NULL);
+        long before = SSL_CTX_sess_number(second);
+        hs_pair pair = hs_new(second, client, NULL);
+        BIO *in = SSL_get_rbio(pair.server), *out = SSL_get_wbio(pair.server), *holder;
+        SSL *ssl = NULL;
+        BIO_up_ref(in);
+        BIO_up_ref(out);
+        SSL_free(pair.server);
+        holder = BIO_new_ssl(second, 0);
+        BIO_get_ssl(holder, &ssl);
+        SSL_up_ref(ssl);
+        SSL_set_bio(ssl, in, out);
+        SSL_set_accept_state(ssl);
+        pair.server = ssl;
+        right += hs_drive(&pair) == HS_FULL && SSL_CTX_sess_number(second) == before + 1;
+        hs_close(&pair);
+        BIO_free(holder);
+    }
+    ERR_clear_error(); /* of shutting down twice */
+    expect("C13", right == 5, "a connection made by BIO_new_ssl stores in its own context: %d", right);
+    SSL_CTX_free(client);
+    free_contexts();
+}
+
 int main(void)
 {
     hs_limit_time();
@@ -239,6 +272,7 @@ int main(void)
     reused_addresses();
     duplicates();
     automatic_flush();
+    begun_inside_libssl();
     expect("C12", no_errors(), "the error queue is empty");
     return done();
 }

@@ -7,6 +7,7 @@
 #include "handshake.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -79,7 +80,33 @@ static void look_up(int me, unsigned n)
     SSL_CTX_get_session_cache_mode(theirs[(n + 1) % 2]);
 }
 
+static int pass_by(struct dl_phdr_info *info, size_t size, void *unused)
+{
+    (void)info, (void)size, (void)unused;
+    return 0;
+}
+
+/* The lock of the loader's list stays locked in the child. */
+static void walk_objects(int me, unsigned n)
+{
+    (void)me, (void)n;
+    dl_iterate_phdr(pass_by, NULL);
+}
+
 /* ---- What a child does: 1 if all of it is right ---- */
+
+static int use_indices(void)
+{
+    int ok = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL) >= 0 && SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL) >= 0;
+    ok &= CRYPTO_get_ex_new_index(CRYPTO_EX_INDEX_APP, 0, NULL, NULL, NULL, NULL) >= 0;
+    SSL_CTX *ctx = server_context();
+    ok &= SSL_CTX_add_session(ctx, mine[0]) == 1;
+    SSL_CTX_free(ctx);
+#if OPENSSL_VERSION_NUMBER >= 0x30000000L
+    OSSL_LIB_CTX_free(OSSL_LIB_CTX_new());
+#endif
+    return ok;
+}
 
 static int use_sessions(void)
 {
@@ -218,6 +245,7 @@ int main(void)
     expect("P10", rounds(store_and_remove, use_sessions, fork), "beside stores and removals");
     expect("P10", rounds(store_and_remove, use_sessions, fork_alone), "the same by _Fork");
     expect("P10", rounds(look_up, use_sessions, fork_alone), "and beside lookups by _Fork");
+    expect("P10", rounds(walk_objects, use_indices, fork), "beside threads that ask for the loaded objects");
     atomic_store(&in_handler, 1);
     expect("P10", rounds(store_and_remove, NULL, fork), "in a handler of the program's that came first");
     expect("P10", rounds(make_contexts, NULL, fork), "and beside contexts that come and go");

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -32,6 +33,12 @@ static int child_says(const char *mode, char *said, size_t room)
             close(2);
         else
             dup2(err[1], 2);
+        if (strcmp(mode, "limited") == 0) {
+            struct rlimit none = {0, 0};
+            FILE *file = tmpfile();
+            if (file == NULL || dup2(fileno(file), 2) != 2 || setrlimit(RLIMIT_FSIZE, &none) != 0)
+                _exit(125);
+        }
         close(err[0]);
         close(err[1]);
         execl(self, "presence_messages", "fresh", mode, (char *)NULL);
@@ -108,7 +115,7 @@ static int fresh(const char *mode)
         ctx = server_context();
         return ctx != NULL && is_untouched(other) ? 7 : 1;
     }
-    if (strcmp(mode, "stays") == 0 || strcmp(mode, "closed at first") == 0)
+    if (strcmp(mode, "stays") == 0 || strcmp(mode, "limited") == 0 || strcmp(mode, "closed at first") == 0)
         return server_context() != NULL ? 7 : 1;
     if (strcmp(mode, "closed") == 0) {
         /* Who waits for its end gets it: nothing holds a pipe open. */
@@ -139,6 +146,7 @@ int main(int argc, char **argv)
         better("P5", child_says("closed at first", said, sizeof said) == 7 && *said == '\0', "closed from the start: silent");
         better("P5", child_says("opened later", said, sizeof said) == 7 && *said == '\0', "and so it stays");
         better("P5", child_says("nobody reads", said, sizeof said) == 7, "a pipe that nobody reads ends no program");
+        better("P5", child_says("limited", said, sizeof said) == 7, "nor does a file at its limit");
     }
     return done();
 }

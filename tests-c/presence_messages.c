@@ -36,7 +36,9 @@ static int child_says(const char *mode, char *said, size_t room)
         if (strcmp(mode, "limited") == 0) {
             struct rlimit none = {0, 0};
             FILE *file = tmpfile();
-            if (file == NULL || dup2(fileno(file), 2) != 2 || setrlimit(RLIMIT_FSIZE, &none) != 0)
+            /* What is said on standard output may be written to a file too. */
+            if (file == NULL || dup2(fileno(file), 2) != 2 || freopen("/dev/null", "w", stdout) == NULL
+                || setrlimit(RLIMIT_FSIZE, &none) != 0)
                 _exit(125);
         }
         close(err[0]);

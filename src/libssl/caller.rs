@@ -191,6 +191,10 @@ impl Caller {
             }
             false
         });
+        if candidates == 0 && self.node != Node::Own {
+            // A function of a later release that was looked up by its version (`dlvsym`): for whatever libssl there is.
+            return Self { node: Node::Own, ..self }.only_one(name);
+        }
         if candidates > 1 {
             static SAID: AtomicBool = AtomicBool::new(false);
             if options::get().verbose && !SAID.swap(true, Ordering::Relaxed) {

@@ -130,11 +130,13 @@ int libssl_binds_itself(void)
 
 void *libssl_function(const char *name, const char *node)
 {
-    void *function = dlvsym(RTLD_DEFAULT, name, node);
-    if (function == NULL)
-        function = dlvsym(RTLD_DEFAULT, name, "OPENSSL_4.0.0");
-    /* Of the static library there are plain names. */
-    return function != NULL ? function : dlsym(RTLD_DEFAULT, name);
+    Dl_info own, found;
+    void *function = dlsym(RTLD_DEFAULT, name);
+    /* Of the static library the program has the plain name. */
+    if (function != NULL && dladdr(function, &found) && dladdr((void *)(size_t)libssl_function, &own) && found.dli_fbase == own.dli_fbase)
+        return function;
+    function = dlvsym(RTLD_DEFAULT, name, node);
+    return function != NULL ? function : dlvsym(RTLD_DEFAULT, name, "OPENSSL_4.0.0");
 }
 
 int done(void)

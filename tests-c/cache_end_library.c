@@ -1,5 +1,8 @@
 /* C15: the default OSSL_LIB_CTX may be another one when a context is freed than when it was made. Tables
  * of ex_data belong to it: free functions do not run then, and indices are given out again. */
+#include <malloc.h>
+#include <stdlib.h>
+
 #include "support.h"
 
 #if OPENSSL_VERSION_NUMBER >= 0x30000000L
@@ -96,17 +99,21 @@ static void index_there(OSSL_LIB_CTX *other)
     OSSL_LIB_CTX_set0_default(before);
 }
 
-/* One at this address, if the allocator is willing. */
-static OSSL_LIB_CTX *new_at(OSSL_LIB_CTX *former)
+/* A new library context, at this address if the allocator can be brought to it: the piece of memory that one had there is
+ * asked for by itself, and given back last before the new one asks. */
+static OSSL_LIB_CTX *new_at(OSSL_LIB_CTX *former, size_t size)
 {
-    OSSL_LIB_CTX *tried[100];
+    enum { TRIES = 4000 };
+    static void *tried[TRIES];
     int count = 0;
-    while (count < 100 && (tried[count] = OSSL_LIB_CTX_new()) != former)
+    while (count < TRIES && (tried[count] = malloc(size)) != former)
         count++;
-    OSSL_LIB_CTX *found = count < 100 ? former : tried[--count];
+    if (count < TRIES)
+        free(tried[count]);
+    OSSL_LIB_CTX *made = OSSL_LIB_CTX_new();
     while (count-- > 0)
-        OSSL_LIB_CTX_free(tried[count]);
-    return found;
+        free(tried[count]);
+    return made;
 }
 
 /* A library context may be freed, and the next one have its address. */
@@ -114,6 +121,7 @@ static void address_reused(void)
 {
     OSSL_LIB_CTX *usual = OSSL_LIB_CTX_set0_default(NULL), *library = OSSL_LIB_CTX_new();
     int good = 0, reused = 0;
+    size_t size = malloc_usable_size(library);
     for (int i = 0; i < 10; i++) {
         OSSL_LIB_CTX *former = library;
         SSL_CTX *before = filled_context();
@@ -124,7 +132,7 @@ static void address_reused(void)
         good += calls == 50 && usable == 50;
         OSSL_LIB_CTX_set0_default(usual);
         OSSL_LIB_CTX_free(library);
-        library = new_at(former);
+        library = new_at(former, size);
         reused += library == former;
     }
     OSSL_LIB_CTX_free(library);

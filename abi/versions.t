@@ -84,8 +84,8 @@ sub check_nodes {
 
 my %c_type = (
     'c_int' => 'int', 'c_uint' => 'unsigned int', 'c_long' => 'long', 'c_ulong' => 'unsigned long', 'u32' => 'uint32_t',
-    'c_char' => 'char', 'c_uchar' => 'unsigned char', 'c_void' => 'void', 'libc::time_t' => 'time_t',
-    (map { $_ => $_ } qw(SSL SSL_CTX SSL_SESSION SSL_METHOD OSSL_LIB_CTX NewCallback RemoveCallback GetCallback GenerateCallback)),
+    'c_char' => 'char', 'c_uchar' => 'unsigned char', 'c_void' => 'void', 'libc::time_t' => 'time_t', 'usize' => 'size_t',
+    (map { $_ => $_ } qw(SSL SSL_CTX SSL_SESSION SSL_METHOD OSSL_LIB_CTX X509_VERIFY_PARAM MallocFunction ReallocFunction FreeFunction NewCallback RemoveCallback GetCallback GenerateCallback)),
     'LHASH' => 'OPENSSL_LHASH', 'ExNew' => 'CRYPTO_EX_new *', 'ExDup' => 'CRYPTO_EX_dup *', 'ExFree' => 'CRYPTO_EX_free *',
     'LhHash' => 'OPENSSL_LH_HASHFUNC', 'LhCompare' => 'OPENSSL_LH_COMPFUNC',
     'LhHashThunk' => 'OPENSSL_LH_HASHFUNCTHUNK', 'LhCompareThunk' => 'OPENSSL_LH_COMPFUNCTHUNK',
@@ -139,6 +139,9 @@ typedef int (*NewCallback)(SSL *, SSL_SESSION *);
 typedef void (*RemoveCallback)(SSL_CTX *, SSL_SESSION *);
 typedef SSL_SESSION *(*GetCallback)(SSL *, unsigned char *, int, int *);
 typedef GEN_SESSION_CB GenerateCallback;
+typedef void *(*MallocFunction)(size_t, const char *, int);
+typedef void *(*ReallocFunction)(void *, size_t, const char *, int);
+typedef void (*FreeFunction)(void *, const char *, int);
 typedef void (*callback)(void);
 C
     # A function that this release has not declared yet is compared with nothing, and its types may be missing.

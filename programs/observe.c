@@ -51,9 +51,15 @@ static struct context {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int file = -1;
 
+/* What the program would have called: sslsweep has these names under libssl's version nodes only. */
 static void *next(const char *name)
 {
-    void *function = dlsym(RTLD_NEXT, name);
+    static const char *const nodes[] = {"OPENSSL_3.0.0", "OPENSSL_4.0.0", "OPENSSL_1_1_0", "OPENSSL_1_1_1"};
+    void *function = NULL;
+    for (size_t i = 0; function == NULL && i < sizeof nodes / sizeof *nodes; i++)
+        function = dlvsym(RTLD_NEXT, name, nodes[i]);
+    if (!function)
+        function = dlsym(RTLD_NEXT, name);
     if (!function) {
         fprintf(stderr, "observe: no %s\n", name);
         abort();

@@ -148,7 +148,8 @@ int main(int argc, char **argv)
         better("P5", child_says("closed at first", said, sizeof said) == 7 && *said == '\0', "closed from the start: silent");
         better("P5", child_says("opened later", said, sizeof said) == 7 && *said == '\0', "and so it stays");
         better("P5", child_says("nobody reads", said, sizeof said) == 7, "a pipe that nobody reads ends no program");
-        better("P5", child_says("limited", said, sizeof said) == 7, "nor does a file at its limit");
+        /* (A tool has files of its own in that process.) */
+        better("P5", slowly() || child_says("limited", said, sizeof said) == 7, "nor does a file at its limit");
     }
     return done();
 }

@@ -146,12 +146,12 @@ functions! {
         fn ERR_set_mark() -> c_int;
         fn ERR_pop_to_mark() -> c_int;
         fn OpenSSL_version(c_int) -> *const c_char;
-        fn CRYPTO_get_mem_functions(*mut *mut c_void, *mut *mut c_void, *mut *mut c_void);
+        fn CRYPTO_get_mem_functions(*mut MallocFunction, *mut ReallocFunction, *mut FreeFunction);
     }
     optional {
         // 3.0
         fn OSSL_LIB_CTX_set0_default(*mut OSSL_LIB_CTX) -> *mut OSSL_LIB_CTX;
-        fn SSL_get0_param(*mut SSL) -> *mut c_void;
+        fn SSL_get0_param(*mut SSL) -> *mut X509_VERIFY_PARAM;
         // 3.3
         fn OPENSSL_LH_set_thunks(
             *mut LHASH, LhHashThunk, LhCompareThunk, LhDoallThunk, LhDoallArgThunk

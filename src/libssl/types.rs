@@ -20,7 +20,7 @@ macro_rules! opaque {
     };
 }
 
-opaque! { ssl_ctx_st ssl_st ssl_session_st ssl_method_st ossl_lib_ctx_st lhash_st }
+opaque! { ssl_ctx_st ssl_st ssl_session_st ssl_method_st ossl_lib_ctx_st lhash_st X509_VERIFY_PARAM }
 
 pub type SSL_CTX = ssl_ctx_st;
 pub type SSL = ssl_st;
@@ -48,6 +48,11 @@ pub type ExFree =
     unsafe extern "C-unwind" fn(*mut c_void, *mut c_void, *mut c_void, c_int, c_long, *mut c_void);
 /// `CRYPTO_EX_dup`, of which only the address is passed on.
 pub type ExDup = unsafe extern "C-unwind" fn() -> c_int;
+
+/// `CRYPTO_malloc_fn` and the like, of which only the address is compared.
+pub type MallocFunction = *mut c_void;
+pub type ReallocFunction = *mut c_void;
+pub type FreeFunction = *mut c_void;
 
 pub type LhHash = unsafe extern "C-unwind" fn(*const c_void) -> c_ulong;
 pub type LhCompare = unsafe extern "C-unwind" fn(*const c_void, *const c_void) -> c_int;

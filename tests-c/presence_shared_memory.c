@@ -75,10 +75,10 @@ static void *area_malloc(size_t size, const char *file, int line)
 
 static void area_free(void *memory, const char *file, int line)
 {
-    struct block *block = (struct block *)memory - 1;
     (void)file, (void)line;
     if (memory == NULL || memory == page)
         return;
+    struct block *block = (struct block *)memory - 1;
     lock_area();
     block->next = area->freed[block->class];
     area->freed[block->class] = block;

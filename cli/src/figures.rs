@@ -282,7 +282,7 @@ impl Words {
         self.0[process_at(process) + place!(owner in Process)]
     }
 
-    /// What the process in this place of the table has published, if it is that far.
+    /// Returns the figures that the process in this place of the table has published, once it is ready.
     fn process(&self, process: usize) -> Option<Figures> {
         let owner = self.owner(process);
         if pid_of(owner) == 0 || !is_ready(owner, pid_of(owner)) {
@@ -319,7 +319,7 @@ struct Entry {
     name: Name,
 }
 
-/// What there is in a file.
+/// The contents of a file.
 #[derive(Debug)]
 struct Found {
     /// Each process that lives.

@@ -141,7 +141,7 @@ pub trait Observer: std::fmt::Debug + Send + Sync {
     fn looked_up(&self, found: bool);
 }
 
-/// What a cache stores: a handle of a session, where `==` means "the same object".
+/// A stored session's handle, where `==` means "the same object".
 pub trait Handle: Clone + PartialEq {
     /// One more cache stores the session. Called with locks held, before anybody can find the session there, so it
     /// may only count.

@@ -61,15 +61,16 @@ pub fn namespace() -> u64 {
     fs::metadata("/proc/self/ns/pid").map_or(0, |about| about.ino())
 }
 
-/// Whether there is a process of this pid. Only what surely is not there is not: there may be no descriptor left to
-/// look with.
+/// Returns whether a process of this pid exists. An unclear answer counts as yes: there may be no descriptor left to
+/// open `/proc` with.
 pub fn exists(pid: u32) -> bool {
     let is_missing = |pid: u32| matches!(fs::metadata(format!("/proc/{pid}")), Err(error) if error.kind() == io::ErrorKind::NotFound);
     // The first process is always there: if it is not to be seen, others' are not either (hidepid).
     !is_missing(pid) || is_missing(1)
 }
 
-/// Whether a process has this file mapped; `None` if that cannot be seen, because it is another user's.
+/// Returns whether the process has this file mapped, or `None` if `/proc/PID/maps` cannot be read because the process is
+/// another user's.
 pub fn is_mapped_by(pid: u32, name: Name, about: &Metadata) -> Option<bool> {
     match fs::read(format!("/proc/{pid}/maps")) {
         Ok(maps) => Some(shows(&maps, name, about)),
@@ -100,7 +101,7 @@ fn is_mapped_by_anyone(name: Name, file: &Metadata) -> bool {
         .any(|pid| is_mapped_by(pid, name, file) == Some(true))
 }
 
-/// So many words, from this one on.
+/// Reads `count` words from word `first` on.
 pub fn read_words(file: &File, first: usize, count: usize) -> io::Result<Vec<u64>> {
     let mut bytes = vec![0; count * 8];
     file.read_exact_at(&mut bytes, first as u64 * 8)?;
@@ -117,7 +118,7 @@ macro_rules! in_header {
     };
 }
 
-/// What can be said of a file by its header and its table of processes.
+/// The state of a file, by its header and its table of processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
     /// A living process has it mapped, or may have.
@@ -130,8 +131,8 @@ pub enum Use {
     Elsewhere,
 }
 
-/// Whether anybody needs the file of this name. Nothing in it is taken on trust: what it says can only make it look
-/// live, unless nobody has it mapped who can be seen.
+/// Returns the state of the file of this name. The contents are not trusted: they can only make the file look live, and
+/// not hide a visible process that has it mapped.
 pub fn in_use(name: Name, file: &File, about: &Metadata) -> Use {
     let lives = |pid: u32| match pid {
         0 => false,

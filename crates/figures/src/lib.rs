@@ -1,4 +1,4 @@
-//! What a statistics file looks like. The library writes it and the `sslsweep` command reads it.
+//! The layout of a statistics file. The library writes it and the `sslsweep` command reads it.
 //!
 //! A file belongs to a family: the process that made it with its first context, and those forked from it, which
 //! have inherited the mapping. It is 64-bit words in the byte order of the machine: a header, who owns which block,
@@ -68,7 +68,7 @@ pub const fn freed(owner: u64) -> u64 {
     owner & !(READY | u32::MAX as u64)
 }
 
-/// Whether this pid owns it, and it may be read.
+/// Returns whether this pid owns the place or block, and it is ready to be read.
 pub const fn is_ready(owner: u64, pid: u32) -> bool {
     owner & READY != 0 && pid_of(owner) == pid
 }
@@ -77,7 +77,7 @@ pub const fn is_ready(owner: u64, pid: u32) -> bool {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Family {
-    /// What it is and whose.
+    /// The file's identity: version, size and maker.
     pub header: Header,
     /// The owner of each block, in one place: whoever looks for a free one touches few pages.
     pub owners: [AtomicU64; BLOCKS],

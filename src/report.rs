@@ -47,14 +47,18 @@ const LOOKING: u8 = 1;
 const CLOSED: u8 = 2;
 const OPEN: u8 = 3;
 
-static REMEMBERED: Remembered = Remembered {
-    state: AtomicU8::new(UNKNOWN),
-    device: AtomicU64::new(0),
-    inode: AtomicU64::new(0),
-    kind: AtomicU64::new(0),
-};
+static REMEMBERED: Remembered = Remembered::new();
 
 impl Remembered {
+    const fn new() -> Self {
+        Self {
+            state: AtomicU8::new(UNKNOWN),
+            device: AtomicU64::new(0),
+            inode: AtomicU64::new(0),
+            kind: AtomicU64::new(0),
+        }
+    }
+
     /// Notes what this file is, unless that is known.
     fn note(&self, now: Option<Identity>) {
         let first =
@@ -70,8 +74,8 @@ impl Remembered {
         self.state.store(if now.is_some() { OPEN } else { CLOSED }, Ordering::Release);
     }
 
-    /// Whether it is still that file. What another thread is still writing down is that other thread's present
-    /// answer, which is as good as ours: but to wait for it may be to wait for the thread that we interrupt.
+    /// Returns whether standard error is still that file. While another thread writes the note, the present file counts:
+    /// to wait for that thread may be to wait for one that this call interrupts.
     fn is(&self, now: Option<Identity>) -> bool {
         match (self.state.load(Ordering::Acquire), now) {
             (OPEN, Some(Identity(device, inode, kind))) => {
@@ -197,19 +201,10 @@ fn with_errno_kept(step: impl FnOnce()) {
 mod tests {
     use super::*;
 
-    fn nobody() -> Remembered {
-        Remembered {
-            state: AtomicU8::new(UNKNOWN),
-            device: AtomicU64::new(0),
-            inode: AtomicU64::new(0),
-            kind: AtomicU64::new(0),
-        }
-    }
-
     #[test]
     fn only_the_first_file_counts() {
         let (first, other) = (Identity(1, 2, libc::S_IFIFO), Identity(1, 2, libc::S_IFREG));
-        let remembered = nobody();
+        let remembered = Remembered::new();
         remembered.note(Some(first));
         remembered.note(Some(other));
         assert!(remembered.is(Some(first)));
@@ -221,7 +216,7 @@ mod tests {
 
     #[test]
     fn what_was_closed_stays_so() {
-        let remembered = nobody();
+        let remembered = Remembered::new();
         remembered.note(None);
         remembered.note(Some(Identity(1, 2, libc::S_IFREG)));
         assert!(!remembered.is(Some(Identity(1, 2, libc::S_IFREG))));

@@ -8,7 +8,6 @@
 /* Leaks: what is jumped over in this program and in the library is not freed. */
 #include "handshake.h"
 
-#include <dlfcn.h>
 #include <setjmp.h>
 #include <stdio.h>
 
@@ -207,10 +206,7 @@ static void left_by_longjmp(void)
 int main(void)
 {
     hs_limit_time();
-    void *libssl = dlopen(LIBSSL_SONAME, RTLD_NOW | RTLD_LOCAL);
-    if (libssl == NULL)
-        give_up("%s", dlerror());
-    *(void **)&private_remove = dlsym(libssl, "SSL_CTX_remove_session");
+    *(void **)&private_remove = libssl_function_past("SSL_CTX_remove_session");
     if (stock_cannot("C5", "the callback calls itself for ever, but for three ways up to 3.6"))
         return done();
     each_way(remove_own, "directly");

@@ -4,7 +4,6 @@
  * found, each removal calls back once, and nothing outlives its flush or its context. */
 #include "handshake.h"
 
-#include <dlfcn.h>
 
 static long (*real_ctrl)(SSL_CTX *, int, long, void *);
 static int (*real_add)(SSL_CTX *, SSL_SESSION *);
@@ -313,28 +312,17 @@ static void chained(int version)
     SSL_CTX_free(server);
 }
 
-static void *function(void *libssl, const char *name)
-{
-    void *address = dlsym(libssl, name);
-    if (address == NULL)
-        give_up("%s", dlerror());
-    return address;
-}
-
 int main(void)
 {
     hs_limit_time();
-    void *libssl = dlopen(LIBSSL_SONAME, RTLD_NOW | RTLD_LOCAL);
-    if (libssl == NULL)
-        give_up("%s", dlerror());
-    *(void **)&real_ctrl = function(libssl, "SSL_CTX_ctrl");
-    *(void **)&real_add = function(libssl, "SSL_CTX_add_session");
-    *(void **)&real_set_new = function(libssl, "SSL_CTX_sess_set_new_cb");
-    *(void **)&real_set_remove = function(libssl, "SSL_CTX_sess_set_remove_cb");
-    *(void **)&real_set_get = function(libssl, "SSL_CTX_sess_set_get_cb");
-    *(void **)&real_get_new = function(libssl, "SSL_CTX_sess_get_new_cb");
-    *(void **)&real_get_remove = function(libssl, "SSL_CTX_sess_get_remove_cb");
-    *(void **)&real_get_get = function(libssl, "SSL_CTX_sess_get_get_cb");
+    *(void **)&real_ctrl = libssl_function_past("SSL_CTX_ctrl");
+    *(void **)&real_add = libssl_function_past("SSL_CTX_add_session");
+    *(void **)&real_set_new = libssl_function_past("SSL_CTX_sess_set_new_cb");
+    *(void **)&real_set_remove = libssl_function_past("SSL_CTX_sess_set_remove_cb");
+    *(void **)&real_set_get = libssl_function_past("SSL_CTX_sess_set_get_cb");
+    *(void **)&real_get_new = libssl_function_past("SSL_CTX_sess_get_new_cb");
+    *(void **)&real_get_remove = libssl_function_past("SSL_CTX_sess_get_remove_cb");
+    *(void **)&real_get_get = libssl_function_past("SSL_CTX_sess_get_get_cb");
     kept_twice(TLS1_2_VERSION);
     kept_twice(TLS1_3_VERSION);
     added_behind();

@@ -3,7 +3,6 @@
  * nothing that has not expired. So do sessions that are added and removed past us harm nothing. */
 #include "handshake.h"
 
-#include <dlfcn.h>
 #include <stdatomic.h>
 
 static void (*private_flush)(SSL_CTX *, long);
@@ -218,23 +217,12 @@ static void beside_others(void)
     SSL_CTX_free(busy);
 }
 
-static void *function(void *libssl, const char *name)
-{
-    void *address = dlsym(libssl, name);
-    if (address == NULL)
-        give_up("%s", dlerror());
-    return address;
-}
-
 int main(void)
 {
     hs_limit_time();
-    void *libssl = dlopen(LIBSSL_SONAME, RTLD_NOW | RTLD_LOCAL);
-    if (libssl == NULL)
-        give_up("%s", dlerror());
-    *(void **)&private_flush = function(libssl, "SSL_CTX_flush_sessions");
-    *(void **)&private_add = function(libssl, "SSL_CTX_add_session");
-    *(void **)&private_remove = function(libssl, "SSL_CTX_remove_session");
+    *(void **)&private_flush = libssl_function_past("SSL_CTX_flush_sessions");
+    *(void **)&private_add = libssl_function_past("SSL_CTX_add_session");
+    *(void **)&private_remove = libssl_function_past("SSL_CTX_remove_session");
     of_handshakes(TLS1_2_VERSION);
     of_handshakes(TLS1_3_VERSION);
     by_time();

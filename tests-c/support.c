@@ -139,6 +139,17 @@ void *libssl_function(const char *name, const char *node)
     return function != NULL ? function : dlvsym(RTLD_DEFAULT, name, "OPENSSL_4.0.0");
 }
 
+void *libssl_function_past(const char *name)
+{
+    static void *libssl;
+    if (libssl == NULL && (libssl = dlopen(LIBSSL_SONAME, RTLD_NOW | RTLD_LOCAL)) == NULL)
+        give_up("%s", dlerror());
+    void *function = dlsym(libssl, name);
+    if (function == NULL)
+        give_up("%s", dlerror());
+    return function;
+}
+
 int done(void)
 {
     if (stated == 0) {

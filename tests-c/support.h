@@ -57,6 +57,9 @@ int libssl_binds_itself(void);
  * gets it; NULL if there is none. (dlsym alone would look past sslsweep, whose shared library has these names with a version only.) */
 void *libssl_function(const char *name, const char *node);
 
+/* libssl's own function, looked up on a handle of libssl itself, so that a call goes past sslsweep. Gives up if there is none. */
+void *libssl_function_past(const char *name);
+
 /* Prints the closing line; main's exit status: 0 if nothing failed and something was stated. */
 int done(void);
 

@@ -150,16 +150,22 @@ static hs_result connect_quic(SSL *listener, const struct sockaddr_in *to, SSL_C
     return result;
 }
 
+static SSL *listening(SSL_CTX *server, int fd)
+{
+    SSL *listener = SSL_new_listener(server, 0);
+    if (listener == NULL || !SSL_set_fd(listener, fd) || !SSL_set_blocking_mode(listener, 0)
+        || !SSL_listen(listener))
+        give_up("cannot listen");
+    return listener;
+}
+
 static void serve(int tickets, const char *name)
 {
     SSL_CTX *model = hs_server(TLS1_3_VERSION, tickets), *server = quic_server(tickets, model);
     SSL_CTX *client = SSL_CTX_new(OSSL_QUIC_client_method());
     struct sockaddr_in address;
     int fd = bound_socket(&address);
-    SSL *listener = SSL_new_listener(server, 0);
-    if (listener == NULL || !SSL_set_fd(listener, fd) || !SSL_set_blocking_mode(listener, 0)
-        || !SSL_listen(listener))
-        give_up("cannot listen");
+    SSL *listener = listening(server, fd);
     news = 0;
     if (tickets == WITHOUT_TICKETS)
         record_removals(server, 'Q');
@@ -196,10 +202,7 @@ static void generators(void)
     SSL_CTX *client = SSL_CTX_new(OSSL_QUIC_client_method());
     struct sockaddr_in address;
     int fd = bound_socket(&address);
-    SSL *listener = SSL_new_listener(server, 0);
-    if (listener == NULL || !SSL_set_fd(listener, fd) || !SSL_set_blocking_mode(listener, 0)
-        || !SSL_listen(listener))
-        give_up("cannot listen");
+    SSL *listener = listening(server, fd);
     static const char *const names[] = {"the context's", "the connection's", "the context's, taken away meanwhile"};
     for (int way = NOTHING; way <= TAKE_FROM_CONTEXT; way++) {
         SSL_SESSION *session;

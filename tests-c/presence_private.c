@@ -3,31 +3,11 @@
  * looks like a call of the program's. It works as before, also where the program mixes both ways. */
 #include "handshake.h"
 
-#include <dlfcn.h>
-
-#if OPENSSL_VERSION_NUMBER >= 0x40000000L
-# define SONAME "libssl.so.4"
-#elif OPENSSL_VERSION_NUMBER >= 0x30000000L
-# define SONAME "libssl.so.3"
-#else
-# define SONAME "libssl.so.1.1"
-#endif
-
-static void *libssl;
-
-static void *private_function(const char *name)
-{
-    void *address = dlsym(libssl, name);
-    if (address == NULL)
-        give_up("%s", dlerror());
-    return address;
-}
-
 /* A server as hs_server makes it, but born past us. */
 static SSL_CTX *private_server(SSL_CTX *model)
 {
     SSL_CTX *(*new)(const SSL_METHOD *);
-    *(void **)&new = private_function("SSL_CTX_new");
+    *(void **)&new = libssl_function_past("SSL_CTX_new");
     SSL_CTX *ctx = new (TLS_server_method());
     SSL_CTX_use_certificate(ctx, SSL_CTX_get0_certificate(model));
     SSL_CTX_use_PrivateKey(ctx, SSL_CTX_get0_privatekey(model));
@@ -50,8 +30,8 @@ static void all_past_us(SSL_CTX *model, SSL_CTX *client)
 {
     void (*set_new)(SSL_CTX *, int (*)(SSL *, SSL_SESSION *));
     long (*ctrl)(SSL_CTX *, int, long, void *);
-    *(void **)&set_new = private_function("SSL_CTX_sess_set_new_cb");
-    *(void **)&ctrl = private_function("SSL_CTX_ctrl");
+    *(void **)&set_new = libssl_function_past("SSL_CTX_sess_set_new_cb");
+    *(void **)&ctrl = libssl_function_past("SSL_CTX_ctrl");
     for (int i = 0; i < 3; i++) { /* what the first one learned must not mislead for the next */
         SSL_CTX *server = private_server(model);
         set_new(server, count_new);
@@ -91,9 +71,9 @@ static void other_way_round(SSL_CTX *client)
     void (*private_flush)(SSL_CTX *, long);
     void (*private_free)(SSL_CTX *);
     int (*private_add)(SSL_CTX *, SSL_SESSION *);
-    *(void **)&private_flush = private_function("SSL_CTX_flush_sessions");
-    *(void **)&private_free = private_function("SSL_CTX_free");
-    *(void **)&private_add = private_function("SSL_CTX_add_session");
+    *(void **)&private_flush = libssl_function_past("SSL_CTX_flush_sessions");
+    *(void **)&private_free = libssl_function_past("SSL_CTX_free");
+    *(void **)&private_add = libssl_function_past("SSL_CTX_add_session");
     SSL_CTX *server = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS);
     SSL_SESSION *session = hs_first(server, client), *one = numbered_session(2, 1000, 100);
     private_add(server, one);
@@ -129,9 +109,6 @@ static void made_directly(void)
 int main(void)
 {
     hs_limit_time();
-    libssl = dlopen(SONAME, RTLD_NOW | RTLD_LOCAL);
-    if (libssl == NULL)
-        give_up("%s", dlerror());
     SSL_CTX *model = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS), *client = hs_client(TLS1_2_VERSION);
     made_directly();
     all_past_us(model, client);

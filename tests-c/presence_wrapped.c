@@ -172,22 +172,6 @@ static int wrapped(int must_be_called)
     return result == 0 && must_be_called && *calls == 0 ? 101 : result;
 }
 
-static int status_of(const char *program, const char *argument, const char *preload)
-{
-    int status = -1;
-    fflush(stdout);
-    pid_t child = fork();
-    if (child == 0) {
-        setenv("LD_PRELOAD", preload, 1);
-        if (freopen("/dev/null", "w", stdout) != NULL)
-            execl(program, program, argument, (char *)NULL);
-        _exit(127);
-    }
-    if (child < 0 || waitpid(child, &status, 0) != child)
-        give_up("fork");
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
-
 /* Functions that are called whatever is managed: ours go on to the real ones. */
 static int goes_on(const char *name)
 {
@@ -213,11 +197,11 @@ static void with_wrapper(const char *self, const char *name)
     char wrapper[4096], list[8192];
     snprintf(wrapper, sizeof wrapper, "%s.%s.so", self, name);
     snprintf(list, sizeof list, "%s%s%s", wrapper, others != NULL ? ":" : "", others != NULL ? others : "");
-    int status = status_of(self, "before", list);
+    int status = run_program(self, "before", list);
     printf("# %s before us: %d\n", name, status);
     expect("P12", status == 0 || status == status_allowed(name), "%s wrapped before us", name);
     snprintf(list, sizeof list, "%s%s%s", others != NULL ? others : "", others != NULL ? ":" : "", wrapper);
-    status = status_of(self, goes_on(name) ? "after" : "before", list);
+    status = run_program(self, goes_on(name) ? "after" : "before", list);
     printf("# %s after us: %d\n", name, status);
     /* Linked, ours comes after whatever is preloaded. */
     expect("P1", status == 0 || (others == NULL && status == status_allowed(name)), "%s wrapped after us", name);

@@ -64,25 +64,6 @@ int main(void)
 
 # else
 
-/* Runs a program to its end; its exit status, or -1 if it was killed. */
-static int status_of(const char *program, const char *argument, const char *preload)
-{
-    int status = -1;
-    fflush(stdout);
-    pid_t child = fork();
-    if (child == 0) {
-        hs_limit_time();
-        if (preload != NULL)
-            setenv("LD_PRELOAD", preload, 1);
-        if (freopen("/dev/null", "w", stdout) != NULL)
-            execl(program, program, argument, (char *)NULL);
-        _exit(127);
-    }
-    if (child < 0 || waitpid(child, &status, 0) != child)
-        give_up("fork");
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
 static void embedded(const char *self)
 {
     char program[4096];
@@ -91,7 +72,7 @@ static void embedded(const char *self)
         expect("P6", 0, "there is a static libssl of this version, to embed in another shared object");
         return;
     }
-    int status = status_of(program, NULL, NULL);
+    int status = run_program(program, NULL, NULL);
     printf("# embedded: %d\n", status);
     expect("P6", status == 7, "OpenSSL embedded in another shared object works");
 }
@@ -117,7 +98,7 @@ static void preloaded(const char *self)
     for (int i = 0; i < 2; i++) {
         const char *one = i == 0 || others == NULL ? wrapper : others, *two = one == wrapper ? others : wrapper;
         snprintf(list, sizeof list, "%s%s%s", one, two != NULL ? ":" : "", two != NULL ? two : "");
-        int status = status_of(self, "wrapped", list);
+        int status = run_program(self, "wrapped", list);
         printf("# %s: %d\n", orders[i], status);
         expect("P1", status == 7, "a wrapper preloaded %s us sees each SSL_new once", orders[i]);
     }

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* ---- Statements ---- */
 
@@ -148,6 +150,23 @@ void *libssl_function_past(const char *name)
     if (function == NULL)
         give_up("%s", dlerror());
     return function;
+}
+
+int run_program(const char *program, const char *argument, const char *preload)
+{
+    int status = -1;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        if (preload != NULL)
+            setenv("LD_PRELOAD", preload, 1);
+        if (freopen("/dev/null", "w", stdout) != NULL)
+            execl(program, program, argument, (char *)NULL);
+        _exit(127);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        give_up("fork");
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
 int done(void)

@@ -60,6 +60,10 @@ void *libssl_function(const char *name, const char *node);
 /* libssl's own function, looked up on a handle of libssl itself, so that a call goes past sslsweep. Gives up if there is none. */
 void *libssl_function_past(const char *name);
 
+/* Runs a program with at most one argument, its output dropped; with LD_PRELOAD set to `preload` unless that is NULL. Returns its
+ * exit status, or the negative signal that ended it. */
+int run_program(const char *program, const char *argument, const char *preload);
+
 /* Prints the closing line; main's exit status: 0 if nothing failed and something was stated. */
 int done(void);
 

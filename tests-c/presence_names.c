@@ -89,15 +89,7 @@ const char *call_all(void)
 # include <stdlib.h>
 # include <unistd.h>
 
-# include <openssl/opensslv.h>
-
-# if OPENSSL_VERSION_NUMBER >= 0x40000000L
-#  define SONAME "libssl.so.4"
-# elif OPENSSL_VERSION_NUMBER >= 0x30000000L
-#  define SONAME "libssl.so.3"
-# else
-#  define SONAME "libssl.so.1.1"
-# endif
+# include "support.h" /* for LIBSSL_SONAME alone */
 
 static int failed;
 
@@ -144,7 +136,7 @@ int main(int count, char **argument)
     call(versioned, "each call reaches a library with a node of its own");
     call(plain, "each call reaches a library without versions");
     call(few, "a flush reaches a library that has nothing else");
-    load(SONAME);
+    load(LIBSSL_SONAME);
     call(versioned, "a library with a node of its own beside a libssl");
     call(plain, "a library without versions beside a libssl");
     call(few, "a library that has only a flush beside a libssl");

@@ -48,15 +48,7 @@ int end(void)
 # include <string.h>
 # include <unistd.h>
 
-# include <openssl/opensslv.h>
-
-# if OPENSSL_VERSION_NUMBER >= 0x40000000L
-#  define SONAME "libssl.so.4"
-# elif OPENSSL_VERSION_NUMBER >= 0x30000000L
-#  define SONAME "libssl.so.3"
-# else
-#  define SONAME "libssl.so.1.1"
-# endif
+# include "support.h" /* for LIBSSL_SONAME alone */
 
 static void *load(const char *name)
 {
@@ -88,7 +80,7 @@ int main(void)
     int (*work)(void), (*plain_work)(void), (*end)(void);
     void (*state)(int, const char *);
     alarm(120);
-    if (dlopen(SONAME, RTLD_NOW | RTLD_LOCAL) == NULL) {
+    if (dlopen(LIBSSL_SONAME, RTLD_NOW | RTLD_LOCAL) == NULL) {
         printf("FAILED P1 - %s\n", dlerror());
         return 1;
     }

@@ -12,6 +12,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
@@ -576,22 +577,23 @@ fn create(pid: u32, start: u64) -> io::Result<(File, String)> {
                     return Err(error);
                 }
                 // The program that this process was before an exec may have left it, or its children use it.
-                if is_used(name, &path, &about) { number += 1 } else { fs::remove_file(&path)? }
+                let is_used = open_regular(path.as_ref())
+                    .is_ok_and(|(file, about)| files::in_use(name, &file, &about) == Use::Live);
+                if is_used { number += 1 } else { fs::remove_file(&path)? }
             }
             made => return Ok((made?, path)),
         }
     }
 }
 
-/// Whether this is a statistics file that a process has mapped.
-fn is_used(name: Name, path: &str, about: &fs::Metadata) -> bool {
-    about.is_file()
-        && OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(path)
-            .and_then(|file| Ok(files::in_use(name, &file, &file.metadata()?)))
-            .is_ok_and(|found| found == Use::Live)
+/// Opens a regular file that may be anybody's: no link is followed, and no pipe is waited for.
+fn open_regular(path: &Path) -> io::Result<(File, fs::Metadata)> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    let about = file.metadata()?;
+    if about.is_file() { Ok((file, about)) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 
 /// Removes what processes have left that were killed.
@@ -601,13 +603,8 @@ fn remove_stale() {
     let Ok(folder) = fs::read_dir(FOLDER) else { return };
     for entry in folder.filter_map(Result::ok) {
         let Some(name) = entry.file_name().to_str().and_then(Name::parse) else { continue };
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(entry.path());
-        let Ok(file) = file else { continue };
-        let Ok(about) = file.metadata() else { continue };
-        let ours = about.is_file() && (about.uid() == user || user == 0);
+        let Ok((file, about)) = open_regular(&entry.path()) else { continue };
+        let ours = about.uid() == user || user == 0;
         if ours && files::in_use(name, &file, &about) == Use::Stale {
             let _ = fs::remove_file(entry.path());
         }

@@ -21,8 +21,7 @@ fn session_context<R>(
 /// SSL_new(3). The connection inherits the context's session id generator of this moment.
 pub(super) fn SSL_new(real: impl RealFn<*mut SSL>, ctx: Option<CtxRef<'_>>) -> *mut SSL {
     let Some(ctx) = ctx else { return real.call() };
-    takeover::take_in(ctx.as_ptr());
-    let ssl = match takeover::find(ctx.as_ptr()).map(|managed| managed.libssl()) {
+    let ssl = match takeover::take_in(ctx.as_ptr()) {
         Some(libssl) => real.call_of(libssl),
         None => real.call(),
     };

@@ -3,7 +3,7 @@
 
 use std::ffi::{c_char, c_int, c_long, c_void};
 
-use super::{RealFn, managed};
+use super::{RealFn, for_unmanaged, managed};
 use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{CtxRef, is_inside, libssl_of_method};
@@ -70,11 +70,6 @@ pub(super) fn SSL_CTX_ctrl(
         SSL_CTRL_SET_SESS_CACHE_MODE => c_long::from(managed.set_mode(larg as u32)),
         _ => c_long::from(managed.mode()),
     })
-}
-
-/// Calls the real function for a context that is not managed, if there is a context: libssl would crash without.
-fn for_unmanaged<R: super::Failure>(real: impl RealFn<R>, ctx: Option<CtxRef<'_>>) -> R {
-    if ctx.is_some() { real.call() } else { R::FAILURE }
 }
 
 /// SSL_CTX_sess_set_new_cb(3).

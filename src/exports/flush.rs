@@ -3,7 +3,7 @@
 
 use std::ffi::c_long;
 
-use super::{RealFn, managed};
+use super::{RealFn, for_unmanaged, managed};
 use crate::cache::Cutoff;
 use crate::libssl::CtxRef;
 use crate::takeover::ending::may_have_ended;
@@ -36,12 +36,7 @@ pub(super) fn SSL_CTX_flush_sessions_ex(
     ctx: Option<CtxRef<'_>>,
     tm: libc::time_t,
 ) {
-    let Some(managed) = managed(ctx) else {
-        if ctx.is_some() {
-            real.call();
-        }
-        return;
-    };
+    let Some(managed) = managed(ctx) else { return for_unmanaged(real, ctx) };
     managed.take_in();
     if tm != 0 {
         return flush(&managed, Cutoff::Before(tm));

@@ -9,6 +9,12 @@ use crate::libssl::is_inside;
 use crate::libssl::types::*;
 use crate::takeover::ending;
 
+/// The address of the real function, by the libcrypto that the caller is linked with; NULL if there is none.
+fn behind<R>(real: &impl RealFn<R>) -> *mut c_void {
+    let (caller, name) = real.caller();
+    guard(std::ptr::null_mut(), || caller.libcrypto_function(name))
+}
+
 /// CRYPTO_get_ex_new_index(3). Before the program's first index for contexts or connections comes
 /// ours, so that a context's sessions are removed while the program's ex_data still stands (C15).
 pub(super) fn CRYPTO_get_ex_new_index(
@@ -37,8 +43,7 @@ pub(super) fn CRYPTO_get_ex_new_index(
         Option<ExDup>,
         Option<ExFree>,
     ) -> c_int;
-    let (caller, name) = real.caller();
-    let address = guard(std::ptr::null_mut(), || caller.libcrypto_function(name));
+    let address = behind(&real);
     // SAFETY: an address under this name is this function, and NULL is `None`.
     let function: Option<GetExNewIndex> = unsafe { std::mem::transmute(address) };
     // SAFETY: the caller's own arguments.
@@ -58,8 +63,7 @@ pub(super) fn OSSL_LIB_CTX_free(real: impl RealFn<()>, library: *mut OSSL_LIB_CT
             ending::unwatch(libssl, library);
         }
     });
-    let (caller, name) = real.caller();
-    let address = guard(std::ptr::null_mut(), || caller.libcrypto_function(name));
+    let address = behind(&real);
     // SAFETY: an address under this name is this function, and NULL is `None`.
     let function: Option<unsafe extern "C-unwind" fn(*mut OSSL_LIB_CTX)> =
         unsafe { std::mem::transmute(address) };

@@ -33,6 +33,11 @@ fn managed(ctx: Option<CtxRef<'_>>) -> Option<Arc<Managed>> {
     if is_inside() { None } else { takeover::find(ctx?.as_ptr()) }
 }
 
+/// Calls the real function for a context that is not managed, if there is a context: libssl would crash without.
+fn for_unmanaged<R: Failure>(real: impl RealFn<R>, ctx: Option<CtxRef<'_>>) -> R {
+    if ctx.is_some() { real.call() } else { R::FAILURE }
+}
+
 /// The real function behind an export, with the caller's arguments. Where it is not there it fails, as does a function of
 /// OpenSSL that cannot do its work.
 trait RealFn<R> {

@@ -3,7 +3,7 @@
 
 use std::ffi::{c_int, c_long, c_uchar, c_uint};
 
-use super::{Failure, RealFn, managed};
+use super::{Failure, RealFn, for_unmanaged, managed};
 use crate::libssl::{AnySession, CtxRef, SessionRef, is_inside};
 use crate::options;
 use crate::takeover::moved;
@@ -19,18 +19,13 @@ pub(super) fn SSL_CTX_add_session(
     ctx: Option<CtxRef<'_>>,
     session: Option<AnySession<'_>>,
 ) -> c_int {
-    let Some(managed) = managed(ctx) else { return for_context(real, ctx) };
+    let Some(managed) = managed(ctx) else { return for_unmanaged(real, ctx) };
     let session = session.and_then(|session| SessionRef::of(managed.libssl(), session));
     let stored = session.is_some_and(|session| managed.add(session));
     if stored && options::get().incremental {
         managed.flush_with_store();
     }
     c_int::from(stored)
-}
-
-/// Calls the real function, unless there is no context: libssl would crash without.
-fn for_context(real: impl RealFn<c_int>, ctx: Option<CtxRef<'_>>) -> c_int {
-    if ctx.is_some() { real.call() } else { c_int::FAILURE }
 }
 
 /// SSL_CTX_remove_session(3): 1 if something was stored under the session's key, else 0. The session
@@ -41,7 +36,7 @@ pub(super) fn SSL_CTX_remove_session(
     ctx: Option<CtxRef<'_>>,
     session: Option<AnySession<'_>>,
 ) -> c_int {
-    let Some(managed) = managed(ctx) else { return for_context(real, ctx) };
+    let Some(managed) = managed(ctx) else { return for_unmanaged(real, ctx) };
     let session = session.and_then(|session| SessionRef::of(managed.libssl(), session));
     c_int::from(session.is_some_and(|session| managed.remove(session)))
 }

@@ -299,10 +299,7 @@ fn called(_caller: &Object, _returns_to: usize) -> Called {
 /// Where the loader has put the address of a function of libssl for an object, if the address is accepted.
 fn bound_to_libssl(caller: &Object, accepted: impl Fn(usize) -> bool) -> Option<*const usize> {
     let prefixes: [&[u8]; 4] = [b"SSL_", b"TLS_", b"DTLS_", b"OPENSSL_init_ssl"];
-    caller.bound_slot(
-        |name| prefixes.iter().any(|prefix| name.to_bytes().starts_with(prefix)),
-        accepted,
-    )
+    caller.bound_slot(&prefixes, accepted)
 }
 
 /// What is remembered of the callers of a function in one object: a slot, which is read again with each call, so that

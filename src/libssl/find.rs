@@ -132,9 +132,7 @@ fn count_at_start(all: &[Object]) -> usize {
     let names: Vec<_> = all.iter().map(|object| (object.soname(), object.path())).collect();
     let place = |needed: &CStr| {
         names.iter().position(|&(soname, path)| {
-            soname == Some(needed)
-                || path.to_bytes().rsplit(|&byte| byte == b'/').next() == Some(needed.to_bytes())
-                || path == needed
+            soname == Some(needed) || file_name(path) == needed.to_bytes() || path == needed
         })
     };
     let (mut known, mut next) = (1, 0);
@@ -175,9 +173,7 @@ impl Object {
         let is_libcrypto =
             |address| object_at(address).is_some_and(|found| found.defines(ANCHOR_OF_LIBCRYPTO));
         let prefixes: [&[u8]; 5] = [b"CRYPTO_", b"OPENSSL_", b"ERR_", b"EVP_", b"BIO_"];
-        let wanted =
-            |name: &CStr| prefixes.iter().any(|prefix| name.to_bytes().starts_with(prefix));
-        if let Some(slot) = self.bound_slot(wanted, is_libcrypto) {
+        if let Some(slot) = self.bound_slot(&prefixes, is_libcrypto) {
             return object_at(super::object::read_slot(slot));
         }
         self.needed().find_map(|needed| {
@@ -188,11 +184,16 @@ impl Object {
     }
 }
 
+fn file_name(path: &CStr) -> &[u8] {
+    let path = path.to_bytes();
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
+}
+
 /// `NAME.so...`, or `NAME-HASH.so...` as bundled with a program.
 fn is_named(path: &CStr, name: &[u8]) -> bool {
-    let path = path.to_bytes();
-    let file = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
-    file.strip_prefix(name).is_some_and(|rest| rest.starts_with(b".so") || rest.starts_with(b"-"))
+    file_name(path)
+        .strip_prefix(name)
+        .is_some_and(|rest| rest.starts_with(b".so") || rest.starts_with(b"-"))
 }
 
 /// The libssl with this index.

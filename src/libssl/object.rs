@@ -132,15 +132,15 @@ impl Object {
         found.is_some()
     }
 
-    /// A place that holds the address of a function which this object has taken from another one, where `wanted` tells
-    /// the function's name and `accepted` its address. What has not been bound yet points into the object itself.
+    /// A place that holds the address of a function which this object has taken from another one: the function's name
+    /// has one of these prefixes, and its address is accepted. What has not been bound yet points into the object itself.
     pub(super) fn bound_slot(
         &self,
-        wanted: impl Fn(&CStr) -> bool,
+        prefixes: &[&[u8]],
         accepted: impl Fn(usize) -> bool,
     ) -> Option<*const usize> {
         self.section().visit_imports(|name, slot| {
-            if wanted(name) {
+            if prefixes.iter().any(|prefix| name.to_bytes().starts_with(prefix)) {
                 let address = read_slot(slot);
                 if !self.range.contains(&address) && accepted(address) {
                     return ControlFlow::Break(slot);
@@ -355,10 +355,7 @@ mod tests {
         })
         .unwrap();
         let slot = mine
-            .bound_slot(
-                |name| name == c"malloc" || name == c"write",
-                |address| libc.range.contains(&address),
-            )
+            .bound_slot(&[b"malloc", b"write"], |address| libc.range.contains(&address))
             .unwrap();
         assert!(libc.range.contains(&read_slot(slot)));
         assert!(mine.imports(c"dl_iterate_phdr") && !mine.imports(c"no such function"));

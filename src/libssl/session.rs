@@ -90,6 +90,11 @@ impl SessionRef {
         unsafe { std::slice::from_raw_parts(id, length) }
     }
 
+    /// Whether a cache has one key for both: the same version and id.
+    pub(crate) fn has_key_of(self, other: Self) -> bool {
+        self.version() == other.version() && self.id() == other.id()
+    }
+
     /// When it expires: contract, "expiry".
     pub(crate) fn expiry(self) -> Expiry {
         let time = match (self.api().SSL_SESSION_get_time_ex, self.api().SSL_SESSION_get_time) {

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use super::callback::{Callback, is_same};
 use super::registry::find_borrowed;
 use super::{Managed, trampolines};
+use crate::libssl::Libssl;
 use crate::libssl::types::*;
 
 /// The real cache has no limit, or its own eviction would see what is planted there. (Not 0, which a program
@@ -22,11 +23,11 @@ pub(super) fn real_mode(mode: u32) -> u32 {
     mode & SSL_SESS_CACHE_BOTH | REAL_FLAGS
 }
 
-/// See [`Managed::take_in`]: before a connection is made of this context.
-pub(crate) fn take_in(ctx: *mut SSL_CTX) {
-    if let Some(managed) = find_borrowed(ctx) {
-        managed.take_in();
-    }
+/// See [`Managed::take_in`]: before a connection is made of this context. Returns the context's libssl if it is managed.
+pub(crate) fn take_in(ctx: *mut SSL_CTX) -> Option<&'static Libssl> {
+    let managed = find_borrowed(ctx)?;
+    managed.take_in();
+    Some(managed.libssl())
 }
 
 impl Managed {

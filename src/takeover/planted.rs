@@ -98,9 +98,7 @@ fn put(managed: &Arc<Managed>, version: c_int, id: &[u8], stored: Option<Session
         let mut plants = plants.lock();
         // One for all connections with a ticket: of those that come at once, the first that removes it is served.
         let serves = |other: &Plant| {
-            other.stored.is_some()
-                && plant.stored.is_some()
-                && is_key_of(&other.stand_in, &stand_in)
+            other.stored.is_some() && plant.stored.is_some() && other.stand_in.has_key_of(*stand_in)
         };
         if plants.iter().any(serves) {
             return Some(false);
@@ -118,15 +116,11 @@ fn put(managed: &Arc<Managed>, version: c_int, id: &[u8], stored: Option<Session
     planted.is_some()
 }
 
-fn is_key_of(one: &SessionRef, other: &SessionRef) -> bool {
-    one.version() == other.version() && one.id() == other.id()
-}
-
 /// The session is being removed: whether it was in our cache but for its stand-in. What the program's get
 /// callback returned may be another object with the same key.
 pub(super) fn consumed(managed: &Managed, session: SessionRef) -> bool {
     let is_it = |plant: &Plant| match &plant.stored {
-        Some(stored) => **stored == session || is_key_of(&plant.stand_in, &session),
+        Some(stored) => **stored == session || plant.stand_in.has_key_of(session),
         None => false,
     };
     take_first(managed, is_it).is_some()

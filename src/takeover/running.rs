@@ -62,7 +62,7 @@ impl Call {
                 (About::New { ssl: one }, About::New { ssl: other })
                 | (About::Get { ssl: one }, About::Get { ssl: other }) => one == other,
                 (About::Remove { session: one }, About::Remove { session: other }) => {
-                    one == other || (one.version() == other.version() && one.id() == other.id())
+                    one == other || one.has_key_of(other)
                 }
                 _ => false,
             }

@@ -34,7 +34,7 @@ sub plugin {
     my ($name, $include, $folder, @libs) = @_;
     my $plugin = "$work/$name.so";
     my $ok = defined run(split(' ', $ENV{CC} || 'cc'), qw(-std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-deprecated-declarations -pthread -g -O1),
-        qw(-DPLUGIN -fPIC -shared -Wl,-Bsymbolic), "-I$top/include", "-I$include", '-o', $plugin, @source, @libs, '-ldl', "-Wl,-rpath,$folder");
+        '-DPLUGIN', '-fPIC', '-shared', '-Wl,-Bsymbolic', "-I$top/include", "-I$include", '-o', $plugin, @source, @libs, '-ldl', "-Wl,-rpath,$folder");
     return $ok ? $plugin : fail("the plug-in for $name is built");
 }
 

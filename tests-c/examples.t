@@ -64,7 +64,7 @@ for my $example (sort keys %prints) {
             if $example eq 'statistics';
     }
     # A program need not name a function of ours, so the linker is told to keep the library.
-    my @keep = qw(-Wl,--push-state,--no-as-needed -lsslsweep -Wl,--pop-state);
+    my @keep = ('-Wl,--push-state,--no-as-needed', '-lsslsweep', '-Wl,--pop-state');
     if (build($example, 'built', "-I$top/include", "-L$libdir", @keep, @libs)) {
         local $ENV{LD_LIBRARY_PATH} = join ':', grep { defined && length } $libdir, $ENV{LD_LIBRARY_PATH};
         prints($example, 'built', $with, 'linked');

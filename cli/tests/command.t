@@ -304,7 +304,7 @@ subtest 'doctor' => sub {
     # P9: callers are bound by OpenSSL's version nodes.
     my $made = spit("$scratch/nodeless.c", qq(void *SSL_CTX_new(const void *method);\nvoid *SSL_CTX_new(const void *method) { return (void *)method; }\n));
     my $calls = spit("$scratch/calls.c", qq(void *SSL_CTX_new(const void *method);\nint main(void) { return SSL_CTX_new(0) != 0; }\n));
-    runs('a libssl without version nodes', qw(cc -shared -fPIC -Wl,-soname,libssl.so.3 -o), "$scratch/libssl.so.3", $made);
+    runs('a libssl without version nodes', 'cc', '-shared', '-fPIC', '-Wl,-soname,libssl.so.3', '-o', "$scratch/libssl.so.3", $made);
     my $nodeless = compile('nodeless', $calls, "$scratch/libssl.so.3", "-Wl,-rpath,$scratch");
     doctor(1, qr/^no +libssl .*libssl\.so\.3 .*not OpenSSL's version nodes \(none\)/m, 'a libssl without version nodes', $nodeless);
     SKIP: {

@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicU64;
 pub const MAGIC: u64 = u64::from_ne_bytes(*b"SSLSWEEP");
 
 /// Rises with every change of this file.
-pub const LAYOUT: u64 = 3;
+pub const LAYOUT: u64 = 4;
 
 /// Processes of a family that count at the same time.
 pub const PROCESSES: usize = 128;
@@ -73,6 +73,29 @@ pub const fn is_ready(owner: u64, pid: u32) -> bool {
     owner & READY != 0 && pid_of(owner) == pid
 }
 
+/// Set in a block's mode: it is known. The lowest 32 bits are `SSL_SESS_CACHE_*`.
+pub const MODE_KNOWN: u64 = 1 << 63;
+
+/// Set in a block's mode: the context gives out tickets that need no cache (`SSL_OP_NO_TICKET` is not set).
+pub const MODE_TICKETS: u64 = 1 << 62;
+
+/// Set in a block's mode: the program has a get callback, so a cache of its own.
+pub const MODE_EXTERNAL: u64 = 1 << 61;
+
+/// Set in a request: remove every session, and not only those that have expired.
+pub const REQUEST_ALL: u64 = 1;
+
+/// A request of this moment, in nanoseconds since the epoch, which makes it another one than any before. Each context
+/// that is stored in obeys it with its next use of the cache, and writes it to [`Block::answered`].
+pub const fn request(nanoseconds: u64, all: bool) -> u64 {
+    (nanoseconds | REQUEST_ALL) - !all as u64
+}
+
+/// A version as a word, to compare: each part in 16 bits.
+pub const fn version(major: u64, minor: u64, patch: u64) -> u64 {
+    major << 32 | minor << 16 | patch
+}
+
 /// A whole file.
 #[derive(Debug)]
 #[repr(C)]
@@ -111,8 +134,10 @@ pub struct Header {
     pub name: [AtomicU64; NAME_WORDS],
     /// The last children that were forked and have counted nothing yet; of one that has not begun to run, its parent.
     pub forked: [AtomicU64; FORKED],
+    /// The version of the library that made it: [`version`].
+    pub version: AtomicU64,
     /// For later.
-    pub reserved: [AtomicU64; 16],
+    pub reserved: [AtomicU64; 15],
 }
 
 /// A process of the family.
@@ -131,8 +156,10 @@ pub struct Process {
     pub ended: AtomicU64,
     /// Contexts that were left to libssl because they lie in memory that processes share.
     pub left_shared: AtomicU64,
+    /// An operator's request, the only word that a reader writes and the process obeys ([`request`]); 0: none.
+    pub request: AtomicU64,
     /// For later.
-    pub reserved: [AtomicU64; 10],
+    pub reserved: [AtomicU64; 9],
     /// The sums of contexts that have ended.
     pub past: Block,
     /// The sums of those that found no block of their own.
@@ -184,8 +211,22 @@ pub struct Block {
     /// Lookups that neither the cache nor the program's get callback could answer, where the program keeps a cache of
     /// its own: they are among the misses.
     pub external_misses: AtomicU64,
+    /// The cache mode, as the program has set it, with the `MODE_` bits; 0 in a sum.
+    pub mode: AtomicU64,
+    /// Connections that this context's handshakes have finished as a server (`SSL_CTX_sess_accept_good`).
+    pub accepted: AtomicU64,
+    /// The same as a client (`SSL_CTX_sess_connect_good`).
+    pub connected: AtomicU64,
+    /// Connections that resumed a session, by the cache or by a ticket (`SSL_CTX_sess_hits`).
+    pub resumed: AtomicU64,
+    /// Sessions that were still stored when their context ended.
+    pub left_at_end: AtomicU64,
+    /// The last request that this context has carried out.
+    pub answered: AtomicU64,
+    /// Sessions that this request removed here.
+    pub answered_removed: AtomicU64,
     /// For later.
-    pub reserved: [AtomicU64; 7],
+    pub reserved: [AtomicU64; 8],
     /// Lookups, by thread.
     pub stripes: [Stripe; STRIPES],
 }
@@ -231,6 +272,13 @@ pub enum Word {
     FlushTimes = offset_of!(Block, flush_times) / 8,
     BatchTimes = offset_of!(Block, batch_times) / 8,
     ExternalMisses = offset_of!(Block, external_misses) / 8,
+    Mode = offset_of!(Block, mode) / 8,
+    Accepted = offset_of!(Block, accepted) / 8,
+    Connected = offset_of!(Block, connected) / 8,
+    Resumed = offset_of!(Block, resumed) / 8,
+    LeftAtEnd = offset_of!(Block, left_at_end) / 8,
+    Answered = offset_of!(Block, answered) / 8,
+    AnsweredRemoved = offset_of!(Block, answered_removed) / 8,
 }
 
 /// Words of a block that [`Word`] names, whole cache lines.

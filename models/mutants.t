@@ -4,7 +4,7 @@
 use strict;
 use warnings;
 use Cwd qw(abs_path);
-use File::Basename qw(dirname);
+use File::Basename qw(basename dirname);
 use File::Path qw(make_path remove_tree);
 use Test::More;
 
@@ -21,7 +21,7 @@ my $find_under_order = <<'END';
             let slot = table.find(key).filter(|&slot| wanted(table.session(slot)))?;
 END
 
-# Name, then what is replaced by what in src/cache/mod.rs.
+# Name, then what is replaced by what, in the one file of src/cache that has it.
 my @mutants = (
     ['a removal looks its slot up before it locks the order', $find_under_order, <<'END'],
         let slot = {
@@ -133,7 +133,7 @@ make_path("$copy/src");
 system('cp', '-R', "$root/src/cache", "$copy/src/") == 0 or die 'cp';
 system('cp', '-R', map({ "$root/models/$_" } qw(Cargo.toml Cargo.lock build.rs src tests)), make_path("$copy/models"))
     == 0 or die 'cp';
-my $source = slurp("$root/src/cache/mod.rs");
+my %source = map { basename($_) => slurp($_) } glob "$root/src/cache/*.rs";
 
 # Builds and runs what is in the copy; whether it was built, and the models that failed.
 sub run_models {
@@ -145,26 +145,34 @@ sub run_models {
 
 sub mutated {
     my (@changes) = @_;
-    my $text = $source;
+    my %text = %source;
     while (my ($from, $to) = splice @changes, 0, 2) {
-        my $times = () = $text =~ /\Q$from\E/g;
-        die "mutants.t is behind src/cache/mod.rs: found $times times, not once:\n$from" if $times != 1;
-        $text =~ s/\Q$from\E/$to/;
+        my @files = map { ($_) x (() = $text{$_} =~ /\Q$from\E/g) } sort keys %text;
+        die "mutants.t is behind src/cache: found in (@files), not in one place:\n$from" if @files != 1;
+        $text{ $files[0] } =~ s/\Q$from\E/$to/;
     }
-    return $text;
+    return \%text;
+}
+
+sub write_cache {
+    my ($text) = @_;
+    for my $file (keys %$text) {
+        my $path = "$copy/src/cache/$file";
+        spit($path, $text->{$file}) if slurp($path) ne $text->{$file};
+    }
 }
 
 # All texts first: one that does not fit shall not be found minutes later.
 my @texts = map { my ($name, @changes) = @$_; [$name, mutated(@changes)] } @mutants;
 for (@texts) {
     my ($name, $text) = @$_;
-    spit("$copy/src/cache/mod.rs", $text);
+    write_cache($text);
     my ($built, $failed, @by) = run_models();
     ok($built && $failed && @by, "caught: $name") and diag(sprintf '%d models fail: %s', scalar @by, join ' ', @by);
 }
 
 # The copy itself is sound, or all of this would show nothing.
-spit("$copy/src/cache/mod.rs", $source);
+write_cache(\%source);
 my ($built, $failed) = run_models();
 ok($built && !$failed, 'the cache as it is passes');
 done_testing;

@@ -12,12 +12,11 @@ use std::collections::{BinaryHeap, HashSet};
 
 use hashbrown::HashTable;
 
-use super::Eviction;
-use super::Statistics;
 use super::expiry::{Cutoff, Expiry};
 use super::links::{Links, List};
 use super::place::Place;
 use super::slots::Slots;
+use super::types::{Eviction, Statistics};
 
 /// Emptied buckets that are left alone whatever their share.
 const FEW_BUCKETS: usize = 64;

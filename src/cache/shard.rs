@@ -1,11 +1,11 @@
 //! A shard: the sessions of some of the keys, found by key, under one lock.
 
-use super::Handle;
 use super::count;
 use super::index::{Index, MOST_SLOTS, Retired};
 use super::key::Key;
 use super::slots::{Slots, grow};
 use super::sync::{Mutex, MutexGuard};
+use super::types::Handle;
 
 /// Aligned to a cache line, so that threads at neighbouring shards do not meet there.
 #[derive(Debug)]

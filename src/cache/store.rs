@@ -1,0 +1,139 @@
+//! Storing: under a new key, in place of another session, again, under another key, until another time.
+
+use super::expiry::Expiry;
+use super::key::Key;
+use super::types::{Handle, Stored};
+use super::whole::{Cache, remove};
+
+impl<S: Handle> Cache<S> {
+    /// Stores `session` under `key` until `expiry`; `limit` sessions at most, 0 for any number.
+    ///
+    /// The session being stored never leaves for itself. A session that replaces another takes its
+    /// place in the count, and its own place in the order.
+    pub fn store(&self, key: Key, session: S, expiry: Expiry, limit: usize) -> Stored<S> {
+        let Some(shards) = self.shards_or_make() else { return Stored::NoMemory(session) };
+        #[expect(clippy::needless_late_init, reason = "before the locks, to be dropped after them")]
+        let _retired;
+        let mut order = self.lock_order();
+        let mut table = shards[key.shard()].lock();
+
+        if let Some(slot) = table.find(key) {
+            let place = key.place(slot);
+            if *table.session(slot) == session {
+                // Should memory be short, the session stays at its old place in the order.
+                let _ = order.move_to(place, expiry);
+                order.use_again(place);
+                self.publish(&order);
+                return Stored::Present(session);
+            }
+            if limit > 0 && order.len() > limit {
+                order.unlink(place);
+                let replaced = Some(table.remove(slot));
+                self.publish(&order);
+                return Stored::Full { session, replaced };
+            }
+            if order.append_again(place, expiry).is_none() {
+                return Stored::NoMemory(session);
+            }
+            order.use_again(place);
+            order.statistics.stored += 1;
+            order.changes += 1;
+            let former = table.replace(slot, session);
+            self.publish(&order);
+            return Stored::Replaced(former);
+        }
+
+        if limit > 0 && order.len() > limit {
+            return Stored::Full { session, replaced: None };
+        }
+        // All memory first: from here on nothing can fail half way.
+        let (Some(()), Some(retired)) = (order.reserve(key.shard(), expiry), table.reserve())
+        else {
+            return Stored::NoMemory(session);
+        };
+        _retired = retired;
+        let mut evicted = None;
+        if limit > 0 && order.len() == limit {
+            // One shard's lock at a time; the order's lock keeps the key absent meanwhile.
+            drop(table);
+            evicted = order.pop_for_room().map(|place| remove(shards, place));
+            order.statistics.evicted += u64::from(evicted.is_some());
+            table = shards[key.shard()].lock();
+        }
+        let slot = table.insert(key, session);
+        order.append(key.place(slot), expiry);
+        order.statistics.stored += 1;
+        self.publish(&order);
+        Stored::Added { evicted }
+    }
+
+    /// Stores a session again that was detached too early, whatever their number: unless its key has a
+    /// session again, or memory is short. Then it is handed back.
+    pub fn put_back(&self, key: Key, session: S, expiry: Expiry) -> Option<S> {
+        let Some(shards) = self.shards_or_make() else { return Some(session) };
+        #[expect(clippy::needless_late_init, reason = "before the locks, to be dropped after them")]
+        let _retired;
+        let mut order = self.lock_order();
+        let mut table = shards[key.shard()].lock();
+        if table.find(key).is_some() || order.reserve(key.shard(), expiry).is_none() {
+            return Some(session);
+        }
+        let Some(retired) = table.reserve() else { return Some(session) };
+        _retired = retired;
+        order.append(key.place(table.insert(key, session)), expiry);
+        order.statistics.stored += 1;
+        self.publish(&order);
+        None
+    }
+
+    /// Gives a stored session a new expiry; among its equals it then counts as stored last. One that
+    /// has that expiry already keeps its place.
+    ///
+    /// Returns whether this very session is stored under `key`.
+    pub fn re_expire(&self, key: Key, session: &S, expiry: Expiry) -> bool {
+        let Some(shards) = self.shards.get() else { return false };
+        let mut order = self.lock_order();
+        let found = {
+            let table = shards[key.shard()].lock();
+            table.find(key).filter(|&slot| table.session(slot) == session)
+        };
+        let Some(slot) = found else { return false };
+        let _ = order.move_to(key.place(slot), expiry);
+        self.publish(&order);
+        true
+    }
+
+    /// Stores a session under another key. It keeps its expiry, and among its equals counts as stored
+    /// last. A session that had the new key leaves; it is returned.
+    ///
+    /// Nothing happens unless this very session is stored under `old`; nor without memory.
+    pub fn re_key(&self, old: Key, new: Key, session: &S) -> Option<S> {
+        let shards = self.shards.get()?;
+        if old == new {
+            return None;
+        }
+        #[expect(clippy::needless_late_init, reason = "before the locks, to be dropped after them")]
+        let _retired;
+        let mut order = self.lock_order();
+        let slot = {
+            let table = shards[old.shard()].lock();
+            table.find(old).filter(|&slot| table.session(slot) == session)?
+        };
+        let expiry = order.expiry(old.place(slot));
+        order.reserve(new.shard(), expiry)?;
+        _retired = shards[new.shard()].lock().reserve()?;
+        // It is stored all the while, for whoever asks about it now.
+        session.enters();
+        order.unlink(old.place(slot));
+        let moved = shards[old.shard()].lock().remove(slot);
+        let mut table = shards[new.shard()].lock();
+        let displaced = table.find(new).map(|slot| {
+            order.unlink(new.place(slot));
+            table.remove(slot)
+        });
+        order.append(new.place(table.insert(new, moved)), expiry);
+        session.left();
+        self.publish(&order);
+        displaced
+    }
+}

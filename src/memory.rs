@@ -1,6 +1,6 @@
 //! The allocator of this library: the C library's, with a small reserve, and the system's pages for what is large.
 //!
-//! What may grow large is reserved fallibly, and its failure reported as OpenSSL would. But small
+//! Tables that may grow large are reserved fallibly, and its failure reported as OpenSSL would. But small
 //! pieces of the standard library (an `Arc`, a line of text) can't fail, they abort, which a guest in
 //! somebody's server must not do. When malloc fails, these come from the reserve.
 //!

@@ -6,7 +6,7 @@ use once_cell::race::OnceBox;
 
 use crate::report;
 
-/// What the operator asked for.
+/// The operator's options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Options {
     /// `SSLSWEEP_VERBOSE`: say on standard error what was found and done.
@@ -79,7 +79,7 @@ fn read(get: impl Fn(&CStr) -> Option<std::ffi::CString>) -> (Options, Vec<Strin
             Some(value) => complaints.push(format!(
                 "{}={} is neither {default} nor {other}; using {default}",
                 name.to_string_lossy(),
-                // Whatever was in there, the answer is one readable line.
+                // Whatever the value holds, the answer is one readable line.
                 value
                     .iter()
                     .take(64)

@@ -24,7 +24,7 @@ pub(crate) fn this_thread() -> usize {
 
 /// A call that has not returned.
 pub(crate) struct Frame {
-    /// Where it goes on.
+    /// The address at which it goes on.
     pub(crate) address: *mut c_void,
     /// The lowest address of its part of the stack.
     bottom: usize,
@@ -45,7 +45,7 @@ pub(crate) fn walk<F: FnMut(Frame) -> bool>(mut visit: F) {
     unsafe { _Unwind_Backtrace(one::<F>, (&raw mut visit).cast()) };
 }
 
-/// Whether a call of `function`, with a variable at this address of the stack, has still to return. It has
+/// Returns whether a call of `function`, with a variable at this address of the stack, has still to return. It has
 /// not, but will never, if somebody left it by longjmp.
 pub(crate) fn has_still_to_return(function: *mut c_void, variable: usize) -> bool {
     let (mut inner, mut found) = (None::<Frame>, false);

@@ -1,4 +1,4 @@
-//! What operations cost, asserted by counting: the clock of a shared machine proves nothing.
+//! The cost of operations, asserted by counting: the clock of a shared machine proves nothing.
 
 use super::oracle::Session;
 use super::tests::filled;
@@ -7,7 +7,7 @@ use crate::memory;
 
 const SIZES: [u32; 3] = [1_000, 10_000, 100_000];
 
-/// What one session costs at most to detach: its node and bucket, its neighbours' links, its entry.
+/// The most that one session costs to detach: its node and bucket, its neighbours' links, its entry.
 const MOST_TOUCHED: u64 = 16;
 
 /// F12: a flush costs what it removes, however much is stored.

@@ -1,4 +1,4 @@
-//! What the cache does, counted on each thread for the tests that assert its complexity. No code at all
+//! Counts the cache's work on each thread, for the tests that assert its complexity. No code at all
 //! otherwise.
 
 #[cfg(test)]
@@ -19,7 +19,7 @@ thread_local! {
     static COUNTS: Cell<Counts> = const { Cell::new(Counts { locks: 0, touched: 0 }) };
 }
 
-/// What `action` came to.
+/// The counts of `action`.
 #[cfg(all(test, not(miri)))]
 pub(super) fn of<R>(action: impl FnOnce() -> R) -> (Counts, R) {
     let before = COUNTS.get();

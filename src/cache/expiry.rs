@@ -34,7 +34,7 @@ pub enum Cutoff {
 }
 
 impl Cutoff {
-    /// Whether a session with this expiry is removed.
+    /// Returns whether a session with this expiry is removed.
     pub const fn reaches(self, expiry: Expiry) -> bool {
         match self {
             Self::All => true,

@@ -84,7 +84,7 @@ impl Index {
         self.used += 1;
     }
 
-    /// Where the search for a hash begins: the hash scaled to the number of cells, which need not be
+    /// The cell at which the search for a hash begins: the hash scaled to the number of cells, which need not be
     /// a power of two.
     fn home(&self, hash: u64) -> Option<usize> {
         let home = ((u128::from(hash) * self.cells.len() as u128) >> 64) as usize;

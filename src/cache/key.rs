@@ -9,7 +9,7 @@ use super::place::{Place, SHARDS};
 /// The longest session id of TLS.
 const MOST_ID: usize = 32;
 
-/// What a session is found by: 128 bits of a keyed hash over version, id length and id.
+/// The key of a session: 128 bits of a keyed hash over version, id length and id.
 ///
 /// The fingerprint stands for the id itself. Two different ids meet with a probability of 2^-128 a
 /// pair, which nobody can raise without the seed; in return a key is 16 bytes instead of 35, needs

@@ -19,7 +19,7 @@ impl List {
     }
 }
 
-/// What links the places of any number of lists, each place in one of them at most.
+/// The links of any number of lists of places, each place in one of them at most.
 #[derive(Debug)]
 pub(super) struct Links<T> {
     /// By shard, then slot. Empty until the first place.
@@ -54,7 +54,7 @@ impl<T: Copy> Links<T> {
         self.nodes.iter().map(Vec::capacity).sum()
     }
 
-    /// What a place carries.
+    /// The bucket of a place.
     pub(super) fn value(&self, place: Place) -> T {
         self.node(place).value
     }

@@ -34,7 +34,7 @@ impl<S: Handle> Cache<S> {
         Some(session)
     }
 
-    /// Whether something is stored under `key`. Counts nothing.
+    /// Returns whether something is stored under `key`. Counts nothing.
     pub fn contains(&self, key: Key) -> bool {
         let shard = self.shards.get().map(|shards| &shards[key.shard()]);
         shard.is_some_and(|shard| self.lock_shard(shard).find(key).is_some())

@@ -12,7 +12,7 @@
 //!   links:     next, previous, bucket  <-- the same place (shard, slot) -->
 //! ```
 //!
-//! Whoever changes what is stored takes the order's lock, and inside it one shard's lock at a time.
+//! Each change of the stored sessions takes the order's lock, and inside it one shard's lock at a time.
 //! A lookup takes one shard's lock only, so lookups neither meet each other nor wait for a flush.
 //! That order is total and counted under one lock makes capacity, eviction and flush exact, also
 //! among threads; sharding the order as well was rejected, because it would need a merge of all shards

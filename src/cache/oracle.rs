@@ -1,4 +1,4 @@
-//! What the cache should do, told in the simplest way, and operations to hold it against that. For the
+//! The oracle: what the cache should do, in the simplest way, and operations to compare the two. For the
 //! unit tests and for the fuzzer (`fuzz/`): one oracle, whoever makes the operations up.
 
 use std::rc::Rc;
@@ -30,13 +30,13 @@ impl Eq for Session {}
 
 impl Handle for Session {}
 
-/// What the cache should do, told in the simplest way: a list, searched from the start.
+/// The oracle: a list, searched from the start.
 #[derive(Default, Clone)]
 struct Oracle {
     /// In the order of storing.
     stored: Vec<(Key, Session, Expiry)>,
     eviction: Eviction,
-    /// What is stored, in the order of its last use.
+    /// The stored sessions, in the order of their last use.
     used: Vec<Key>,
 }
 
@@ -144,7 +144,7 @@ impl Oracle {
     }
 }
 
-/// What is done to the cache. A key is a number below [`KEYS`], an object one below [`OBJECTS`].
+/// An operation on the cache. A key is a number below [`KEYS`], an object one below [`OBJECTS`].
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the fields are the arguments of the cache's functions")]
 pub enum Operation {
@@ -206,7 +206,7 @@ impl Operation {
 }
 
 impl Cache<Session> {
-    /// What the order says of each key.
+    /// The expiry of each key, as the order has it.
     fn expiry_of(&self, key: Key) -> Option<Expiry> {
         let order = self.lock_order();
         let slot = self.shards.get()?[key.shard()].lock().find(key)?;
@@ -271,7 +271,7 @@ impl Both {
         }
     }
 
-    /// Whether a session that was to move in the order has stayed where it was, for lack of memory.
+    /// Returns whether a session that was to move in the order has stayed where it was, for lack of memory.
     fn has_stayed(&self, starved: bool, key: Key, before: &Oracle) -> bool {
         let former = before.position(key).map(|at| before.stored[at].2);
         starved && self.cache.expiry_of(key) == former

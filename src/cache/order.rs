@@ -3,7 +3,7 @@
 //! A heap has the earliest bucket on top and a table finds the bucket of a second, so that a store
 //! costs the same whatever the mix of timeouts. A bucket that was emptied out of turn stays until it
 //! comes to the top or until such buckets are the majority; they are then swept out together.
-//! Where sessions leave for lack of room by their last use, a second list through the same places has them in
+//! When sessions are evicted by their last use, a second list through the same places has them in
 //! that order.
 //! (A `BTreeMap` of buckets was rejected: it can't report a lack of memory, and finds slower.)
 
@@ -190,7 +190,7 @@ impl Order {
         (until < end).then_some(until)
     }
 
-    /// Whether an empty order holds more storage than it should keep.
+    /// Returns whether an empty order holds more storage than it should keep.
     pub(super) fn is_roomy(&self) -> bool {
         self.links.capacity() > FEW_NODES || self.buckets.capacity() > FEW_NODES
     }

@@ -1,4 +1,4 @@
-//! Where a session lies: its shard and its slot there, in 32 bits.
+//! The place of a session: its shard and its slot there, in 32 bits.
 
 /// Shards of a cache.
 ///

@@ -28,7 +28,7 @@ impl<S: Handle> Cache<S> {
         order.len().saturating_sub(limit)
     }
 
-    /// Whether a session is due. Takes no lock.
+    /// Returns whether a session is due. Takes no lock.
     pub fn is_due(&self, cutoff: Cutoff) -> bool {
         let earliest = Expiry::from_seconds(self.earliest.load(Ordering::Acquire));
         cutoff.reaches(earliest) && !self.is_empty()

@@ -5,7 +5,7 @@ use std::process::Command;
 use super::oracle::Session;
 use super::{Cache, Expiry, Key, KeyMaker, Stored, count};
 
-/// What a lookup looks at on the average of many at most: a sixth of the index is empty, so some twenty where
+/// The most cells that a lookup visits on the average: a sixth of the index is empty, so some twenty where
 /// nothing is found.
 const MOST_TOUCHED: u64 = 40;
 
@@ -101,7 +101,7 @@ fn c4_each_process_has_seeds_of_its_own() {
     assert!(one != other && one != key && other != key, "{one} {other} {key}");
 }
 
-/// What a lookup does depends on the fingerprint, of one width, and on nothing of the id: not on how many of
+/// The work of a lookup depends on the fingerprint, of one width, and on nothing of the id: not on how many of
 /// its first bytes a stored one shares. (A clock would be no proof; the id itself is not kept.)
 #[test]
 fn a_lookup_does_not_depend_on_how_much_of_an_id_matches() {

@@ -14,7 +14,7 @@ pub(super) struct Shard<S> {
     table: Mutex<Table<S>>,
 }
 
-/// What is found in a shard. A place, which holds 26 bits of slot, never reads as `Place::NONE` for the
+/// The sessions of a shard. A place, which holds 26 bits of slot, never reads as `Place::NONE` for the
 /// fewer that the index allows.
 #[derive(Debug)]
 pub(super) struct Table<S> {

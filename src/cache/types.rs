@@ -1,6 +1,6 @@
 //! The words of the cache's interface: its policy, its answers, its figures, and what it asks of a session.
 
-/// Which session leaves when there is no room.
+/// The choice of the session that is evicted from a full cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Eviction {
     /// The one that expires first; among equals the one stored first.
@@ -11,12 +11,12 @@ pub enum Eviction {
     LeastRecentlyUsed,
 }
 
-/// What [`Cache::store`] did.
+/// The result of a store.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Stored<S> {
     /// A new key. When the cache was full, another session has left for it: see [`Eviction`].
     Added {
-        /// The session that left for lack of room.
+        /// The session that was evicted.
         evicted: Option<S>,
     },
     /// Another session had this key; it is handed back.
@@ -25,7 +25,7 @@ pub enum Stored<S> {
     Present(S),
     /// Nothing was stored: more than one session must leave first. Call [`Cache::evict`], then again.
     Full {
-        /// What was to be stored.
+        /// The session to be stored.
         session: S,
         /// The session that had the key; it has left already.
         replaced: Option<S>,
@@ -34,12 +34,12 @@ pub enum Stored<S> {
     NoMemory(S),
 }
 
-/// What a cache has done since it was made.
+/// The figures of a cache since it was made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// Sessions stored under a new key, or in place of another one.
     pub stored: u64,
-    /// Sessions that left for lack of room.
+    /// Sessions evicted.
     pub evicted: u64,
     /// Sessions detached because their time had come.
     pub flushed: u64,
@@ -69,7 +69,7 @@ impl std::ops::Add for Statistics {
     }
 }
 
-/// Who is told of every change. It is called with a lock held, so it may do no more than write numbers down.
+/// Is told of every change, with a lock held: an observer may do no more than write numbers down.
 pub trait Observer: std::fmt::Debug + Send + Sync {
     /// The cache now holds so many sessions, and has done this. (Lookups are not in there.)
     fn changed(&self, sessions: usize, done: &Statistics);

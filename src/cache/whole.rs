@@ -57,7 +57,7 @@ impl<S> Cache<S> {
         self.len.load(Ordering::Acquire)
     }
 
-    /// Whether nothing is stored.
+    /// Returns whether nothing is stored.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -77,7 +77,7 @@ impl<S> Cache<S> {
         self.lock_order().changes
     }
 
-    /// What the cache has done since it was made.
+    /// The figures since the cache was made.
     pub fn statistics(&self) -> Statistics {
         let mut statistics = self.lock_order().statistics;
         for shard in self.all_shards() {

@@ -1,4 +1,4 @@
-//! What C hands to an export: pointers that are checked once, at the entry.
+//! Pointers that C hands to an export, checked once, at the entry.
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;

@@ -17,7 +17,7 @@ use super::symbols::RealFns;
 use crate::guard::guard;
 use crate::{options, report};
 
-/// Who has called an export; made by the entry (`src/exports/entries.rs`).
+/// The caller of an export; made by the entry (`src/exports/entries.rs`).
 #[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Caller {
@@ -96,13 +96,13 @@ impl Caller {
         use_it(&RealFns::of(|name| object.function(name, Wanted::Default)))
     }
 
-    /// Whether the call comes from the object that this code lies in.
+    /// Returns whether the call comes from the object that this code lies in.
     #[inline]
     fn is_ours(self) -> bool {
         start().ours.range.contains(&self.returns_to)
     }
 
-    /// Whether a context that the caller makes is ours to take over. It is not if libssl makes it for a program that has
+    /// Returns whether a context that the caller makes is ours to take over. It is not if libssl makes it for a program that has
     /// called past us, by a handle of its own: all that the program sets would pass us by (contract P12).
     ///
     /// libssl's SSL_CTX_new jumps to SSL_CTX_new_ex through the PLT (Debian, Ubuntu), so that this looks like a call
@@ -116,7 +116,7 @@ impl Caller {
             || object_at(self.returns_to).is_some_and(|caller| {
                 match called(&caller, self.returns_to) {
                     Called::Slot(slot) => caller.imports_at(name, slot),
-                    // What the static library has put into a program is called there like its own.
+                    // A function that the static library has put into a program is called there like its own.
                     Called::Code(code) => {
                         code == (SSL_CTX_new_ex as *const ()).addr() && self.is_ours()
                     }
@@ -168,7 +168,7 @@ impl Caller {
         )
     }
 
-    /// Whether an object other than ours is a libssl for this caller, or has at least the function that was called: a
+    /// Returns whether an object other than ours is a libssl for this caller, or has at least the function that was called: a
     /// library may have a flush of its own and nothing else.
     fn is_provider(self, object: &Object, name: &CStr) -> bool {
         let anchor = if self.node == Node::Own { name } else { ANCHOR };
@@ -176,7 +176,7 @@ impl Caller {
     }
 
     /// The only object that callers of this node can be linked with. Of several it is the one that this thread has called last.
-    /// Where there is none, what would write into memory of another make does nothing, and any other call goes to the
+    /// If there is none, a call that would write into memory of another make does nothing, and any other goes to the
     /// first.
     fn only_one(self, name: &CStr) -> Option<Object> {
         let mut candidates = 0;
@@ -240,7 +240,7 @@ impl Caller {
     }
 }
 
-/// What the instruction calls that a call returns behind.
+/// The target of the call instruction before a return address.
 enum Called {
     /// The function whose address the loader has put here.
     Slot(*const usize),
@@ -296,13 +296,13 @@ fn called(_caller: &Object, _returns_to: usize) -> Called {
     Called::Unknown
 }
 
-/// Where the loader has put the address of a function of libssl for an object, if the address is accepted.
+/// The slot of an object into which the loader has put the address of a function of libssl, if the address is accepted.
 fn bound_to_libssl(caller: &Object, accepted: impl Fn(usize) -> bool) -> Option<*const usize> {
     let prefixes: [&[u8]; 4] = [b"SSL_", b"TLS_", b"DTLS_", b"OPENSSL_init_ssl"];
     caller.bound_slot(&prefixes, accepted)
 }
 
-/// What is remembered of the callers of a function in one object: a slot, which is read again with each call, so that
+/// Remembers the callers of a function in one object: a slot, which is read again with each call, so that
 /// another object in the place of one that has gone is told by its own.
 struct Place {
     remembered: &'static Remembered,

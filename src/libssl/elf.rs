@@ -79,7 +79,7 @@ pub(super) struct Section<'a> {
     object: PhantomData<&'a Dynamic>,
 }
 
-/// Where an object's tables are.
+/// The tables of an object.
 pub(super) struct Tables<'a> {
     object: PhantomData<&'a Dynamic>,
     symbols: *const Symbol,
@@ -233,7 +233,7 @@ impl<'a> Tables<'a> {
         if index < FIRST_VERSION { None } else { self.version_name(index) }
     }
 
-    /// Where a defined function lies in the object, chosen among its versions as the dynamic loader does.
+    /// The address of a defined function in the object, chosen among its versions as the dynamic loader does.
     pub(super) fn find(&self, name: &CStr, wanted: Wanted<'_>) -> Option<usize> {
         self.visit(name, |number, symbol| {
             let accepted = match self.version_index(number) {
@@ -245,7 +245,7 @@ impl<'a> Tables<'a> {
                         let index = index & !HIDDEN;
                         index < FIRST_VERSION || self.version_name(index) == Some(node)
                     }
-                    // What old callers take is the first version of the object, even if it is hidden.
+                    // Old callers take the first version of the object, even if it is hidden.
                     Wanted::Unversioned => index & !HIDDEN <= FIRST_VERSION || index & HIDDEN == 0,
                     Wanted::Default => index & HIDDEN == 0,
                 },

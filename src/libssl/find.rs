@@ -23,11 +23,11 @@ pub(crate) const MOST: usize = 8;
 pub(crate) struct Libssl {
     /// The functions behind our exports.
     pub(crate) real: RealFns,
-    /// What the takeover calls; `None` when this libssl is to be left alone.
+    /// The functions that the takeover calls; `None` when this libssl is to be left alone.
     pub(crate) api: Option<Api>,
     /// Its place among the libssl of this process.
     pub(crate) index: usize,
-    /// Whether its calls to its own functions reach ours (Debian, Ubuntu), or stay inside (upstream's `-Bsymbolic`).
+    /// Its calls to its own functions reach ours (Debian, Ubuntu), or stay inside (upstream's `-Bsymbolic`).
     pub(super) calls_itself_through_plt: bool,
     /// `OpenSSL_version_num()`.
     version: c_ulong,
@@ -41,7 +41,7 @@ pub(crate) struct Libssl {
 /// Every libssl that was found. None is forgotten.
 static FOUND: [OnceBox<Libssl>; MOST] = [const { OnceBox::new() }; MOST];
 
-/// What was there when this library was loaded.
+/// The objects that were there when this library was loaded.
 #[derive(Debug)]
 pub(super) struct Start {
     /// The object that this code lies in: the shared library, or the program or plug-in that is linked with the static one.
@@ -63,7 +63,7 @@ pub(super) const ANCHOR: &CStr = c"SSL_SESSION_get_timeout";
 /// The same for libcrypto.
 pub(super) const ANCHOR_OF_LIBCRYPTO: &CStr = c"OpenSSL_version_num";
 
-/// What there was at the start. Made by the constructor, or by a call from a constructor that comes before it.
+/// The objects that there were at the start. Made by the constructor, or by a call from a constructor that comes before it.
 #[inline]
 pub(super) fn start() -> &'static Start {
     START.get().unwrap_or_else(|| START.get_or_init(|| Box::new(Start::look())))
@@ -114,7 +114,7 @@ impl Start {
         found.find(|function| !function.is_null()).unwrap_or(std::ptr::null_mut())
     }
 
-    /// What comes before us for callers of a libssl that is there from the start: its path. They call that, not us.
+    /// The path of an object that comes before us for callers of a libssl that is there from the start. They call that, not us.
     pub(super) fn comes_first(&self) -> Option<CString> {
         const NAME: &CStr = c"SSL_CTX_new";
         let mut others = self.globals.iter().filter(|object| !object.is_same(&self.ours));
@@ -144,19 +144,19 @@ fn count_at_start(all: &[Object]) -> usize {
     known
 }
 
-/// Whether an object is this library once more: two would take over.
+/// Returns whether an object is this library once more: two would take over.
 fn is_another_copy(object: &Object) -> bool {
     object.defines(c"sslsweep_version")
 }
 
 impl Object {
-    /// Whether callers of this node may be linked with this object's functions.
+    /// Returns whether callers of this node may be linked with this object's functions.
     pub(super) fn has_libssl_of(&self, node: Node) -> bool {
         let wanted = node.version().map_or(Wanted::Unversioned, Wanted::Node);
         !self.function(ANCHOR, wanted).is_null()
     }
 
-    /// Whether the object is a libssl of its own, and not an OpenSSL inside of something else: its functions have
+    /// Returns whether the object is a libssl of its own, and not an OpenSSL inside of something else: its functions have
     /// OpenSSL's version nodes, or it has the name.
     fn is_libssl(&self) -> bool {
         let versioned = self
@@ -285,18 +285,18 @@ impl Libssl {
         &self.object
     }
 
-    /// Whether callers of this node may be linked with it.
+    /// Returns whether callers of this node may be linked with it.
     pub(super) fn serves(&self, node: Node) -> bool {
         node == Node::Own || self.object.version_of(ANCHOR) == node.version()
     }
 
-    /// Whether an address lies in this libssl.
+    /// Returns whether an address lies in this libssl.
     #[inline]
     pub(crate) fn contains(&self, address: usize) -> bool {
         self.object.range.contains(&address)
     }
 
-    /// Whether a session from a get callback that is marked not resumable is ignored: so since the
+    /// Returns whether a session from a get callback that is marked not resumable is ignored: so since the
     /// fix of CVE-2024-2511.
     pub(crate) fn ignores_not_resumable(&self) -> bool {
         let (minor, patch) = (self.version >> 20 & 0xff, self.version >> 4 & 0xff);
@@ -310,7 +310,7 @@ impl Libssl {
     }
 }
 
-/// What the takeover calls in a libssl, or why it is left alone.
+/// The functions that the takeover calls in a libssl, or why it is left alone.
 fn usable(
     function: impl Fn(&CStr) -> *mut c_void,
     version: c_ulong,

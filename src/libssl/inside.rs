@@ -1,6 +1,6 @@
-//! Whether this thread is inside a call of ours to the real libssl.
+//! Tells whether this thread is inside a call of ours to the real libssl.
 //!
-//! Where libssl routes its internal calls through the PLT (Debian, Ubuntu), a function that we call
+//! If libssl routes its internal calls through the PLT (Debian, Ubuntu), a function that we call
 //! calls back into our exports: it must then reach the real one. And when we let the real
 //! `SSL_CTX_remove_session` mark a session, its remove callback, our trampoline, must stay silent.
 
@@ -20,7 +20,7 @@ impl Drop for Restore {
     }
 }
 
-/// Whether this thread is inside a call made by [`inside`].
+/// Returns whether this thread is inside a call made by [`inside`].
 pub(crate) fn is_inside() -> bool {
     DEPTH.get() > 0
 }

@@ -38,7 +38,7 @@ impl Object {
         unsafe { CStr::from_ptr(self.name) }
     }
 
-    /// Whether the object is there still, and not another one in its place.
+    /// Returns whether the object is there still, and not another one in its place.
     pub(super) fn is_loaded(&self) -> bool {
         object_at(self.range.start).is_some_and(|found| found.is_same(self))
     }
@@ -52,7 +52,7 @@ impl Object {
         self.range.start.rotate_left(40) ^ self.dynamic.addr()
     }
 
-    /// Whether this and what follows it within the length of a few instructions is code of the object.
+    /// Returns whether this and what follows it within the length of a few instructions is code of the object.
     pub(super) fn is_code(&self, address: usize) -> bool {
         const LENGTH: usize = 16;
         if !self.range.contains(&address) {
@@ -80,7 +80,7 @@ impl Object {
         unsafe { Section::new(self.base, &self.range, self.dynamic) }
     }
 
-    /// Whether it is never unloaded (`-z nodelete`).
+    /// Returns whether it is never unloaded (`-z nodelete`).
     pub(super) fn is_kept(&self) -> bool {
         const DF_1_NODELETE: usize = 8;
         self.section().value(DT_FLAGS_1).unwrap_or(0) & DF_1_NODELETE != 0
@@ -104,7 +104,7 @@ impl Object {
         })
     }
 
-    /// Whether the object has a function of this name, under any version.
+    /// Returns whether the object has a function of this name, under any version.
     pub(super) fn defines(&self, name: &CStr) -> bool {
         !self.function(name, Wanted::Default).is_null()
     }
@@ -114,12 +114,12 @@ impl Object {
         self.section().tables()?.version_of(name)
     }
 
-    /// Whether the object takes a function of this name from others.
+    /// Returns whether the object takes a function of this name from others.
     pub(super) fn imports(&self, wanted: &CStr) -> bool {
         self.has_import(|name, _| name == wanted)
     }
 
-    /// Whether the object takes a function of this name from others, and the loader puts its address here.
+    /// Returns whether the object takes a function of this name from others, and the loader puts its address here.
     pub(super) fn imports_at(&self, wanted: &CStr, slot: *const usize) -> bool {
         self.has_import(|name, place| place == slot && name == wanted)
     }
@@ -151,7 +151,7 @@ impl Object {
     }
 }
 
-/// What the loader has put into a slot, which it may do at this moment.
+/// The address in a slot, which the loader may be writing at this moment.
 pub(super) fn read_slot(slot: *const usize) -> usize {
     // SAFETY: a slot of an object that is loaded; aligned, as the processor's relocations are.
     unsafe { slot.read_volatile() }
@@ -274,7 +274,7 @@ struct Link {
 /// glibc's `_dl_find_object`, where there is one.
 fn loader_find() -> Option<impl Fn(usize) -> Option<Object>> {
     const NAME: &CStr = c"_dl_find_object";
-    /// What the address of a function that is not there is taken for. (Not asked again: whatever is loaded later
+    /// Stands for the address of a function that is not there. (Not asked again: whatever is loaded later
     /// is not the loader.)
     const NONE: usize = 1;
     static FIND: AtomicUsize = AtomicUsize::new(0);

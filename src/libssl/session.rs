@@ -90,7 +90,7 @@ impl SessionRef {
         unsafe { std::slice::from_raw_parts(id, length) }
     }
 
-    /// Whether a cache has one key for both: the same version and id.
+    /// Returns whether a cache has one key for both: the same version and id.
     pub(crate) fn has_key_of(self, other: Self) -> bool {
         self.version() == other.version() && self.id() == other.id()
     }

@@ -102,7 +102,7 @@ impl RealFns {
 }
 
 functions! {
-    /// What the takeover needs. A libssl without one of the required functions is left alone.
+    /// The functions that the takeover needs. A libssl without one of the required functions is left alone.
     struct Api;
     required {
         fn SSL_CTX_ctrl(*mut SSL_CTX, c_int, c_long, *mut c_void) -> c_long;

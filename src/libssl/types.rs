@@ -85,7 +85,7 @@ pub const SSL_OP_NO_ANTI_REPLAY: u32 = 1 << 24;
 
 pub const SSL_MAX_SSL_SESSION_ID_LENGTH: usize = 32;
 pub const TLS1_3_VERSION: c_int = 0x304;
-/// What `SSL_version` says of a QUIC connection.
+/// `SSL_version`'s answer for a QUIC connection.
 pub const OSSL_QUIC1_VERSION: c_int = 1;
 
 pub const CRYPTO_EX_INDEX_SSL: c_int = 0;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{Ordering, compiler_fence};
 
-/// What this thread did before is seen by others before it looks at what they did: `fence(SeqCst)`, which takes longer
+/// Makes others see this thread's earlier writes before it reads theirs: `fence(SeqCst)`, which takes longer
 /// than all else that a setter of a session does, unless nobody is there to see it.
 #[inline]
 pub(crate) fn see_each_other() {
@@ -21,7 +21,7 @@ fn full_fence() {
     std::sync::atomic::fence(Ordering::SeqCst);
 }
 
-/// Whether this is certainly the only thread of the process, as the C library knows (glibc 2.32 and later). A thread
+/// Returns whether this is certainly the only thread of the process, as the C library knows (glibc 2.32 and later). A thread
 /// that is made after that sees all that was done before.
 #[inline]
 fn is_alone() -> bool {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-/// Where the number stands: in a page that the kernel wipes in the child of a fork, or in [`KEPT`].
+/// The address of the number: in a page that the kernel wipes in the child of a fork, or in [`KEPT`].
 static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new(std::ptr::null_mut());
 
 /// In place of that page where there is none. The number is then the parent's in a child too.

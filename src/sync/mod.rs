@@ -1,4 +1,4 @@
-//! What threads share, so that it also serves a child that was forked in the middle of it.
+//! Locks and tables that threads share, made so that it also serves a child that was forked in the middle of it.
 //!
 //! A child of `fork` has one thread. Whatever another thread of the parent was doing at that moment, nobody in the
 //! child will finish. Handlers of `pthread_atfork` can't help: those of the program may run before ours and call

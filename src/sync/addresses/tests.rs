@@ -50,7 +50,7 @@ proptest! {
     }
 }
 
-/// What comes and goes for ever takes no more cells than what is there at once.
+/// Entries that come and go for ever take no more cells than those that are there at once.
 #[test]
 fn holes_are_used_again() {
     let addresses = Addresses::new();

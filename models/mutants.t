@@ -162,6 +162,9 @@ sub write_cache {
     }
 }
 
+# The checkers are compiled once, which takes as long as the machine needs.
+system("cd '$copy/models' && cargo test --release --locked --no-run --quiet") == 0 or die "the models cannot be built\n";
+
 # All texts first: one that does not fit shall not be found minutes later.
 my @texts = map { my ($name, @changes) = @$_; [$name, mutated(@changes)] } @mutants;
 for (@texts) {

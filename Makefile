@@ -82,7 +82,7 @@ build/bin/sslsweep: $(TARGET)/sslsweep Makefile
 
 demo: ## show on real servers what it does: a C program and nginx, with and without (DETAILS=1)
 	@sh scripts/setup.sh demo
-	@MAKE='$(MAKE)' sh demo/run.sh $(LIB)/libsslsweep.so
+	@MAKE='$(MAKE)' sh demo/run.sh
 
 test: ## run all tests: Rust, C four ways, header, symbols, install, examples, probes, valgrind
 	@sh scripts/setup.sh test

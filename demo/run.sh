@@ -1,15 +1,12 @@
 #!/bin/sh
-# run.sh LIB: builds sslsweep, runs the same unchanged programs on libssl alone and with sslsweep's library LIB preloaded,
-# and prints a summary; with DETAILS=1 each step. Exits non-zero if anything is not as it must be.
+# Builds sslsweep, runs the same unchanged programs on libssl alone and with the library preloaded, and prints a summary;
+# with DETAILS=1 each step. Exits non-zero if anything is not as it must be.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(dirname "$here")
 build=$top/build/demo
-if [ $# != 1 ]; then
-    echo "usage: demo/run.sh path/to/libsslsweep.so" >&2
-    exit 2
-fi
+lib=$top/build/lib/libsslsweep.so
 mkdir -p "$build"
 rm -f "$build"/*.txt "$build"/*.err "$build/failed"
 
@@ -17,7 +14,8 @@ echo "This takes about 30 seconds; the first time, with the build, about 3 minut
 
 printf 'building the library and the command '
 { ${MAKE:-make} --no-print-directory -C "$top" lib 2>&1 || touch "$build/failed"; } |
-    perl -e '$| = 1; $SIG{ALRM} = sub { print "."; alarm 5 }; alarm 5; open my $log, ">", shift; print $log $_ while <STDIN>' "$build/build.log"
+    perl -e '$| = 1; $SIG{ALRM} = sub { print "."; alarm 5 }; alarm 5;
+        open my $log, ">", shift; print $log $_ while <STDIN>' "$build/build.log"
 # shellcheck disable=SC2086 # CFLAGS is a list of words
 ${CC:-cc} -std=c11 -D_DEFAULT_SOURCE -O2 -Wall -Wextra -Werror -Wno-deprecated-declarations ${CFLAGS:-} -pthread \
     -o "$build/server" "$here/server.c" "$here/peer.c" -lssl -lcrypto -ldl >>"$build/build.log" 2>&1 || touch "$build/failed"
@@ -28,7 +26,6 @@ if [ -e "$build/failed" ]; then
     exit 1
 fi
 echo '. done'
-lib=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
 
 # report NAME COMMAND...: what it says goes into build/demo; how it ended is the last line.
 report() {

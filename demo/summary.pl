@@ -36,7 +36,7 @@ my @connections = (
 
 # The gain that is asked for at least, stock over sslsweep. The scheduler adds to both sides, more on a busy machine, so each
 # is far below what is usually shown. Storing is slower than on a libssl that keeps no order (1.1.1), but not by this much.
-my %least = (crowd => ['wait_us', 1.2, 'the longest wait'], crowd_callback => ['wait_us', 5, 'the longest wait'],
+my %least = (crowd => ['wait_us', 1.2, 'the longest wait'], crowd_callback => ['wait_us', 2, 'the longest wait'],
     mixed => ['took_us', 0.25, 'storing']);
 
 my @failures;
@@ -64,10 +64,10 @@ sub report {
 
 sub value { my ($side, $step, $key) = @_; return $server{$side}{steps}{$step}{$key} }
 
-# How many times more stock takes; undefined if a side did not say.
+# Stock over sslsweep; undefined if a side did not say, or saw nothing at all.
 sub gain {
     my ($stock, $ours) = map { value($_, @_) } @sides;
-    return defined $stock && defined $ours ? $stock / ($ours || 0.1) : undef;
+    return $stock && $ours ? $stock / $ours : undef;
 }
 
 sub check_run {
@@ -100,7 +100,7 @@ sub check_server {
         @differ ? push @failures, "step $step is not equal: " . join ', ', @differ : $equal++;
         my ($key, $least, $of) = @{$least{$step} || next};
         my $gain = gain($step, $key);
-        push @failures, "step $step: stock over sslsweep is " . (defined $gain ? sprintf '%.2f', $gain : 'unknown') . " for $of, and must be $least at least"
+        push @failures, "step $step: stock over sslsweep is " . (defined $gain ? sprintf '%.2f', $gain : 'unknown') . " for $of, and must be $least at least; on a busy machine, try again"
             if !defined $gain || $gain < $least;
     }
     return $equal;
@@ -140,12 +140,11 @@ sub print_steps {
                 map { duration(value($side, $step, $_)) } qw(took_us wait_us);
         }
     }
-    print "\nnginx: ssl_session_cache builtin; ssl_session_tickets off; ssl_session_timeout 3s;\n";
-    printf "   %-46s%12s%12s\n", '', @sides;
+    printf "\n%-49s%12s%12s\n", 'nginx, ssl_session_cache builtin:1000', @sides;
     for my $connection (@connections) {
         printf "   %-46s%12s%12s\n", $connection->[2], map { $nginx{$_}{steps}{$connection->[0]}{session} // '-' } @sides;
     }
-    print "By TLS 1.3 the client knows the timeout too, and does not offer an expired session.\n";
+    print "By TLS 1.3 the client knows the timeout, and offers no expired session.\n";
     for (['the server', 'sslsweep.err'], ['nginx', 'nginx-sslsweep.err']) {
         print "\nStandard error of $_->[0] with sslsweep (SSLSWEEP_VERBOSE=1):\n", slurp($_->[1]);
     }
@@ -154,6 +153,7 @@ sub print_steps {
 
 sub compared {
     my ($gain, $better, $worse) = @_;
+    return '' unless defined $gain;
     return 'about equal' if $gain > 1 / 1.1 && $gain < 1.1;
     my ($times, $how) = $gain > 1 ? ($gain, $better) : (1 / $gain, $worse);
     return sprintf $times < 10 ? '%.1fx %s' : '%.0fx %s', $times, $how;
@@ -162,8 +162,9 @@ sub compared {
 sub row {
     my ($text, $step, $key, @words) = @_;
     my ($gain, @values) = (gain($step, $key), map { value($_, $step, $key) } @sides);
-    $gain = 1 / ($gain || 1) if $key eq 'handshakes';
-    printf "%-43s%10s%11s  %s\n", $text, (map { $key eq 'handshakes' ? $_ : duration($_) } @values), compared($gain, @words);
+    if ($key eq 'handshakes') { $gain = 1 / $gain if $gain }
+    else                      { @values = map { duration($_) } @values }
+    printf "%-43s%10s%11s  %s\n", $text, @values, compared($gain, @words);
 }
 
 sub print_summary {
@@ -180,11 +181,12 @@ sub print_summary {
     row('  40,000, with a slow remove callback',     'crowd_callback', 'took_us',    'shorter', 'longer');
     print "A flush as a whole can take longer with sslsweep, as it lets handshakes through\n",
           "between small batches. Only the thread that flushes waits for that, no client.\n";
-    printf "Storing is slower here, as sslsweep keeps sessions in order; in return a flush\nthat finds nothing expired takes %s, not %s.\n",
-        map { duration(value($_, 'crowd_idle', 'took_us')) } reverse @sides
-        if gain('mixed', 'took_us') < 1 / 1.1;
+    if (gain('mixed', 'took_us') < 1 / 1.1) {
+        printf "Storing is slower here, as sslsweep keeps sessions in order; in return a flush\nthat finds nothing expired takes %s, not %s.\n",
+            map { duration(value($_, 'crowd_idle', 'took_us')) } reverse @sides;
+    }
     printf "Same behaviour: %d of %d steps equal; %s.\n", $equal, scalar @steps,
-        defined $right ? sprintf('%s: %d of %d connections right', $nginx{stock}{version}, $right, scalar @connections) : 'nginx is not here';
+        defined $right ? sprintf('%s: %d of %d connections right', $nginx{stock}{version}, $right, scalar @connections) : 'nginx is not here, so not tried';
     print <<'END';
 
 Try next, from this folder:

@@ -117,14 +117,18 @@ like($text, qr/One TLS server.*14 of 14/s,                 'the summary follows'
 ($text, $status) = summary({'nginx-stock.txt' => "status=77\n", 'nginx-sslsweep.txt' => "status=77\n"});
 is($status, 0, 'without nginx it passes');
 fits('without nginx', $text);
-like($text, qr/14 of 14 steps equal; nginx is not here/, 'it says that nginx is missing');
+like($text, qr/14 of 14 steps equal; nginx is not here/, 'it says that nginx was not tried');
 
 # libssl 1.1.1 stores without order, and looks at each session when it flushes.
-my $old = with(with($stock, mixed => took_us => 9436), crowd_idle => took_us => 4100);
+my $old = $stock;
+set(\$old, mixed          => took_us    => 9436);
+set(\$old, crowd_idle     => took_us    => 4100);
+set(\$old, crowd_callback => handshakes => 0);
 ($text, $status) = summary({'stock.txt' => $old, 'sslsweep.txt' => with($ours, mixed => took_us => 18666)});
 is($status, 0, 'slower stores pass, where stock keeps no order');
 fits('slower stores', $text);
 like($text, qr/mixed timeouts +9.44 ms +19 ms  2.0x slower$/m, 'it says that storing is slower');
+like($text, qr/meanwhile +0 +1900 *$/m,                                'none against many has no ratio');
 like($text, qr/finds nothing expired takes 0.1 us, not 4.10 ms\.$/m, 'and the gain in return');
 
 # What is wrong, the reports instead of the good ones, and the line that says so.
@@ -137,12 +141,13 @@ for (
         qr/^FAIL: step resume_none is not equal: refused \(stock nothing, sslsweep nothing\)$/m],
     ['a step that is missing', {'sslsweep.txt' => without($ours, qr/^step=mixed .*\n/m)}, qr/^FAIL: the server with sslsweep did not report: mixed$/m],
     ['a wait that is not shorter', {'sslsweep.txt' => with($ours, crowd => wait_us => 45000)},
-        qr/^FAIL: step crowd: stock over sslsweep is 1.03 for the longest wait, and must be 1.2 at least$/m],
-    ['a wait that is not much shorter with a callback', {'sslsweep.txt' => with($ours, crowd_callback => wait_us => 100000)},
-        qr/^FAIL: step crowd_callback: stock over sslsweep is 4.19 for the longest wait, and must be 5 at least$/m],
+        qr/^FAIL: step crowd: stock over sslsweep is 1.03 for the longest wait, and must be 1.2 at least;/m],
+    ['a wait that is not much shorter with a callback', {'sslsweep.txt' => with($ours, crowd_callback => wait_us => 210000)},
+        qr/^FAIL: step crowd_callback: stock over sslsweep is 1.99 for the longest wait, and must be 2 at least; on a busy machine, try again$/m],
     ['a wait that is missing', {'sslsweep.txt' => without($ours, qr/ wait_us=4488/)}, qr/^FAIL: step crowd: stock over sslsweep is unknown/m],
+    ['no handshake during a flush', {'sslsweep.txt' => with($ours, crowd => wait_us => 0)}, qr/^FAIL: step crowd: stock over sslsweep is unknown/m],
     ['slow stores', {'sslsweep.txt' => with($ours, mixed => took_us => 33369580)},
-        qr/^FAIL: step mixed: stock over sslsweep is 0.10 for storing, and must be 0.25 at least$/m],
+        qr/^FAIL: step mixed: stock over sslsweep is 0.10 for storing, and must be 0.25 at least;/m],
     ['no function', {'sslsweep.txt' => without($ours, qr/_ex$/m)}, qr/^FAIL: SSL_CTX_flush_sessions_ex was not found with sslsweep$/m],
     ['a server that fell over', {'sslsweep.txt' => without($ours, qr/^step=crowd .*/ms) . "status=139\n", 'sslsweep.err' => "server: no thread\n"},
         qr/^FAIL: the server with sslsweep ended with status 139; it said:\nserver: no thread$/m],

@@ -14,7 +14,7 @@ echo "This takes about 30 seconds; the first time, with the build, about 3 minut
 
 printf 'building the library and the command '
 { ${MAKE:-make} --no-print-directory -C "$top" lib 2>&1 || touch "$build/failed"; } |
-    perl -e '$| = 1; $SIG{ALRM} = sub { print "."; alarm 5 }; alarm 5;
+    perl -e '$| = 1; $SIG{ALRM} = sub { print "."; alarm 10 }; alarm 10;
         open my $log, ">", shift; print $log $_ while <STDIN>' "$build/build.log"
 # shellcheck disable=SC2086 # CFLAGS is a list of words
 ${CC:-cc} -std=c11 -D_DEFAULT_SOURCE -O2 -Wall -Wextra -Werror -Wno-deprecated-declarations ${CFLAGS:-} -pthread \

@@ -35,7 +35,7 @@ my @connections = (
 );
 
 # The gain that is asked for at least, stock over sslsweep. The scheduler adds to both sides, more on a busy machine, so each
-# is far below what is usually shown. Storing is slower than on a libssl that keeps no order (1.1.1), some four times, but not by this much.
+# is far below what is usually shown. Storing is slower than on a libssl that keeps no order (1.1.1), two to four times, not ten.
 my %least = (crowd => ['wait_us', 1.2, 'the longest wait'], crowd_callback => ['wait_us', 2, 'the longest wait'],
     mixed => ['took_us', 0.1, 'storing']);
 

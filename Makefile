@@ -80,10 +80,9 @@ build/bin/sslsweep: $(TARGET)/sslsweep Makefile
 	@mkdir -p build/bin
 	$(call place,$@)
 
-demo: ## show on real servers what it does: a C program and nginx, with and without
+demo: ## show on real servers what it does: a C program and nginx, with and without (DETAILS=1)
 	@sh scripts/setup.sh demo
-	@$(MAKE) --no-print-directory lib
-	@sh demo/run.sh $(LIB)/libsslsweep.so
+	@MAKE='$(MAKE)' sh demo/run.sh
 
 test: ## run all tests: Rust, C four ways, header, symbols, install, examples, probes, valgrind
 	@sh scripts/setup.sh test

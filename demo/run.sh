@@ -1,66 +1,49 @@
 #!/bin/sh
-# run.sh LIB: the same unchanged programs on libssl alone and with sslsweep's library LIB preloaded.
-# Exits non-zero if anything shown is not as it should be.
+# Builds sslsweep, runs the same unchanged programs on libssl alone and with the library preloaded, and prints a summary;
+# with DETAILS=1 each step. Exits non-zero if anything is not as it must be.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-build=$here/../build/demo
-if [ $# != 1 ] || ! [ -r "$1" ]; then
-    echo "usage: demo/run.sh path/to/libsslsweep.so" >&2
-    exit 2
-fi
-lib=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-
+top=$(dirname "$here")
+build=$top/build/demo
+lib=$top/build/lib/libsslsweep.so
 mkdir -p "$build"
+rm -f "$build"/*.txt "$build"/*.err "$build/failed"
+
+echo "This takes about 30 seconds; the first time, with the build, about 3 minutes."
+
+printf 'building the library and the command '
+{ ${MAKE:-make} --no-print-directory -C "$top" lib 2>&1 || touch "$build/failed"; } |
+    perl -e '$| = 1; $SIG{ALRM} = sub { print "."; alarm 10 }; alarm 10;
+        open my $log, ">", shift; print $log $_ while <STDIN>' "$build/build.log"
 # shellcheck disable=SC2086 # CFLAGS is a list of words
-${CC:-cc} -std=c11 -D_DEFAULT_SOURCE -O2 -Wall -Wextra -Werror -Wno-deprecated-declarations \
-    ${CFLAGS:-} -pthread -o "$build/server" "$here/server.c" "$here/peer.c" -lssl -lcrypto -ldl
-
-cat <<'END'
-sslsweep demo, part 1: a TLS server, real handshakes on 127.0.0.1
-
-The program (demo/server.c) knows libssl only. It runs twice: on libssl alone
-("stock") and with sslsweep preloaded. Nothing sleeps: each flush is told which
-time to assume. All counts must be equal, waits during a flush clearly shorter.
-
-END
-status=0
-"$build/server" >"$build/stock.txt" || { echo "FAIL: the server on libssl alone: $?"; exit 1; }
-LD_PRELOAD=$lib SSLSWEEP_VERBOSE=1 "$build/server" >"$build/sslsweep.txt" 2>"$build/sslsweep.err" || {
-    status=$?
-    cat "$build/sslsweep.err"
-    echo "FAIL: the server with sslsweep: $status"
+${CC:-cc} -std=c11 -D_DEFAULT_SOURCE -O2 -Wall -Wextra -Werror -Wno-deprecated-declarations ${CFLAGS:-} -pthread \
+    -o "$build/server" "$here/server.c" "$here/peer.c" -lssl -lcrypto -ldl >>"$build/build.log" 2>&1 || touch "$build/failed"
+if [ -e "$build/failed" ]; then
+    echo '. failed'
+    cat "$build/build.log"
+    echo "FAIL: the build ended with an error, see above; it is kept in build/demo/build.log"
     exit 1
+fi
+echo '. done'
+
+# report NAME COMMAND...: what it says goes into build/demo; how it ended is the last line.
+report() {
+    name=$1
+    shift
+    status=0
+    "$@" >"$build/$name.txt" 2>"$build/$name.err" || status=$?
+    echo "status=$status" >>"$build/$name.txt"
 }
-awk -f "$here/compare.awk" "$build/stock.txt" "$build/sslsweep.txt" || status=1
 
-echo
-echo "What the library said on stderr, asked by SSLSWEEP_VERBOSE=1:"
-if grep -q '^sslsweep' "$build/sslsweep.err"; then
-    sed 's/^/  /' "$build/sslsweep.err"
-else
-    echo "FAIL: nothing. Was it loaded?"
-    status=1
-fi
-
-printf '\nsslsweep demo, part 2: unchanged nginx, ssl_session_cache builtin\n\n'
-nginx=0
-sh "$here/nginx.sh" "$lib" || nginx=$?
-case $nginx in
-0) ;;
-77) echo "nginx is not here, so this half is left out (scripts/setup.sh demo gets it on Debian)." ;;
-*) status=1 ;;
-esac
-
-echo
-if [ $status = 0 ]; then
-    cat <<'END'
-Everything was as it should be. Try next:
-  SSLSWEEP_VERBOSE=1 sslsweep PROGRAM ARGUMENTS   your own server with the library preloaded
-  make test                                       what the library promises, tested
-  make bench                                      what it costs, measured against libssl alone
-END
-else
-    echo "Something was not as it should be: see FAIL above."
-fi
-exit $status
+printf 'running a TLS server on libssl alone, '
+report stock "$build/server"
+printf 'then with sslsweep ... '
+report sslsweep env LD_PRELOAD="$lib" SSLSWEEP_VERBOSE=1 "$build/server"
+echo 'done'
+printf 'running nginx on libssl alone, '
+report nginx-stock sh "$here/nginx.sh"
+printf 'then with sslsweep ... '
+report nginx-sslsweep sh "$here/nginx.sh" "$lib"
+printf 'done\n\n'
+exec perl "$here/summary.pl" "$build" ${DETAILS:+details}

@@ -7,6 +7,8 @@
  * (calls of the remove callback), took_us (how long the flush or the storing took), wait_us (the
  * longest handshake at the time) and handshakes (how many were finished while the flush was running).
  * Times are not waited for: a flush is told the time that it shall assume.
+ *
+ * With an argument it fills and flushes its cache for that many seconds instead, and prints nothing.
  */
 #include "peer.h"
 
@@ -26,9 +28,8 @@ enum {
     CROWD_CALLBACK = 40000,
     CROWD_MIXED = 20000,
     CALLBACK_US = 20,
-    VISITORS = 2,         /* threads that go on resuming during a flush */
-    TRIALS = 3,           /* of which the middle one is reported */
-    LIMIT_SECONDS = 120   /* of the whole program */
+    TRIALS = 3,           /* of which the one with the shortest wait is reported */
+    LIMIT_SECONDS = 300   /* of the whole program, on a machine that is slow and busy */
 };
 
 static const long timeouts[4] = {60, 300, 3600, 86400};
@@ -182,7 +183,8 @@ static double fill(int count, timeout_of *timeout)
     return took;
 }
 
-/* Threads that resume again and again; a handshake counts if the flush ran during any part of it. */
+/* A thread that resumes again and again; a handshake counts if the flush ran during any part of it. With more of
+ * them, handshakes would wait for a processor on both sides, and that would hide how long they wait for the cache. */
 static atomic_bool visiting;
 static _Atomic double flush_start, flush_end;
 static atomic_long warm_up;
@@ -217,10 +219,10 @@ struct trial {
     double took, wait;
 };
 
-/* Fills the cache, then flushes half of it while visitors come. */
-static struct trial flush_under_load(int count)
+/* Fills the cache, then flushes half of it while the visitor comes. */
+static struct trial flush_under_load(int count, long handshakes_before)
 {
-    struct visitor visitors[VISITORS] = {0};
+    struct visitor visitor = {0};
     const double never = 1e300;
     struct trial trial = {0};
 
@@ -229,13 +231,11 @@ static struct trial flush_under_load(int count)
     flush_end = never;
     visiting = true;
     warm_up = 0;
-    for (int i = 0; i < VISITORS; i++)
-        connect_clients(1, NULL, &visitors[i].session, NULL, NULL);
+    connect_clients(1, NULL, &visitor.session, NULL, NULL);
     fill(count, quarters);
-    for (int i = 0; i < VISITORS; i++)
-        if (pthread_create(&visitors[i].thread, NULL, keep_visiting, &visitors[i]) != 0)
-            die("no thread");
-    while (warm_up < 20)
+    if (pthread_create(&visitor.thread, NULL, keep_visiting, &visitor) != 0)
+        die("no thread");
+    while (warm_up < handshakes_before)
         usleep(1000);
 
     long before = stored(), called = callbacks;
@@ -247,38 +247,30 @@ static struct trial flush_under_load(int count)
     trial.callbacks = callbacks - called;
 
     visiting = false;
-    for (int i = 0; i < VISITORS; i++) {
-        pthread_join(visitors[i].thread, NULL);
-        SSL_SESSION_free(visitors[i].session);
-        trial.handshakes += visitors[i].finished;
-        trial.refused += visitors[i].refused;
-        if (visitors[i].longest > trial.wait)
-            trial.wait = visitors[i].longest;
-    }
+    pthread_join(visitor.thread, NULL);
+    SSL_SESSION_free(visitor.session);
+    trial.handshakes = visitor.finished;
+    trial.refused = visitor.refused;
+    trial.wait = visitor.longest;
     return trial;
 }
 
-static int by_wait(const void *a, const void *b)
-{
-    double x = ((const struct trial *)a)->wait, y = ((const struct trial *)b)->wait;
-    return (x > y) - (x < y);
-}
-
-/* One trial may be spoiled by whatever else the machine does. */
+/* What else the machine does can only lengthen a wait, so the shortest tells most about the cache. */
 static void load_step(const char *step, int count)
 {
-    struct trial trials[TRIALS];
-    long left = 0;
+    struct trial best = {.wait = 1e300};
+    long left = 0, refused = 0;
     for (int i = 0; i < TRIALS; i++) {
         flush(0);
-        trials[i] = flush_under_load(count);
+        struct trial trial = flush_under_load(count, 20);
         left = stored();
+        refused += trial.refused;
+        if (trial.wait < best.wait)
+            best = trial;
     }
-    qsort(trials, TRIALS, sizeof *trials, by_wait);
-    const struct trial *t = &trials[TRIALS / 2];
     printf("step=%s stored=%ld resumed=0 refused=%ld removed=%ld callbacks=%ld took_us=%.0f "
            "wait_us=%.0f handshakes=%ld\n",
-           step, left, t->refused, t->removed, t->callbacks, t->took * 1e6, t->wait * 1e6, t->handshakes);
+           step, left, refused, best.removed, best.callbacks, best.took * 1e6, best.wait * 1e6, best.handshakes);
 }
 
 /* Servers flush on a timer: mostly there is nothing to remove. */
@@ -307,22 +299,10 @@ static void mixed_steps(void)
     flush_step("mixed_half", start + 43200);
 }
 
-int main(void)
+static void walk(void)
 {
-    signal(SIGPIPE, SIG_IGN);
-    alarm(LIMIT_SECONDS);
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    *(void **)&flush_ex = dlsym(RTLD_DEFAULT, "SSL_CTX_flush_sessions_ex");
     printf("library=%s\n", OpenSSL_version(OPENSSL_VERSION));
     printf("function=SSL_CTX_flush_sessions%s\n", flush_ex ? "_ex" : "");
-
-    server = server_context();
-    client = client_context();
-    SSL_CTX_sess_set_new_cb(server, on_new);
-    SSL_CTX_sess_set_remove_cb(server, on_remove);
-    listener_start(&listener, server);
-    start = time(NULL);
-
     few_sessions();
 
     SSL_CTX_sess_set_remove_cb(server, NULL);
@@ -336,11 +316,41 @@ int main(void)
     slow_callback = false;
 
     mixed_steps();
+}
+
+/* Fills and flushes again and again, for sslsweep top to watch. */
+static void go_on(long seconds)
+{
+    for (double end = clock_now() + (double)seconds; clock_now() < end; flush(0))
+        flush_under_load(CROWD_CALLBACK, 1000);
+}
+
+int main(int argc, char **argv)
+{
+    long seconds = argc == 2 ? atol(argv[1]) : 0;
+    if (argc > 1 && (argc > 2 || seconds < 1 || seconds > 3600)) {
+        fprintf(stderr, "server: cannot run for that time; usage: server [SECONDS], from 1 to 3600\n");
+        return 2;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    alarm((unsigned)seconds + LIMIT_SECONDS);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    *(void **)&flush_ex = dlsym(RTLD_DEFAULT, "SSL_CTX_flush_sessions_ex");
+
+    server = server_context();
+    client = client_context();
+    SSL_CTX_sess_set_new_cb(server, on_new);
+    SSL_CTX_sess_set_remove_cb(server, on_remove);
+    listener_start(&listener, server);
+    start = time(NULL);
+
+    seconds ? go_on(seconds) : walk();
 
     listener_stop(&listener);
     long before = stored(), called = callbacks;
     SSL_CTX_free(server);
-    printf("step=end stored=0 resumed=0 refused=0 removed=%ld callbacks=%ld\n", before, callbacks - called);
+    if (!seconds)
+        printf("step=end stored=0 resumed=0 refused=0 removed=%ld callbacks=%ld\n", before, callbacks - called);
     SSL_CTX_free(client);
     return 0;
 }

@@ -171,7 +171,7 @@ sub print_summary {
     my ($equal, $right) = @_;
     my ($version) = $server{stock}{library} =~ /^(\S+ \S+)/;
     printf "%-43s%10s%11s\n", "One TLS server, unchanged, on $version", 'alone', 'sslsweep';
-    print "Longest handshake while half is flushed, of\n";
+    print "Longest handshake while half is flushed, of  (shortest of three runs, each side)\n";
     row('  200,000 sessions',                        'crowd',          'wait_us',    'shorter', 'longer');
     row('  40,000, with a slow remove callback',     'crowd_callback', 'wait_us',    'shorter', 'longer');
     row('    handshakes finished meanwhile',         'crowd_callback', 'handshakes', 'more',    'fewer');

@@ -6,7 +6,7 @@ use std::ffi::c_long;
 use super::{RealFn, for_unmanaged, managed};
 use crate::cache::Cutoff;
 use crate::libssl::CtxRef;
-use crate::takeover::ending::may_have_ended;
+use crate::takeover::ending::{may_have_ended, publish_if_ending};
 use crate::takeover::flush::flush;
 
 /// SSL_CTX_flush_sessions_ex() removes the sessions that have expired at the time `tm` from the
@@ -41,6 +41,7 @@ pub(super) fn SSL_CTX_flush_sessions_ex(
     if tm != 0 {
         return flush(&managed, Cutoff::Before(tm));
     }
+    publish_if_ending(&managed);
     flush(&managed, Cutoff::All);
     may_have_ended(&managed);
 }

@@ -73,6 +73,13 @@ pub(super) enum Figures {
     Shared(&'static Block),
 }
 
+impl Figures {
+    pub(super) fn block(&self) -> &'static Block {
+        let (Self::Own(block) | Self::Shared(block)) = *self;
+        block
+    }
+}
+
 /// The figures of a context; none where nothing is published, or while another thread makes this child's place.
 pub(super) fn figures(context: usize) -> Option<Figures> {
     let (family, process) = process()?;
@@ -83,9 +90,7 @@ pub(super) fn figures(context: usize) -> Option<Figures> {
 
 /// The figures of a context, whosever they are together with.
 pub(super) fn any_figures(context: usize) -> Option<&'static Block> {
-    figures(context).map(|figures| match figures {
-        Figures::Own(block) | Figures::Shared(block) => block,
-    })
+    figures(context).map(|figures| figures.block())
 }
 
 /// The stripe of this thread.

@@ -44,6 +44,7 @@ pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) {
 /// callbacks run after each batch, since the next batch may be too much.
 pub(crate) fn flush_within(managed: &Arc<Managed>, cutoff: Cutoff, budget: Budget) -> Flushed {
     managed.run_abandoned();
+    let is_end = managed.is_end_published();
     let begun = Instant::now();
     let tm = match cutoff {
         Cutoff::All => 0,
@@ -56,7 +57,7 @@ pub(crate) fn flush_within(managed: &Arc<Managed>, cutoff: Cutoff, budget: Budge
     };
     let took = begun.elapsed();
     if removed > 0 {
-        managed.note_flush(removed, took);
+        managed.note_flush(removed, took, is_end);
     }
     probes::flush_done(managed.ctx(), removed, took.as_nanos() as u64);
     Flushed { removed, took }

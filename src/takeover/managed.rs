@@ -18,7 +18,7 @@ use crate::cache::{Cache, Cutoff, Eviction, Expiry, Key, KeyMaker, Stored};
 use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, Session, SessionRef, inside};
-use crate::published::Published;
+use crate::published::{Handshakes, Published};
 use crate::stack::{has_still_to_return, this_thread};
 use crate::sync::{Mutex, see_each_other};
 use crate::{options, time};
@@ -143,16 +143,47 @@ impl Managed {
 
     pub(super) fn note_batch(&self, took: Duration) {
         let step = self.flushes.note_batch(took);
-        if let Some(published) = &self.published {
+        if let Some(published) = self.published.as_ref().filter(|published| !published.is_ending())
+        {
             published.note_batch(step, self.flushes.longest_batch());
         }
     }
 
-    pub(super) fn note_flush(&self, removed: u64, took: Duration) {
+    /// A flush has ended; one that the end of the context has begun is none to the operator.
+    pub(super) fn note_flush(&self, removed: u64, took: Duration, is_end: bool) {
         let step = self.flushes.note_flush(took);
-        if let Some(published) = &self.published {
+        if let Some(published) = self.published.as_ref().filter(|_| !is_end) {
             published.note_flush(step, removed, took, &self.cache);
         }
+    }
+
+    /// All sessions are about to leave because the context ends.
+    pub(super) fn publish_end(&self) {
+        if let Some(published) = &self.published {
+            self.publish_view();
+            published.begin_end(self.cache.statistics().flushed);
+        }
+    }
+
+    pub(super) fn is_end_published(&self) -> bool {
+        self.published.as_ref().is_some_and(Published::is_ending)
+    }
+
+    pub(super) fn is_published(&self) -> bool {
+        self.published.is_some()
+    }
+
+    /// Publishes what the program has set, and what libssl itself has counted.
+    pub(super) fn publish_view(&self) {
+        let Some(published) = &self.published else { return };
+        // SAFETY: the context is alive: whoever called us uses it.
+        let options = unsafe { (self.api.SSL_CTX_get_options)(self.ctx) } as u32;
+        published.set_mode(self.mode(), self.get.get().is_some(), options & SSL_OP_NO_TICKET == 0);
+        published.note_handshakes(Handshakes {
+            accepted: self.ask_real(SSL_CTRL_SESS_ACCEPT_GOOD) as u32,
+            connected: self.ask_real(SSL_CTRL_SESS_CONNECT_GOOD) as u32,
+            resumed: self.ask_real(SSL_CTRL_SESS_HIT) as u32,
+        });
     }
 
     // --- The program's view ------------------------------------------------------------------
@@ -171,7 +202,9 @@ impl Managed {
     /// program's previous one.
     pub(crate) fn set_mode(&self, mode: u32) -> u32 {
         self.set_real_mode(mode);
-        self.mode.swap(mode, Ordering::Relaxed)
+        let former = self.mode.swap(mode, Ordering::Relaxed);
+        self.publish_view();
+        former
     }
 
     pub(super) fn set_real_mode(&self, mode: u32) {
@@ -256,6 +289,7 @@ impl Managed {
     pub(crate) fn set_get(&self, callback: Option<GetCallback>) {
         self.take_in();
         self.get.set(callback);
+        self.publish_view();
     }
 
     pub(crate) fn get_callback(&self) -> Option<GetCallback> {
@@ -698,6 +732,7 @@ impl Managed {
     pub(super) fn end(self: &Arc<Self>) {
         planted::reap_all(self);
         self.ending.store(true, Ordering::Release);
+        self.publish_end();
         flush::flush(self, Cutoff::All);
         self.finish_leaving();
         let listing = self.listing.lock().take();

@@ -60,6 +60,7 @@ impl Managed {
             self.note_size(size);
             self.real_ctrl(SSL_CTRL_SET_SESS_CACHE_SIZE, REAL_SIZE);
         }
+        self.publish_view();
     }
 
     /// Whether libssl may make room in its own cache when a session is added past us: it has a limit, set past us;

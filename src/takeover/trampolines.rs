@@ -55,6 +55,7 @@ unsafe extern "C-unwind" fn new_session<const INDEX: usize>(
         // SAFETY: the program's own callback, with what libssl gave us.
         return new.map_or(0, |new| call.run(|| unsafe { new(ssl, session) }));
     }
+    managed.publish_view();
     if is_to_be_stored(&managed, ssl) {
         managed.add(borrowed);
     }

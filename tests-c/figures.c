@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 const char *path_of(pid_t pid)
@@ -34,10 +35,10 @@ int there(const char *path)
 
 const volatile uint64_t *view(const char *path)
 {
-    int file = open(path, O_RDONLY | O_NOFOLLOW);
+    int file = open(path, O_RDWR | O_NOFOLLOW);
     if (file < 0)
         give_up("%s: %s", path, strerror(errno));
-    void *words = mmap(NULL, WORDS * 8, PROT_READ, MAP_SHARED, file, 0);
+    void *words = mmap(NULL, WORDS * 8, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     close(file);
     if (words == MAP_FAILED)
         give_up("mmap");
@@ -92,6 +93,25 @@ uint64_t total(int word)
     for (int i = 0; i < FIRST + BLOCKS; i++)
         sum += block(i)[word];
     return sum;
+}
+
+void ask(pid_t pid, uint64_t request)
+{
+    const volatile uint64_t *place = process_of(pid);
+    if (place == NULL)
+        give_up("no process to ask");
+    /* A view can be written to as well, which nothing but this does. */
+    __atomic_store_n((uint64_t *)place + REQUEST, request, __ATOMIC_RELEASE);
+}
+
+uint64_t new_request(int what)
+{
+    static uint64_t last;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t next = ((uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec) & ~UINT64_C(1);
+    last = next > last ? next : last + 2;
+    return last | (what == ALL);
 }
 
 uint64_t lookups(const volatile uint64_t *is, int word)

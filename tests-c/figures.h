@@ -56,6 +56,13 @@ const volatile uint64_t *newest(void);
 /* A word of all blocks together. */
 uint64_t total(int word);
 
+/* A request to a process that has a place in the table, as the operator's command makes it: this word. */
+void ask(pid_t pid, uint64_t request);
+
+/* A request that nobody has made before: to remove what has expired, or all. */
+enum { EXPIRED, ALL };
+uint64_t new_request(int what);
+
 /* Hits or misses of a block, wherever a thread has counted them. */
 uint64_t lookups(const volatile uint64_t *is, int word);
 

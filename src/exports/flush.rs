@@ -38,12 +38,14 @@ pub(super) fn SSL_CTX_flush_sessions_ex(
 ) {
     let Some(managed) = managed(ctx) else { return for_unmanaged(real, ctx) };
     managed.take_in();
-    if tm != 0 {
-        return flush(&managed, Cutoff::Before(tm));
+    if tm == 0 {
+        publish_if_ending(&managed);
+        flush(&managed, Cutoff::All);
+        may_have_ended(&managed);
+    } else {
+        flush(&managed, Cutoff::Before(tm));
     }
-    publish_if_ending(&managed);
-    flush(&managed, Cutoff::All);
-    may_have_ended(&managed);
+    managed.obey();
 }
 
 /// SSL_CTX_flush_sessions() is SSL_CTX_flush_sessions_ex() with `tm` widened to a `time_t`.

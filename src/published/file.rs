@@ -93,6 +93,11 @@ pub(super) fn any_figures(context: usize) -> Option<&'static Block> {
     figures(context).map(|figures| figures.block())
 }
 
+/// The operator's request to this process; 0: none.
+pub(super) fn request() -> u64 {
+    process().map_or(0, |(_, process)| process.request.load(Ordering::Relaxed))
+}
+
 /// The stripe of this thread.
 pub(super) fn stripe() -> usize {
     thread_local! {
@@ -317,6 +322,8 @@ fn take_place(family: &Family, image: u64) -> Option<(usize, u64)> {
     })?;
     let process = &family.processes[place];
     process.dead.store(0, Ordering::Relaxed);
+    // A request was to whoever had the place before.
+    process.request.store(0, Ordering::Relaxed);
     process.since.store(since_boot(), Ordering::Relaxed);
     OWNER.store(process.owner.load(Ordering::Relaxed), Ordering::Relaxed);
     Some((place, free))

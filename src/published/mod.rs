@@ -2,8 +2,11 @@
 //! user of the process that made it can read, and that the `sslsweep` command does ([`sslsweep_figures`]).
 //!
 //! Whoever changes a figure writes it there, with one store or addition and no lock. There is no thread and no
-//! signal; nobody who reads can change what a cache does, since the figures are never read back. The file holds numbers
-//! and the program's name: no session id, no secret, no address.
+//! signal. The file holds numbers and the program's name: no session id, no secret, no address.
+//!
+//! Figures are never read back, and whoever changes them changes nothing but what is shown. One other word is read: a
+//! request of the operator's, which makes each context flush itself once with its next use. So whoever may write to the
+//! file, which the process's own user may, can make sessions leave early, and do no more than that.
 
 mod file;
 
@@ -36,6 +39,8 @@ pub(crate) struct Published {
     curve_due: AtomicI64,
     /// Those of which all is written.
     handshakes: [AtomicU32; 3],
+    /// The last request that it has taken on. (Not in the file, where somebody could take it back.)
+    obeyed: AtomicU64,
     /// Sessions that flushes had removed when the end of the context began; before, more than any number.
     flushed_before_end: Arc<AtomicU64>,
 }
@@ -52,11 +57,17 @@ impl Published {
     /// Takes a block, if figures are published at all.
     pub(crate) fn new() -> Option<Self> {
         let context = file::begin_context()?;
+        // A request of before was not to this one, which has nothing to remove for it.
+        let request = file::request();
+        if let Some(Figures::Own(block)) = figures(context) {
+            block.answered.store(request, Ordering::Release);
+        }
         Some(Self {
             context,
             until_curve: AtomicU32::new(0),
             curve_due: AtomicI64::new(0),
             handshakes: Default::default(),
+            obeyed: AtomicU64::new(request),
             flushed_before_end: Arc::new(AtomicU64::new(u64::MAX)),
         })
     }
@@ -78,6 +89,38 @@ impl Published {
 
     pub(crate) fn is_ending(&self) -> bool {
         self.flushed_before_end.load(Ordering::Relaxed) != u64::MAX
+    }
+
+    /// Whether the operator has made a request that this context has not taken on.
+    pub(crate) fn is_asked(&self) -> bool {
+        let request = file::request();
+        request != 0 && request != self.obeyed.load(Ordering::Relaxed)
+    }
+
+    /// Takes a request on that the caller wants to, unless another thread has.
+    pub(crate) fn take_request(&self, wanted: impl FnOnce(u64) -> bool) -> Option<u64> {
+        let former = self.obeyed.load(Ordering::Relaxed);
+        let request = file::request();
+        if request == 0 || request == former || !wanted(request) {
+            return None;
+        }
+        let order = Ordering::Relaxed;
+        self.obeyed.compare_exchange(former, request, order, order).is_ok().then_some(request)
+    }
+
+    /// A request has been carried out. Of contexts without a block of their own, what they have removed for the last one is
+    /// added up.
+    pub(crate) fn answer(&self, request: u64, removed: u64) {
+        let Some(figures) = figures(self.context) else { return };
+        let block = figures.block();
+        let is_sum = matches!(figures, Figures::Shared(_));
+        if is_sum && block.answered.load(Ordering::Acquire) == request {
+            add(&block.answered_removed, removed);
+        } else if self.obeyed.load(Ordering::Relaxed) == request {
+            // (Else a later one has overtaken it, and is answered.)
+            block.answered_removed.store(removed, Ordering::Relaxed);
+            block.answered.store(request, Ordering::Release);
+        }
     }
 
     pub(crate) fn set_limit(&self, limit: i64) {

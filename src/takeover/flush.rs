@@ -32,12 +32,13 @@ pub(crate) struct Flushed {
 /// Where the program set a remove callback, all that is due is detached first, in bounded batches,
 /// and the callbacks run after that: what a callback stores again is left for the next flush, so
 /// that a flush always ends. Without a callback each batch is freed at once. Should a callback not
-/// return, what it left waiting is the next flush's.
-pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) {
+/// return, what it left waiting is the next flush's. Returns how many sessions were removed.
+pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) -> u64 {
     managed.run_abandoned();
-    if managed.cache().is_due(cutoff) {
-        flush_within(managed, cutoff, Budget::default());
+    if !managed.cache().is_due(cutoff) {
+        return 0;
     }
+    flush_within(managed, cutoff, Budget::default()).removed
 }
 
 /// Removes sessions that are due as far as the budget goes, earliest expiry first. Where there is one,

@@ -4,7 +4,6 @@
 use std::ffi::c_long;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
 
 use super::callback::Callback;
 use super::ending::Sentinel;
@@ -18,7 +17,7 @@ use crate::cache::{Cache, Cutoff, Eviction, Expiry, Key, KeyMaker, Stored};
 use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, Session, SessionRef, inside};
-use crate::published::{Handshakes, Published};
+use crate::published::Published;
 use crate::stack::{has_still_to_return, this_thread};
 use crate::sync::{Mutex, see_each_other};
 use crate::{options, time};
@@ -36,8 +35,8 @@ pub(crate) struct Managed {
     libssl: &'static Libssl,
     api: &'static Api,
     cache: Cache<Session>,
-    flushes: Flushes,
-    published: Option<Published>,
+    pub(super) flushes: Flushes,
+    pub(super) published: Option<Published>,
     keys: KeyMaker,
 
     // What the program believes it set.
@@ -139,51 +138,6 @@ impl Managed {
 
     pub(crate) fn flushes(&self) -> &Flushes {
         &self.flushes
-    }
-
-    pub(super) fn note_batch(&self, took: Duration) {
-        let step = self.flushes.note_batch(took);
-        if let Some(published) = self.published.as_ref().filter(|published| !published.is_ending())
-        {
-            published.note_batch(step, self.flushes.longest_batch());
-        }
-    }
-
-    /// A flush has ended; one that the end of the context has begun is none to the operator.
-    pub(super) fn note_flush(&self, removed: u64, took: Duration, is_end: bool) {
-        let step = self.flushes.note_flush(took);
-        if let Some(published) = self.published.as_ref().filter(|_| !is_end) {
-            published.note_flush(step, removed, took, &self.cache);
-        }
-    }
-
-    /// All sessions are about to leave because the context ends.
-    pub(super) fn publish_end(&self) {
-        if let Some(published) = &self.published {
-            self.publish_view();
-            published.begin_end(self.cache.statistics().flushed);
-        }
-    }
-
-    pub(super) fn is_end_published(&self) -> bool {
-        self.published.as_ref().is_some_and(Published::is_ending)
-    }
-
-    pub(super) fn is_published(&self) -> bool {
-        self.published.is_some()
-    }
-
-    /// Publishes what the program has set, and what libssl itself has counted.
-    pub(super) fn publish_view(&self) {
-        let Some(published) = &self.published else { return };
-        // SAFETY: the context is alive: whoever called us uses it.
-        let options = unsafe { (self.api.SSL_CTX_get_options)(self.ctx) } as u32;
-        published.set_mode(self.mode(), self.get.get().is_some(), options & SSL_OP_NO_TICKET == 0);
-        published.note_handshakes(Handshakes {
-            accepted: self.ask_real(SSL_CTRL_SESS_ACCEPT_GOOD) as u32,
-            connected: self.ask_real(SSL_CTRL_SESS_CONNECT_GOOD) as u32,
-            resumed: self.ask_real(SSL_CTRL_SESS_HIT) as u32,
-        });
     }
 
     // --- The program's view ------------------------------------------------------------------
@@ -415,13 +369,6 @@ impl Managed {
         }
         self.publish_change();
         stored
-    }
-
-    /// A session has come, gone, or been given another expiry.
-    pub(super) fn publish_change(&self) {
-        if let Some(published) = &self.published {
-            published.note_change(&self.cache);
-        }
     }
 
     /// A session has been stored by this expiry. Whoever changed it just before did not find it stored (C6).

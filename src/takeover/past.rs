@@ -27,6 +27,7 @@ pub(super) fn real_mode(mode: u32) -> u32 {
 pub(crate) fn take_in(ctx: *mut SSL_CTX) -> Option<&'static Libssl> {
     let managed = find_borrowed(ctx)?;
     managed.take_in();
+    managed.obey_without_callbacks();
     Some(managed.libssl())
 }
 

@@ -65,6 +65,7 @@ unsafe extern "C-unwind" fn new_session<const INDEX: usize>(
         None => 0,
     };
     auto_flush(&managed);
+    managed.obey();
     kept
 }
 
@@ -121,6 +122,7 @@ unsafe extern "C-unwind" fn get_session<const INDEX: usize>(
         return found;
     }
     planted::reap(&managed);
+    managed.obey();
     let Ok(length) = usize::try_from(length) else { return std::ptr::null_mut() };
     // SAFETY: libssl passes an id of this length.
     let bytes = unsafe { std::slice::from_raw_parts(id, length) };

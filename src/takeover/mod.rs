@@ -8,7 +8,9 @@
 //! | module | what |
 //! |---|---|
 //! | [`registry`] | which contexts are managed |
-//! | [`managed`] | one managed context: the program's view, its cache, how sessions enter and leave |
+//! | [`managed`] | one managed context: its cache, how sessions enter and are found, its end |
+//! | [`view`] | what the program believes it set, and may ask |
+//! | [`removal`] | how sessions leave: marked, called back for, dropped |
 //! | [`flush`] | removing what is due, in bounded batches, with no lock held during callbacks |
 //! | [`measured`] | what flushes took |
 //! | [`trampolines`] | what libssl calls |
@@ -17,6 +19,7 @@
 //! | [`leaving`] | detached sessions whose remove callback has still to run |
 //! | [`ending`] | noticing that a context is being freed |
 //! | [`stored`] | in how many caches a session is stored |
+//! | [`operator`] | the figures that a context publishes, and the operator's requests that it obeys |
 //! | [`running`] | which callbacks of the program run on this thread |
 //! | [`past`] | what is set on a managed context past us |
 //! | [`shared`] | contexts that processes share, which are left to libssl |
@@ -33,15 +36,18 @@ pub(crate) mod listing;
 pub(crate) mod managed;
 pub(crate) mod measured;
 pub(crate) mod moved;
+mod operator;
 mod past;
 mod planted;
 mod probes;
 pub(crate) mod registry;
+mod removal;
 mod running;
 mod shared;
 mod stored;
 pub(crate) mod summary;
 pub(crate) mod trampolines;
+mod view;
 
 pub(crate) use managed::Managed;
 pub(crate) use past::take_in;

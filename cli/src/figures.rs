@@ -39,6 +39,10 @@ pub struct Figures {
     pub ended: u64,
     /// Contexts that were left to libssl because they lie in memory that processes share.
     pub left_shared: u64,
+    /// The version of the library ([`sslsweep_figures::version`]); 0 if it does not say.
+    pub version: u64,
+    /// An operator's last request to flush; 0 if there was none.
+    pub request: u64,
     /// Each context that lives and has a block of its own, by number.
     pub contexts: Vec<Block>,
     /// The sums of those that have ended.
@@ -153,8 +157,18 @@ impl Block {
         for word in [Word::LongestBatch, Word::CurveMade] {
             sum.0[word as usize] = self.get(word).max(other.get(word));
         }
-        sum.0[Word::Number as usize] = 0;
+        for word in [Word::Number, Word::Mode, Word::Answered] {
+            sum.0[word as usize] = 0;
+        }
         sum
+    }
+
+    /// The part of the lookups in this cache that found a session, from 0 to 1; none without lookups.
+    pub fn hit_rate(&self) -> Option<f64> {
+        // Those that went to the program's get callback alone are counted among the misses.
+        let missed = self.get(Word::Misses).saturating_sub(self.get(Word::ExternalMisses));
+        let (hits, missed) = (self.get(Word::Hits) as f64, missed as f64);
+        (hits + missed > 0.0).then(|| hits / (hits + missed))
     }
 }
 
@@ -305,6 +319,8 @@ impl Words {
             begun: self.0[at + place!(begun in Process)],
             ended: self.0[at + place!(ended in Process)],
             left_shared: self.0[at + place!(left_shared in Process)],
+            version: self.header(place!(header in Family, version in Header)),
+            request: self.0[at + place!(request in Process)],
             contexts,
             past: self.block(at + place!(past in Process)),
             others: self.block(at + place!(others in Process)),

@@ -12,9 +12,11 @@ mod documents;
 mod figures;
 mod metrics;
 mod run;
+mod selection;
 mod stat;
 mod text;
 mod top;
+mod verdict;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

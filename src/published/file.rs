@@ -168,6 +168,8 @@ fn counters(block: &Block) -> impl Iterator<Item = &AtomicU64> {
         &block.flushed,
         &block.removals,
         &block.flushes,
+        &block.flush_time_sum,
+        &block.batch_time_sum,
     ];
     single.into_iter().chain(&block.flush_times).chain(&block.batch_times)
 }

@@ -67,9 +67,10 @@ impl Published {
         }
     }
 
-    pub(crate) fn note_batch(&self, step: usize, longest: u64) {
+    pub(crate) fn note_batch(&self, step: usize, took: Duration, longest: u64) {
         if let Some(block) = any_figures(self.context) {
             add(&block.batch_times[step.min(STEPS - 1)], 1);
+            add(&block.batch_time_sum, nanoseconds(took));
             block.longest_batch.fetch_max(longest, Ordering::Relaxed);
         }
     }
@@ -84,7 +85,8 @@ impl Published {
         if let Some(block) = any_figures(self.context) {
             add(&block.flush_times[step.min(STEPS - 1)], 1);
             add(&block.flushes, 1);
-            let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            let took = nanoseconds(took);
+            add(&block.flush_time_sum, took);
             block.last_removed.store(removed, Ordering::Relaxed);
             block.last_took.store(took, Ordering::Relaxed);
             block.last_flush.store(time::now().max(0) as u64, Ordering::Relaxed);
@@ -129,6 +131,10 @@ impl Published {
         self.until_curve.store(seconds, Ordering::Relaxed);
         self.curve_due.store(now.saturating_add(1 + i64::from(seconds) / 1000), Ordering::Relaxed);
     }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn add(counter: &AtomicU64, more: u64) {

@@ -144,7 +144,7 @@ impl Managed {
     pub(super) fn note_batch(&self, took: Duration) {
         let step = self.flushes.note_batch(took);
         if let Some(published) = &self.published {
-            published.note_batch(step, self.flushes.longest_batch());
+            published.note_batch(step, took, self.flushes.longest_batch());
         }
     }
 

@@ -225,8 +225,12 @@ pub struct Block {
     pub answered: AtomicU64,
     /// Sessions that this request removed here.
     pub answered_removed: AtomicU64,
+    /// Nanoseconds of all flushes that the histogram of flushes counts.
+    pub flush_time_sum: AtomicU64,
+    /// Nanoseconds of all batches that the histogram of batches counts.
+    pub batch_time_sum: AtomicU64,
     /// For later.
-    pub reserved: [AtomicU64; 8],
+    pub reserved: [AtomicU64; 6],
     /// Lookups, by thread.
     pub stripes: [Stripe; STRIPES],
 }
@@ -279,6 +283,8 @@ pub enum Word {
     LeftAtEnd = offset_of!(Block, left_at_end) / 8,
     Answered = offset_of!(Block, answered) / 8,
     AnsweredRemoved = offset_of!(Block, answered_removed) / 8,
+    FlushTimeSum = offset_of!(Block, flush_time_sum) / 8,
+    BatchTimeSum = offset_of!(Block, batch_time_sum) / 8,
 }
 
 /// Words of a block that [`Word`] names, whole cache lines.

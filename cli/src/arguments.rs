@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
+use crate::selection::Selection;
+
 /// The heading of clap's own is "Usage:"; ours is that of the messages.
 const TEMPLATE: &str = "usage: {usage}\n\n{about-with-newline}\n{all-args}{after-help}";
 
 const USAGE: &str = "sslsweep run [OPTIONS] [--] PROGRAM [ARGUMENT...]
        sslsweep doctor PROGRAM|PID
-       sslsweep top [OPTIONS] [PID]
-       sslsweep stat [PID] [--json|--prometheus]
+       sslsweep top [OPTIONS] [PID|NAME...]
+       sslsweep stat [OPTIONS] [PID|NAME...]
        sslsweep completions bash|zsh|fish
        sslsweep [--] PROGRAM [ARGUMENT...]
        sslsweep --help | --version";
@@ -92,10 +94,10 @@ pub enum Command {
         target: OsString,
     },
     /// Watch the caches of processes that run with sslsweep
-    #[command(override_usage = "sslsweep top [OPTIONS] [PID]", help_template = TEMPLATE, after_help = TOP_AFTER)]
+    #[command(override_usage = "sslsweep top [OPTIONS] [PID|NAME...]", help_template = TEMPLATE, after_help = TOP_AFTER)]
     Top(Top),
     /// Print the figures of these caches once
-    #[command(override_usage = "sslsweep stat [PID] [--json|--prometheus]", help_template = TEMPLATE)]
+    #[command(override_usage = "sslsweep stat [OPTIONS] [PID|NAME...]", help_template = TEMPLATE)]
     #[command(after_help = STAT_AFTER)]
     Stat(Stat),
     /// Print the completion for a shell
@@ -148,9 +150,9 @@ pub enum Eviction {
 /// `sslsweep top`
 #[derive(Debug, Args)]
 pub struct Top {
-    /// This process alone
-    #[arg(value_parser = pid)]
-    pub pid: Option<u32>,
+    /// The processes to show
+    #[command(flatten)]
+    pub selection: Selection,
     /// Seconds between two looks, 0.1 to 60
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
     pub interval: Duration,
@@ -165,9 +167,9 @@ pub struct Top {
 /// `sslsweep stat`
 #[derive(Debug, Args)]
 pub struct Stat {
-    /// This process alone
-    #[arg(value_parser = pid)]
-    pub pid: Option<u32>,
+    /// The processes to show
+    #[command(flatten)]
+    pub selection: Selection,
     /// All figures as JSON
     #[arg(long, conflicts_with = "prometheus")]
     pub json: bool,
@@ -185,10 +187,6 @@ pub enum Shell {
     Zsh,
     /// fish
     Fish,
-}
-
-fn pid(text: &str) -> Result<u32, String> {
-    text.parse().ok().filter(|&pid| pid > 0).ok_or("not the number of a process".to_string())
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -329,7 +327,7 @@ mod tests {
             &["run", "--eviction=size", "true"],
             &["run", "--nothing", "true"],
             &["top", "0"],
-            &["top", "nginx"],
+            &["top", ""],
             &["top", "99999999999"],
             &["top", "--interval", "0.09"],
             &["top", "--interval", "nan"],

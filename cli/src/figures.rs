@@ -18,6 +18,7 @@ use sslsweep_figures::{
     PROCESSES, Process, STEPS, STRIPES, Stripe, Word, curve_part, is_ready, pid_of, words,
 };
 
+use crate::selection::{Target, takes};
 use crate::text::printable;
 
 const OTHER_LAYOUT: &str = "is of another version of sslsweep";
@@ -519,8 +520,8 @@ pub struct Reading {
     pub foreign: usize,
 }
 
-/// Reads what there is of this process, or of all.
-pub fn read(pid: Option<u32>) -> Reading {
+/// Reads what there is of these processes, or of all.
+pub fn read(targets: &[Target]) -> Reading {
     let mut reading = Reading::default();
     let entries = match entries() {
         Ok(entries) => entries,
@@ -530,13 +531,14 @@ pub fn read(pid: Option<u32>) -> Reading {
         }
     };
     for entry in entries {
-        let asked_for = pid.is_none_or(|pid| pid == entry.name.pid);
+        let named = targets.contains(&Target::Pid(entry.name.pid));
+        let asked_for = targets.is_empty() || named;
         match entry.read() {
             Ok(found) => {
-                let shown =
-                    found.processes.into_iter().filter(|it| pid.is_none_or(|pid| pid == it.pid));
-                reading.processes.extend(shown);
-                if found.uncounted > 0 && asked_for {
+                let before = reading.processes.len();
+                let meant = found.processes.into_iter().filter(|it| takes(targets, it));
+                reading.processes.extend(meant);
+                if found.uncounted > 0 && (asked_for || reading.processes.len() > before) {
                     reading.notes.push(format!(
                         "{}: {} processes found no room in it, and are not counted",
                         entry.path.display(),
@@ -550,9 +552,7 @@ pub fn read(pid: Option<u32>) -> Reading {
             Err(Absent::Bad(_)) if !asked_for => {}
             Err(Absent::Bad(why)) => reading.complaints.push(why),
             // Whoever asks for this process should know; elsewhere nobody must be able to spoil what root sees.
-            Err(Absent::BadForeign(why)) if pid.is_some() && asked_for => {
-                reading.complaints.push(why)
-            }
+            Err(Absent::BadForeign(why)) if named => reading.complaints.push(why),
             Err(Absent::BadForeign(_)) => reading.foreign += 1,
         }
     }
@@ -560,8 +560,20 @@ pub fn read(pid: Option<u32>) -> Reading {
     reading
 }
 
+/// Why nothing can be shown of the first of these that means no process; `None` if each means one.
+pub fn missing(targets: &[Target], reading: &Reading) -> Option<String> {
+    let missing = |target: &&Target| !reading.processes.iter().any(|it| target.means(it));
+    Some(match targets.iter().find(missing)? {
+        Target::Pid(pid) => why_nothing(*pid, reading),
+        Target::Name(name) => format!(
+            "no process named {} publishes statistics; start it with: sslsweep run --stats -- PROGRAM",
+            printable(name.as_bytes())
+        ),
+    })
+}
+
 /// Why nothing can be shown of this process.
-pub fn why_nothing(pid: u32, reading: &Reading) -> String {
+fn why_nothing(pid: u32, reading: &Reading) -> String {
     if let Some(complaint) = reading.complaints.first() {
         return complaint.clone();
     }

@@ -10,9 +10,9 @@ use sslsweep_figures::Word;
 /// Prints what there is. The collector of Prometheus reads text files, so nothing at all is printed as nothing,
 /// and not as an error.
 pub fn stat(stat: &Stat) -> Result<(), Failure> {
-    let reading = figures::read(stat.pid);
-    if let (Some(pid), true) = (stat.pid, reading.processes.is_empty()) {
-        return Err(Failure::new(1, figures::why_nothing(pid, &reading)));
+    let reading = figures::read(&stat.selection.targets);
+    if let Some(why) = figures::missing(&stat.selection.targets, &reading) {
+        return Err(Failure::new(1, why));
     }
     if stat.json {
         print(&format!("{:#}\n", metrics::json(&reading.processes)))?;

@@ -8,6 +8,7 @@
 //! may be damaged or foreign.
 
 pub mod files;
+pub mod processes;
 
 use std::mem::offset_of;
 use std::sync::atomic::AtomicU64;
@@ -110,7 +111,8 @@ pub struct Family {
     pub blocks: [Block; BLOCKS],
 }
 
-/// The beginning of a file.
+/// The beginning of a file. The first four words keep their places in every layout: a file of another one is removed only if
+/// nobody can have it mapped, and its namespace says how that is known.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Header {

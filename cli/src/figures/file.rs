@@ -189,6 +189,8 @@ impl Entry {
             return Err(Absent::Foreign);
         }
         match self.read_ours(processes) {
+            // Nothing can be done about it from here.
+            Err(Absent::Bad(_)) if !self.ours => Err(Absent::Elsewhere),
             Err(Absent::Bad(why)) if owner != user => Err(Absent::BadForeign(why)),
             result => result,
         }
@@ -214,11 +216,11 @@ impl Entry {
         if !about.is_file() {
             return Err(bad(&"is no regular file"));
         }
-        match in_use(self.name, &file, &about, processes) {
+        // Of one that stays where it is, those that live are enough to know.
+        let state = if self.ours { in_use(self.name, &file, &about, processes) } else { Use::Live };
+        match state {
             Use::Live => {}
-            Use::Stale => {
-                return Err(Absent::Stale(self.ours && fs::remove_file(&self.path).is_ok()));
-            }
+            Use::Stale => return Err(Absent::Stale(fs::remove_file(&self.path).is_ok())),
             Use::Young => return Err(Absent::Stale(false)),
             Use::Elsewhere => return Err(Absent::Elsewhere),
         }

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use sslsweep_figures::files::{self, FOLDER, Name, PROGRAMS, Use};
+use sslsweep_figures::processes::Processes;
 use sslsweep_figures::{Family, LAYOUT, MAGIC, NAME_WORDS, pid_of, version};
 
 use super::image::{self, image};
@@ -147,8 +148,9 @@ fn create(pid: u32, start: u64) -> io::Result<(File, String)> {
                     return Err(error);
                 }
                 // The program that this process was before an exec may have left it, or its children use it.
-                let is_used = open_regular(path.as_ref())
-                    .is_ok_and(|(file, about)| files::in_use(name, &file, &about) == Use::Live);
+                let is_used = open_regular(path.as_ref()).is_ok_and(|(file, about)| {
+                    files::in_use(name, &file, &about, &Processes::default()) != Use::Stale
+                });
                 if is_used { number += 1 } else { fs::remove_file(&path)? }
             }
             made => return Ok((made?, path)),
@@ -171,11 +173,12 @@ fn remove_stale() {
     // SAFETY: no preconditions.
     let user = unsafe { libc::geteuid() };
     let Ok(folder) = fs::read_dir(FOLDER) else { return };
+    let processes = Processes::default();
     for entry in folder.filter_map(Result::ok) {
         let Some(name) = entry.file_name().to_str().and_then(Name::parse) else { continue };
         let Ok((file, about)) = open_regular(&entry.path()) else { continue };
         let ours = about.uid() == user || user == 0;
-        if ours && files::in_use(name, &file, &about) == Use::Stale {
+        if ours && files::in_use(name, &file, &about, &processes) == Use::Stale {
             let _ = fs::remove_file(entry.path());
         }
     }

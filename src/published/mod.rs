@@ -178,9 +178,10 @@ impl Published {
         }
     }
 
-    pub(crate) fn note_batch(&self, step: usize, longest: u64) {
+    pub(crate) fn note_batch(&self, step: usize, took: Duration, longest: u64) {
         if let Some(block) = any_figures(self.context) {
             add(&block.batch_times[step.min(STEPS - 1)], 1);
+            add(&block.batch_time_sum, nanoseconds(took));
             block.longest_batch.fetch_max(longest, Ordering::Relaxed);
         }
     }
@@ -195,7 +196,8 @@ impl Published {
         if let Some(block) = any_figures(self.context) {
             add(&block.flush_times[step.min(STEPS - 1)], 1);
             add(&block.flushes, 1);
-            let took = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+            let took = nanoseconds(took);
+            add(&block.flush_time_sum, took);
             block.last_removed.store(removed, Ordering::Relaxed);
             block.last_took.store(took, Ordering::Relaxed);
             block.last_flush.store(time::now().max(0) as u64, Ordering::Relaxed);
@@ -251,6 +253,10 @@ fn stripe() -> usize {
         };
     }
     STRIPE.try_with(|&stripe| stripe).unwrap_or(0)
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn add(counter: &AtomicU64, more: u64) {

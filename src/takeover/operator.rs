@@ -21,7 +21,7 @@ impl Managed {
         let step = self.flushes.note_batch(took);
         if let Some(published) = self.published.as_ref().filter(|published| !published.is_ending())
         {
-            published.note_batch(step, self.flushes.longest_batch());
+            published.note_batch(step, took, self.flushes.longest_batch());
         }
     }
 

@@ -221,7 +221,7 @@ fn libssls(root: &Path, paths: &[&[u8]], cryptos: &[&[u8]], loaded: bool, report
 
 /// What the process says of its contexts; `true` if it does.
 fn published(pid: u32, elsewhere: bool, report: &mut Report) -> bool {
-    let reading = figures::read(Some(pid));
+    let reading = figures::read(&[crate::selection::Target::Pid(pid)]);
     if let Some(figures) = reading.processes.first().filter(|figures| figures.left_shared > 0) {
         report.note(
             "shared memory",

@@ -23,6 +23,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::arguments::Top;
 use crate::figures::{self, Reading};
+use crate::selection::Target;
 use crate::{Failure, print, say, stat};
 use state::{Next, State};
 
@@ -36,9 +37,9 @@ enum End {
 
 /// Shows what there is until told to stop.
 pub fn top(options: &Top) -> Result<(), Failure> {
-    let reading = figures::read(options.pid);
-    if let (Some(pid), true) = (options.pid, reading.processes.is_empty()) {
-        return Err(Failure::new(1, figures::why_nothing(pid, &reading)));
+    let reading = figures::read(&options.selection.targets);
+    if let Some(why) = figures::missing(&options.selection.targets, &reading) {
+        return Err(Failure::new(1, why));
     }
     let able =
         std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb" && !terminal.is_empty());
@@ -58,21 +59,30 @@ pub fn top(options: &Top) -> Result<(), Failure> {
 }
 
 /// A further reading, or that there will be none.
-fn again(pid: Option<u32>) -> Result<Reading, End> {
-    let reading = figures::read(pid);
-    match pid {
-        Some(pid) if reading.processes.is_empty() => Err(match figures::start_of(pid) {
-            None => End::Ended(pid),
-            Some(_) => End::Failed(figures::why_nothing(pid, &reading)),
-        }),
-        _ => Ok(reading),
+fn again(targets: &[Target]) -> Result<Reading, End> {
+    let reading = figures::read(targets);
+    if targets.is_empty() || !reading.processes.is_empty() {
+        return Ok(reading);
+    }
+    Err(match (targets, figures::missing(targets, &reading)) {
+        ([Target::Pid(pid)], _) if figures::start_of(*pid).is_none() => End::Ended(*pid),
+        (_, Some(why)) => End::Failed(why),
+        (_, None) => return Ok(reading),
+    })
+}
+
+/// The one process that is shown.
+fn only(targets: &[Target]) -> Option<u32> {
+    match targets {
+        [Target::Pid(pid)] => Some(*pid),
+        _ => None,
     }
 }
 
 // ---- Lines ----
 
 fn lines(options: &Top, mut reading: Reading) -> Result<Option<End>, Failure> {
-    let mut state = State::new(options.pid);
+    let mut state = State::new(only(&options.selection.targets));
     let mut said = HashSet::new();
     let mut looks = 0;
     loop {
@@ -93,7 +103,7 @@ fn lines(options: &Top, mut reading: Reading) -> Result<Option<End>, Failure> {
             return Ok(None);
         }
         std::thread::sleep(options.interval);
-        reading = match again(options.pid) {
+        reading = match again(&options.selection.targets) {
             Ok(reading) => reading,
             Err(end) => return Ok(Some(end)),
         };
@@ -154,7 +164,7 @@ fn screen(options: &Top, reading: Reading) -> Result<Option<End>, Failure> {
 fn watch(options: &Top, reading: Reading, signal: &AtomicUsize) -> Result<Option<End>, Failure> {
     let mut terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
     let style = view::Style::of_environment(options.no_color);
-    let mut state = State::new(options.pid);
+    let mut state = State::new(only(&options.selection.targets));
     state.interval = options.interval;
     state.update(reading, Instant::now());
     let mut due = Instant::now() + options.interval;
@@ -177,7 +187,7 @@ fn watch(options: &Top, reading: Reading, signal: &AtomicUsize) -> Result<Option
             if options.iterations == Some(looks) {
                 return Ok(None);
             }
-            match again(options.pid) {
+            match again(&options.selection.targets) {
                 Ok(reading) => state.update(reading, Instant::now()),
                 Err(end) => return Ok(Some(end)),
             }

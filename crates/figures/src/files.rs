@@ -6,6 +6,7 @@ use std::mem::offset_of;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::{Duration, SystemTime};
 
+use crate::processes::{Numbers, Processes, is_mapped_by};
 use crate::{FORKED, Family, Header, LAYOUT, MAGIC, PROCESSES, Process, pid_of};
 
 /// Where the files are.
@@ -61,46 +62,6 @@ pub fn namespace() -> u64 {
     fs::metadata("/proc/self/ns/pid").map_or(0, |about| about.ino())
 }
 
-/// Returns whether a process of this pid exists. An unclear answer counts as yes: there may be no descriptor left to
-/// open `/proc` with.
-pub fn exists(pid: u32) -> bool {
-    let is_missing = |pid: u32| matches!(fs::metadata(format!("/proc/{pid}")), Err(error) if error.kind() == io::ErrorKind::NotFound);
-    // The first process is always there: if it is not to be seen, others' are not either (hidepid).
-    !is_missing(pid) || is_missing(1)
-}
-
-/// Returns whether the process has this file mapped, or `None` if `/proc/PID/maps` cannot be read because the process is
-/// another user's.
-pub fn is_mapped_by(pid: u32, name: Name, about: &Metadata) -> Option<bool> {
-    match fs::read(format!("/proc/{pid}/maps")) {
-        Ok(maps) => Some(shows(&maps, name, about)),
-        Err(_) if exists(pid) => None,
-        Err(_) => Some(false),
-    }
-}
-
-/// A line of `/proc/PID/maps` has this file: addresses, rights, offset, device, inode, path. Where the folder is no
-/// file system of its own, the device may be another there than the file's own (overlayfs, btrfs): the name does then.
-fn shows(maps: &[u8], name: Name, file: &Metadata) -> bool {
-    // As the C library's major and minor.
-    let (device, inode) = (file.dev(), file.ino().to_string());
-    let major = (device >> 8 & 0xfff) | (device >> 32 & 0xffff_f000);
-    let minor = (device & 0xff) | (device >> 12 & 0xffff_ff00);
-    let (device, name) = (format!("{major:02x}:{minor:02x}"), format!("/{name}"));
-    maps.split(|&byte| byte == b'\n').any(|line| {
-        let mut fields = line.split(|&byte| byte == b' ').skip(3);
-        let same_device = fields.next() == Some(device.as_bytes());
-        fields.next() == Some(inode.as_bytes()) && (same_device || line.ends_with(name.as_bytes()))
-    })
-}
-
-fn is_mapped_by_anyone(name: Name, file: &Metadata) -> bool {
-    let Ok(processes) = fs::read_dir("/proc") else { return true };
-    processes
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .any(|pid| is_mapped_by(pid, name, file) == Some(true))
-}
-
 /// Reads `count` words from word `first` on.
 pub fn read_words(file: &File, first: usize, count: usize) -> io::Result<Vec<u64>> {
     let mut bytes = vec![0; count * 8];
@@ -127,60 +88,66 @@ pub enum Use {
     Stale,
     /// It is not complete, and so young that it may be in the making.
     Young,
-    /// It is of another pid namespace, where its pids mean other processes.
+    /// It is of another pid namespace, or of one that is not known, and there may be processes that are not to be seen here.
     Elsewhere,
 }
 
 /// Returns the state of the file of this name. The contents are not trusted: they can only make the file look live, and
-/// not hide a visible process that has it mapped.
-pub fn in_use(name: Name, file: &File, about: &Metadata) -> Use {
-    let lives = |pid: u32| match pid {
-        0 => false,
+/// not hide a visible process that has it mapped. Only a file that seems stale costs a look at all processes.
+pub fn in_use(name: Name, file: &File, about: &Metadata, processes: &Processes) -> Use {
+    let header = read_words(file, 0, crate::words::<Header>()).ok();
+    let header = header.filter(|header| header[in_header!(magic)] == MAGIC);
+    let namespace = header.as_ref().map(|header| header[in_header!(namespace)]);
+    let numbers = namespace.map_or(Numbers::Own, |namespace| processes.numbers(namespace));
+    let lives = |pid: u32| match numbers.of(pid) {
+        None => false,
         // One that we may not look into is taken for live.
-        _ => is_mapped_by(pid, name, about).unwrap_or(true),
+        Some(pid) => is_mapped_by(pid, name, about).unwrap_or(true),
     };
     if lives(name.pid) {
         return Use::Live;
     }
-    match pids(file, about) {
-        Ok((there, _)) if there != namespace() => return Use::Elsewhere,
-        Ok((_, pids)) => return if pids.into_iter().any(lives) { Use::Live } else { Use::Stale },
-        Err(_) => {}
+    match header.and_then(|header| pids(file, about, &header)) {
+        Some(pids) if pids.iter().any(|&pid| lives(pid)) => return Use::Live,
+        Some(_) => {}
+        // Of another version, damaged, or not finished.
+        None => {
+            let now = SystemTime::now();
+            let age = about.modified().ok().and_then(|time| now.duration_since(time).ok());
+            if age.is_none_or(|age| age < Duration::from_secs(2)) {
+                return Use::Young;
+            }
+        }
     }
-    // Of another version, damaged, or not finished: who has it can only be seen by looking at everybody.
-    let now = SystemTime::now();
-    let age = about.modified().ok().and_then(|time| now.duration_since(time).ok());
-    if age.is_none_or(|age| age < Duration::from_secs(2)) {
-        Use::Young
-    } else if is_mapped_by_anyone(name, about) {
+    if processes.is_unused(name, about, namespace) {
+        Use::Stale
+    } else if namespace.is_some_and(|namespace| processes.is_here(namespace)) {
         Use::Live
     } else {
-        Use::Stale
+        Use::Elsewhere
     }
 }
 
-/// The namespace and the pids that a file names, if it has this layout.
-fn pids(file: &File, about: &Metadata) -> io::Result<(u64, Vec<u32>)> {
-    let header = read_words(file, 0, crate::words::<Header>())?;
+/// The pids that a file names, if it has this layout.
+fn pids(file: &File, about: &Metadata, header: &[u64]) -> Option<Vec<u32>> {
     let whole = size_of::<Family>() as u64;
-    let known = header[in_header!(magic)] == MAGIC
-        && header[in_header!(layout)] == LAYOUT
+    let known = header[in_header!(layout)] == LAYOUT
         && header[in_header!(bytes)] == whole
         && about.len() == whole;
     if !known {
-        return Err(io::ErrorKind::InvalidData.into());
+        return None;
     }
     let mut pids = Vec::new();
     for process in 0..PROCESSES {
         let at = (offset_of!(Family, processes) + process * size_of::<Process>()) / 8;
-        pids.push(pid_of(read_words(file, at, 1)?[0]));
+        pids.push(pid_of(read_words(file, at, 1).ok()?[0]));
     }
     let forked = &header[in_header!(forked)..][..FORKED];
     pids.extend(forked.iter().map(|&pid| pid_of(pid)));
     pids.retain(|&pid| pid != 0);
     pids.sort_unstable();
     pids.dedup();
-    Ok((header[in_header!(namespace)], pids))
+    Some(pids)
 }
 
 #[cfg(test)]
@@ -213,19 +180,5 @@ mod tests {
         assert!(start_of(me).is_some_and(|start| start > 0));
         assert_eq!(start_of(u32::MAX), None);
         assert_ne!(namespace(), 0);
-        let name = Name { pid: me, start: 1, number: 0 };
-        let program = fs::metadata("/proc/self/exe").expect("it runs");
-        assert_eq!(is_mapped_by(me, name, &program), Some(true));
-        assert_eq!(is_mapped_by(u32::MAX, name, &program), Some(false));
-        let other = fs::metadata("/proc/self/stat").expect("it runs");
-        assert_eq!(is_mapped_by(me, name, &other), Some(false));
-        let inode = program.ino();
-        for (line, shown) in [
-            (format!("7f-80 rw-s 00000000 ff:ff {inode} /dev/shm/{name}"), true),
-            (format!("7f-80 rw-s 00000000 ff:ff {inode} /dev/shm/{name}.1"), false),
-            (format!("7f-80 rw-s 00000000 ff:ff {inode}1 /dev/shm/{name}"), false),
-        ] {
-            assert_eq!(shows(line.as_bytes(), name, &program), shown, "{line}");
-        }
     }
 }

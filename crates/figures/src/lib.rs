@@ -8,6 +8,7 @@
 //! may be damaged or foreign.
 
 pub mod files;
+pub mod processes;
 
 use std::mem::offset_of;
 use std::sync::atomic::AtomicU64;
@@ -110,7 +111,8 @@ pub struct Family {
     pub blocks: [Block; BLOCKS],
 }
 
-/// The beginning of a file.
+/// The beginning of a file. The first four words keep their places in every layout: a file of another one is removed only if
+/// nobody can have it mapped, and its namespace says how that is known.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Header {
@@ -186,7 +188,7 @@ macro_rules! figures {
         pub struct Block {
             $($(#[doc = $about])* pub $field: $type,)*
             /// For later.
-            pub reserved: [AtomicU64; 8],
+            pub reserved: [AtomicU64; 6],
             /// Lookups, by thread.
             pub stripes: [Stripe; STRIPES],
         }
@@ -285,6 +287,10 @@ figures! {
     Now Answered answered: AtomicU64;
     /// Sessions that this request removed here.
     Now AnsweredRemoved answered_removed: AtomicU64;
+    /// Nanoseconds of all flushes that the histogram of flushes counts.
+    Sum FlushTimeSum flush_time_sum: AtomicU64;
+    /// Nanoseconds of all batches that the histogram of batches counts.
+    Sum BatchTimeSum batch_time_sum: AtomicU64;
 }
 
 /// A cache line of counters.

@@ -1,0 +1,136 @@
+//! All files that there are, also those of containers.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use sslsweep_figures::files::{FOLDER, start_of};
+use sslsweep_figures::processes::Processes;
+
+use super::file::{Absent, Entry, entries};
+use super::{Figures, user};
+use crate::selection::{Target, takes};
+use crate::text::printable;
+
+/// What there is of all processes, or of one.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// What can be shown.
+    pub processes: Vec<Figures>,
+    /// A line for each file that should be readable and is not.
+    pub complaints: Vec<String>,
+    /// A line for each family some of whose processes are not counted.
+    pub notes: Vec<String>,
+    /// Files of other users that are not ours to read, or, for root, cannot be used.
+    pub foreign: usize,
+}
+
+/// Reads what there is of these processes, or of all.
+pub fn read(targets: &[Target]) -> Reading {
+    let mut reading = Reading::default();
+    let processes = Processes::default();
+    let entries = match entries(Path::new(FOLDER), true) {
+        Ok(entries) => entries,
+        Err(error) => {
+            reading.complaints.push(format!("{FOLDER} cannot be read: {error}"));
+            return reading;
+        }
+    };
+    let mut seen = HashSet::new();
+    for entry in entries.into_iter().chain(containers(&processes)) {
+        let named = targets.contains(&Target::Pid(entry.name.pid));
+        let asked_for = targets.is_empty() || named;
+        match entry.read(&processes) {
+            Ok(found) if !seen.insert(found.file) => {}
+            Ok(found) => {
+                let before = reading.processes.len();
+                let meant = found.processes.into_iter().filter(|it| takes(targets, it));
+                reading.processes.extend(meant);
+                if found.uncounted > 0 && (asked_for || reading.processes.len() > before) {
+                    reading.notes.push(format!(
+                        "{}: {} processes found no room in it, and are not counted",
+                        entry.path.display(),
+                        found.uncounted
+                    ));
+                }
+            }
+            Err(Absent::Foreign) => reading.foreign += 1,
+            Err(Absent::Stale(_) | Absent::Elsewhere) => {}
+            // Whoever asks for one process has no use for what is wrong with another's file.
+            Err(Absent::Bad(_)) if !asked_for => {}
+            Err(Absent::Bad(why)) => reading.complaints.push(why),
+            // Whoever asks for this process should know; elsewhere nobody must be able to spoil what root sees.
+            Err(Absent::BadForeign(why)) if named => reading.complaints.push(why),
+            Err(Absent::BadForeign(_)) => reading.foreign += 1,
+        }
+    }
+    reading.processes.sort_by_key(|figures| (figures.pid, figures.start));
+    reading
+}
+
+/// Reads the files of these processes once more. Those that have ended are missing.
+pub fn again(former: &[Figures]) -> Vec<Figures> {
+    let all = Processes::default();
+    let paths: BTreeSet<&Path> = former.iter().map(|it| it.source.path.as_path()).collect();
+    let found = paths.into_iter().filter_map(|path| Entry::at(path)?.read(&all).ok());
+    let same = |figures: &Figures| {
+        former.iter().any(|it| (it.pid, it.start) == (figures.pid, figures.start))
+    };
+    found.flat_map(|found| found.processes).filter(same).collect()
+}
+
+/// The files of containers: of each mount namespace with a folder of its own. Only root may look into others'.
+fn containers(processes: &Processes) -> Vec<Entry> {
+    let folder = |path: &Path| {
+        let about = fs::symlink_metadata(path).ok().filter(|about| about.is_dir())?;
+        Some((about.dev(), about.ino()))
+    };
+    if user() != 0 {
+        return Vec::new();
+    }
+    let mut folders: HashSet<_> = folder(Path::new(FOLDER)).into_iter().collect();
+    let mut mounts = HashSet::new();
+    let mut found = Vec::new();
+    for seen in processes.seen().iter().filter(|seen| mounts.insert(seen.mounts)) {
+        // A container may have put a link in the place of either, which would lead into our own files.
+        let dev = PathBuf::from(format!("/proc/{}/root/dev", seen.pid));
+        let shm = dev.join("shm");
+        if folder(&dev).is_some() && folder(&shm).is_some_and(|its| folders.insert(its)) {
+            found.extend(entries(&shm, false).unwrap_or_default());
+        }
+    }
+    found
+}
+
+/// Why nothing can be shown of the first of these that means no process; `None` if each means one.
+pub fn missing(targets: &[Target], reading: &Reading) -> Option<String> {
+    let missing = |target: &&Target| !reading.processes.iter().any(|it| target.means(it));
+    Some(match targets.iter().find(missing)? {
+        Target::Pid(pid) => why_nothing(*pid, reading),
+        Target::Name(name) => format!(
+            "no process named {} publishes statistics; start it with: sslsweep run --stats -- PROGRAM",
+            printable(name.as_bytes())
+        ),
+    })
+}
+
+/// Why nothing can be shown of this process.
+fn why_nothing(pid: u32, reading: &Reading) -> String {
+    if let Some(complaint) = reading.complaints.first() {
+        return complaint.clone();
+    }
+    if start_of(pid).is_none() {
+        return format!("there is no process {pid}");
+    }
+    let owner = fs::metadata(format!("/proc/{pid}")).map_or_else(|_| user(), |about| about.uid());
+    if reading.foreign > 0 && owner != user() {
+        return format!(
+            "no permission: process {pid} is another user's; ask as that user or as root"
+        );
+    }
+    format!(
+        "process {pid} publishes no statistics: it was started without sslsweep run --stats, or has not used a \
+         cache since it was forked (sslsweep doctor {pid} says more)"
+    )
+}

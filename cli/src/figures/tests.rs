@@ -1,0 +1,354 @@
+//! The tests of all of it, and samples for those of other modules.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use sslsweep_figures::files::{Name, namespace};
+use sslsweep_figures::processes::Processes;
+use sslsweep_figures::{
+    BLOCKS, Block as Layout, Family, Header, LAYOUT, MAGIC, Process, READY, Stripe, words,
+};
+
+use super::file::{Absent, Entry, Found, Words, entries, process_at};
+use super::*;
+
+/// The blocks of [`sample`] that are no context's.
+pub const ENDED: usize = 0;
+pub const OTHERS: usize = 1;
+
+/// The words of a file of one process, with the words of its blocks; those of contexts are from 2 on.
+pub fn sample(pid: u32, start: u64, blocks: &[(usize, &[(usize, u64)])]) -> Vec<u64> {
+    let mut all = vec![0; words::<Family>()];
+    let owner = u64::from(pid) | READY;
+    for (word, value) in [
+        (place!(header in Family, magic in Header), MAGIC),
+        (place!(header in Family, layout in Header), LAYOUT),
+        (place!(header in Family, bytes in Header), size_of::<Family>() as u64),
+        (place!(header in Family, namespace in Header), namespace()),
+        (place!(header in Family, pid in Header), pid.into()),
+        (place!(header in Family, start in Header), start),
+        (place!(header in Family, name in Header), u64::from_ne_bytes(*b"nginx\0\0\0")),
+        (process_at(0) + place!(owner in Process), owner),
+        (
+            process_at(0) + place!(begun in Process),
+            blocks.iter().filter(|(block, _)| *block > OTHERS).count() as u64,
+        ),
+    ] {
+        all[word] = value;
+    }
+    for (block, figures) in blocks {
+        let at = match *block {
+            ENDED => process_at(0) + place!(past in Process),
+            OTHERS => process_at(0) + place!(others in Process),
+            context => {
+                all[place!(owners in Family) + context - 2] = owner;
+                place!(blocks in Family) + (context - 2) * words::<Layout>()
+            }
+        };
+        for &(word, value) in *figures {
+            all[at + word] = value;
+        }
+    }
+    all
+}
+
+/// What `sample` says, read.
+pub fn figures(blocks: &[(usize, &[(usize, u64)])]) -> Figures {
+    Words(sample(4711, 99, blocks)).process(0).expect("it is whole")
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder =
+        std::env::temp_dir().join(format!("sslsweep-figures-{}-{name}", std::process::id()));
+    fs::create_dir_all(&folder).expect("the scratch folder");
+    folder
+}
+
+fn entry(folder: &Path, pid: u32, start: u64) -> Entry {
+    let name = Name { pid, start, number: 0 };
+    Entry { path: folder.join(name.to_string()), name, ours: true }
+}
+
+fn bytes(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+}
+
+/// A mapping of a file, as the library keeps one.
+struct Mapped(*mut libc::c_void);
+
+impl Mapped {
+    fn new(path: &Path) -> Mapped {
+        use std::os::fd::AsRawFd;
+        let file = File::open(path).expect("just written");
+        // SAFETY: a mapping anywhere, of a file that is open.
+        let at = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                4096,
+                libc::PROT_READ,
+                libc::MAP_SHARED,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        assert_ne!(at, libc::MAP_FAILED);
+        Mapped(at)
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // SAFETY: it is the mapping made above.
+        unsafe { libc::munmap(self.0, 4096) };
+    }
+}
+
+fn me() -> (u32, u64) {
+    let pid = std::process::id();
+    (pid, start_of(pid).expect("the process runs"))
+}
+
+/// Reads these bytes as the file of this very process.
+fn read_mine(name: &str, content: &[u8]) -> Result<Found, Absent> {
+    let (pid, start) = me();
+    let folder = folder(name);
+    let entry = entry(&folder, pid, start);
+    fs::write(&entry.path, content).expect("the file is written");
+    let _mapped = Mapped::new(&entry.path);
+    let result = entry.read(&Processes::default());
+    fs::remove_dir_all(folder).expect("the scratch folder");
+    result
+}
+
+fn complaint(result: Result<Found, Absent>) -> String {
+    match result {
+        Err(Absent::Bad(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn lookups_are_counted_in_stripes() {
+    let stripe = |stripe: usize| FIGURES + stripe * words::<Stripe>();
+    let read = figures(&[
+        (
+            2,
+            &[
+                (0, 1),
+                (Word::Hits as usize, 5),
+                (stripe(0), 10),
+                (stripe(7), 20),
+                (stripe(7) + 1, 3),
+            ],
+        ),
+        (3, &[(0, 2), (stripe(1), u64::MAX), (stripe(2), 1), (stripe(2) + 2, 9)]),
+    ]);
+    let lookups = |at: usize| {
+        let block = &read.contexts[at];
+        (block.get(Word::Hits), block.get(Word::Misses))
+    };
+    assert_eq!(lookups(0), (35, 3));
+    assert_eq!(lookups(1), (u64::MAX, 0), "a sum that does not fit");
+}
+
+#[test]
+fn the_curve_moves_on() {
+    let curve = Word::Curve as usize;
+    let made = Word::CurveMade as usize;
+    // Due; within 10, 30, and 3600 seconds; in more than seven days; never.
+    let words = [(0, 1), (curve, 1), (curve + 1, 2), (curve + 2, 4), (curve + 8, 8)];
+    let words = [&words[..], &[(curve + 14, 16), (curve + 15, 32), (made, 1000)]].concat();
+    let at = |now: u64| {
+        let mut figures = figures(&[(2, &words)]);
+        figures.age(now);
+        let parts = figures.contexts[0].curve().to_vec();
+        assert_eq!(parts.iter().sum::<u64>(), 63, "none is lost");
+        parts.into_iter().enumerate().filter(|&(_, sessions)| sessions > 0).collect::<Vec<_>>()
+    };
+    let unmoved = [(0, 1), (1, 2), (2, 4), (8, 8), (14, 16), (15, 32)];
+    assert_eq!(at(1000), unmoved);
+    assert_eq!(at(0), unmoved, "a clock that was set back");
+    assert_eq!(at(1009), [(0, 1), (1, 2), (2, 4), (8, 8), (14, 16), (15, 32)], "may be due");
+    assert_eq!(at(1010), [(0, 3), (2, 4), (8, 8), (14, 16), (15, 32)], "surely is due");
+    assert_eq!(at(1020), [(0, 3), (1, 4), (8, 8), (14, 16), (15, 32)]);
+    assert_eq!(at(u64::MAX), [(0, 15), (14, 16), (15, 32)]);
+}
+
+#[test]
+fn limits() {
+    let limit = Word::Limit as usize;
+    let two = figures(&[(2, &[(0, 1), (limit, 5)]), (3, &[(0, 2), (limit, u64::MAX)])]);
+    assert_eq!(two.limit(Place::Context(1)), Limit::Most(5));
+    assert_eq!(two.limit(Place::All), Limit::Most(u64::MAX), "a sum that does not fit");
+    assert_eq!(two.limit(Place::Context(3)), Limit::Unknown);
+    assert_eq!(two.limit(Place::Ended), Limit::Unknown);
+    let any = figures(&[(2, &[(0, 1), (limit, 5)]), (3, &[(0, 2)])]);
+    assert_eq!(any.limit(Place::All), Limit::Any);
+    let more = figures(&[(2, &[(0, 1), (limit, 5)]), (OTHERS, &[(Word::Stores as usize, 1)])]);
+    assert_eq!(more.limit(Place::All), Limit::Unknown);
+    assert_eq!(more.limit(Place::Others), Limit::Unknown);
+    assert_eq!(figures(&[]).limit(Place::All), Limit::Unknown);
+}
+
+#[test]
+fn a_living_process() {
+    let (pid, start) = me();
+    let stores = Word::Stores as usize;
+    let words = sample(
+        pid,
+        start,
+        &[(2, &[(0, 7), (stores, 3)]), (5, &[(0, 2), (stores, 4)]), (0, &[(stores, 9)])],
+    );
+    let found = read_mine("living", &bytes(&words)).expect("it is whole");
+    let [figures] = &found.processes[..] else { panic!("{found:?}") };
+    assert_eq!((figures.pid, figures.program.as_str()), (pid, "nginx"));
+    let numbers: Vec<_> = figures.contexts.iter().map(|block| block.get(Word::Number)).collect();
+    assert_eq!(numbers, [2, 7]);
+    assert_eq!(figures.past.get(Word::Stores), 9);
+    assert_eq!(figures.total().get(Word::Stores), 16);
+}
+
+#[test]
+fn damaged_files() {
+    let (pid, start) = me();
+    let whole = sample(pid, start, &[]);
+    let changed = |word: usize, value| {
+        let mut words = whole.clone();
+        words[word] = value;
+        bytes(&words)
+    };
+    let cut = bytes(&whole[..whole.len() - 1]);
+    for (content, why) in [
+        (cut, "damaged"),
+        (bytes(&[whole.clone(), vec![0]].concat()), "damaged"),
+        (vec![1], "damaged"),
+        (changed(place!(header in Family, magic in Header), 1), "no statistics file"),
+        (changed(place!(header in Family, layout in Header), LAYOUT + 1), "another version"),
+        (changed(place!(header in Family, bytes in Header), 1), "damaged"),
+        (changed(place!(header in Family, pid in Header), u64::MAX), "another process"),
+        (changed(place!(header in Family, pid in Header), 1), "another process"),
+        (changed(place!(header in Family, start in Header), 1), "another process"),
+    ] {
+        let said = complaint(read_mine("damaged", &content));
+        assert!(said.contains(why) && !said.contains('\n'), "{said}");
+    }
+}
+
+#[test]
+fn other_things_of_that_name() {
+    let folder = folder("other");
+    let (pid, start) = me();
+    let mine = entry(&folder, pid, start);
+    std::os::unix::fs::symlink("/etc/passwd", &mine.path).expect("a link");
+    assert!(complaint(mine.read(&Processes::default())).contains("link"));
+    fs::remove_file(&mine.path).expect("the link");
+    fs::create_dir(&mine.path).expect("a folder");
+    assert!(complaint(mine.read(&Processes::default())).contains("regular"));
+    fs::remove_dir(&mine.path).expect("the folder");
+    let name = std::ffi::CString::new(mine.path.to_str().expect("plain")).expect("plain");
+    // SAFETY: the name is a string.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    assert!(
+        complaint(mine.read(&Processes::default())).contains("regular"),
+        "nor does a pipe hold us up"
+    );
+    fs::remove_dir_all(folder).expect("the scratch folder");
+}
+
+#[test]
+fn stale_files_are_removed_and_nothing_else() {
+    let folder = folder("stale");
+    let (pid, start) = me();
+    // Of a process that began at another time, and of this one, which does not map it.
+    for (entry, mapped) in [
+        (entry(&folder, pid, start + 1), false),
+        (entry(&folder, pid, start), false),
+        (entry(&folder, pid, start + 1), true),
+    ] {
+        fs::write(&entry.path, "").expect("the file is written");
+        assert!(
+            matches!(entry.read(&Processes::default()), Err(Absent::Stale(false))),
+            "it may be in the making"
+        );
+        fs::write(&entry.path, bytes(&sample(pid, start, &[]))).expect("the file is written");
+        let mapping = mapped.then(|| Mapped::new(&entry.path));
+        match entry.read(&Processes::default()) {
+            Err(Absent::Stale(true)) => assert!(!mapped),
+            Err(Absent::Bad(why)) => {
+                assert!(mapped && why.contains("another process"), "{why}")
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(entry.path.exists(), mapped);
+        drop(mapping);
+    }
+    for name in ["sslsweep.1", "sslsweep.01.1", "other"] {
+        fs::write(folder.join(name), "").expect("the file is written");
+    }
+    assert_eq!(entries(&folder, true).expect("it is there").len(), 1, "the mapped one");
+    fs::remove_dir_all(folder).expect("the scratch folder");
+}
+
+#[test]
+fn totals() {
+    let word = |word: Word| word as usize;
+    let figures = figures(&[
+        (
+            2,
+            &[
+                (0, 1),
+                (word(Word::Limit), 10),
+                (word(Word::LastFlush), 5),
+                (word(Word::LastRemoved), 1),
+            ],
+        ),
+        (
+            3,
+            &[
+                (0, 2),
+                (word(Word::Limit), 20),
+                (word(Word::LastFlush), 6),
+                (word(Word::LastRemoved), 2),
+            ],
+        ),
+        (ENDED, &[(word(Word::LongestBatch), 8), (word(Word::Hits), u64::MAX)]),
+        (OTHERS, &[(word(Word::LongestBatch), 7), (word(Word::Hits), 1), (word(Word::Limit), 5)]),
+    ]);
+    let total = figures.total();
+    for (word, value) in [
+        (Word::Limit, 35),
+        (Word::LastRemoved, 2),
+        (Word::LongestBatch, 8),
+        (Word::Hits, u64::MAX),
+        (Word::Number, 0),
+    ] {
+        assert_eq!(total.get(word), value, "{word:?}");
+    }
+}
+
+proptest! {
+    /// Whatever is in the file, there are figures to show, each context once.
+    #[test]
+    fn any_words(seed in proptest::collection::vec(any::<u64>(), 64), stride in 1_usize..64, owner: u32) {
+        let owner = u64::from(owner.max(1)) | READY;
+        let mut all: Vec<u64> = (0..words::<Family>()).map(|at| seed[at * stride % seed.len()]).collect();
+        for block in 0..BLOCKS {
+            if block % 3 > 0 {
+                all[place!(owners in Family) + block] = owner;
+            }
+        }
+        all[process_at(7) + place!(owner in Process)] = owner;
+        let figures = Words(all).process(7).expect("it is complete");
+        let mut numbers: Vec<_> = figures.contexts.iter().map(|block| block.get(Word::Number)).collect();
+        numbers.dedup();
+        prop_assert_eq!(numbers.len(), figures.contexts.len());
+        prop_assert!(figures.program.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+        let _ = figures.total();
+    }
+
+    #[test]
+    fn any_bytes(content in proptest::collection::vec(any::<u8>(), 0..64)) {
+        prop_assert!(!complaint(read_mine("bytes", &content)).contains('\n'));
+    }
+}

@@ -1,0 +1,252 @@
+//! The processes of the machine, as far as they can be seen: which of them have a statistics file mapped, and how those of
+//! other pid namespaces are numbered. To look at all of them takes long, so it is done at most once for a whole
+//! reading, and only if something cannot be told without.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use crate::files::{Name, start_of};
+
+/// The inode number of the first pid namespace, which has all processes: the kernel's `PROC_PID_INIT_INO`.
+const FIRST: u64 = 0xEFFF_FFFC;
+
+/// What was seen at the first look.
+#[derive(Debug, Default)]
+pub struct Processes {
+    own: OnceCell<Own>,
+    namespaces: OnceCell<Vec<Seen>>,
+    mappings: OnceCell<Mappings>,
+}
+
+/// Where we are ourselves.
+#[derive(Debug)]
+struct Own {
+    namespace: u64,
+    /// `/proc` is that of our pid namespace: it may be mounted for another one.
+    is_proc: bool,
+}
+
+/// A process that we may look into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Its number in `/proc`.
+    pub pid: u32,
+    /// Its mount namespace.
+    pub mounts: u64,
+    /// Its pid namespace.
+    pub namespace: u64,
+}
+
+/// The numbers in `/proc` of a namespace's pids.
+#[derive(Debug)]
+pub enum Numbers {
+    /// They are the same.
+    Own,
+    /// Those that can be seen.
+    Other(HashMap<u32, u32>),
+}
+
+impl Numbers {
+    /// The number in `/proc` of this pid; `None` if it is nobody's, or not to be seen.
+    pub fn of(&self, pid: u32) -> Option<u32> {
+        match self {
+            Numbers::Own => Some(pid).filter(|&pid| pid != 0),
+            Numbers::Other(numbers) => numbers.get(&pid).copied(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Mappings {
+    /// The lines of `maps` that may have a statistics file.
+    lines: Vec<Vec<u8>>,
+    /// Processes whose maps are not ours to read: the start of each, and its owner.
+    unknown: Vec<(u64, u32)>,
+}
+
+/// The pids that there are in `/proc`.
+fn pids() -> Option<impl Iterator<Item = u32>> {
+    let entries = fs::read_dir("/proc").ok()?;
+    Some(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+}
+
+/// The inode number of a namespace, from its link.
+fn inode(process: &str, kind: &str) -> Option<u64> {
+    let link = fs::read_link(format!("/proc/{process}/ns/{kind}")).ok()?;
+    link.to_str()?.split_once('[')?.1.strip_suffix(']')?.parse().ok()
+}
+
+impl Processes {
+    fn own(&self) -> &Own {
+        self.own.get_or_init(|| Own {
+            namespace: inode("self", "pid").unwrap_or(0),
+            is_proc: fs::read_link("/proc/self")
+                .is_ok_and(|own| own.to_str() == Some(&std::process::id().to_string())),
+        })
+    }
+
+    /// Returns whether pids of this namespace are the numbers in `/proc`.
+    pub fn is_here(&self, namespace: u64) -> bool {
+        let own = self.own();
+        own.is_proc && own.namespace != 0 && own.namespace == namespace
+    }
+
+    /// Returns whether all processes of the machine are to be seen.
+    fn sees_all(&self) -> bool {
+        self.is_here(FIRST) && !is_missing(1)
+    }
+
+    /// The processes whose namespaces we may know.
+    pub fn seen(&self) -> &[Seen] {
+        self.namespaces.get_or_init(|| {
+            let look = |pid: u32| {
+                let process = pid.to_string();
+                Some(Seen {
+                    pid,
+                    mounts: inode(&process, "mnt")?,
+                    namespace: inode(&process, "pid")?,
+                })
+            };
+            pids().into_iter().flatten().filter_map(look).collect()
+        })
+    }
+
+    /// How the pids of a namespace are numbered in `/proc`.
+    pub fn numbers(&self, namespace: u64) -> Numbers {
+        if self.is_here(namespace) {
+            return Numbers::Own;
+        }
+        let its = self.seen().iter().filter(|seen| seen.namespace == namespace);
+        Numbers::Other(its.filter_map(|seen| Some((innermost(seen.pid)?, seen.pid))).collect())
+    }
+
+    /// The process of another namespace that knows itself by this pid and has this file mapped: a child of its maker that
+    /// was forked into that namespace.
+    pub fn elsewhere(&self, pid: u32, name: Name, about: &Metadata) -> Option<u32> {
+        let own = self.own().namespace;
+        let others = self.seen().iter().filter(|seen| seen.namespace != own);
+        others
+            .filter(|seen| innermost(seen.pid) == Some(pid))
+            .find(|seen| is_mapped_by(seen.pid, name, about) != Some(false))
+            .map(|seen| seen.pid)
+    }
+
+    /// Returns whether nobody can have this file mapped, whose maker is of this pid namespace, or of one not known. An
+    /// unclear answer is no.
+    pub fn is_unused(&self, name: Name, about: &Metadata, namespace: Option<u64>) -> bool {
+        // A process that is not to be seen from here may have it: its children may have gone into namespaces
+        // below its own, but into no other.
+        if !namespace.is_some_and(|namespace| self.is_here(namespace)) && !self.sees_all() {
+            return false;
+        }
+        let mappings = self.mappings.get_or_init(look_at_all);
+        // Who has it has made it, or descends from its maker.
+        let may = |&(start, owner): &(u64, u32)| owner == about.uid() && start >= name.start;
+        !mappings.lines.iter().any(|line| shows(line, name, about))
+            && !mappings.unknown.iter().any(may)
+    }
+}
+
+/// Reads the maps of all processes.
+fn look_at_all() -> Mappings {
+    let mut mappings = Mappings::default();
+    for pid in pids().into_iter().flatten() {
+        match fs::read(format!("/proc/{pid}/maps")) {
+            Ok(maps) => mappings.lines.extend(
+                maps.split(|&byte| byte == b'\n')
+                    .filter(|line| line.windows(10).any(|part| part == b"/sslsweep."))
+                    .map(<[u8]>::to_vec),
+            ),
+            Err(_) => {
+                let owner = fs::metadata(format!("/proc/{pid}")).map(|about| about.uid());
+                // One that has ended meanwhile has neither.
+                mappings.unknown.extend(start_of(pid).zip(owner.ok()));
+            }
+        }
+    }
+    mappings
+}
+
+/// A process's number in its own pid namespace.
+fn innermost(pid: u32) -> Option<u32> {
+    let status = fs::read(format!("/proc/{pid}/status")).ok()?;
+    let status = String::from_utf8_lossy(&status);
+    let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    pids.split_ascii_whitespace().last()?.parse().ok()
+}
+
+fn is_missing(pid: u32) -> bool {
+    matches!(fs::metadata(format!("/proc/{pid}")), Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Returns whether a process of this pid exists. An unclear answer counts as yes: there may be no descriptor left to
+/// open `/proc` with.
+pub fn exists(pid: u32) -> bool {
+    // The first process is always there: if it is not to be seen, others' are not either (hidepid).
+    !is_missing(pid) || is_missing(1)
+}
+
+/// Returns whether the process has this file mapped, or `None` if `/proc/PID/maps` cannot be read because the process is
+/// another user's.
+pub fn is_mapped_by(pid: u32, name: Name, about: &Metadata) -> Option<bool> {
+    match fs::read(format!("/proc/{pid}/maps")) {
+        Ok(maps) => Some(maps.split(|&byte| byte == b'\n').any(|line| shows(line, name, about))),
+        Err(_) if exists(pid) => None,
+        Err(_) => Some(false),
+    }
+}
+
+/// A line of `/proc/PID/maps` has this file: addresses, rights, offset, device, inode, path. Where the folder is no
+/// file system of its own, the device may be another there than the file's own (overlayfs, btrfs): the name does then.
+/// A file of that name that has been removed is another one.
+fn shows(line: &[u8], name: Name, file: &Metadata) -> bool {
+    // As the C library's major and minor.
+    let (device, inode) = (file.dev(), file.ino().to_string());
+    let major = (device >> 8 & 0xfff) | (device >> 32 & 0xffff_f000);
+    let minor = (device & 0xff) | (device >> 12 & 0xffff_ff00);
+    let (device, name) = (format!("{major:02x}:{minor:02x}"), format!("/{name}"));
+    let mut fields = line.split(|&byte| byte == b' ').skip(3);
+    let same_device = fields.next() == Some(device.as_bytes());
+    fields.next() == Some(inode.as_bytes()) && (same_device || line.ends_with(name.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mappings() {
+        let me = std::process::id();
+        let name = Name { pid: me, start: 1, number: 0 };
+        let program = fs::metadata("/proc/self/exe").expect("it runs");
+        assert_eq!(is_mapped_by(me, name, &program), Some(true));
+        assert_eq!(is_mapped_by(u32::MAX, name, &program), Some(false));
+        let other = fs::metadata("/proc/self/stat").expect("it runs");
+        assert_eq!(is_mapped_by(me, name, &other), Some(false));
+        let inode = program.ino();
+        for (line, shown) in [
+            (format!("7f-80 rw-s 00000000 ff:ff {inode} /dev/shm/{name}"), true),
+            (format!("7f-80 rw-s 00000000 ff:ff {inode} /dev/shm/{name}.1"), false),
+            (format!("7f-80 rw-s 00000000 ff:ff {inode}1 /dev/shm/{name}"), false),
+        ] {
+            assert_eq!(shows(line.as_bytes(), name, &program), shown, "{line}");
+        }
+    }
+
+    #[test]
+    fn this_process() {
+        let processes = Processes::default();
+        let me = std::process::id();
+        let seen = processes.seen().iter().find(|seen| seen.pid == me);
+        let own = inode("self", "pid").expect("it has one");
+        assert!(seen.is_some_and(|seen| seen.namespace == own));
+        assert_eq!(processes.numbers(own).of(me), Some(me));
+        assert_eq!(processes.numbers(own).of(0), None);
+        assert_eq!(processes.numbers(own + 1).of(me), None);
+        assert_eq!(innermost(me), Some(me), "these tests run where /proc is mounted");
+        assert!(processes.is_here(own) && !processes.is_here(own + 1) && !processes.is_here(0));
+    }
+}

@@ -48,8 +48,7 @@ FLAGGED = RUSTFLAGS="$$RUSTFLAGS -C force-frame-pointers=yes $$($(REMAP)) --rema
 # Without the rlib of the tests among the crate types, or the dependencies would be left out of the
 # link-time optimisation. cargo decides what is stale; only a changed library is copied, so that the tests relink only then.
 $(LIB)/$(SO): $(SOURCES)
-	@sh scripts/setup.sh build
-	$(CARGO) fetch --locked --quiet
+	@CARGO='$(CARGO)' sh scripts/setup.sh build
 	$(FLAGGED) rustc --release --locked --lib --crate-type staticlib
 	@mkdir -p $(LIB)
 	$(OBJCOPY) --redefine-sym __cxa_thread_atexit_impl=sslsweep_no_thread_destructors $(TARGET)/libsslsweep.a
@@ -59,8 +58,7 @@ $(LIB)/$(SO): $(SOURCES)
 	ln -sf libsslsweep.so.$(ABI) $(LIB)/libsslsweep.so
 
 $(TARGET)/sslsweep: $(COMMAND)
-	@sh scripts/setup.sh build
-	$(CARGO) fetch --locked --quiet
+	@CARGO='$(CARGO)' sh scripts/setup.sh build
 	$(FLAGGED) build --release --locked -p sslsweep-cli
 	@touch $@
 
@@ -85,9 +83,12 @@ demo: ## show on real servers what it does: a C program and nginx, with and with
 	@$(MAKE) --no-print-directory lib
 	@sh demo/run.sh $(LIB)/libsslsweep.so
 
-test: ## run all tests: Rust, C four ways, header, symbols, install, examples, probes, valgrind
+test: ## run all tests: Rust, C four ways, header, symbols, install, examples, probes, valgrind (MEMCHECK=no: all but the last)
 	@sh scripts/setup.sh test
-	@$(MAKE) --no-print-directory lib test-rust test-c test-command valgrind
+	@$(MAKE) --no-print-directory lib test-rust test-c test-command $(if $(filter no,$(MEMCHECK)),,valgrind)
+
+test-fresh: ## make demo and make test on bare Debian trees, as root and as a user (as root; RELEASES="12 13" MEMCHECK=no MIRROR=URL)
+	@MEMCHECK='$(MEMCHECK)' MIRROR='$(MIRROR)' sh scripts/fresh.sh $(RELEASES)
 
 test-rust: ## the Rust tests: the cache against its oracle, options, boundary, the command
 	$(CARGO) test --locked --workspace
@@ -95,7 +96,7 @@ test-rust: ## the Rust tests: the cache against its oracle, options, boundary, t
 test-c: lib ## the C harness: every test on stock and three ways under sslsweep
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) check
 	@cd tests-c && prove header.t install.t effect.t examples.t leaks.t probes.t
-	@prove abi/library.t
+	@prove abi/library.t scripts/setup.t
 
 test-command: lib ## the sslsweep command: run, doctor, stat and, on a terminal, top
 	@sh scripts/setup.sh command
@@ -298,5 +299,5 @@ clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib library test-command pictures demo test test-rust test-c test-matrix valgrind fuzz fuzz-check test-memory test-programs tested bench bench-all bench-report lint abi-check abi-baseline header asan miri deny audit load load-report test-models tsan soak profile \
+.PHONY: help lib library test-fresh test-command pictures demo test test-rust test-c test-matrix valgrind fuzz fuzz-check test-memory test-programs tested bench bench-all bench-report lint abi-check abi-baseline header asan miri deny audit load load-report test-models tsan soak profile \
         install install-runtime install-dev uninstall deb rpm test-packages clean

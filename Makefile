@@ -12,6 +12,7 @@ MANDIR  ?= $(DATADIR)/man
 CARGO   ?= cargo
 INSTALL ?= install
 OBJCOPY ?= objcopy
+STRIP   ?= strip
 
 # The one place for the version is Cargo.toml; the ABI number follows from it as in build.rs.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -230,7 +231,7 @@ INSTALLED_RUNTIME = $(BINDIR)/sslsweep $(LIBDIR)/$(SO) $(LIBDIR)/libsslsweep.so.
                     $(MANDIR)/man1/sslsweep.1 $(MANDIR)/man7/sslsweep.7 $(call drop_in,$(SERVICES)) \
                     $(call script,$(SCRIPTS)) $(COMPLETIONS) $(DATADIR)/sslsweep/NOTICES
 INSTALLED_DEV     = $(LIBDIR)/libsslsweep.so $(LIBDIR)/libsslsweep.a $(INCLUDEDIR)/sslsweep.h \
-                    $(PKGCONFIGDIR)/sslsweep.pc $(call man3,$(MAN3))
+                    $(PKGCONFIGDIR)/sslsweep.pc $(PKGCONFIGDIR)/sslsweep-static.pc $(call man3,$(MAN3))
 INSTALLED         = $(INSTALLED_RUNTIME) $(INSTALLED_DEV)
 
 FILL = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' \
@@ -238,13 +239,20 @@ FILL = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@LIBDIR
 # $(call fill,SOURCE,MODE,TARGET)
 fill = $(FILL) $1 >$(DESTDIR)$3 && chmod $2 $(DESTDIR)$3
 
-install: install-runtime install-dev ## install below PREFIX (/usr/local), staged in DESTDIR
+# Of symbols only the debugging information goes: tracers need the notes of the probes, and names in their stacks.
+# $(call slim,TARGET)
+slim = $(STRIP) --strip-debug $(DESTDIR)$1
+
+install: install-runtime install-dev ## install below PREFIX (/usr/local), staged in DESTDIR; STRIP=: keeps debugging information
+	@[ -n '$(DESTDIR)' ] || sh scripts/loader.sh '$(LIBDIR)'
 
 install-runtime: lib
 	$(INSTALL) -d $(sort $(dir $(INSTALLED_RUNTIME:%=$(DESTDIR)%)))
 	$(INSTALL) -m 755 $(LIB)/$(SO) $(DESTDIR)$(LIBDIR)/$(SO)
+	$(call slim,$(LIBDIR)/$(SO))
 	ln -sf $(SO) $(DESTDIR)$(LIBDIR)/libsslsweep.so.$(ABI)
 	$(call place,$(DESTDIR)$(BINDIR)/sslsweep)
+	$(call slim,$(BINDIR)/sslsweep)
 	$(INSTALL) -m 644 build/NOTICES $(DESTDIR)$(DATADIR)/sslsweep/NOTICES
 	$(foreach shell,bash zsh fish,$(call completion,$(shell),$(filter %$(if $(filter fish,$(shell)),.fish,sslsweep),$(filter $(DATADIR)/$(shell)%,$(COMPLETIONS)))) &&) :
 	$(call fill,man/sslsweep.1.in,644,$(MANDIR)/man1/sslsweep.1)
@@ -256,12 +264,15 @@ install-dev: lib
 	$(INSTALL) -d $(sort $(dir $(INSTALLED_DEV:%=$(DESTDIR)%)))
 	ln -sf libsslsweep.so.$(ABI) $(DESTDIR)$(LIBDIR)/libsslsweep.so
 	$(INSTALL) -m 644 $(LIB)/libsslsweep.a $(DESTDIR)$(LIBDIR)/libsslsweep.a
+	$(call slim,$(LIBDIR)/libsslsweep.a)
 	$(INSTALL) -m 644 include/sslsweep.h $(DESTDIR)$(INCLUDEDIR)/sslsweep.h
 	$(call fill,scripts/sslsweep.pc.in,644,$(PKGCONFIGDIR)/sslsweep.pc)
+	$(call fill,scripts/sslsweep-static.pc.in,644,$(PKGCONFIGDIR)/sslsweep-static.pc)
 	$(foreach page,$(MAN3),$(call fill,man/$(page).3sslsweep.in,644,$(call man3,$(page))) &&) :
 
 uninstall: ## remove what install put there
 	rm -f $(INSTALLED:%=$(DESTDIR)%)
+	@[ -n '$(DESTDIR)' ] || sh scripts/loader.sh '$(LIBDIR)' >/dev/null
 	[ ! -d $(DESTDIR)$(DATADIR)/sslsweep ] || find $(DESTDIR)$(DATADIR)/sslsweep -depth -type d -empty -delete
 
 # A package of the same sources is the same, byte for byte: its times are that of the last commit.

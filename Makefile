@@ -275,6 +275,9 @@ uninstall: ## remove what install put there
 	@[ -n '$(DESTDIR)' ] || sh scripts/loader.sh '$(LIBDIR)' >/dev/null
 	[ ! -d $(DESTDIR)$(DATADIR)/sslsweep ] || find $(DESTDIR)$(DATADIR)/sslsweep -depth -type d -empty -delete
 
+dist: ## build a source archive with the crates, which builds without a network, into build/dist
+	@CARGO='$(CARGO)' sh scripts/dist.sh $(VERSION) build/dist
+
 # A package of the same sources is the same, byte for byte: its times are that of the last commit.
 deb rpm: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
 # Who answers for a package is who gives it to others.
@@ -304,11 +307,11 @@ test-packages: ## build the packages; install, try and remove them (Debian, as r
 	@[ "$$(id -u)" = 0 ] || { echo 'installing needs root; please run: sudo env "PATH=$$PATH" make test-packages' >&2; exit 1; }
 	@sh scripts/setup.sh packages
 	@$(MAKE) --no-print-directory deb rpm
-	@prove packaging/packages.t
+	@prove packaging/packages.t packaging/dist.t
 
 clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
 .PHONY: help lib library test-fresh test-command pictures demo test test-rust test-c test-matrix valgrind fuzz fuzz-check test-memory test-programs tested bench bench-all bench-report lint abi-check abi-baseline header asan miri deny audit load load-report test-models tsan soak profile \
-        install install-runtime install-dev uninstall deb rpm test-packages clean
+        install install-runtime install-dev uninstall dist deb rpm test-packages clean

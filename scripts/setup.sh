@@ -32,6 +32,14 @@ need() {
         has_header stdio.h || missing libc6-dev "the C library's headers"
         ;;
     openssl.h) has_header openssl/ssl.h || missing libssl-dev "OpenSSL's headers" ;;
+    static) # a libcrypto.a that was built with compression asks for these, as Debian's from 13 on
+        case $(pkg-config --static --libs libcrypto 2>/dev/null || echo " -lz -lzstd") in
+        *" -lz"*)
+            has_header zlib.h || missing zlib1g-dev "zlib's headers"
+            has_header zstd.h || missing libzstd-dev "zstd's headers"
+            ;;
+        esac
+        ;;
     c++) have c++ || missing g++ "a C++ compiler called c++" ;;
     asan) [ -e "$(cc -print-file-name=libasan.so 2>/dev/null)" ] || missing gcc "gcc with its AddressSanitizer" ;;
     abidiff) have abidiff || missing abigail-tools "abidiff and abidw of libabigail" ;;
@@ -51,10 +59,10 @@ need() {
 case $what in
 build) needs="c perl" ;;
 demo) needs="c perl openssl.h openssl" ;;
-test) needs="c perl prove openssl.h openssl abidiff c++ pkg-config gdb bpftrace python3 tmux setpriv readelf valgrind" ;;
+test) needs="c perl prove openssl.h static openssl abidiff c++ pkg-config gdb bpftrace python3 tmux setpriv readelf valgrind" ;;
 command) needs="c perl prove openssl.h tmux setpriv" ;;
-matrix) needs="c perl prove openssl.h c++ readelf flock python3" ;;
-asan) needs="c perl prove openssl.h asan readelf flock python3" ;;
+matrix) needs="c perl prove openssl.h static pkg-config c++ readelf flock python3" ;;
+asan) needs="c perl prove openssl.h static pkg-config asan readelf flock python3" ;;
 tsan) needs="c perl prove openssl.h readelf flock" ;;
 models) needs="c perl prove" ;;
 fuzz) needs="c perl openssl.h c++ readelf flock" ;;

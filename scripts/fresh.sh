@@ -33,6 +33,7 @@ sources() { # codename
         return
     fi
     # shellcheck source=/dev/null
+    outer=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
     perl -e '
         my ($here, $wanted) = splice @ARGV, 0, 2;
         my %seen;
@@ -51,7 +52,7 @@ sources() { # codename
             my ($suites) = /^Suites:\s*(.*)/m;
             source($uris, $suites) if $uris && $suites;
             source($1, $2) while /^deb\s+(?:\[.*?\]\s+)?(\S+)\s+(\S+)/mg;
-        }' "$(. /etc/os-release && echo "${VERSION_CODENAME:-}")" "$1" /etc/apt/sources.list /etc/apt/sources.list.d/*
+        }' "$outer" "$1" /etc/apt/sources.list /etc/apt/sources.list.d/*
 }
 
 # A bare system, as a compressed archive that is made once.
@@ -106,9 +107,6 @@ release() { # 12 or 13
 
 [ $# -gt 0 ] || set -- 12 13
 [ "$(id -u)" = 0 ] || complain "making a tree of Debian needs root; please run: sudo make test-fresh"
-for program in debootstrap unshare git perl; do
-    command -v $program >/dev/null || complain "needs $program; please install it"
-done
 git -C "$root" rev-parse -q --verify HEAD >/dev/null || complain "the commands are tried on a clone, so a Git checkout is needed"
 [ -z "$(git -C "$root" status --porcelain --untracked-files=no)" ] || echo "fresh: HEAD is tried; changes that are not committed are not"
 # The README is the one place that says what is needed.

@@ -10,8 +10,9 @@ if ! command -v ldconfig >/dev/null; then
     exit
 fi
 searched=
+real=$(realpath "$libdir")
 for folder in $(ldconfig -NXv 2>/dev/null | sed -n 's|^\(/[^:]*\):.*|\1|p'); do
-    [ ! "$folder" -ef "$libdir" ] || searched=yes
+    [ "$(realpath "$folder")" != "$real" ] || searched=yes
 done
 if [ -z "$searched" ]; then
     echo "install: the loader does not search $libdir; relinked programs need -Wl,-rpath,$libdir (or, as root:"

@@ -45,7 +45,7 @@ need() {
     abidiff) have abidiff || missing abigail-tools "abidiff and abidw of libabigail" ;;
     readelf) have readelf || missing binutils "readelf, nm and objcopy" ;;
     prove) have prove || missing perl "perl with prove" ;;
-    flock | setpriv) have "$1" || missing util-linux "$1" ;;
+    flock | setpriv | unshare) have "$1" || missing util-linux "$1" ;;
     python3) python3 -c 'import ssl' 2>/dev/null || missing python3 "python3 with its ssl module" ;;
     dh) have dh || missing debhelper debhelper ;;
     rpmbuild) have rpmbuild || missing rpm rpmbuild ;;
@@ -71,6 +71,7 @@ bench) needs="c perl openssl.h c++ cmake readelf flock python3" ;;
 profile) needs="c perl openssl.h valgrind python3" ;;
 load) needs="c perl openssl.h readelf flock python3" ;;
 programs) needs="c perl openssl.h openssl python3" ;;
+fresh) needs="git perl debootstrap unshare" ;;
 lint) needs="c shellcheck" ;;
 deb) needs="c perl dh" ;;
 rpm) needs="c perl rpmbuild" ;;

@@ -12,6 +12,7 @@ MANDIR  ?= $(DATADIR)/man
 CARGO   ?= cargo
 INSTALL ?= install
 OBJCOPY ?= objcopy
+STRIP   ?= strip
 
 # The one place for the version is Cargo.toml; the ABI number follows from it as in build.rs.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -48,8 +49,7 @@ FLAGGED = RUSTFLAGS="$$RUSTFLAGS -C force-frame-pointers=yes $$($(REMAP)) --rema
 # Without the rlib of the tests among the crate types, or the dependencies would be left out of the
 # link-time optimisation. cargo decides what is stale; only a changed library is copied, so that the tests relink only then.
 $(LIB)/$(SO): $(SOURCES)
-	@sh scripts/setup.sh build
-	$(CARGO) fetch --locked --quiet
+	@CARGO='$(CARGO)' sh scripts/setup.sh build
 	$(FLAGGED) rustc --release --locked --lib --crate-type staticlib
 	@mkdir -p $(LIB)
 	$(OBJCOPY) --redefine-sym __cxa_thread_atexit_impl=sslsweep_no_thread_destructors $(TARGET)/libsslsweep.a
@@ -59,8 +59,7 @@ $(LIB)/$(SO): $(SOURCES)
 	ln -sf libsslsweep.so.$(ABI) $(LIB)/libsslsweep.so
 
 $(TARGET)/sslsweep: $(COMMAND)
-	@sh scripts/setup.sh build
-	$(CARGO) fetch --locked --quiet
+	@CARGO='$(CARGO)' sh scripts/setup.sh build
 	$(FLAGGED) build --release --locked -p sslsweep-cli
 	@touch $@
 
@@ -84,9 +83,13 @@ demo: ## show on real servers what it does: a C program and nginx, with and with
 	@sh scripts/setup.sh demo
 	@MAKE='$(MAKE)' sh demo/run.sh
 
-test: ## run all tests: Rust, C four ways, header, symbols, install, examples, probes, valgrind
+test: ## run all tests: Rust, C four ways, header, symbols, install, examples, probes, valgrind (MEMCHECK=no: all but the last)
 	@sh scripts/setup.sh test
-	@$(MAKE) --no-print-directory lib test-rust test-c test-command valgrind
+	@$(MAKE) --no-print-directory lib test-rust test-c test-command $(if $(filter no,$(MEMCHECK)),,valgrind)
+
+test-fresh: ## make demo and make test on bare Debian trees, as root and as a user (as root; RELEASES="12 13" MEMCHECK=no MIRROR=URL)
+	@sh scripts/setup.sh fresh
+	@MEMCHECK='$(MEMCHECK)' MIRROR='$(MIRROR)' sh scripts/fresh.sh $(RELEASES)
 
 test-rust: ## the Rust tests: the cache against its oracle, options, boundary, the command
 	$(CARGO) test --locked --workspace
@@ -94,7 +97,7 @@ test-rust: ## the Rust tests: the cache against its oracle, options, boundary, t
 test-c: lib ## the C harness: every test on stock and three ways under sslsweep
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) check
 	@cd tests-c && prove header.t install.t effect.t examples.t leaks.t probes.t
-	@prove abi/library.t
+	@prove abi/library.t scripts/setup.t
 
 test-command: lib ## the sslsweep command: run, doctor, stat, flush and, on a terminal, top
 	@sh scripts/setup.sh command
@@ -229,7 +232,7 @@ INSTALLED_RUNTIME = $(BINDIR)/sslsweep $(LIBDIR)/$(SO) $(LIBDIR)/libsslsweep.so.
                     $(MANDIR)/man1/sslsweep.1 $(MANDIR)/man7/sslsweep.7 $(call drop_in,$(SERVICES)) \
                     $(call script,$(SCRIPTS)) $(GRAFANA:%=$(DATADIR)/sslsweep/grafana/%) $(COMPLETIONS) $(DATADIR)/sslsweep/NOTICES
 INSTALLED_DEV     = $(LIBDIR)/libsslsweep.so $(LIBDIR)/libsslsweep.a $(INCLUDEDIR)/sslsweep.h \
-                    $(PKGCONFIGDIR)/sslsweep.pc $(call man3,$(MAN3))
+                    $(PKGCONFIGDIR)/sslsweep.pc $(PKGCONFIGDIR)/sslsweep-static.pc $(call man3,$(MAN3))
 INSTALLED         = $(INSTALLED_RUNTIME) $(INSTALLED_DEV)
 
 FILL = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' \
@@ -237,13 +240,20 @@ FILL = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@LIBDIR
 # $(call fill,SOURCE,MODE,TARGET)
 fill = $(FILL) $1 >$(DESTDIR)$3 && chmod $2 $(DESTDIR)$3
 
-install: install-runtime install-dev ## install below PREFIX (/usr/local), staged in DESTDIR
+# Of symbols only the debugging information goes: tracers need the notes of the probes, and names in their stacks.
+# $(call slim,TARGET)
+slim = $(STRIP) --strip-debug $(DESTDIR)$1
+
+install: install-runtime install-dev ## install below PREFIX (/usr/local), staged in DESTDIR; STRIP=: keeps debugging information
+	@[ -n '$(DESTDIR)' ] || sh scripts/loader.sh '$(LIBDIR)'
 
 install-runtime: lib
 	$(INSTALL) -d $(sort $(dir $(INSTALLED_RUNTIME:%=$(DESTDIR)%)))
 	$(INSTALL) -m 755 $(LIB)/$(SO) $(DESTDIR)$(LIBDIR)/$(SO)
+	$(call slim,$(LIBDIR)/$(SO))
 	ln -sf $(SO) $(DESTDIR)$(LIBDIR)/libsslsweep.so.$(ABI)
 	$(call place,$(DESTDIR)$(BINDIR)/sslsweep)
+	$(call slim,$(BINDIR)/sslsweep)
 	$(INSTALL) -m 644 build/NOTICES $(DESTDIR)$(DATADIR)/sslsweep/NOTICES
 	$(foreach shell,bash zsh fish,$(call completion,$(shell),$(filter %$(if $(filter fish,$(shell)),.fish,sslsweep),$(filter $(DATADIR)/$(shell)%,$(COMPLETIONS)))) &&) :
 	$(call fill,man/sslsweep.1.in,644,$(MANDIR)/man1/sslsweep.1)
@@ -256,13 +266,19 @@ install-dev: lib
 	$(INSTALL) -d $(sort $(dir $(INSTALLED_DEV:%=$(DESTDIR)%)))
 	ln -sf libsslsweep.so.$(ABI) $(DESTDIR)$(LIBDIR)/libsslsweep.so
 	$(INSTALL) -m 644 $(LIB)/libsslsweep.a $(DESTDIR)$(LIBDIR)/libsslsweep.a
+	$(call slim,$(LIBDIR)/libsslsweep.a)
 	$(INSTALL) -m 644 include/sslsweep.h $(DESTDIR)$(INCLUDEDIR)/sslsweep.h
 	$(call fill,scripts/sslsweep.pc.in,644,$(PKGCONFIGDIR)/sslsweep.pc)
+	$(call fill,scripts/sslsweep-static.pc.in,644,$(PKGCONFIGDIR)/sslsweep-static.pc)
 	$(foreach page,$(MAN3),$(call fill,man/$(page).3sslsweep.in,644,$(call man3,$(page))) &&) :
 
 uninstall: ## remove what install put there
 	rm -f $(INSTALLED:%=$(DESTDIR)%)
+	@[ -n '$(DESTDIR)' ] || sh scripts/loader.sh '$(LIBDIR)' >/dev/null
 	[ ! -d $(DESTDIR)$(DATADIR)/sslsweep ] || find $(DESTDIR)$(DATADIR)/sslsweep -depth -type d -empty -delete
+
+dist: ## build a source archive with the crates, which builds without a network, into build/dist
+	@CARGO='$(CARGO)' sh scripts/dist.sh $(VERSION) build/dist
 
 # A package of the same sources is the same, byte for byte: its times are that of the last commit.
 deb rpm: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
@@ -293,11 +309,11 @@ test-packages: ## build the packages; install, try and remove them (Debian, as r
 	@[ "$$(id -u)" = 0 ] || { echo 'installing needs root; please run: sudo env "PATH=$$PATH" make test-packages' >&2; exit 1; }
 	@sh scripts/setup.sh packages
 	@$(MAKE) --no-print-directory deb rpm
-	@prove packaging/packages.t
+	@prove packaging/packages.t packaging/dist.t
 
 clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib library test-command pictures demo test test-rust test-c test-matrix valgrind fuzz fuzz-check test-memory test-programs tested bench bench-all bench-report lint abi-check abi-baseline header asan miri deny audit load load-report test-models tsan soak profile \
-        install install-runtime install-dev uninstall deb rpm test-packages clean
+.PHONY: help lib library test-fresh test-command pictures demo test test-rust test-c test-matrix valgrind fuzz fuzz-check test-memory test-programs tested bench bench-all bench-report lint abi-check abi-baseline header asan miri deny audit load load-report test-models tsan soak profile \
+        install install-runtime install-dev uninstall dist deb rpm test-packages clean

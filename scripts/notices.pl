@@ -17,8 +17,9 @@ close $tree or die "cargo tree failed\n";
 
 print "The command sslsweep holds crates with the licences below, beside those under Apache-2.0.\n";
 for my $crate (sort keys %license) {
-    my ($folder) = glob "$home/registry/src/*/$crate";
-    defined $folder or die "notices: $crate is not in $home/registry: run cargo fetch\n";
+    # In an archive of `make dist` the crates are beside the sources.
+    my ($folder) = grep { -d } glob "vendor/$crate $home/registry/src/*/$crate";
+    defined $folder or die "notices: $crate is neither in vendor nor in $home/registry: run cargo fetch\n";
     my @texts = sort grep { -f } glob "$folder/{LICENSE,LICENCE,COPYING,license}*";
     @texts or die "notices: $crate has no licence\n";
     # Of a choice one is enough.

@@ -1,12 +1,14 @@
 #!/bin/sh
-# setup.sh WHAT: makes sure that what `make WHAT` uses is there; the words stand below, one for each case
-# (packages is what `make test-packages` uses, and programs what `make test-programs` does, of which PROGRAMS
-# can select some).
-# Debian and Ubuntu: missing packages are installed when run as root, else named. Elsewhere: named.
+# setup.sh WHAT: sees to what `make WHAT` uses; the words are below, one for each case (packages is for `make test-packages`,
+# programs for `make test-programs`, of which PROGRAMS can select some).
+#
+# First all that is missing is named, then it is installed, if run as root on Debian or Ubuntu. Nothing is installed where the
+# build could not work anyway: without Rust, or without the crates.
 set -eu
 
 what=${1:-build}
-cargo_least=1.85
+rust_least=1.85
+root=$(cd "$(dirname "$0")/.." && pwd)
 
 packages= # Debian packages to install
 tools=    # the same, for people of other systems
@@ -14,141 +16,115 @@ tools=    # the same, for people of other systems
 have() { command -v "$1" >/dev/null 2>&1; }
 has_header() { printf '#include <%s>\n' "$1" | cc -E - >/dev/null 2>&1; }
 missing() { # package, name in plain words
-    packages="$packages $1"
+    case " $packages " in *" $1 "*) ;; *) packages="$packages${packages:+ }$1" ;; esac
     tools="$tools${tools:+, }$2"
 }
 complain() {
-    printf 'setup: %s\n' "$*" >&2
+    printf 'setup: %s\n' "$@" >&2
     exit 1
 }
 
-# A program that is there already is used, wherever it came from.
-compiler() {
-    have cc || missing gcc "a C compiler called cc"
-    has_header stdio.h || missing libc6-dev "the C library's headers"
+# One thing that is needed. A program that is there already is used, wherever it came from.
+need() {
+    case $1 in
+    c)
+        have cc || missing gcc "a C compiler called cc"
+        has_header stdio.h || missing libc6-dev "the C library's headers"
+        ;;
+    openssl.h) has_header openssl/ssl.h || missing libssl-dev "OpenSSL's headers" ;;
+    static) # a libcrypto.a that was built with compression asks for these, as Debian's from 13 on
+        case $(pkg-config --static --libs libcrypto 2>/dev/null || echo " -lz -lzstd") in
+        *" -lz"*)
+            has_header zlib.h || missing zlib1g-dev "zlib's headers"
+            has_header zstd.h || missing libzstd-dev "zstd's headers"
+            ;;
+        esac
+        ;;
+    c++) have c++ || missing g++ "a C++ compiler called c++" ;;
+    asan) [ -e "$(cc -print-file-name=libasan.so 2>/dev/null)" ] || missing gcc "gcc with its AddressSanitizer" ;;
+    abidiff) have abidiff || missing abigail-tools "abidiff and abidw of libabigail" ;;
+    readelf) have readelf || missing binutils "readelf, nm and objcopy" ;;
+    prove) have prove || missing perl "perl with prove" ;;
+    flock | setpriv | unshare) have "$1" || missing util-linux "$1" ;;
+    python3) python3 -c 'import ssl' 2>/dev/null || missing python3 "python3 with its ssl module" ;;
+    dh) have dh || missing debhelper debhelper ;;
+    rpmbuild) have rpmbuild || missing rpm rpmbuild ;;
+    man) have man || missing man-db man ;;
+    systemd-analyze) have systemd-analyze || missing systemd systemd-analyze ;;
+    *) have "$1" || missing "$1" "$1" ;;
+    esac
 }
-programs() { # what is compiled against libssl; the library itself is not
-    compiler
-    has_header openssl/ssl.h || missing libssl-dev "OpenSSL's headers"
-}
-to_deb() { have dh || missing debhelper debhelper; }
-to_rpm() { have rpmbuild || missing rpm rpmbuild; }
 
+# Released libssl are built by scripts/libssl.sh, which needs perl, flock and readelf.
 case $what in
-build)
-    compiler
-    have perl || missing perl perl
-    ;;
-abi)
-    programs
-    have prove || missing perl "perl with prove"
-    have abidiff || missing abigail-tools "abidiff and abidw of libabigail"
-    ;;
-test)
-    programs
-    have abidiff || missing abigail-tools "abidiff and abidw of libabigail"
-    have openssl || missing openssl openssl
-    have prove || missing perl "perl with prove"
-    have valgrind || missing valgrind valgrind
-    have c++ || missing g++ "a C++ compiler called c++"
-    have pkg-config || missing pkg-config pkg-config
-    have gdb || missing gdb gdb
-    have bpftrace || missing bpftrace bpftrace
-    python3 -c 'import ssl' 2>/dev/null || missing python3 "python3, whose ssl module is one of the programs tested"
-    ;;
-command)
-    programs
-    have prove || missing perl "perl with prove"
-    have tmux || missing tmux tmux
-    have setpriv || missing util-linux setpriv
-    ;;
-matrix) # the rest is as for test; libssl itself is built by scripts/libssl.sh
-    programs
-    have prove || missing perl "perl with prove"
-    have c++ || missing g++ "a C++ compiler called c++"
-    have readelf || missing binutils readelf
-    have flock || missing util-linux flock
-    python3 -c 'import ssl' 2>/dev/null || missing python3 "python3, whose ssl module is one of the programs tested"
-    ;;
-asan) # the libssl that is instrumented is built by scripts/libssl.sh
-    programs
-    have prove || missing perl "perl with prove"
-    have readelf || missing binutils "readelf and nm"
-    have flock || missing util-linux flock
-    [ -e "$(cc -print-file-name=libasan.so)" ] || missing gcc "gcc with its AddressSanitizer"
-    python3 -c 'import ssl' 2>/dev/null || missing python3 "python3, whose ssl module is one of the programs tested"
-    ;;
-models)
-    compiler # one of the checkers has a few lines of C
-    have prove || missing perl "perl with prove"
-    ;;
-tsan) # libssl is built by scripts/libssl.sh; the C compiler brings its part of the sanitizer
-    programs
-    have prove || missing perl "perl with prove"
-    have readelf || missing binutils readelf
-    have flock || missing util-linux flock
-    ;;
-demo)
-    programs
-    have openssl || missing openssl openssl
-    ;;
-bench) # the libssl that are measured are built by scripts/libssl.sh and bench/peer.sh
-    programs
-    have python3 || missing python3 "python3"
-    have readelf || missing binutils readelf
-    have flock || missing util-linux flock
-    have perl || missing perl perl
-    have cmake || missing cmake cmake
-    have c++ || missing g++ "a C++ compiler called c++"
-    ;;
-profile)
-    programs
-    have python3 || missing python3 "python3"
-    have valgrind || missing valgrind valgrind
-    ;;
-load) # released libssl are built by scripts/libssl.sh
-    programs
-    have python3 || missing python3 python3
-    have readelf || missing binutils readelf
-    have flock || missing util-linux flock
-    have perl || missing perl perl
-    ;;
-programs)
-    programs
-    have openssl || missing openssl openssl
-    python3 -c 'import ssl' 2>/dev/null || missing python3 "python3 with its ssl module"
-    ;;
-fuzz)
-    programs
-    have c++ || missing g++ "a C++ compiler called c++"
-    have flock || missing util-linux flock
-    have perl || missing perl perl
-    have readelf || missing binutils readelf
-    ;;
-lint) have shellcheck || missing shellcheck shellcheck ;;
-deb)
-    compiler
-    to_deb
-    ;;
-rpm)
-    compiler
-    to_rpm
-    ;;
-packages)
-    programs
-    to_deb
-    to_rpm
-    have prove || missing perl "perl with prove"
-    have openssl || missing openssl openssl
-    have pkg-config || missing pkg-config pkg-config
-    have lintian || missing lintian lintian
-    have man || missing man-db man
-    have mandoc || missing mandoc mandoc
-    have systemd-analyze || missing systemd systemd-analyze
-    ;;
-*) complain "usage: setup.sh WHAT, one of: $(sed -n 's/^\([a-z]*\)) .*/\1/p; s/^\([a-z]*\))$/\1/p' "$0" | tr '\n' ' ')" ;;
+build) needs="c perl" ;;
+demo) needs="c perl openssl.h openssl" ;;
+test) needs="c perl prove openssl.h static openssl abidiff c++ pkg-config gdb bpftrace python3 tmux setpriv readelf valgrind" ;;
+command) needs="c perl prove openssl.h tmux setpriv" ;;
+matrix) needs="c perl prove openssl.h static pkg-config c++ readelf flock python3" ;;
+asan) needs="c perl prove openssl.h static pkg-config asan readelf flock python3" ;;
+tsan) needs="c perl prove openssl.h readelf flock" ;;
+models) needs="c perl prove" ;;
+fuzz) needs="c perl openssl.h c++ readelf flock" ;;
+abi) needs="c perl prove openssl.h abidiff readelf flock" ;;
+bench) needs="c perl openssl.h c++ cmake readelf flock python3" ;;
+profile) needs="c perl openssl.h valgrind python3" ;;
+load) needs="c perl openssl.h readelf flock python3" ;;
+programs) needs="c perl openssl.h openssl python3" ;;
+fresh) needs="git perl debootstrap unshare" ;;
+lint) needs="c shellcheck" ;;
+deb) needs="c perl dh" ;;
+rpm) needs="c perl rpmbuild" ;;
+packages) needs="c perl prove openssl.h openssl pkg-config dh rpmbuild lintian man mandoc systemd-analyze" ;;
+*) complain "usage: setup.sh WHAT, one of: $(sed -n 's/^\([a-z]*\)) needs=.*/\1/p' "$0" | tr '\n' ' ')" ;;
 esac
-have make || missing make make
+need make
+# shellcheck disable=SC2086 # a list of words
+for thing in $needs; do need $thing; done
+
+# at_least LEAST VERSION
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+# How to get the Rust that is needed. The toolchain is its owner's choice (rustup or packages), so it is never installed from here.
+rust_advice() {
+    candidate=$(LC_ALL=C apt-cache policy cargo 2>/dev/null | sed -n 's/^ *Candidate: //p')
+    case $candidate in
+    [1-9]*) # Debian called Rust 1.66 "cargo 0.66"; from 1.70 on both agree
+        at_least "$rust_least" "$candidate" && echo "apt-get install cargo" && return
+        ;;
+    esac
+    echo "use rustup, https://rustup.rs"
+}
+
+# What has to be mended by hand, a line each: then nothing is installed.
+faults=
+fault() {
+    faults="$faults$1
+"
+}
+
+cargo=${CARGO:-cargo}
+rust=$( ($cargo --version | cut -d ' ' -f 2) 2>/dev/null || true)
+if [ -z "$rust" ] || ! at_least "$rust_least" "$rust"; then
+    fault "Rust: cargo $rust_least or newer is needed, ${rust:-none} is here: $(rust_advice)"
+elif ! (cd "$root" && $cargo fetch --locked --offline --quiet) 2>/dev/null; then
+    echo "setup: fetching the crates that Cargo.lock names"
+    reason=$( (cd "$root" && $cargo fetch --locked --quiet) 2>&1) ||
+        fault "crates: cargo cannot fetch them ($(printf '%s\n' "$reason" | tail -n 1 | sed 's/^ *//')): build from an archive that has them, made by 'make dist' on a machine with a network"
+fi
+if [ -n "$packages" ]; then
+    if ! have apt-get; then
+        fault "programs: please install $tools"
+    elif [ "$(id -u)" != 0 ]; then
+        fault "packages: sudo apt-get install --no-install-recommends $packages"
+    elif [ -n "$faults" ]; then
+        fault "packages, which would then be installed: $packages"
+    fi
+fi
+if [ -n "$faults" ]; then
+    printf 'setup: nothing was installed; this is missing:\n%s' "$faults" | sed '2,$s/^/setup:   /' >&2
+    exit 1
+fi
 
 install_packages() {
     export DEBIAN_FRONTEND=noninteractive
@@ -160,37 +136,12 @@ install_packages() {
 }
 
 if [ -n "$packages" ]; then
-    have apt-get || complain "please install: $tools"
-    [ "$(id -u)" = 0 ] ||
-        complain "missing; please run: sudo apt-get install --no-install-recommends$packages"
-    echo "setup: installing$packages"
-    install_packages || complain "could not install$packages"
-fi
-
-# at_least LEAST VERSION
-at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
-
-debian_cargo() { # the version that apt would install, if any
-    have apt-cache && LC_ALL=C apt-cache policy cargo 2>/dev/null | sed -n 's/^ *Candidate: //p'
-}
-
-# The Rust toolchain is its owner's choice (rustup or packages), so it is never installed from here.
-rust=$( (cargo --version | cut -d ' ' -f 2) 2>/dev/null || true)
-if [ -z "$rust" ] || ! at_least "$cargo_least" "$rust"; then
-    found="cargo $cargo_least or newer is needed${rust:+, found $rust}"
-    candidate=$(debian_cargo || true)
-    case $candidate in
-    [1-9]*) # Debian called Rust 1.66 "cargo 0.66"; from 1.70 on both agree
-        at_least "$cargo_least" "$candidate" &&
-            complain "$found; please run: apt-get install cargo rustc"
-        ;;
-    esac
-    complain "$found; please install it with rustup, see https://rustup.rs"
+    echo "setup: Rust $rust is here; installing $packages"
+    install_packages || complain "apt-get could not install $packages"
 fi
 
 # Servers are only unpacked, because installing one would start it on this machine. That needs no root.
-# What is on the system already is used instead.
-root=$(cd "$(dirname "$0")/.." && pwd)
+# A server that the system has is used instead.
 
 # unpack PROGRAM PACKAGE: into a cache outside of the checkout, with the libraries that the system lacks.
 # build/programs/unpacked/PROGRAM is then a link to its tree.

@@ -49,7 +49,7 @@ for version; do
         # As make's variables they reach its recipes through the environment too.
         make --no-print-directory -s -C "$here" -j 2 $target BUILD="$build/$version" LIBDIR="$build/lib" \
             CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined' \
-            TEST_NAMES="$names" TEST_WAYS='preload shared static' TEST_SLOW=1 TEST_TIMEOUT=300 \
+            TEST_NAMES="$names" TEST_WAYS='preload static' TEST_SLOW=1 TEST_TIMEOUT=300 \
             ASAN_OPTIONS="$options:log_path=$reports/report" UBSAN_OPTIONS=print_stacktrace=1 "$@" || status=1
     done
     # Of a child, for one, whose exit status its test does not look at.

@@ -52,9 +52,10 @@ int main(void)
 {
     static SSL_CTX *ctx[MANY];
     long with_few[CALLS] = {0}, with_many[CALLS] = {0};
-    int traced = !slowly();
+    int traced = !slowly(); /* such a tool is itself the tracer; a few contexts do for what it looks at */
+    const unsigned many = traced ? MANY : 30;
     session = numbered_session(MANY + 1, 1000, 100);
-    for (unsigned n = 0; n < MANY; n++) {
+    for (unsigned n = 0; n < many; n++) {
         ctx[n] = server_context();
         store(ctx[n], n + 1, 1000, 100);
         for (int i = 0; traced && i < CALLS && n + 1 == FEW; i++)
@@ -69,7 +70,7 @@ int main(void)
         expect("P10", !traced || with_few[i] < 0 || with_many[i] > 20, "and is counted");
     }
     SSL_SESSION_free(session);
-    for (unsigned n = 0; n < MANY; n++)
+    for (unsigned n = 0; n < many; n++)
         SSL_CTX_free(ctx[n]);
     return done();
 }

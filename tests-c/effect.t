@@ -46,7 +46,7 @@ runs('relinked',    @cc, '-Wl,--as-needed', '-o', "$scratch/relinked", $server, 
 runs('by pkg-config for both', @cc, '-Wl,--as-needed', '-o', "$scratch/both", $server, ask('--cflags', '--libs', 'sslsweep', 'openssl'), @path);
 runs('too late',    @cc, '-o', "$scratch/late", $server, '-lssl', '-lcrypto', @ours, @path);
 runs('static',      @cc, '-Wl,--as-needed', '-o', "$scratch/static", $server,
-    (map { $_ eq '-lsslsweep' ? '-l:libsslsweep.a' : $_ } ask('--static', '--cflags', '--libs', 'sslsweep')), '-lssl', '-lcrypto');
+    ask('--cflags', '--libs', 'sslsweep-static'), '-lssl', '-lcrypto');
 
 my $library = "$prefix/lib/libsslsweep.so";
 # name, program, preloaded, in force, what comes first

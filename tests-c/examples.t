@@ -74,8 +74,8 @@ for my $example (sort keys %prints) {
     local $ENV{LD_LIBRARY_PATH} = join ':', grep { defined && length } "$stage/usr/lib", $ENV{LD_LIBRARY_PATH};
     prints($example, 'shared', $with, 'linked by pkg-config')
         if build($example, 'shared', ask('--cflags', '--libs', 'sslsweep'), @libs);
-    my @static = map { $_ eq '-lsslsweep' ? '-l:libsslsweep.a' : $_ } ask('--cflags', '--static', '--libs', 'sslsweep');
-    prints($example, 'static', $with, 'linked statically') if build($example, "static", "-rdynamic", @static, @libs); # for dlsym
+    prints($example, 'static', $with, 'linked statically')
+        if build($example, 'static', '-rdynamic', ask('--cflags', '--libs', 'sslsweep-static'), @libs); # for dlsym
 }
 
 done_testing;

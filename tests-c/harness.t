@@ -12,6 +12,7 @@
 #   TEST_VALGRIND             a valgrind command line to run the programs under
 #   TEST_BUILD_FAILED         set when make could not build everything: old programs may be about
 #   TEST_OUT                  where the outputs go; if set, results.tsv too: program, way, passed or failed
+#                             (times.tsv is always there: program, way, seconds, seconds of a processor)
 #   TEST_LIBSSL               the libssl that the programs must say they have, as "OpenSSL 3.5.5 symbolic"
 use strict;
 use warnings;
@@ -22,7 +23,7 @@ use POSIX qw(setpgid _exit WNOHANG);
 use Test::More;
 use lib dirname(abs_path(__FILE__));
 use Files qw(spit);
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(sleep time);
 
 my $here     = dirname(abs_path(__FILE__));
 my $build    = abs_path($ENV{TEST_BUILD} || "$here/../build/tests") || $ENV{TEST_BUILD};
@@ -85,8 +86,9 @@ sub become {
 
 # Runs are started in the order in which they will be asked for, several at a time.
 my @waiting;    # [name, way]
-my %running;    # by process: [name, way, when it is too late]
+my %running;    # by process: [name, way, when it started]
 my %ended;      # by "name.way": '' when well, else the reason
+my $times = ''; # lines of times.tsv
 
 $SIG{INT} = $SIG{TERM} = sub { kill 'KILL', map { -$_ } keys %running; exit 1 };
 
@@ -101,12 +103,12 @@ sub start {
     defined(my $pid = fork) or return "fork: $!";
     become($name, $way) if $pid == 0;
     setpgid($pid, $pid);    # whichever of the two is first
-    $running{$pid} = [$name, $way, time + $timeout];
+    $running{$pid} = [$name, $way, time];
     return;
 }
 
 sub stop_late {
-    for my $pid (grep { $running{$_}[2] < time } keys %running) {
+    for my $pid (grep { $running{$_}[2] + $timeout < time } keys %running) {
         kill 'KILL', -$pid;    # the group that this child leads: itself and what it started
         waitpid $pid, 0;
         my ($name, $way) = @{ delete $running{$pid} };
@@ -114,10 +116,15 @@ sub stop_late {
     }
 }
 
+# Of the children that were waited for, with their own.
+sub processor_seconds { my (undef, undef, $user, $system) = times; return $user + $system }
+
 sub collect {
     for my $pid (keys %running) {
+        my $before = processor_seconds();
         next unless waitpid($pid, WNOHANG) == $pid;
-        my ($name, $way) = @{ delete $running{$pid} };
+        my ($name, $way, $began) = @{ delete $running{$pid} };
+        $times .= sprintf "%s\t%s\t%.1f\t%.1f\n", $name, $way, time - $began, processor_seconds() - $before;
         $ended{"$name.$way"} = $? & 127 ? 'killed by signal ' . ($? & 127) : $? ? 'exit status ' . ($? >> 8) : '';
     }
 }
@@ -227,6 +234,7 @@ for my $name (@programs) {
         $results .= join("\t", $name, $_, $passed{$_} ? 'passed' : 'failed') . "\n" for @ways;
     };
 }
+spit("$out/times.tsv", $times);
 spit("$out/results.tsv", $results) if $ENV{TEST_OUT};
 ok($said_libssl, "programs have said which libssl they have") if $libssl;
 

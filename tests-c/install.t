@@ -5,7 +5,9 @@ use strict;
 use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
+use POSIX qw(WNOHANG);
 use Test::More;
+use Time::HiRes qw(sleep);
 use lib dirname(abs_path(__FILE__));
 use Installed;
 
@@ -17,6 +19,7 @@ my %mode = (
     "lib/$name"                   => "libsslsweep.so.$version",
     "lib/libsslsweep.so.$version" => 0755,
     'lib/pkgconfig/sslsweep.pc'   => 0644,
+    'lib/pkgconfig/sslsweep-static.pc' => 0644,
     'share/man/man1/sslsweep.1'   => 0644,
     (map { ("share/man/man3/$_.3sslsweep" => 0644) } 'SSL_CTX_flush_sessions_ex', 'sslsweep_flush',
         'sslsweep_for_each_session', 'sslsweep_get_statistics'),
@@ -154,6 +157,131 @@ subtest 'elsewhere' => sub {
     make_target('uninstall', %where);
     is_deeply(files_below($stage), [], 'nothing is left');
     ok(!-e "$stage/usr/share/sslsweep", 'nor an empty folder of our own');
+};
+
+# A server of the program's own kind: TLS 1.2 with sessions, for as many connections as it is told; then it flushes.
+my $server = <<'C';
+#include <arpa/inet.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+int main(int argc, char **argv)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    if (argc < 4 || SSL_CTX_use_certificate_file(ctx, argv[1], SSL_FILETYPE_PEM) != 1
+        || SSL_CTX_use_PrivateKey_file(ctx, argv[2], SSL_FILETYPE_PEM) != 1)
+        return 1;
+    SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET);
+    SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"server", 6);
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t size = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(listener, (struct sockaddr *)&address, size) != 0 || listen(listener, 8) != 0
+        || getsockname(listener, (struct sockaddr *)&address, &size) != 0)
+        return 1;
+    printf("port %d\n", ntohs(address.sin_port));
+    fflush(stdout);
+    alarm(60);
+    for (int i = atoi(argv[3]); i > 0; i--) {
+        char byte;
+        SSL *ssl = SSL_new(ctx);
+        SSL_set_fd(ssl, accept(listener, NULL, NULL));
+        if (SSL_accept(ssl) == 1)
+            while (SSL_read(ssl, &byte, 1) > 0) {}
+        SSL_shutdown(ssl);
+        close(SSL_get_fd(ssl));
+        SSL_free(ssl);
+    }
+    printf("stored %ld, resumed %ld\n", SSL_CTX_sess_number(ctx), SSL_CTX_sess_hits(ctx));
+    SSL_CTX_flush_sessions(ctx, time(NULL) + 100000);
+    printf("left %ld\n", SSL_CTX_sess_number(ctx));
+    SSL_CTX_free(ctx);
+    return 0;
+}
+C
+
+# Starts it, connects six times (a session, five resumptions), and says what it printed.
+sub serve {
+    my ($program) = @_;
+    my ($said_to, $complained_to) = map { "$scratch/server.$_" } qw(out err);
+    unlink $said_to;
+    defined(my $pid = fork) or die "fork: $!";
+    if ($pid == 0) {
+        open STDOUT, '>', $said_to       or die "$said_to: $!";
+        open STDERR, '>', $complained_to or die "$complained_to: $!";
+        exec $program, "$scratch/certificate", "$scratch/key", 6 or exit 127;
+    }
+    my $port;
+    for (1 .. 600) {
+        ($port) = -e $said_to ? slurp($said_to) =~ /^port (\d+)$/m : ();
+        last if $port || waitpid($pid, WNOHANG) == $pid;
+        sleep 0.1;
+    }
+    if (ok($port, 'the server listens')) {
+        run('sh', '-c', 'exec openssl s_client -connect "127.0.0.1:$1" -tls1_2 -reconnect </dev/null', 'sh', $port);
+        is(scalar(() = $said =~ /^Reused, TLSv1\.2/mg), 5, 'its client resumes') or diag($said . $complained);
+        waitpid $pid, 0;
+        is($?, 0, 'it ends well');
+    }
+    return (slurp($said_to), slurp($complained_to));
+}
+
+# The recipes of the README as they are written there, with what was installed.
+subtest 'a server, relinked' => sub {
+    my $prefix = "$scratch/relinked";
+    make_target('install', PREFIX => $prefix) or return;
+    runs('a certificate', qw(openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -days 2),
+        '-keyout', "$scratch/key", '-out', "$scratch/certificate");
+    mkdir "$scratch/source" or die "source: $!";
+    spit("$scratch/source/server.c", $server);
+    my @recipes = slurp("$top/README.md") =~ /^(cc server\.c .*)$/mg;
+    is_deeply([map { /\b(sslsweep(?:-static)?)\)/ } @recipes], ['sslsweep', 'sslsweep-static'], 'the README has two recipes');
+    for my $recipe (@recipes) {
+        local $ENV{PKG_CONFIG_PATH} = "$prefix/lib/pkgconfig";
+        runs($recipe, 'sh', '-c', "cd '$scratch/source' && $recipe") or next;
+        my @needed = grep { /sslsweep/ } @{ dynamic("$scratch/source/a.out", 'NEEDED') };
+        is_deeply(\@needed, $recipe =~ /-static/ ? [] : [$name], 'it needs the library, unless that is inside');
+        local $ENV{LD_LIBRARY_PATH} = "$prefix/lib";
+        local $ENV{SSLSWEEP_VERBOSE} = 1;
+        my ($printed, $told) = serve("$scratch/source/a.out");
+        like($printed, qr/^stored 1, resumed 5\nleft 0\n\z/m, 'it stores, resumes and flushes');
+        like($told, qr/^sslsweep\[\d+\]: took over the internal session cache/m, 'under sslsweep');
+    }
+    for my $file ("lib/libsslsweep.so.$version", 'bin/sslsweep', 'lib/libsslsweep.a') {
+        run('readelf', '-SW', "$prefix/$file");
+        unlike($said, qr/ \.debug_/, "$file is without debugging information");
+        like($said, qr/ \.symtab /, 'but has its symbols');
+    }
+    run('readelf', '-nW', "$prefix/lib/libsslsweep.so.$version");
+    like($said, qr/Provider: sslsweep/, 'and the library its probes');
+    make_target('uninstall', PREFIX => $prefix);
+};
+
+# loader.sh with an ldconfig that says which folders are searched, and notes when it is to do something.
+subtest 'the loader' => sub {
+    my $bin = "$scratch/bin";
+    mkdir "$scratch/$_" or die "$_: $!" for qw(bin searched other);
+    symlink 'searched', "$scratch/alias" or die "alias: $!";
+    local $ENV{PATH} = "$bin:$ENV{PATH}";
+    chmod 0755, spit("$bin/ldconfig", "#!/bin/sh\n"
+        . "case \$* in -NXv) echo '$scratch/searched: (from <builtin>:0)' ;; *) echo refreshed ;; esac\n"),
+        spit("$bin/id", "#!/bin/sh\necho \$TEST_ID\n");
+    # user, folder, what is said
+    for (
+        [0,    'searched', qr/\Arefreshed\n\z/],
+        [0,    'alias',    qr/\Arefreshed\n\z/],
+        [1000, 'searched', qr{\Ainstall: [^\n]*\Q$scratch\E/searched, run as root: ldconfig\n\z}],
+        [0,    'other',    qr{\Ainstall: the loader does not search \Q$scratch\E/other; relinked programs need -Wl,-rpath,\Q$scratch\E/other }],
+        [1000, 'other',    qr{\Ainstall: the loader does not search \Q$scratch\E/other; }],
+      ) {
+        my ($user, $folder, $message) = @$_;
+        local $ENV{TEST_ID} = $user;
+        is(run('sh', "$top/scripts/loader.sh", "$scratch/$folder"), 0, "user $user, $folder");
+        like($said, $message, 'what is done or said');
+    }
 };
 
 # Where a person reads of the options, all of them are named and no others.

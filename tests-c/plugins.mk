@@ -2,6 +2,10 @@
 
 COMMA := ,
 
+# What a static libcrypto asks for, which depends on how it was built: its .pc file knows.
+STATIC_NEEDS := $(filter-out -L% -lssl -lcrypto,$(shell \
+    PKG_CONFIG_PATH='$(patsubst -L%,%/pkgconfig,$(filter -L%,$(OPENSSL_LIBS)))' pkg-config --static --libs libcrypto 2>/dev/null)) -ldl -pthread
+
 # presence_dlopen, presence_memory: the program has no libssl, its plug-in (the same source, -DPLUGIN) brings it along.
 # In the shared and static ways it is the plug-in that is linked with our library, before -lssl.
 PLUGIN = $(COMPILE) -MF $(BUILD)/obj/$(@F).d -DPLUGIN -fPIC -shared $(LDFLAGS) -o $@ $(filter %.c,$^)
@@ -43,7 +47,7 @@ $(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_several: | $(B
 EMBEDDED_SOURCES := presence_embedded.c support.c handshake.c
 EMBEDDED = $(COMPILE) -MF $@.d -DPLUGIN -fPIC -shared $(LDFLAGS) -o $@ $(EMBEDDED_SOURCES)
 $(BUILD)/obj/presence_embedded.inside.so: $(EMBEDDED_SOURCES) support.h handshake.h | $(BUILD)/obj
-	$(EMBEDDED) -DINSIDE -Wl,-Bstatic $(OPENSSL_LIBS) -Wl,-Bdynamic -ldl -pthread
+	$(EMBEDDED) -DINSIDE -Wl,-Bstatic $(OPENSSL_LIBS) -Wl,-Bdynamic $(STATIC_NEEDS)
 $(BUILD)/obj/presence_embedded.beside.so: $(EMBEDDED_SOURCES) support.h handshake.h | $(BUILD)/obj
 	$(EMBEDDED) -Wl,-Bsymbolic $(OPENSSL_LIBS) -ldl
 
@@ -97,7 +101,7 @@ $(BUILD)/shared/presence_none $(BUILD)/shared/presence_several $(BUILD)/shared/p
 # regress_loading: a preloaded wrapper, and a program whose OpenSSL is embedded in a shared object that is
 # not called libssl. The latter only where there is a static OpenSSL of the version of the headers.
 LOADING_SOURCES := regress_loading.c support.c handshake.c
-EMBED = -Wl,-Bstatic $(OPENSSL_LIBS) -Wl,-Bdynamic -ldl -pthread
+EMBED = -Wl,-Bstatic $(OPENSSL_LIBS) -Wl,-Bdynamic $(STATIC_NEEDS)
 EMBED_PROBE = \#include <openssl/crypto.h>\nint main(void) { return OpenSSL_version_num() >> 20 != OPENSSL_VERSION_NUMBER >> 20; }\n
 EMBED_LINK = test ! -s $< || $(COMPILE) -MF $@.d -DEMBEDDED $(LDFLAGS) -o $@ $(LOADING_SOURCES)
 
@@ -152,7 +156,7 @@ $(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_setuid: privat
 # presence_static: a program with a static libssl, which the distributions' packages for developers bring along.
 STATIC_SOURCES := presence_static.c support.c handshake.c
 STATIC_LINK = $(COMPILE) -MF $@.d -DLINKED $(LDFLAGS) -o $@ $(STATIC_SOURCES)
-STATIC_OPENSSL = -Wl,-Bstatic $(OPENSSL_LIBS) -Wl,-Bdynamic -ldl
+STATIC_OPENSSL = -Wl,-Bstatic $(OPENSSL_LIBS) -Wl,-Bdynamic $(STATIC_NEEDS)
 $(BUILD)/stock/presence_static.linked $(BUILD)/static/presence_static.linked: $(STATIC_SOURCES) support.h handshake.h | $(BUILD)/stock $(BUILD)/static
 	$(STATIC_LINK) $(STATIC_OPENSSL)
 $(BUILD)/shared/presence_static.linked: $(STATIC_SOURCES) support.h handshake.h $(LIBDIR)/libsslsweep.so | $(BUILD)/shared

@@ -151,6 +151,11 @@ load: ## a TLS server with a million sessions under steady resumption and flushe
 	@$(MAKE) --no-print-directory lib
 	@python3 -B load/load.py $(LIB)/libsslsweep.so
 
+load-servers: ## unchanged servers while a flush removes 20,000 sessions, with and without (SERVERS="stunnel h2o nginx" ROUNDS=5)
+	@PROGRAMS="$(or $(SERVERS),stunnel h2o nginx)" sh scripts/setup.sh programs
+	@$(MAKE) --no-print-directory lib
+	@python3 -B load/servers.py $(LIB)/libsslsweep.so
+
 load-report: ## put the last results of load into docs/load.md
 	@python3 -B load/page.py build/load/results.json
 
@@ -315,5 +320,5 @@ clean: ## remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help lib library test-fresh test-command pictures demo test test-rust test-c test-matrix valgrind fuzz fuzz-check test-memory test-programs tested bench bench-all bench-report lint abi-check abi-baseline header asan miri deny audit load load-report test-models tsan soak profile \
+.PHONY: help lib library test-fresh test-command pictures demo test test-rust test-c test-matrix valgrind fuzz fuzz-check test-memory test-programs tested bench bench-all bench-report lint abi-check abi-baseline header asan miri deny audit load load-servers load-report test-models tsan soak profile \
         install install-runtime install-dev uninstall dist deb rpm test-packages clean

@@ -1,13 +1,13 @@
-/* Flushes a little at a time, in the idle moments of an event loop.
+/* Flushes a few sessions at a time, in the idle moments of an event loop.
  *
  *   linked:      cc flush_idle.c $(pkg-config --cflags --libs sslsweep) -lssl -lcrypto
  *   without:     cc flush_idle.c -I... -lssl -lcrypto, and sslsweep is used when it is preloaded
  *
- * The weak declaration makes one program do both: the function's address is NULL where there is no sslsweep. */
+ * The weak declaration makes one program do both: without sslsweep the function's address is NULL. */
 #include <stdio.h>
 #include <time.h>
 
-#define OPENSSL_SUPPRESS_DEPRECATED /* SSL_CTX_flush_sessions() is what every libssl has */
+#define OPENSSL_SUPPRESS_DEPRECATED /* every libssl has SSL_CTX_flush_sessions() */
 #include <openssl/ssl.h>
 
 #pragma weak sslsweep_flush
@@ -20,7 +20,7 @@ static int flush_a_little(SSL_CTX *ctx, time_t now)
     struct sslsweep_flushed flushed;
 
     if (sslsweep_flush == NULL || !sslsweep_flush(ctx, now, 0, 200 /* microseconds */, &flushed)) {
-        SSL_CTX_flush_sessions(ctx, (long)now); /* libssl's own, which takes as long as it takes */
+        SSL_CTX_flush_sessions(ctx, (long)now); /* libssl's own, which flushes everything at once */
         printf("flushed with libssl, in one go\n");
         return 0;
     }

@@ -1,10 +1,10 @@
-/* Goes through the sessions of a context, here to remove those of one user: a password was changed, say.
+/* Visits the sessions of a context, here to remove those of one user, for instance after a change of password.
  *
  *   linked:      cc sessions.c $(pkg-config --cflags --libs sslsweep) -lssl -lcrypto
  *   without:     cc sessions.c -I... -lssl -lcrypto, and sslsweep is used when it is preloaded
  *
- * libssl's own way, SSL_CTX_sessions(3), is its live table: no other thread may use the context meanwhile, and
- * nothing may be removed. */
+ * libssl's SSL_CTX_sessions(3) returns its live table: meanwhile no other thread may use the context, and no session
+ * may be removed. */
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -14,7 +14,7 @@
 #pragma weak sslsweep_for_each_session
 #include <sslsweep.h>
 
-static int user_index; /* of a session's ex_data: to whom it belongs */
+static int user_index; /* of a session's ex_data, which holds its user */
 
 struct search {
     SSL_CTX *ctx;
@@ -22,7 +22,7 @@ struct search {
     int removed;
 };
 
-/* Called for each session of a snapshot, with no lock held: it may call anything. 0 goes on to the next one. */
+/* Called for each session of a snapshot, with no lock held, so it may call any function. Returns 0 to continue. */
 static int remove_if_of_user(SSL_SESSION *session, void *argument)
 {
     struct search *search = argument;

@@ -1,16 +1,16 @@
-/* Prints what the cache of a context holds and has done.
+/* Prints the figures of the cache of a context.
  *
  *   linked:      cc statistics.c $(pkg-config --cflags --libs sslsweep) -lssl -lcrypto -ldl
  *   without:     cc statistics.c -I... -lssl -lcrypto -ldl, and sslsweep is used when it is preloaded
  *
- * It looks the function up by name, which finds it in whatever library it is. (In the program itself, where that was
- * linked with the static library, only after linking with -rdynamic.) */
+ * The program looks the function up by name, which finds it in any library. (A program that is linked with the static
+ * library needs -rdynamic for this.) */
 #define _GNU_SOURCE /* RTLD_DEFAULT */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <time.h>
 
-#define OPENSSL_SUPPRESS_DEPRECATED /* SSL_CTX_flush_sessions() is what every libssl has */
+#define OPENSSL_SUPPRESS_DEPRECATED /* every libssl has SSL_CTX_flush_sessions() */
 #include <openssl/ssl.h>
 
 #include <sslsweep.h>
@@ -22,7 +22,7 @@ static void line(const char *name, uint64_t value)
     printf("%-14s %llu\n", name, (unsigned long long)value);
 }
 
-/* Step 0 of a histogram is less than a microsecond, each further one less than twice as long; the last has no end. */
+/* Step 0 of a histogram ends at a microsecond, each further one at twice the one before; the last has no end. */
 static void histogram(const char *name, const uint64_t *steps)
 {
     for (int step = 0; step < SSLSWEEP_HISTOGRAM_STEPS; step++)

@@ -22,8 +22,8 @@ struct ssl_session_st;
  * SSL_CTX_flush_sessions() is deprecated since OpenSSL 3.4. As in <openssl/macros.h>: the API level
  * is OPENSSL_API_COMPAT (0xMNNFFPPSL for versions before 3.0, else MAJOR * 10000 + MINOR * 100); a
  * program that asks for 3.4 or later is warned, or with OPENSSL_NO_DEPRECATED does not see the
- * function at all. A program that asks for nothing is warned too: this library has the replacement
- * whatever the OpenSSL. OPENSSL_SUPPRESS_DEPRECATED silences the warning.
+ * function at all. A program that asks for nothing is warned, too, because sslsweep has the replacement
+ * on every OpenSSL. OPENSSL_SUPPRESS_DEPRECATED silences the warning.
  */
 #if !defined(OPENSSL_API_COMPAT) \
     || (defined(OPENSSL_MIN_API) && OPENSSL_API_COMPAT == OPENSSL_MIN_API) /* 1.1.1's default */
@@ -49,18 +49,18 @@ struct ssl_session_st;
 
 
 /*
- The version of sslsweep_statistics, which stands in it. It rises when there are more members.
+ The version of struct sslsweep_statistics. A library with more members has a higher version.
  */
 #define SSLSWEEP_API_VERSION 1
 
 /*
- The steps of a histogram of durations: step 0 is less than a microsecond, each further one twice as long
- as the one before, and the last one has no end.
+ The steps of a histogram of durations. Step 0 counts durations below a microsecond, each further step ends at twice
+ the duration of the one before, and the last step has no end.
  */
 #define SSLSWEEP_HISTOGRAM_STEPS 24
 
 /*
- What sslsweep_flush() did.
+ The result of sslsweep_flush().
  */
 struct sslsweep_flushed {
   /*
@@ -78,7 +78,7 @@ struct sslsweep_flushed {
 };
 
 /*
- What the cache of a context holds and has done since the context was made.
+ The figures of a context's cache. Counters begin with the context.
  */
 struct sslsweep_statistics {
   /*
@@ -110,7 +110,7 @@ struct sslsweep_statistics {
    */
   uint64_t hits;
   /*
-   Lookups that did not; with SSL_SESS_CACHE_NO_INTERNAL_LOOKUP those by the program's get callback.
+   Lookups that found none; with SSL_SESS_CACHE_NO_INTERNAL_LOOKUP, lookups by the program's get callback.
    */
   uint64_t misses;
   /*
@@ -118,7 +118,7 @@ struct sslsweep_statistics {
    */
   uint64_t external_hits;
   /*
-   Sessions that left for lack of room.
+   Sessions evicted from a full cache.
    */
   uint64_t evictions;
   /*
@@ -134,7 +134,7 @@ struct sslsweep_statistics {
    */
   uint64_t flushes;
   /*
-   Batches that those took.
+   Batches of these flushes.
    */
   uint64_t batches;
   /*
@@ -142,11 +142,11 @@ struct sslsweep_statistics {
    */
   uint64_t longest_batch_ns;
   /*
-   How many flushes took how long, with their callbacks.
+   Histogram of the durations of flushes, with their callbacks.
    */
   uint64_t flush_times[SSLSWEEP_HISTOGRAM_STEPS];
   /*
-   How many batches took how long.
+   Histogram of the durations of batches.
    */
   uint64_t batch_times[SSLSWEEP_HISTOGRAM_STEPS];
 };
@@ -159,25 +159,24 @@ extern "C" {
  SSL_CTX_flush_sessions_ex() removes the sessions that have expired at the time `tm` from the
  internal session cache of `ctx`.
 
- @param ctx  The context, alive; NULL does nothing. A context that sslsweep does not manage is flushed by
-             the real libssl: by its own SSL_CTX_flush_sessions_ex() (3.4 and later), else by its
-             SSL_CTX_flush_sessions(), with `tm` clamped to what a `long` holds.
+ @param ctx  The context, alive; NULL does nothing. The real libssl flushes a context that sslsweep does not
+             manage: by its own SSL_CTX_flush_sessions_ex() (3.4 and later), else by its
+             SSL_CTX_flush_sessions(), with `tm` clamped to the range of a `long`.
  @param tm   Seconds since the epoch. Sessions with time + timeout < `tm` are removed; 0 removes
              all. Every other value is taken literally: a negative one removes nothing, and a huge
              one removes all but sessions that never expire (time + timeout overflows).
 
- For each removed session, earliest expiry first and first stored first among equals, the remove
- callback runs once, when the session has left the cache and is marked not resumable; then the
- cache's reference is dropped.
+ Sessions leave in the order of their expiry, those of the same second in the order in which they
+ were stored. For each one the remove callback runs once, when the session has left the cache and is
+ marked not resumable; then the cache's reference is dropped.
 
- No lock is held while a callback runs: it may call any function of OpenSSL on `ctx`, also this
- one, store the session again, or free the last reference to `ctx`. Other threads may use `ctx`
- meanwhile and wait for no longer than one batch of a few dozen sessions takes to unlink.
+ No lock is held while a callback runs. The callback may call any function of OpenSSL on `ctx`,
+ including this one, store the session again, or free the last reference to `ctx`. Other threads may
+ use `ctx` meanwhile, and wait for at most one batch of a few dozen sessions.
 
- Nothing is returned and no error is raised. See SSL_CTX_flush_sessions(3). It differs from
- OpenSSL in callbacks without locks (OpenSSL 1.1.1 to 3.6 hold one), in the order (OpenSSL's
- depends on the version), in NULL (OpenSSL crashes), and in times that OpenSSL wraps (negative and
- huge ones).
+ The function returns nothing and raises no error. See SSL_CTX_flush_sessions(3). Differences from
+ OpenSSL: callbacks run without a lock (OpenSSL 1.1.1 to 3.6 hold one); the order does not depend on
+ the version; NULL does not crash; negative and huge times do not wrap.
  */
 void SSL_CTX_flush_sessions_ex(struct ssl_ctx_st *ctx,
                                time_t tm);
@@ -197,27 +196,27 @@ void SSL_CTX_flush_sessions(struct ssl_ctx_st *ctx,
  sslsweep_version() returns the version of sslsweep in this process, such as "0.1.0".
 
  The string is static. A program that may run without sslsweep can look the function up by
- dlsym(RTLD_DEFAULT, "sslsweep_version") to see whether it is there. No locks, no callbacks.
+ dlsym(RTLD_DEFAULT, "sslsweep_version"). No locks, no callbacks.
  */
 const char *sslsweep_version(void);
 
 /*
- sslsweep_flush() is SSL_CTX_flush_sessions_ex() with a budget: it stops after `most_sessions` sessions or
- `most_microseconds`, whichever comes first, and the next call goes on. So a program can spread a large flush
+ sslsweep_flush() is SSL_CTX_flush_sessions_ex() with a budget. It stops after `most_sessions` sessions or
+ `most_microseconds`, whichever comes first, and the next call continues. A program can thus spread a large flush
  over its idle moments.
 
  @param ctx                The context, alive.
  @param tm                 Seconds since the epoch, as for SSL_CTX_flush_sessions_ex(): 0 for all sessions.
  @param most_sessions      The most sessions to remove; 0 for any number.
- @param most_microseconds  The time after which no further batch is begun; 0 for any time. It is looked at
-                           after each batch of a few dozen sessions and its callbacks, which are the least.
- @param flushed            What was done; may be NULL.
+ @param most_microseconds  The time after which no further batch begins; 0 for any time. The time is checked
+                           after each batch of a few dozen sessions and its callbacks; a call does at least one.
+ @param flushed            The result; may be NULL.
 
- Returns 1, or 0 and has done nothing if `ctx` is NULL or not a context that sslsweep manages.
+ Returns 1. Returns 0 and does nothing if `ctx` is NULL or not a context that sslsweep manages.
 
  Sessions leave as in SSL_CTX_flush_sessions_ex(): earliest expiry first, remove callbacks with no lock held.
- With a budget the callbacks of a batch run before the next batch, so sessions that a callback stores
- anew may be removed as well; without one it is the same flush.
+ With a budget, the callbacks of a batch run before the next batch, so a session that a callback stores
+ again may be removed by the same call.
  */
 int sslsweep_flush(struct ssl_ctx_st *ctx,
                    time_t tm,
@@ -226,18 +225,18 @@ int sslsweep_flush(struct ssl_ctx_st *ctx,
                    struct sslsweep_flushed *flushed);
 
 /*
- sslsweep_get_statistics() fills in what the cache of `ctx` holds and has done.
+ sslsweep_get_statistics() writes the figures of the cache of `ctx` to `statistics`.
 
  @param ctx         The context, alive.
- @param statistics  What is filled in.
- @param size        sizeof(*statistics): a library that knows more members fills in these alone, and one
+ @param statistics  Receives the figures.
+ @param size        sizeof(*statistics). A library that knows more members fills in only these, and one
                     that knows fewer sets the others to 0.
 
- Returns 1, or 0 and has filled in nothing if `ctx` is NULL or not a context that sslsweep manages, if
- `statistics` is NULL, or if `size` does not even hold `version`.
+ Returns 1. Returns 0 and writes nothing if `ctx` is NULL or not a context that sslsweep manages, if
+ `statistics` is NULL, or if `size` is too small for `version`.
 
- No callbacks run. Locks are held for a few instructions each; other threads go on, so the members need
- not be of the very same moment.
+ No callbacks run. Locks are held for a few instructions each. Other threads continue meanwhile, so the members
+ may be of slightly different moments.
  */
 int sslsweep_get_statistics(struct ssl_ctx_st *ctx,
                             struct sslsweep_statistics *statistics,
@@ -248,15 +247,15 @@ int sslsweep_get_statistics(struct ssl_ctx_st *ctx,
  no particular order.
 
  @param ctx      The context, alive.
- @param visit    Called with each session and with `argument`; it returns 0 to go on, anything else to stop.
- @param argument Handed to `visit`.
+ @param visit    Called with each session and with `argument`; returns 0 to continue, anything else to stop.
+ @param argument Passed to `visit`.
 
- Returns how many sessions were visited, or -1 if `ctx` is NULL or not a context that sslsweep manages, if
- `visit` is NULL, or if there is no memory.
+ Returns the number of sessions visited, or -1 if `ctx` is NULL or not a context that sslsweep manages, if
+ `visit` is NULL, or if memory runs out.
 
- What is visited is a snapshot: each session in it stays alive until `visit` has seen it, whatever happens to
- the cache meanwhile. `visit` runs with no lock held and may call any function of OpenSSL, also ones that
- change this cache. Unlike SSL_CTX_sessions(3), other threads may go on using the context.
+ The function visits a snapshot: each session in it stays alive until `visit` has seen it, whatever happens to
+ the cache meanwhile. `visit` runs with no lock held and may call any function of OpenSSL, including those that
+ change this cache. Other threads may use the context meanwhile, unlike with SSL_CTX_sessions(3).
  */
 int64_t sslsweep_for_each_session(struct ssl_ctx_st *ctx,
                                   int (*visit)(struct ssl_session_st*, void*),

@@ -31,41 +31,42 @@ HEAD = """\
 # Load
 
 `make load` runs a threaded TLS server on the public API ([load/server.c](../load/server.c)), the same binary on stock
-libssl and with sslsweep preloaded, in turns and with the same seeds. It restores its sessions from what
-`i2d_SSL_SESSION()` wrote, with timeouts of 1 to 600 seconds, and then holds {sessions:,} at least for as long as the load
-lasts. {clients} client processes, always on stock libssl, make {rate} connections a second over loopback, at moments that are fixed
-beforehand: 40 % resume one of 18,000 restored sessions of TLS 1.2, 35 % a session of TLS 1.3 that a handshake has made
-(stateful: `SSL_OP_NO_TICKET`), 20 % are full handshakes, and 5 % offer a session that has expired. Every
-{flush_every} seconds a further thread flushes at a time that moves on such that some 50,000 sessions go. The time of a
-connection counts from the moment at which it was due, to the arrival of an answer of one byte: what waits behind a slow one
-has waited too.
+libssl and with sslsweep preloaded, in turns and with the same seeds. The server restores its sessions from the output of
+`i2d_SSL_SESSION()`, with timeouts of 1 to 600 seconds, and holds at least {sessions:,} during the
+load. {clients} client processes, always on stock libssl, make {rate} connections a second over loopback, at moments that are fixed
+beforehand: 40 % resume one of 18,000 restored sessions of TLS 1.2, 35 % resume a session of TLS 1.3 that a handshake has made
+(stateful: `SSL_OP_NO_TICKET`), 20 % are full handshakes, and 5 % offer an expired session. Every
+{flush_every} seconds another thread flushes with a time that advances such that some 50,000 sessions leave. The time of a
+connection counts from the moment at which it was due, to the arrival of an answer of one byte. A connection that waits behind a slow one
+has therefore waited, too.
 
-Each run is checked, on both sides: no handshake fails that stock's does not; each session that must be resumed is, and no
+Each run is checked, on both sides: no handshake fails that succeeds on stock; each session that must be resumed is, and no
 expired one; every session is accounted for (stored and made = removed and held); the flushes remove the same numbers on both
-sides; a flush of everything leaves nothing; memory does not grow by more than the sessions that handshakes make, its peak is
-at most {peak} times stock's, and all of it goes back to malloc with the last session, and from there to the system
-by `malloc_trim()`. Times are reported only.
+sides; a flush of everything leaves nothing; memory does not grow by more than the sessions that handshakes make; its peak is
+at most {peak} times stock's; and the last session gives all of it back to malloc, and from there `malloc_trim()` returns it to the
+system. Times are only reported.
 
 ```sh
 make load                                         # some {minutes} minutes, on the libssl of the system
-make load MINUTES=1                               # what CI runs: one round of each side
+make load MINUTES=1                               # as in CI: one round of each side
 make load MINUTES=24 LIBSSL="system 1.1.1 3.5 4.0"
 make load-report                                  # writes this page from the last run
+make load-servers                                 # the same question for unchanged servers
 ```
 
-This page is written by the last of these; it holds no figure that was chosen by hand ([load.json](load.json)).
+`make load-report` writes this page; no figure was chosen by hand ([load.json](load.json)).
 """
 
 NOTES = """\
-Medians of the rounds, with the smallest and the largest. *Under way during a flush*: some moment of the flush lies
-between the one at which the connection was due and its end; a queue that a flush leaves behind may last longer than the
-flush, and then counts among *the others*. Clients and server share the processors with the flush, which keeps one of them
-busy on either side; so waits that come from that remain with sslsweep too.
+The times are medians of the rounds, with the smallest and the largest. *Under way during a flush* means: some moment of the flush lies
+between the moment at which the connection was due and its end. A queue that a flush leaves behind may outlast the
+flush, and then counts among *the others*. Clients and server share the processors with the flush, which occupies one of them
+on either side. Waits for a processor therefore remain with sslsweep.
 
-*Storing one of a random timeout* is why the server restores its sessions in the order in which they expire, and why
-sessions of handshakes have the longest timeout of all: stock libssl keeps its list in that order from 3.0 on and walks it,
-under the lock, for any session that belongs elsewhere. Had the handshakes mixed timeouts too, each that stores a session
-would keep all others waiting for that long, and {rate} a second could not be served.
+*Storing one of a random timeout* explains the setup: the server restores its sessions in the order in which they expire, and
+handshakes make sessions with the longest timeout of all. From 3.0 on stock libssl keeps its list in that order and walks the list,
+under the lock, for any session that belongs elsewhere. If handshakes mixed their timeouts, each store
+would make all other handshakes wait for that long, and stock could not serve {rate} a second.
 """
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # Whether the library is in force, and whether it says the truth of that: relinked by pkg-config, by a linker that drops what seems
 # unneeded; linked too late; preloaded alone, and behind a library that wraps SSL_CTX_new. With SSLSWEEP_VERBOSE=1 the line
-# "is without effect" is there when it is, and only then.
+# "has no effect" is there when it has none, and only then.
 use strict;
 use warnings;
 use Cwd qw(abs_path);
@@ -69,9 +69,9 @@ for (
     my $said_so = $complained =~ /took over the internal session cache/ ? 1 : 0;
     is($said_so, $in_force, $in_force ? 'and in force' : 'and without effect');
     if ($first) {
-        like($complained, qr/^sslsweep\[\d+\]: is without effect: \S*$first\S* comes first/m, 'as it says');
+        like($complained, qr/^sslsweep\[\d+\]: has no effect: \S*$first\S* was loaded first/m, 'as it says');
     } else {
-        unlike($complained, qr/without effect/, 'and does not say otherwise');
+        unlike($complained, qr/has no effect/, 'and does not say otherwise');
     }
 }
 

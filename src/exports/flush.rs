@@ -12,25 +12,24 @@ use crate::takeover::flush::flush;
 /// SSL_CTX_flush_sessions_ex() removes the sessions that have expired at the time `tm` from the
 /// internal session cache of `ctx`.
 ///
-/// @param ctx  The context, alive; NULL does nothing. A context that sslsweep does not manage is flushed by
-///             the real libssl: by its own SSL_CTX_flush_sessions_ex() (3.4 and later), else by its
-///             SSL_CTX_flush_sessions(), with `tm` clamped to what a `long` holds.
+/// @param ctx  The context, alive; NULL does nothing. The real libssl flushes a context that sslsweep does not
+///             manage: by its own SSL_CTX_flush_sessions_ex() (3.4 and later), else by its
+///             SSL_CTX_flush_sessions(), with `tm` clamped to the range of a `long`.
 /// @param tm   Seconds since the epoch. Sessions with time + timeout < `tm` are removed; 0 removes
 ///             all. Every other value is taken literally: a negative one removes nothing, and a huge
 ///             one removes all but sessions that never expire (time + timeout overflows).
 ///
-/// For each removed session, earliest expiry first and first stored first among equals, the remove
-/// callback runs once, when the session has left the cache and is marked not resumable; then the
-/// cache's reference is dropped.
+/// Sessions leave in the order of their expiry, those of the same second in the order in which they
+/// were stored. For each one the remove callback runs once, when the session has left the cache and is
+/// marked not resumable; then the cache's reference is dropped.
 ///
-/// No lock is held while a callback runs: it may call any function of OpenSSL on `ctx`, also this
-/// one, store the session again, or free the last reference to `ctx`. Other threads may use `ctx`
-/// meanwhile and wait for no longer than one batch of a few dozen sessions takes to unlink.
+/// No lock is held while a callback runs. The callback may call any function of OpenSSL on `ctx`,
+/// including this one, store the session again, or free the last reference to `ctx`. Other threads may
+/// use `ctx` meanwhile, and wait for at most one batch of a few dozen sessions.
 ///
-/// Nothing is returned and no error is raised. See SSL_CTX_flush_sessions(3). It differs from
-/// OpenSSL in callbacks without locks (OpenSSL 1.1.1 to 3.6 hold one), in the order (OpenSSL's
-/// depends on the version), in NULL (OpenSSL crashes), and in times that OpenSSL wraps (negative and
-/// huge ones).
+/// The function returns nothing and raises no error. See SSL_CTX_flush_sessions(3). Differences from
+/// OpenSSL: callbacks run without a lock (OpenSSL 1.1.1 to 3.6 hold one); the order does not depend on
+/// the version; NULL does not crash; negative and huge times do not wrap.
 pub(super) fn SSL_CTX_flush_sessions_ex(
     real: impl RealFn<()>,
     ctx: Option<CtxRef<'_>>,

@@ -23,7 +23,7 @@ extern "C" fn loaded() {
         if let Some(first) = first {
             let first = first.to_string_lossy();
             report::line(format_args!(
-                "is without effect: {first} comes first; link or preload before it"
+                "has no effect: {first} was loaded first; link or preload sslsweep before it"
             ));
         }
         // SAFETY: the handler lives as long as this object, with which it is registered.

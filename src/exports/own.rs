@@ -22,22 +22,22 @@ const VERSION: &CStr =
 /// sslsweep_version() returns the version of sslsweep in this process, such as "0.1.0".
 ///
 /// The string is static. A program that may run without sslsweep can look the function up by
-/// dlsym(RTLD_DEFAULT, "sslsweep_version") to see whether it is there. No locks, no callbacks.
+/// dlsym(RTLD_DEFAULT, "sslsweep_version"). No locks, no callbacks.
 #[unsafe(no_mangle)]
 pub extern "C" fn sslsweep_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
-/// The version of sslsweep_statistics, which stands in it. It rises when there are more members.
+/// The version of struct sslsweep_statistics. A library with more members has a higher version.
 pub const SSLSWEEP_API_VERSION: u32 = 1;
 
-/// The steps of a histogram of durations: step 0 is less than a microsecond, each further one twice as long
-/// as the one before, and the last one has no end.
+/// The steps of a histogram of durations. Step 0 counts durations below a microsecond, each further step ends at twice
+/// the duration of the one before, and the last step has no end.
 pub const SSLSWEEP_HISTOGRAM_STEPS: usize = 24;
 
 const _: () = assert!(SSLSWEEP_HISTOGRAM_STEPS == sslsweep_figures::STEPS);
 
-/// What sslsweep_flush() did.
+/// The result of sslsweep_flush().
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct sslsweep_flushed {
@@ -49,22 +49,22 @@ pub struct sslsweep_flushed {
     pub took_ns: u64,
 }
 
-/// sslsweep_flush() is SSL_CTX_flush_sessions_ex() with a budget: it stops after `most_sessions` sessions or
-/// `most_microseconds`, whichever comes first, and the next call goes on. So a program can spread a large flush
+/// sslsweep_flush() is SSL_CTX_flush_sessions_ex() with a budget. It stops after `most_sessions` sessions or
+/// `most_microseconds`, whichever comes first, and the next call continues. A program can thus spread a large flush
 /// over its idle moments.
 ///
 /// @param ctx                The context, alive.
 /// @param tm                 Seconds since the epoch, as for SSL_CTX_flush_sessions_ex(): 0 for all sessions.
 /// @param most_sessions      The most sessions to remove; 0 for any number.
-/// @param most_microseconds  The time after which no further batch is begun; 0 for any time. It is looked at
-///                           after each batch of a few dozen sessions and its callbacks, which are the least.
-/// @param flushed            What was done; may be NULL.
+/// @param most_microseconds  The time after which no further batch begins; 0 for any time. The time is checked
+///                           after each batch of a few dozen sessions and its callbacks; a call does at least one.
+/// @param flushed            The result; may be NULL.
 ///
-/// Returns 1, or 0 and has done nothing if `ctx` is NULL or not a context that sslsweep manages.
+/// Returns 1. Returns 0 and does nothing if `ctx` is NULL or not a context that sslsweep manages.
 ///
 /// Sessions leave as in SSL_CTX_flush_sessions_ex(): earliest expiry first, remove callbacks with no lock held.
-/// With a budget the callbacks of a batch run before the next batch, so sessions that a callback stores
-/// anew may be removed as well; without one it is the same flush.
+/// With a budget, the callbacks of a batch run before the next batch, so a session that a callback stores
+/// again may be removed by the same call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn sslsweep_flush(
     ctx: *mut ssl_ctx_st,
@@ -97,7 +97,7 @@ pub unsafe extern "C-unwind" fn sslsweep_flush(
     1
 }
 
-/// What the cache of a context holds and has done since the context was made.
+/// The figures of a context's cache. Counters begin with the context.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct sslsweep_statistics {
@@ -115,11 +115,11 @@ pub struct sslsweep_statistics {
     pub stores: u64,
     /// Lookups that found a session here.
     pub hits: u64,
-    /// Lookups that did not; with SSL_SESS_CACHE_NO_INTERNAL_LOOKUP those by the program's get callback.
+    /// Lookups that found none; with SSL_SESS_CACHE_NO_INTERNAL_LOOKUP, lookups by the program's get callback.
     pub misses: u64,
     /// Sessions that the program's get callback has provided.
     pub external_hits: u64,
-    /// Sessions that left for lack of room.
+    /// Sessions evicted from a full cache.
     pub evictions: u64,
     /// Sessions that a flush removed.
     pub flushed: u64,
@@ -127,28 +127,28 @@ pub struct sslsweep_statistics {
     pub removals: u64,
     /// Flushes that removed something, of any kind.
     pub flushes: u64,
-    /// Batches that those took.
+    /// Batches of these flushes.
     pub batches: u64,
     /// Nanoseconds of the longest batch, from asking for the lock to letting it go.
     pub longest_batch_ns: u64,
-    /// How many flushes took how long, with their callbacks.
+    /// Histogram of the durations of flushes, with their callbacks.
     pub flush_times: [u64; SSLSWEEP_HISTOGRAM_STEPS],
-    /// How many batches took how long.
+    /// Histogram of the durations of batches.
     pub batch_times: [u64; SSLSWEEP_HISTOGRAM_STEPS],
 }
 
-/// sslsweep_get_statistics() fills in what the cache of `ctx` holds and has done.
+/// sslsweep_get_statistics() writes the figures of the cache of `ctx` to `statistics`.
 ///
 /// @param ctx         The context, alive.
-/// @param statistics  What is filled in.
-/// @param size        sizeof(*statistics): a library that knows more members fills in these alone, and one
+/// @param statistics  Receives the figures.
+/// @param size        sizeof(*statistics). A library that knows more members fills in only these, and one
 ///                    that knows fewer sets the others to 0.
 ///
-/// Returns 1, or 0 and has filled in nothing if `ctx` is NULL or not a context that sslsweep manages, if
-/// `statistics` is NULL, or if `size` does not even hold `version`.
+/// Returns 1. Returns 0 and writes nothing if `ctx` is NULL or not a context that sslsweep manages, if
+/// `statistics` is NULL, or if `size` is too small for `version`.
 ///
-/// No callbacks run. Locks are held for a few instructions each; other threads go on, so the members need
-/// not be of the very same moment.
+/// No callbacks run. Locks are held for a few instructions each. Other threads continue meanwhile, so the members
+/// may be of slightly different moments.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn sslsweep_get_statistics(
     ctx: *mut ssl_ctx_st,
@@ -199,15 +199,15 @@ fn statistics_of(managed: &Managed) -> sslsweep_statistics {
 /// no particular order.
 ///
 /// @param ctx      The context, alive.
-/// @param visit    Called with each session and with `argument`; it returns 0 to go on, anything else to stop.
-/// @param argument Handed to `visit`.
+/// @param visit    Called with each session and with `argument`; returns 0 to continue, anything else to stop.
+/// @param argument Passed to `visit`.
 ///
-/// Returns how many sessions were visited, or -1 if `ctx` is NULL or not a context that sslsweep manages, if
-/// `visit` is NULL, or if there is no memory.
+/// Returns the number of sessions visited, or -1 if `ctx` is NULL or not a context that sslsweep manages, if
+/// `visit` is NULL, or if memory runs out.
 ///
-/// What is visited is a snapshot: each session in it stays alive until `visit` has seen it, whatever happens to
-/// the cache meanwhile. `visit` runs with no lock held and may call any function of OpenSSL, also ones that
-/// change this cache. Unlike SSL_CTX_sessions(3), other threads may go on using the context.
+/// The function visits a snapshot: each session in it stays alive until `visit` has seen it, whatever happens to
+/// the cache meanwhile. `visit` runs with no lock held and may call any function of OpenSSL, including those that
+/// change this cache. Other threads may use the context meanwhile, unlike with SSL_CTX_sessions(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn sslsweep_for_each_session(
     ctx: *mut ssl_ctx_st,

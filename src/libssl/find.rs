@@ -273,7 +273,7 @@ impl Libssl {
         let shown = object.path().to_string_lossy();
         let (api, report) = match usable(own, version, &text) {
             Ok(api) => (Some(api), format!("found {shown} ({text})")),
-            Err(reason) => (None, format!("stands aside of {shown} ({text}): {reason}")),
+            Err(reason) => (None, format!("does not take over {shown} ({text}): {reason}")),
         };
         let calls_itself_through_plt = object.imports(c"SSL_CTX_new_ex");
         let stays = start.globals.iter().any(|global| global.is_same(object));

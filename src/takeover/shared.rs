@@ -17,7 +17,7 @@ pub(super) fn is_left(api: &Api, ctx: *mut SSL_CTX) -> bool {
         && File::open("/proc/self/maps")
             .map_or_else(|_| can_be_mapped_again(ctx.addr()), |maps| is_shared(maps, ctx.addr()));
     if is_left && published::note_left_shared() == 0 && options::get().verbose {
-        report::line("leaves each SSL_CTX to libssl that lies in memory shared by processes");
+        report::line("leaves to libssl each SSL_CTX in memory that processes share");
     }
     is_left
 }

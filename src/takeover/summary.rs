@@ -46,7 +46,9 @@ pub(crate) fn at_exit() {
         still += managed.cache().len();
     });
     if contexts == 0 {
-        return report::line("took no SSL_CTX over: none was made, or not through this library");
+        return report::line(
+            "took over no SSL_CTX: the program made none, or made it past sslsweep; run sslsweep doctor PROGRAM",
+        );
     }
     report::line(format_args!(
         "{contexts} SSL_CTX taken over; sessions: {} stored, {} found, {} not found, {} flushed in \

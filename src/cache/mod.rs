@@ -45,6 +45,8 @@ mod tests;
 pub use expiry::{Cutoff, Expiry};
 pub use key::{Key, KeyMaker};
 
+use std::sync::Arc;
+
 use order::Order;
 use place::{Place, SHARDS};
 use shard::{Shard, Table};
@@ -161,7 +163,7 @@ pub trait Handle: Clone + PartialEq {
 #[derive(Debug)]
 pub struct Cache<S> {
     eviction: Eviction,
-    observer: Option<Box<dyn Observer>>,
+    observer: Option<Arc<dyn Observer>>,
     order: Mutex<Order>,
     /// Made by the first store: a cache that stores nothing stays small.
     shards: OnceBox<[Shard<S>; SHARDS]>,
@@ -180,7 +182,7 @@ impl<S> Default for Cache<S> {
 
 impl<S> Cache<S> {
     /// An empty cache.
-    pub fn new(eviction: Eviction, observer: Option<Box<dyn Observer>>) -> Self {
+    pub fn new(eviction: Eviction, observer: Option<Arc<dyn Observer>>) -> Self {
         Self {
             eviction,
             observer,

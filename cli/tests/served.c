@@ -49,7 +49,8 @@ int main(void)
     for (unsigned n = 1; n <= 5; n++)
         store(three, n, now, 100000);
     SSL_CTX_free(three);
-    printf("ended stores 5\nended flushed 5\nended flushes 1\nready\n");
+    /* Its sessions have left with it: nobody has flushed them. */
+    printf("ended stores 5\nended flushed 0\nended flushes 0\nready\n");
     fflush(stdout);
 
     char line[64];

@@ -1,5 +1,7 @@
 //! A cache as a whole: its parts, their locks, its counts, and the check that they agree.
 
+use std::sync::Arc;
+
 use super::count;
 use super::expiry::Expiry;
 use super::order::Order;
@@ -19,7 +21,7 @@ use super::types::{Eviction, Handle, Observer, Statistics};
 #[derive(Debug)]
 pub struct Cache<S> {
     pub(super) eviction: Eviction,
-    pub(super) observer: Option<Box<dyn Observer>>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) order: Mutex<Order>,
     /// Made by the first store: a cache that stores nothing stays small.
     pub(super) shards: OnceBox<[Shard<S>; SHARDS]>,
@@ -38,7 +40,7 @@ impl<S> Default for Cache<S> {
 
 impl<S> Cache<S> {
     /// An empty cache.
-    pub fn new(eviction: Eviction, observer: Option<Box<dyn Observer>>) -> Self {
+    pub fn new(eviction: Eviction, observer: Option<Arc<dyn Observer>>) -> Self {
         Self {
             eviction,
             observer,

@@ -1,6 +1,6 @@
-//! Which process this is: the mapping that it has inherited or made, its pid, and the children that it is about to have.
+//! This process: the mapping that it has inherited or made, its pid, and the children that it is about to have.
 //!
-//! That it is a child it knows by [`generation`], also after `_Fork`. Its one system call, `getpid`, is made at the fork,
+//! A child knows by [`generation`] that it is one, also after `_Fork`. Its one system call, `getpid`, is made at the fork,
 //! where handlers of forks run.
 
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -23,7 +23,7 @@ static PID_OF: AtomicU64 = AtomicU64::new(0);
 /// means another process to whoever reads.
 static IS_ELSEWHERE: AtomicBool = AtomicBool::new(false);
 
-/// Where in `forked` this process was noted at the fork; at its end: nowhere.
+/// The place in `forked` where this process was noted at the fork; `FORKED`: in none.
 static NOTED: AtomicUsize = AtomicUsize::new(FORKED);
 
 /// The mapping.

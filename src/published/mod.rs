@@ -1,12 +1,12 @@
 //! Figures for the operator, who asks for them by `SSLSWEEP_STATS=1`: a file in shared memory that only the
 //! user of the process that made it can read, and that the `sslsweep` command does ([`sslsweep_figures`]).
 //!
-//! Whoever changes a figure writes it there, with one store or addition and no lock. There is no thread and no
+//! A figure is written there when it changes, with one store or addition and no lock. There is no thread and no
 //! signal. The file holds numbers and the program's name: no session id, no secret, no address.
 //!
-//! Figures are never read back, and whoever changes them changes nothing but what is shown. One other word is read: a
-//! request of the operator's, which makes each context flush itself once with its next use. So whoever may write to the
-//! file, which the process's own user may, can make sessions leave early, and do no more than that.
+//! Figures are never read back: to change them changes nothing but what is shown. One other word is read: a request of the
+//! operator's, which makes each context flush itself once with its next use. So a process that may write to the file, as
+//! those of the same user may, can make sessions leave early, and no more than that.
 
 mod file;
 mod image;
@@ -34,24 +34,26 @@ pub(crate) fn note_left_shared() -> u64 {
     LEFT_SHARED.fetch_add(1, Ordering::Relaxed)
 }
 
-/// What a context publishes. Without `SSLSWEEP_STATS` there is none.
+/// The figures of one context. Without `SSLSWEEP_STATS` there are none.
 #[derive(Debug)]
 pub(crate) struct Published {
-    /// Which one it is among those of this process.
+    /// Its index among those of this process.
     context: usize,
-    /// So many more changes, and the curve is drawn again.
+    /// The curve is drawn again after this number of changes.
     until_curve: AtomicU32,
     /// From this second on, it is drawn with the next change.
     curve_due: AtomicI64,
-    /// Those of which all is written.
+    /// The handshakes that are written already.
     handshakes: [AtomicU32; 3],
     /// The last request that it has taken on. (Not in the file, where somebody could take it back.)
     obeyed: AtomicU64,
+    /// The cache's counts that are written already, where contexts share a block.
+    former: [AtomicU64; 6],
     /// Sessions that flushes had removed when the end of the context began; before, more than any number.
-    flushed_before_end: Arc<AtomicU64>,
+    flushed_before_end: AtomicU64,
 }
 
-/// What libssl counts of a context's connections: up to 2^32, and then from 0 again.
+/// libssl's counts of a context's connections, which go up to 2^32 and then begin at 0 again.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Handshakes {
     pub(crate) accepted: u32,
@@ -61,7 +63,7 @@ pub(crate) struct Handshakes {
 
 impl Published {
     /// Takes a block, if figures are published at all.
-    pub(crate) fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Arc<Self>> {
         file::begin();
         let context = place::begin_context()?;
         // A request of before was not to this one, which has nothing to remove for it.
@@ -69,23 +71,15 @@ impl Published {
         if let Some(Figures::Own(block)) = figures(context) {
             block.answered.store(request, Ordering::Release);
         }
-        Some(Self {
+        Some(Arc::new(Self {
             context,
             until_curve: AtomicU32::new(0),
             curve_due: AtomicI64::new(0),
             handshakes: Default::default(),
             obeyed: AtomicU64::new(request),
-            flushed_before_end: Arc::new(AtomicU64::new(u64::MAX)),
-        })
-    }
-
-    /// Who writes the cache's changes down. (The block is given up by [`Published`] alone.)
-    pub(crate) fn observer(&self) -> Box<dyn Observer> {
-        Box::new(Writer {
-            context: self.context,
             former: Default::default(),
-            flushed_before_end: Arc::clone(&self.flushed_before_end),
-        })
+            flushed_before_end: AtomicU64::new(u64::MAX),
+        }))
     }
 
     /// The end of the context begins: sessions that leave from now on have not been flushed, but were left.
@@ -147,7 +141,7 @@ impl Published {
         }
     }
 
-    /// Adds what is more than formerly. (Of threads that come with older counts, after others, there is nothing more.)
+    /// Adds those that are new. (A thread that comes with older counts, after another one, has none.)
     pub(crate) fn note_handshakes(&self, now: Handshakes) {
         let Some(block) = any_figures(self.context) else { return };
         let counts = [
@@ -209,7 +203,7 @@ impl Published {
         self.note_changes(1, cache);
     }
 
-    /// So many sessions came or went: now and then what is stored is looked through for the curve. Where much
+    /// Sessions came or went: now and then what is stored is looked through for the curve. Where much
     /// changes, that costs a change one second's bucket on the average; where little does, a second a thousand
     /// of them. (Not after each flush, as there may be one with each store.)
     fn note_changes<S: Clone + PartialEq>(&self, sessions: u64, cache: &Cache<S>) {
@@ -269,17 +263,7 @@ impl Drop for Published {
     }
 }
 
-/// Writes a cache's changes down.
-#[derive(Debug)]
-struct Writer {
-    context: usize,
-    /// What was written last, of contexts that share a block.
-    former: [AtomicU64; 6],
-    /// As in [`Published`].
-    flushed_before_end: Arc<AtomicU64>,
-}
-
-impl Observer for Writer {
+impl Observer for Published {
     fn changed(&self, sessions: usize, done: &Statistics) {
         let Some(figures) = figures(self.context) else { return };
         let block = figures.block();

@@ -1,4 +1,4 @@
-//! What lies in the mapping: owners, which are claimed and given up, and the blocks and processes that they own.
+//! The mapping's words: owners, which are claimed and given up, and the blocks and processes that they own.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,7 +31,7 @@ pub(super) fn give_up(family: &Family, pid: u32) {
         .for_each(give_back);
 }
 
-/// Whether nobody has claimed this since.
+/// Returns whether nobody has claimed this since.
 pub(super) fn is_unchanged(owner: &AtomicU64, since: u64) -> bool {
     freed(owner.load(Ordering::Relaxed)) == freed(since)
 }

@@ -33,7 +33,7 @@ pub(crate) struct Managed {
     api: &'static Api,
     cache: Cache<Session>,
     pub(super) flushes: Flushes,
-    pub(super) published: Option<Published>,
+    pub(super) published: Option<Arc<Published>>,
     keys: KeyMaker,
 
     // What the program believes it set.
@@ -85,7 +85,7 @@ impl Managed {
             number,
             libssl,
             api,
-            cache: Cache::new(eviction, published.as_ref().map(Published::observer)),
+            cache: Cache::new(eviction, published.clone().map(|writer| writer as _)),
             published,
             flushes: Flushes::default(),
             keys: KeyMaker::default(),

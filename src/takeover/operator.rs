@@ -8,7 +8,7 @@ use sslsweep_figures::REQUEST_ALL;
 use super::{Managed, flush, running};
 use crate::cache::Cutoff;
 use crate::libssl::types::*;
-use crate::published::{Handshakes, Published};
+use crate::published::Handshakes;
 use crate::time;
 
 /// The sessions that a request asks to remove.
@@ -42,7 +42,7 @@ impl Managed {
     }
 
     pub(super) fn is_end_published(&self) -> bool {
-        self.published.as_ref().is_some_and(Published::is_ending)
+        self.published.as_ref().is_some_and(|published| published.is_ending())
     }
 
     pub(super) fn is_published(&self) -> bool {
@@ -75,7 +75,8 @@ impl Managed {
     /// Not within a callback of the program's, which may hold a lock that another callback waits for: a later use will look.
     #[inline(always)] // see `running::any`
     pub(crate) fn obey(self: &Arc<Self>) {
-        if self.published.as_ref().is_some_and(Published::is_asked) && !running::any() {
+        if self.published.as_ref().is_some_and(|published| published.is_asked()) && !running::any()
+        {
             self.obey_now();
         }
     }

@@ -87,7 +87,8 @@ pub const MODE_EXTERNAL: u64 = 1 << 61;
 pub const REQUEST_ALL: u64 = 1;
 
 /// A request of this moment, in nanoseconds since the epoch, which makes it another one than any before. Each context
-/// that is stored in obeys it with its next use of the cache, and writes it to [`Block::answered`].
+/// obeys it with its next use of the cache, and writes it to [`Block::answered`]. A connection that begins is such a use
+/// only if nothing would leave. A context that begins later has it answered from the beginning.
 pub const fn request(nanoseconds: u64, all: bool) -> u64 {
     (nanoseconds | REQUEST_ALL) - !all as u64
 }
@@ -276,6 +277,8 @@ figures! {
     /// The cache mode, as the program has set it, with the `MODE_` bits; 0 in a sum.
     Now Mode mode: AtomicU64;
     /// Connections that this context's handshakes have finished as a server (`SSL_CTX_sess_accept_good`).
+    /// As all of libssl's counts, it is read when the next connection begins, when a handshake makes a session, with a
+    /// setting, with a flush, and at the end of the context.
     Sum Accepted accepted: AtomicU64;
     /// The same as a client (`SSL_CTX_sess_connect_good`).
     Sum Connected connected: AtomicU64;
@@ -283,9 +286,10 @@ figures! {
     Sum Resumed resumed: AtomicU64;
     /// Sessions that were still stored when their context ended.
     Sum LeftAtEnd left_at_end: AtomicU64;
-    /// The last request that this context has carried out.
+    /// The last request that this context has carried out; of several together, that any of them has.
     Now Answered answered: AtomicU64;
-    /// Sessions that this request removed here.
+    /// Sessions that this request removed here. Written before `answered`; of several contexts together it may rise after
+    /// that.
     Now AnsweredRemoved answered_removed: AtomicU64;
     /// Nanoseconds of all flushes that the histogram of flushes counts.
     Sum FlushTimeSum flush_time_sum: AtomicU64;

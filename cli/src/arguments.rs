@@ -178,9 +178,11 @@ pub struct Top {
     pub selection: Selection,
     /// Seconds between two looks, 0.1 to 60
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
+    #[arg(value_hint = ValueHint::Other)]
     pub interval: Duration,
     /// End after so many looks
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_hint = ValueHint::Other)]
     pub iterations: Option<u64>,
     /// No colour
     #[arg(long)]

@@ -34,6 +34,10 @@ subtest 'stat' => sub {
     my $process = processes($pid)->{$pid};
     is($process->{program}, 'served', 'the process is the program, with its pid');
     my %found = check_figures(\%told, $process, 'json');
+    is_deeply({ map { $_->{context} => $_->{state} } @{ $process->{contexts} } }, { 1 => 'in_force', 2 => 'in_force', 4 => 'client' },
+        'the states of contexts');
+    is($process->{total}{accepted_handshakes}, 5, 'handshakes as a server');
+    is($process->{total}{resumed_handshakes}, 6, 'resumed ones, of server and client');
     is($process->{contexts_begun}, 4, 'contexts begun');
     is($process->{contexts_ended}, 1, 'contexts ended');
     for my $context (1, 2) {
@@ -372,6 +376,7 @@ subtest 'selection' => sub {
 };
 
 subtest 'words' => sub {
+    local $ENV{PATH} = '/usr/bin:/bin';
     for my $asks (['-h'], ['--help'], ['help']) {
         is(run($sslsweep, @$asks), 0, "@$asks");
         like($said, qr/\Ausage: sslsweep run .*^ +flush /ms, 'the help');

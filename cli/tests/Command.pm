@@ -39,7 +39,7 @@ sub compile {
     return "$scratch/$to";
 }
 
-# Starts a program that says "ready" and then obeys lines on its standard input. What it says before is in {said}.
+# Starts a program that says "ready" and then obeys lines on its standard input. The lines before "ready" are in {said}.
 sub start {
     my (@command) = @_;
     my $pid = open2(my $from, my $to, @command);

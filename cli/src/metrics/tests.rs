@@ -4,7 +4,7 @@ use super::*;
 use crate::figures::tests::figures;
 use std::collections::{HashMap, HashSet};
 
-/// What `promtool check metrics` looks at: each name has HELP and TYPE, before and together with its samples;
+/// Checks as `promtool check metrics` does: each name has HELP and TYPE, before and together with its samples;
 /// counters end in _total and nothing else does; no sample is there twice; histograms have all their parts.
 fn check_format(text: &str) {
     let mut kinds = HashMap::new();

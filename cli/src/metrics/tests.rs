@@ -137,7 +137,7 @@ fn documentation() {
          contexts that have ended,\ntogether. The figures of contexts by state, of contexts begun, ended and left to libssl, \
          and of the library stay those of processes.\n\n\
          A Grafana dashboard and rules for alerts are in [packaging/grafana](../packaging/grafana); `make install` puts \
-         them into\n`share/sslsweep/grafana`.\n\n| metric | type | meaning |\n|---|---|---|\n",
+         them into\n`/usr/local/share/sslsweep/grafana`.\n\n| metric | type | meaning |\n|---|---|---|\n",
     );
     let printed = prometheus(&[], false);
     let lines: Vec<&str> = printed.lines().filter(|line| line.starts_with("# ")).collect();

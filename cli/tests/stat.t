@@ -10,10 +10,11 @@ use IPC::Open2 qw(open2);
 use JSON::PP ();
 use Test::More;
 use lib dirname(abs_path(__FILE__));
-use Command;
+use Command qw($here $sslsweep compile within served);
+use Installed;
+use Running;
 
-my $served = compile('served', "-I$top/tests-c", "$here/served.c", "$top/tests-c/handshake.c", "$top/tests-c/support.c",
-    qw(-lssl -lcrypto -ldl -pthread));
+my $served   = served('served');
 my $operated = compile('operated', "$here/operated.c", qw(-lssl -lcrypto));
 
 sub check_figures {
@@ -34,6 +35,10 @@ subtest 'stat' => sub {
     my $process = processes($pid)->{$pid};
     is($process->{program}, 'served', 'the process is the program, with its pid');
     my %found = check_figures(\%told, $process, 'json');
+    is_deeply({ map { $_->{context} => $_->{state} } @{ $process->{contexts} } }, { 1 => 'in_force', 2 => 'in_force', 4 => 'client' },
+        'the states of contexts');
+    is($process->{total}{accepted_handshakes}, 5, 'handshakes as a server');
+    is($process->{total}{resumed_handshakes}, 6, 'resumed ones, of server and client');
     is($process->{contexts_begun}, 4, 'contexts begun');
     is($process->{contexts_ended}, 1, 'contexts ended');
     for my $context (1, 2) {
@@ -372,6 +377,7 @@ subtest 'selection' => sub {
 };
 
 subtest 'words' => sub {
+    local $ENV{PATH} = '/usr/bin:/bin';
     for my $asks (['-h'], ['--help'], ['help']) {
         is(run($sslsweep, @$asks), 0, "@$asks");
         like($said, qr/\Ausage: sslsweep run .*^ +flush /ms, 'the help');

@@ -1,11 +1,12 @@
 //! The command line.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::selection::Selection;
+use crate::selection::{Selection, Target};
 
 /// The heading of clap's own is "Usage:"; ours is that of the messages.
 const TEMPLATE: &str = "usage: {usage}\n\n{about-with-newline}\n{all-args}{after-help}";
@@ -14,9 +15,10 @@ const USAGE: &str = "sslsweep run [OPTIONS] [--] PROGRAM [ARGUMENT...]
        sslsweep doctor PROGRAM|PID
        sslsweep top [OPTIONS] [PID|NAME...]
        sslsweep stat [OPTIONS] [PID|NAME...]
+       sslsweep flush [--all] PID|NAME...
        sslsweep completions bash|zsh|fish
        sslsweep [--] PROGRAM [ARGUMENT...]
-       sslsweep --help | --version";
+       sslsweep help [COMMAND] | --help | --version";
 
 const RUN_AFTER: &str = "\
 The program takes the place of the command. What LD_PRELOAD holds already is kept. What the program starts
@@ -56,23 +58,39 @@ Rates are per second, over the last interval. NO_COLOR is obeyed.
 Exit status: 0, also when the process watched has ended; 1 if there is nothing to show of it.";
 
 const STAT_AFTER: &str = "\
-Processes publish their figures only when asked: sslsweep run --stats, or SSLSWEEP_STATS=1.
+Processes publish their figures only when asked: sslsweep run --stats, or SSLSWEEP_STATS=1. Without PID or NAME all of
+them are shown whose cache is in force, and how many are idle. NAME is the program's name as ps -o comm shows it.
 
-Exit status: 0; 1 if there is nothing to show of PID, or there are statistics files and none can be used.";
+Columns:
+  CTX       the context's number; all: the sum; other: contexts without a line; ended: contexts that have ended
+  STATE     in-force, or why the cache is idle: off, external (a cache of the program's own), tickets (which need no
+            cache), no-stores, client, unused (no handshake yet)
+  HELD      sessions stored now, and SIZE, the most there may be
+  STORES    sessions stored
+  HITS      lookups that found a session, MISSES, those that did not, and HIT%, the part of hits
+  EXTHITS   sessions that the program's own cache provided
+  EVICTED   sessions evicted to make room
+  FLUSHED   sessions that flushes removed, REMOVED, those removed one by one, and ATEND, those that were still
+            stored when their context ended
+  FLUSHES   flushes that removed something, and LASTFLUSH, how many sessions the last of them removed
+  MAXLOCK   the longest time that a flush held a lock
+
+Exit status: 0; 1 if there is nothing to show of a PID or NAME, or there are statistics files and none can be used.";
+
+const FLUSH_AFTER: &str = "\
+Processes are asked by the file in which they publish their figures (sslsweep run --stats): yours, or everybody's if you
+are root. Each context flushes at its next use, in the thread that uses it, so nothing happens in a process that does
+nothing. The command waits at most 5 seconds.
+
+Exit status: 0 if all have flushed; 1 if a PID or NAME cannot be asked; 3 if the flush has been requested, and some
+contexts will do it at their next use.";
 
 /// Preloads the sslsweep session cache into programs, and shows what it does there.
 #[derive(Debug, Parser)]
-#[command(name = "sslsweep", version, override_usage = USAGE, help_template = TEMPLATE, disable_help_flag = true)]
-#[command(disable_version_flag = true, after_help = concat!(
+#[command(name = "sslsweep", version, override_usage = USAGE, help_template = TEMPLATE, after_help = concat!(
     "Without a subcommand, PROGRAM is run as by sslsweep run. Programs that are set-user-ID, or linked statically\n",
-    "with libssl, are left alone; sslsweep doctor PROGRAM tells why. See sslsweep COMMAND --help."))]
+    "with libssl, are left alone; sslsweep doctor PROGRAM tells why. See sslsweep help COMMAND."))]
 pub struct Arguments {
-    /// Print help
-    #[arg(long, action = clap::ArgAction::Help, global = true)]
-    help: Option<bool>,
-    /// Print the version
-    #[arg(long, action = clap::ArgAction::Version)]
-    version: Option<bool>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -80,7 +98,6 @@ pub struct Arguments {
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-#[command(disable_help_subcommand = true)]
 pub enum Command {
     /// Run a program with sslsweep preloaded
     #[command(override_usage = "sslsweep run [OPTIONS] [--] PROGRAM [ARGUMENT...]", help_template = TEMPLATE)]
@@ -100,12 +117,18 @@ pub enum Command {
     #[command(override_usage = "sslsweep stat [OPTIONS] [PID|NAME...]", help_template = TEMPLATE)]
     #[command(after_help = STAT_AFTER)]
     Stat(Stat),
+    /// Have processes flush their caches, without a restart
+    #[command(override_usage = "sslsweep flush [--all] PID|NAME...", help_template = TEMPLATE, after_help = FLUSH_AFTER)]
+    Flush(Flush),
     /// Print the completion for a shell
     #[command(override_usage = "sslsweep completions bash|zsh|fish", help_template = TEMPLATE)]
     Completions {
         /// The shell
         shell: Shell,
     },
+    /// A program to run, with its arguments.
+    #[command(external_subcommand)]
+    Program(Vec<OsString>),
 }
 
 /// `sslsweep run`
@@ -124,7 +147,7 @@ pub struct Run {
     #[arg(long, value_name = "BY")]
     pub eviction: Option<Eviction>,
     /// The program and its arguments
-    #[arg(required = true, num_args = 1.., trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(required = true, num_args = 1.., trailing_var_arg = true)]
     #[arg(value_name = "PROGRAM", value_hint = ValueHint::CommandWithArguments)]
     pub program: Vec<OsString>,
 }
@@ -173,9 +196,23 @@ pub struct Stat {
     /// All figures as JSON
     #[arg(long, conflicts_with = "prometheus")]
     pub json: bool,
-    /// All figures for Prometheus, as a text file
+    /// The totals of each process for Prometheus, as a text file
     #[arg(long)]
     pub prometheus: bool,
+    /// For Prometheus, the figures of each context in place of the totals
+    #[arg(long, requires = "prometheus")]
+    pub per_context: bool,
+}
+
+/// `sslsweep flush`
+#[derive(Debug, Args)]
+pub struct Flush {
+    /// The processes, by number or by the program's name
+    #[arg(value_name = "PID|NAME", required = true, value_parser = Target::parse)]
+    pub targets: Vec<Target>,
+    /// Remove all sessions, and not only those that have expired
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// The shells that are completed for.
@@ -187,6 +224,9 @@ pub enum Shell {
     Zsh,
     /// fish
     Fish,
+    /// Pids and names, for the completions themselves
+    #[value(hide = true)]
+    Targets,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -205,75 +245,59 @@ pub enum Stop {
     Wrong(String, String),
 }
 
-/// Reads the command line. A first word that is no subcommand is the program to run.
+/// Reads the command line.
 pub fn read(words: &[OsString]) -> Result<Command, Stop> {
-    let wrong = |message: &str| Stop::Wrong(message.to_string(), USAGE.to_string());
-    let short = |program: &[OsString]| {
-        if program.is_empty() {
-            return Err(wrong("no program given"));
-        }
-        Ok(Command::Run(Run { program: program.to_vec(), ..Run::default() }))
-    };
-    let mut command = Arguments::command();
-    match words.first().and_then(|word| word.to_str()) {
-        _ if words.is_empty() => return Err(wrong("no program given")),
-        Some("--") => return short(&words[1..]),
-        Some("--version") => {
-            return Err(Stop::Answer(format!("sslsweep {}\n", env!("CARGO_PKG_VERSION"))));
-        }
-        Some("--help") => return Err(Stop::Answer(command.render_help().to_string())),
-        Some(word) if word.starts_with('-') => {
-            return Err(wrong(&format!("unknown option {word}")));
-        }
-        Some(word) if command.get_subcommands().any(|subcommand| subcommand.get_name() == word) => {
-        }
-        _ => return short(words),
-    }
-    let all = std::iter::once(OsString::from("sslsweep")).chain(words.iter().cloned());
-    let matches = command.try_get_matches_from_mut(all);
-    let usage = words[0]
+    let none = || Stop::Wrong("no program given".to_string(), USAGE.to_string());
+    let first = words.first().ok_or_else(none)?;
+    // Behind `--` clap knows no subcommand.
+    let run = (first == "--").then(|| OsString::from("run"));
+    let all = std::iter::once(OsString::from("sslsweep")).chain(run).chain(words.iter().cloned());
+    let mut definition = Arguments::command();
+    let matches = definition.try_get_matches_from_mut(all);
+    let usage = first
         .to_str()
-        .and_then(|word| command.find_subcommand_mut(word))
+        .filter(|&word| word != "help")
+        .and_then(|word| definition.find_subcommand_mut(word))
         .map_or(USAGE.to_string(), |subcommand| {
             subcommand.render_usage().to_string().replacen("Usage: ", "", 1)
         });
-    let matches = matches.map_err(|error| stop(error, &usage))?;
-    let arguments = <Arguments as clap::FromArgMatches>::from_arg_matches(&matches)
-        .map_err(|error| stop(error, &usage))?;
-    match &arguments.command {
-        // clap would take an option that it does not know for the program.
-        Command::Run(run)
-            if run.program[0].as_encoded_bytes().starts_with(b"-")
-                && words[words.len() - run.program.len() - 1] != "--" =>
-        {
-            Err(wrong(&format!("unknown option {}", run.program[0].to_string_lossy())))
-        }
-        _ => Ok(arguments.command),
+    let arguments = matches.and_then(|it| Arguments::from_arg_matches(&it));
+    match arguments.map_err(|error| stop(&error, &usage))?.command {
+        Command::Program(program) => Ok(Command::Run(Run { program, ..Run::default() })),
+        command => Ok(command),
     }
 }
 
-/// clap's messages are of several paragraphs, "error: WHAT", tips, and most have "Usage: ...".
-fn stop(error: clap::Error, usage: &str) -> Stop {
+/// The subcommand that may be meant by a word that is none.
+pub fn meant(word: &OsStr) -> Option<String> {
+    let definition = Arguments::command().allow_external_subcommands(false);
+    let error = definition.try_get_matches_from([OsStr::new("sslsweep"), word]).err()?;
+    suggestion(&error)
+}
+
+fn suggestion(error: &clap::Error) -> Option<String> {
+    let kinds =
+        [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+    match kinds.into_iter().find_map(|kind| error.get(kind))? {
+        ContextValue::String(one) => Some(one.clone()),
+        ContextValue::Strings(several) => several.last().cloned(),
+        _ => None,
+    }
+}
+
+/// clap's messages are of several paragraphs: "error: ...", tips, and most have "Usage: ...".
+fn stop(error: &clap::Error, usage: &str) -> Stop {
     let text = error.render().to_string();
     if !error.use_stderr() {
         return Stop::Answer(text);
     }
     let message = text.split("\nUsage: ").next().unwrap_or_default();
     let message = message.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default();
-    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some(meant) = suggestion(error) {
+        message.push_str(&format!("; did you mean {meant}?"));
+    }
     Stop::Wrong(message, usage.to_string())
-}
-
-/// The completion for a shell.
-pub fn completion(shell: Shell) -> Vec<u8> {
-    let generator = match shell {
-        Shell::Bash => clap_complete::Shell::Bash,
-        Shell::Zsh => clap_complete::Shell::Zsh,
-        Shell::Fish => clap_complete::Shell::Fish,
-    };
-    let mut text = Vec::new();
-    clap_complete::generate(generator, &mut Arguments::command(), "sslsweep", &mut text);
-    text
 }
 
 #[cfg(test)]
@@ -329,6 +353,13 @@ mod tests {
             &["top", "0"],
             &["top", ""],
             &["top", "99999999999"],
+            &["flush"],
+            &["flush", "--al", "1"],
+            &["flush", "0"],
+            &["stat", "--per-context"],
+            &["stat", "--jsn"],
+            &["help", "nothing"],
+            &["completions"],
             &["top", "--interval", "0.09"],
             &["top", "--interval", "nan"],
             &["top", "--interval", "61"],

@@ -6,10 +6,12 @@
 #![cfg_attr(test, allow(dead_code, reason = "tests have a main of their own"))]
 
 mod arguments;
+mod completions;
 mod doctor;
 #[cfg(test)]
 mod documents;
 mod figures;
+mod flush;
 mod metrics;
 mod run;
 mod selection;
@@ -72,15 +74,21 @@ fn command(words: &[OsString]) -> Result<(), Failure> {
     };
     match command {
         Command::Run(program) => {
-            let (status, message) = run::run(&program);
+            let (status, mut message) = run::run(&program);
+            let is_subcommand = words[0] == "run" || words[0] == "--";
+            if let (run::NOT_FOUND, false, Some(meant)) =
+                (status, is_subcommand, arguments::meant(&words[0]))
+            {
+                message.push_str(&format!("; did you mean: sslsweep {meant}?"));
+            }
             Err(Failure::new(status, message))
         }
         Command::Doctor { target } => doctor::doctor(&target),
         Command::Top(options) => top::top(&options),
         Command::Stat(options) => stat::stat(&options),
-        Command::Completions { shell } => {
-            Ok(print(&String::from_utf8_lossy(&arguments::completion(shell)))?)
-        }
+        Command::Flush(options) => flush::flush(&options),
+        Command::Completions { shell } => Ok(print(&completions::completion(shell))?),
+        Command::Program(_) => unreachable!("arguments::read makes it a Run"),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::text::shown;
 /// Exit statuses, as `env` and `nohup` have them.
 const CANNOT_PRELOAD: u8 = 125;
 const CANNOT_RUN: u8 = 126;
-const NOT_FOUND: u8 = 127;
+pub const NOT_FOUND: u8 = 127;
 
 /// Room for two paths, each ended by a zero byte: where this command was to be installed, and where the library.
 /// Only `make install` knows, which must not compile: it fills this section of the binary (objcopy).

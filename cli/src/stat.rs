@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::arguments::Stat;
-use crate::figures::{self, Figures, Reading};
+use crate::figures::{self, Block, Figures, Limit, Place, Reading};
+use crate::selection::Selection;
+use crate::verdict::Verdict;
 use crate::{Failure, metrics, print, say, text};
 use sslsweep_figures::Word;
 
@@ -17,11 +19,13 @@ pub fn stat(stat: &Stat) -> Result<(), Failure> {
     if stat.json {
         print(&format!("{:#}\n", metrics::json(&reading.processes)))?;
     } else if stat.prometheus {
-        print(&metrics::prometheus(&reading.processes))?;
+        print(&metrics::prometheus(&reading.processes, stat.per_context))?;
     } else if reading.processes.is_empty() {
         say(&nothing(&reading));
     } else {
-        print(&table(&reading.processes))?;
+        let table = Table::new(&reading.processes, &stat.selection);
+        print(&table.text())?;
+        table.remarks.iter().for_each(|line| say(line));
     }
     for figures in reading.processes.iter().filter(|figures| figures.left_shared > 0) {
         say(&format!(
@@ -50,47 +54,117 @@ pub fn nothing(reading: &Reading) -> String {
     )
 }
 
-/// The columns: the heading, and the figure.
-const COLUMNS: [(&str, Word); 12] = [
+/// The idle ones that are not shown, in a line; nothing if there are none. (`top` has it, too.)
+pub fn left_out(processes: u64, contexts: u64) -> Option<String> {
+    let count = |number: u64, one: &str, many: &str| match number {
+        1 => format!("1 {one}"),
+        _ => format!("{number} {many}"),
+    };
+    let processes = (processes > 0).then(|| count(processes, "process", "processes"));
+    let contexts = (contexts > 0).then(|| count(contexts, "further context", "further contexts"));
+    let all: Vec<String> = processes.into_iter().chain(contexts).collect();
+    (!all.is_empty()).then(|| format!("idle, and left out: {}; see --idle", all.join(" and ")))
+}
+
+/// The columns behind those that name a line and its state: the heading, and the figure.
+const COLUMNS: [(&str, Word); 13] = [
     ("HELD", Word::Sessions),
     ("SIZE", Word::Limit),
     ("STORES", Word::Stores),
     ("HITS", Word::Hits),
     ("MISSES", Word::Misses),
-    ("EXTERNAL", Word::ExternalHits),
+    ("EXTHITS", Word::ExternalHits),
     ("EVICTED", Word::Evictions),
     ("FLUSHED", Word::Flushed),
     ("REMOVED", Word::Removals),
+    ("ATEND", Word::LeftAtEnd),
     ("FLUSHES", Word::Flushes),
-    ("LAST", Word::LastRemoved),
-    ("LOCKED", Word::LongestBatch),
+    ("LASTFLUSH", Word::LastRemoved),
+    ("MAXLOCK", Word::LongestBatch),
 ];
 
-/// A line for each context and one for each process, the counts in full.
-fn table(processes: &[Figures]) -> String {
-    let mut lines = vec![
-        ["PID", "PROGRAM", "CTX"]
-            .into_iter()
-            .chain(COLUMNS.map(|(name, _)| name))
-            .map(String::from)
-            .collect(),
-    ];
-    for figures in processes {
-        for (place, block) in figures.places() {
-            let mut line =
-                vec![figures.pid.to_string(), figures.program.replace(' ', "_"), place.to_string()];
-            line.extend(COLUMNS.map(|(_, word)| match (word, block.get(word)) {
-                (Word::Limit, _) => figures.limit(place).to_string(),
-                (Word::LongestBatch, time) => text::duration(time),
-                (_, number) => number.to_string(),
-            }));
-            lines.push(line);
-        }
-    }
-    aligned(&lines)
+/// A line for each context and one for each process and program, the counts in full.
+struct Table {
+    lines: Vec<Vec<String>>,
+    /// What is to be said of idle ones.
+    remarks: Vec<String>,
 }
 
-/// Columns as wide as what is in them; all but the program's name to the right.
+impl Table {
+    fn new(processes: &[Figures], selection: &Selection) -> Table {
+        let mut table = Table { lines: Vec::new(), remarks: Vec::new() };
+        let (mut idle_processes, mut idle_contexts) = (0, 0);
+        for program in figures::programs(processes) {
+            let mut shown = 0;
+            for figures in &program.processes {
+                let verdict = Verdict::of_process(figures);
+                if verdict.is_idle() && !selection.shows_idle() {
+                    idle_processes += 1;
+                    continue;
+                }
+                shown += 1;
+                if verdict.is_idle() {
+                    table.remarks.push(remark(figures, verdict));
+                }
+                for (place, block) in figures.places() {
+                    let verdict = Verdict::at(figures, place, &block);
+                    if verdict.is_idle() && !selection.shows_idle() {
+                        idle_contexts += 1;
+                    } else {
+                        let limit = figures.limit(place);
+                        let names =
+                            [figures.pid.to_string(), program.name.to_string(), place.to_string()];
+                        table.add(names, verdict, limit, &block);
+                    }
+                }
+            }
+            if shown > 1 {
+                let names = ["total".to_string(), program.name.to_string(), Place::All.to_string()];
+                table.add(names, program.verdict(), program.limit(), &program.total());
+            }
+        }
+        table.remarks.extend(left_out(idle_processes, idle_contexts));
+        table
+    }
+
+    fn add(&mut self, names: [String; 3], verdict: Verdict, limit: Limit, block: &Block) {
+        let mut line: Vec<String> = names.into_iter().map(|name| name.replace(' ', "_")).collect();
+        line.push(verdict.word().replace(' ', "-"));
+        for (_, word) in COLUMNS {
+            line.push(match (word, block.get(word)) {
+                (Word::Limit, _) => limit.to_string(),
+                (Word::LongestBatch, time) => text::duration(time),
+                (_, number) => number.to_string(),
+            });
+            if word == Word::Misses {
+                line.push(text::percent(block.hit_rate()));
+            }
+        }
+        self.lines.push(line);
+    }
+
+    /// The lines below their headings; nothing if there are none.
+    fn text(&self) -> String {
+        if self.lines.is_empty() {
+            return String::new();
+        }
+        let mut heading: Vec<String> = ["PID", "PROGRAM", "CTX", "STATE"].map(String::from).into();
+        for (name, word) in COLUMNS {
+            heading.push(name.to_string());
+            heading.extend((word == Word::Misses).then(|| "HIT%".to_string()));
+        }
+        aligned(&[&[heading], &self.lines[..]].concat())
+    }
+}
+
+/// Why a process is idle, and what helps.
+fn remark(figures: &Figures, verdict: Verdict) -> String {
+    let remedy = verdict.remedy(&figures.program).map(|setting| format!("; remedy: {setting}"));
+    let (program, pid) = (&figures.program, figures.pid);
+    format!("{program} {pid} is {}{}", verdict.sentence(), remedy.unwrap_or_default())
+}
+
+/// Columns as wide as what is in them; all but the names of programs and states to the right.
 fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -102,11 +176,70 @@ fn aligned(lines: &[Vec<String>]) -> String {
         for (column, word) in line.iter().enumerate() {
             let (space, width) = (if column == 0 { "" } else { " " }, widths[column]);
             let _ = match column {
-                1 => write!(text, "{space}{word:<width$}"),
+                1 | 3 => write!(text, "{space}{word:<width$}"),
                 _ => write!(text, "{space}{word:>width$}"),
             };
         }
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::tests::figures;
+    use crate::selection::Target;
+    use sslsweep_figures::MODE_KNOWN;
+
+    fn process(pid: u32, program: &str, contexts: &[(u64, u64, u64)]) -> Figures {
+        let (mode, stores) = (Word::Mode as usize, Word::Stores as usize);
+        let words: Vec<_> = contexts
+            .iter()
+            .map(|&(number, of_mode, of_stores)| {
+                [(0, number), (mode, MODE_KNOWN | of_mode), (stores, of_stores)]
+            })
+            .collect();
+        let blocks: Vec<(usize, &[(usize, u64)])> =
+            words.iter().enumerate().map(|(at, words)| (at + 2, &words[..])).collect();
+        let mut figures = figures(&blocks);
+        (figures.pid, figures.program) = (pid, program.to_string());
+        figures
+    }
+
+    fn table(processes: &[Figures], selection: &Selection) -> (Vec<String>, Vec<String>) {
+        let table = Table::new(processes, selection);
+        let names = |line: &Vec<String>| line[..4].join(" ") + " " + &line[6];
+        (table.lines.iter().map(names).collect(), table.remarks)
+    }
+
+    #[test]
+    fn idle_ones_are_left_out() {
+        let all = [
+            process(1, "nginx", &[(1, 2, 5), (2, 0, 0)]),
+            process(2, "redis-server", &[(1, 0, 0)]),
+            process(3, "nginx", &[(1, 2, 7)]),
+            process(4, "curl", &[(1, 1, 0)]),
+        ];
+        let (lines, remarks) = table(&all, &Selection::default());
+        let nginx = [
+            "1 nginx all in-force 5",
+            "1 nginx 1 in-force 5",
+            "3 nginx 1 in-force 7",
+            "total nginx all in-force 12",
+        ];
+        assert_eq!(lines, nginx);
+        assert_eq!(remarks, ["idle, and left out: 2 processes and 1 further context; see --idle"]);
+        let (lines, remarks) = table(&all, &Selection { idle: true, ..Selection::default() });
+        assert_eq!(lines.len(), 7);
+        assert!(lines.contains(&"1 nginx 2 off 0".to_string()), "{lines:?}");
+        assert_eq!(
+            remarks[0],
+            "redis-server 2 is idle: the program has switched libssl's session cache off; remedy: tls-session-caching yes"
+        );
+        assert_eq!(remarks[1], "curl 4 is idle: it makes connections and accepts none");
+        let one = Selection { targets: vec![Target::Pid(2)], idle: false };
+        assert_eq!(table(&all[1..2], &one).0, ["2 redis-server 1 off 0"], "asked for by name");
+        assert_eq!(Table::new(&all[1..2], &Selection::default()).text(), "");
+    }
 }

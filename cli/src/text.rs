@@ -36,6 +36,17 @@ pub fn rate(per_second: f64) -> String {
     }
 }
 
+/// A part of a whole, in percent and no more than four characters; a dash where there is no whole.
+pub fn percent(part: Option<f64>) -> String {
+    match part.map(|part| part.clamp(0.0, 1.0) * 100.0) {
+        None => "-".to_string(),
+        // What is not all must not look like it.
+        Some(percent) if percent > 99.9 && percent < 100.0 => "99.9".to_string(),
+        Some(percent) if percent < 99.95 => format!("{percent:.1}"),
+        Some(_) => "100".to_string(),
+    }
+}
+
 /// A duration in no more than five characters.
 pub fn duration(nanoseconds: u64) -> String {
     match nanoseconds {
@@ -100,6 +111,19 @@ mod tests {
     }
 
     #[test]
+    fn parts() {
+        for (part, text) in [
+            (None, "-"),
+            (Some(0.0), "0.0"),
+            (Some(0.5), "50.0"),
+            (Some(0.99999), "99.9"),
+            (Some(1.0), "100"),
+        ] {
+            assert_eq!(percent(part), text);
+        }
+    }
+
+    #[test]
     fn times() {
         for (time, text) in [
             (0, "0"),
@@ -129,6 +153,7 @@ mod tests {
         fn everything_fits(number: u64, per_second: f64) {
             prop_assert!(short(number).len() <= 4);
             prop_assert!(rate(per_second).len() <= 4);
+            prop_assert!(percent(Some(per_second)).len() <= 4);
             prop_assert!(duration(number).len() <= 5);
             prop_assert!(seconds(number).len() <= 4);
         }

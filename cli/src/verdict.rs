@@ -113,7 +113,7 @@ impl Verdict {
     pub fn sentence(self) -> &'static str {
         match self {
             Verdict::InForce => "in force: sessions are stored in its cache",
-            Verdict::Unknown => "it cannot be told yet whether its cache is in use",
+            Verdict::Unknown => "perhaps in force: its library does not publish the cache mode",
             Verdict::Off => "idle: the program has switched libssl's session cache off",
             Verdict::External => "idle: the program keeps its sessions in a cache of its own",
             Verdict::Tickets => {

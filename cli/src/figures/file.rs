@@ -14,6 +14,7 @@ use sslsweep_figures::{
 };
 
 use super::{Block, Figures, Source, now, user};
+use crate::run::plain;
 use crate::text::printable;
 
 const OTHER_LAYOUT: &str = "is of another version of sslsweep";
@@ -170,6 +171,12 @@ pub(super) fn entries(folder: &Path, ours: bool) -> io::Result<Vec<Entry>> {
 }
 
 impl Entry {
+    /// The file of this path, which stays where it is.
+    pub fn at(path: &Path) -> Option<Entry> {
+        let name = Name::parse(path.file_name()?.to_str()?)?;
+        Some(Entry { path: path.to_path_buf(), name, ours: false })
+    }
+
     /// Reads the file, if it is that of living processes and ours to read.
     pub fn read(&self, processes: &Processes) -> Result<Found, Absent> {
         // Anybody can put anything into the folder.
@@ -287,4 +294,33 @@ impl Entry {
         const TICK: u64 = 10_000_000;
         is_mapped_by(pid, self.name, about).unwrap_or_else(|| start.saturating_mul(TICK) <= since)
     }
+}
+
+/// Asks a process to flush, by the one word of its figures that it obeys. Looks once more before that whether the file is what
+/// it was.
+pub fn ask(figures: &Figures, request: u64) -> Result<(), String> {
+    let Source { path, place, pid } = &figures.source;
+    let failed = |why: &dyn std::fmt::Display| {
+        format!("{} {} cannot be asked: {why}", figures.program, figures.pid)
+    };
+    let ended = || failed(&"it has ended");
+    let name = Entry::at(path).ok_or_else(ended)?.name;
+    let file = open(path, true).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => ended(),
+        _ => failed(&format!("{}: {}", path.display(), plain(&error))),
+    })?;
+    let about = file.metadata().map_err(|error| failed(&plain(&error)))?;
+    let damaged = || failed(&format!("{} is no statistics file of this version", path.display()));
+    if !about.is_file() || about.len() != size_of::<Family>() as u64 {
+        return Err(damaged());
+    }
+    let words = Words(read_words(&file, 0, words::<Family>()).map_err(|_| damaged())?);
+    words.check().map_err(|_| damaged())?;
+    let lives = start_of(figures.pid) == Some(figures.start)
+        && is_mapped_by(figures.pid, name, &about) != Some(false);
+    if !lives || !is_ready(words.owner(*place), *pid) {
+        return Err(ended());
+    }
+    let at = (process_at(*place) + place!(request in Process)) as u64 * 8;
+    file.write_all_at(&request.to_ne_bytes(), at).map_err(|error| failed(&plain(&error)))
 }

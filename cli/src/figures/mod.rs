@@ -16,7 +16,9 @@ pub mod tests;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub use reading::{Reading, missing, read};
+use crate::verdict::Verdict;
+pub use file::ask;
+pub use reading::{Reading, again, missing, read};
 pub use sslsweep_figures::files::start_of;
 use sslsweep_figures::{CURVE, FIGURES, HORIZONS, STEPS, Word, curve_part};
 
@@ -93,6 +95,17 @@ pub enum Limit {
     Any,
     /// So many.
     Most(u64),
+}
+
+impl Limit {
+    /// Both together.
+    fn with(self, other: Limit) -> Limit {
+        match (self, other) {
+            (Limit::Most(one), Limit::Most(other)) => Limit::Most(one.saturating_add(other)),
+            (Limit::Unknown, _) | (_, Limit::Unknown) => Limit::Unknown,
+            _ => Limit::Any,
+        }
+    }
 }
 
 impl std::fmt::Display for Limit {
@@ -203,12 +216,7 @@ impl Figures {
                 .map_or(Limit::Unknown, of),
             Place::All if self.contexts.is_empty() || !self.others.is_empty() => Limit::Unknown,
             Place::All => {
-                self.contexts.iter().map(of).fold(Limit::Most(0), |sum, limit| match (sum, limit) {
-                    (Limit::Most(one), Limit::Most(other)) => {
-                        Limit::Most(one.saturating_add(other))
-                    }
-                    _ => Limit::Any,
-                })
+                self.contexts.iter().map(of).reduce(Limit::with).unwrap_or(Limit::Unknown)
             }
         }
     }
@@ -246,4 +254,44 @@ pub fn user() -> u32 {
 /// Seconds since the epoch.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
+}
+
+/// The processes of one program.
+#[derive(Debug)]
+pub struct Program<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// At least one.
+    pub processes: Vec<&'a Figures>,
+}
+
+/// The processes by program, in the order of the first of each.
+pub fn programs(processes: &[Figures]) -> Vec<Program<'_>> {
+    let mut programs: Vec<Program> = Vec::new();
+    for figures in processes {
+        match programs.iter_mut().find(|program| program.name == figures.program) {
+            Some(program) => program.processes.push(figures),
+            None => programs.push(Program { name: &figures.program, processes: vec![figures] }),
+        }
+    }
+    programs
+}
+
+impl Program<'_> {
+    /// The figures of all its processes together.
+    pub fn total(&self) -> Block {
+        self.processes.iter().fold(Block::EMPTY, |sum, figures| sum.with(&figures.total()))
+    }
+
+    /// The most sessions that all its processes store together.
+    pub fn limit(&self) -> Limit {
+        let limits = self.processes.iter().map(|figures| figures.limit(Place::All));
+        limits.reduce(Limit::with).unwrap_or(Limit::Unknown)
+    }
+
+    /// The verdict of all its processes together.
+    pub fn verdict(&self) -> Verdict {
+        let verdicts = self.processes.iter().map(|figures| Verdict::of_process(figures));
+        verdicts.min().unwrap_or(Verdict::Unused)
+    }
 }

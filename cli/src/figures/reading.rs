@@ -1,6 +1,6 @@
 //! All files that there are, also those of containers.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -67,6 +67,17 @@ pub fn read(targets: &[Target]) -> Reading {
     }
     reading.processes.sort_by_key(|figures| (figures.pid, figures.start));
     reading
+}
+
+/// Reads the files of these processes once more. Those that have ended are missing.
+pub fn again(former: &[Figures]) -> Vec<Figures> {
+    let all = Processes::default();
+    let paths: BTreeSet<&Path> = former.iter().map(|it| it.source.path.as_path()).collect();
+    let found = paths.into_iter().filter_map(|path| Entry::at(path)?.read(&all).ok());
+    let same = |figures: &Figures| {
+        former.iter().any(|it| (it.pid, it.start) == (figures.pid, figures.start))
+    };
+    found.flat_map(|found| found.processes).filter(same).collect()
 }
 
 /// The files of containers: of each mount namespace with a folder of its own. Only root may look into others'.

@@ -82,9 +82,10 @@ impl History {
         }
         // Where looks are frequent, one for each second is kept, and those of the last second.
         let old = self.looks.iter().rposition(|look| at.duration_since(look.at) > 2 * shortest);
-        if let Some(old) = old.filter(|&old| old > 0)
-            && self.looks[old].at.duration_since(self.looks[old - 1].at) < shortest
-        {
+        let is_close = |&old: &usize| {
+            old > 0 && self.looks[old].at.duration_since(self.looks[old - 1].at) < shortest
+        };
+        if let Some(old) = old.filter(is_close) {
             self.looks.remove(old);
         }
         self.looks.push_back(Look { at, counts: HashMap::new() });
@@ -103,8 +104,10 @@ impl History {
         }
         WINDOWS.map(|window| {
             // The youngest look that is old enough, else the oldest that knows the process.
-            let from =
-                before.iter().rposition(|look| now.at.duration_since(look.at) >= window).unwrap_or(0);
+            let from = before
+                .iter()
+                .rposition(|look| now.at.duration_since(look.at) >= window)
+                .unwrap_or(0);
             let known = |look: &&Look| look.counts.contains_key(&(process, Place::All));
             let then = before[from..].iter().find(known)?;
             // A context that was not there has begun since.

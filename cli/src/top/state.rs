@@ -1,75 +1,14 @@
-//! What is shown: a row for each context, process or program, the order, the row that is picked, and what keys change.
+//! What is shown: which rows, in what order, the row that is picked, and what keys change.
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::rates::{Averages, History, Process, Rates, WINDOWS, together};
+use super::rates::{History, Rates, WINDOWS};
+use super::rows::{Row, SORTS, Sort, Subject, namespace, programs};
 use super::terminal::Key;
-use crate::figures::{Block, Figures, Limit, Place, Reading};
+use crate::figures::{Figures, Place, Reading};
 use crate::selection::Selection;
 use crate::stat;
 use crate::verdict::Verdict;
-use sslsweep_figures::Word;
-
-/// Whose figures a row has.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Subject {
-    Process(Process, Place),
-    /// All processes of this name, and how many there are.
-    Program(String, usize),
-}
-
-impl Subject {
-    /// Returns whether it is the same subject, whatever its number of processes is now.
-    fn is(&self, other: &Subject) -> bool {
-        match (self, other) {
-            (Subject::Program(one, _), Subject::Program(other, _)) => one == other,
-            _ => self == other,
-        }
-    }
-}
-
-/// A line of the table.
-#[derive(Debug, Clone)]
-pub struct Row {
-    pub subject: Subject,
-    pub program: String,
-    pub block: Block,
-    pub limit: Limit,
-    pub verdict: Verdict,
-    pub averages: Averages,
-    /// The pid namespace, if it is another one than ours.
-    pub namespace: Option<String>,
-}
-
-impl Row {
-    /// Returns whether it is all of its process.
-    fn is_whole(&self, next: Option<&Row>) -> bool {
-        let process = |row: &Row| match row.subject {
-            Subject::Process(process, _) => Some(process),
-            Subject::Program(..) => None,
-        };
-        next.is_none_or(|before| process(before) != process(self))
-    }
-
-    fn with(&self, other: &Row) -> Row {
-        let limit = match (self.limit, other.limit) {
-            (Limit::Most(one), Limit::Most(other)) => Limit::Most(one.saturating_add(other)),
-            (Limit::Unknown, _) | (_, Limit::Unknown) => Limit::Unknown,
-            _ => Limit::Any,
-        };
-        Row {
-            subject: self.subject.clone(),
-            program: self.program.clone(),
-            block: self.block.with(&other.block),
-            limit,
-            verdict: self.verdict.min(other.verdict),
-            averages: together(&self.averages, &other.averages),
-            namespace: self.namespace.clone().or_else(|| other.namespace.clone()),
-        }
-    }
-}
 
 /// What a row is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,36 +17,6 @@ pub enum Totals {
     Processes,
     Programs,
 }
-
-/// What to sort by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sort {
-    Process,
-    Program,
-    Held,
-    Stores,
-    Hits,
-    HitRate,
-    Misses,
-    Evictions,
-    Flushed,
-    Lock,
-    Verdict,
-}
-
-pub const SORTS: [Sort; 11] = [
-    Sort::Process,
-    Sort::Program,
-    Sort::Held,
-    Sort::Stores,
-    Sort::Hits,
-    Sort::HitRate,
-    Sort::Evictions,
-    Sort::Flushed,
-    Sort::Lock,
-    Sort::Verdict,
-    Sort::Misses,
-];
 
 /// What a key leads to.
 #[derive(Debug, PartialEq, Eq)]
@@ -240,11 +149,16 @@ impl State {
                 Place::All => whole,
                 _ => self.history.add(process, place, &block),
             };
+            // A sum has no mode: it is as idle as its process.
+            let verdict = match (place, Verdict::at(figures, place, &block)) {
+                (Place::Others | Place::Ended, Verdict::Unknown) => Verdict::of_process(figures),
+                (_, verdict) => verdict,
+            };
             self.all.push(Row {
                 subject: Subject::Process(process, place),
                 program: figures.program.clone(),
                 limit: figures.limit(place),
-                verdict: Verdict::at(figures, place, &block),
+                verdict,
                 block,
                 averages,
                 namespace: namespace.clone(),
@@ -257,18 +171,18 @@ impl State {
         let picked = self.rows.get(self.picked).map(|row| row.subject.clone());
         // The first row of a process is its sum, or all there is.
         let whole = self.all.iter().enumerate().filter(|&(place, row)| {
-            self.totals == Totals::Contexts || row.is_whole(place.checked_sub(1).map(|it| &self.all[it]))
+            self.totals == Totals::Contexts
+                || row.is_whole(place.checked_sub(1).map(|it| &self.all[it]))
         });
         let mut rows: Vec<Row> = whole.map(|(_, row)| row.clone()).collect();
         if self.totals == Totals::Programs {
             rows = programs(&rows);
         }
         let all = rows.len();
-        // A sum of ended contexts is no context whose cache could be idle: it goes with the rest of its process.
         rows.retain(|row| self.idle || !row.verdict.is_idle());
         self.counted.hidden = all - rows.len();
         rows.sort_by(|one, other| {
-            let order = self.compare(one, other).then_with(|| one.subject.cmp(&other.subject));
+            let order = one.compare(other, self.sort(), self.window);
             if self.reverse { order.reverse() } else { order }
         });
         self.rows = rows;
@@ -280,29 +194,6 @@ impl State {
 
     fn pick(&mut self, place: usize) {
         self.picked = place.min(self.rows.len().saturating_sub(1));
-    }
-
-    /// Names rise, figures fall.
-    fn compare(&self, one: &Row, other: &Row) -> Ordering {
-        let figure = |word: Word| other.block.get(word).cmp(&one.block.get(word));
-        let by = |of: &dyn Fn(&Rates) -> f64| {
-            let of = |row: &Row| self.rates(row).map_or(-1.0, of);
-            of(other).total_cmp(&of(one))
-        };
-        let rate = |word: Word| by(&|rates| rates.get(word));
-        match self.sort() {
-            Sort::Process => Ordering::Equal,
-            Sort::Program => one.program.cmp(&other.program),
-            Sort::Held => figure(Word::Sessions),
-            Sort::Stores => rate(Word::Stores),
-            Sort::Hits => rate(Word::Hits),
-            Sort::HitRate => by(&|rates| rates.hit_rate().unwrap_or(-1.0)),
-            Sort::Misses => rate(Word::Misses),
-            Sort::Evictions => rate(Word::Evictions),
-            Sort::Flushed => rate(Word::Flushed),
-            Sort::Lock => figure(Word::LongestBatch),
-            Sort::Verdict => one.verdict.cmp(&other.verdict),
-        }
     }
 
     /// Does what a key asks for.
@@ -342,34 +233,11 @@ impl State {
     }
 }
 
-/// A row for each program, of the rows of its processes.
-fn programs(processes: &[Row]) -> Vec<Row> {
-    let mut programs: BTreeMap<&str, (Row, usize)> = BTreeMap::new();
-    for row in processes {
-        programs
-            .entry(&row.program)
-            .and_modify(|(sum, count)| (*sum, *count) = (sum.with(row), *count + 1))
-            .or_insert_with(|| (row.clone(), 1));
-    }
-    let named = |(name, (sum, count)): (&str, (Row, usize))| Row {
-        subject: Subject::Program(name.to_string(), count),
-        ..sum
-    };
-    programs.into_iter().map(named).collect()
-}
-
-/// The pid namespace of a process, if it is another one than ours and can be seen.
-fn namespace(pid: u32) -> Option<String> {
-    let of = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/pid")).ok();
-    let its = of(&pid.to_string())?;
-    (Some(&its) != of("self").as_ref()).then(|| crate::text::shown(its))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::figures::tests::figures;
-    use sslsweep_figures::MODE_KNOWN;
+    use sslsweep_figures::{MODE_KNOWN, Word};
 
     fn look(stores: [u64; 2]) -> Reading {
         let figures = figures(&[
@@ -482,7 +350,8 @@ mod tests {
         let off = |number: u64| [(0, number), (Word::Mode as usize, MODE_KNOWN)];
         let one = figures(&[(2, &[(0, 1), (Word::Sessions as usize, 1)]), (3, &off(2))]);
         let two = Figures { pid: 9, ..figures(&[(2, &off(1)), (3, &off(2))]) };
-        let reading = || Reading { processes: vec![one.clone(), two.clone()], ..Reading::default() };
+        let reading =
+            || Reading { processes: vec![one.clone(), two.clone()], ..Reading::default() };
         let mut state = state();
         state.update(reading(), Instant::now());
         assert_eq!(places(&state), [Place::All, Place::Context(1)]);

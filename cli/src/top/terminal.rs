@@ -119,11 +119,8 @@ pub struct Signals {
 
 impl Signals {
     pub fn new() -> io::Result<Signals> {
-        let signals = Signals {
-            ended: Arc::default(),
-            stopped: Arc::default(),
-            continued: Arc::default(),
-        };
+        let signals =
+            Signals { ended: Arc::default(), stopped: Arc::default(), continued: Arc::default() };
         for signal in [SIGHUP, SIGINT, SIGTERM] {
             let ended = Arc::clone(&signals.ended);
             let action = move || {

@@ -51,11 +51,6 @@ impl Selection {
     pub fn shows_idle(&self) -> bool {
         self.idle || !self.targets.is_empty()
     }
-
-    /// Returns whether this process is among those that are meant.
-    pub fn takes(&self, figures: &Figures) -> bool {
-        takes(&self.targets, figures)
-    }
 }
 
 /// Returns whether one of these means the process; no target means all.

@@ -155,11 +155,10 @@ fn watch(options: &Top, reading: Reading, screen: Screen) -> io::Result<End> {
         terminal.draw(|frame| view::draw(frame, &mut state, style))?;
         let left = due.saturating_duration_since(Instant::now());
         match screen.wait(if state.paused() { SLICE } else { left.min(SLICE) })? {
-            Some(Event::Keys(keys)) => {
-                if keys.into_iter().any(|key| state.key(key) == Next::Quit) {
-                    return Ok(End::Asked);
-                }
+            Some(Event::Keys(keys)) if keys.iter().any(|&key| state.key(key) == Next::Quit) => {
+                return Ok(End::Asked);
             }
+            Some(Event::Keys(_)) => {}
             Some(Event::Redraw) => terminal.clear()?,
             Some(Event::Signal(signal)) => return Ok(End::Signal(signal)),
             Some(Event::Gone) => return Ok(End::Failed("the terminal is gone".to_string())),

@@ -209,7 +209,7 @@ pub fn details(frame: &mut Frame, area: Rect, row: &Row, interval: Duration, sty
     }));
     lines.extend(counters(row, interval));
     lines.push(Line::from(format!(
-        "sessions removed one by one {}, left when their context ended {}, from the program's own cache {}",
+        "removed one by one {}, left at a context's end {}; hits of the program's own cache {}",
         short(figure(Word::Removals)),
         short(figure(Word::LeftAtEnd)),
         short(figure(Word::ExternalHits))

@@ -234,7 +234,7 @@ pub fn draw(frame: &mut Frame, state: &mut State, style: Style) {
         Layout::vertical([Constraint::Length(1), Constraint::Fill(1), Constraint::Length(1)])
             .areas(area);
     frame.render_widget(title(state, style), top);
-    let is_table = !state.help && !(state.details && state.picked().is_some());
+    let is_table = !(state.help || state.details && state.picked().is_some());
     frame.render_widget(if is_table { KEYS } else { "q back" }, bottom);
     if state.help {
         frame.render_widget(Paragraph::new(HELP.map(Line::from).to_vec()), body);

@@ -99,7 +99,7 @@ fn eighty_columns() {
     assert_eq!(lines[14], "in force: sessions are stored in its cache");
     assert_eq!(
         lines[20],
-        "due   10s  30s   1m   2m   5m  10m  30m   1h   2h   6h  12h   1d   7d  >7d  none"
+        "due  10s  30s   1m   2m   5m  10m  30m   1h   2h   6h  12h   1d   7d  >7d  none"
     );
     assert_eq!(lines[21], "last flush 0s ago: 306 removed in 148us");
     assert_eq!(lines[22], "358 flushes (1.0/s) removed 72k; longest lock 21us");
@@ -141,12 +141,12 @@ fn details_and_help() {
         "18240 sessions stored now of 20480",
         "                                   total   /s 1s  /s 10s  /s 60s",
         "sessions stored                    91310     310     310     310",
-        "hit rate, percent                   97.5    99.1    99.1    99.1",
+        "hit rate, percent                   97.6    99.1    99.1    99.1",
         "<1.0us  <256us  <65ms                   <1.0us  <256us  <65ms",
     ] {
         assert!(lines.iter().any(|line| line == wanted), "{wanted}: {lines:#?}");
     }
-    assert!(lines.iter().any(|line| line.contains("left when their context ended 17")));
+    assert!(lines.iter().any(|line| line.contains("left at a context's end 17")));
     press(&mut state, &[Key::Char('?')]);
     assert!(screen(&mut state, 80, 24, ASCII)[1].starts_with("HELD/SIZE   sessions stored"));
     // Every column is explained, and the page has room.

@@ -150,15 +150,8 @@ fn details_and_help() {
     press(&mut state, &[Key::Char('?')]);
     assert!(screen(&mut state, 80, 24, ASCII)[1].starts_with("HELD/SIZE   sessions stored"));
     // Every column is explained, and the page has room.
-    for column in &COLUMNS {
-        let is_told = |line: &&str| line.contains(column.heading.split('/').next().unwrap_or(""));
-        assert!(
-            column.heading == "PID"
-                || column.heading == "PROGRAM"
-                || HELP.iter().any(|line| is_told(&line)),
-            "{}",
-            column.heading
-        );
+    for column in COLUMNS.iter().filter(|column| !["PID", "PROGRAM"].contains(&column.heading)) {
+        assert!(HELP.iter().any(|line| line.contains(column.heading)), "{}", column.heading);
     }
     assert!(HELP.len() <= 22 && HELP.iter().all(|line| line.len() <= 80) && KEYS.len() <= 80);
 }

@@ -9,14 +9,16 @@
 
 int (*own_flush)(SSL_CTX *, time_t, uint64_t, uint64_t, struct sslsweep_flushed *);
 int (*own_get_statistics)(SSL_CTX *, struct sslsweep_statistics *, size_t);
+const char *(*own_version)(void);
 int64_t (*own_for_each_session)(SSL_CTX *, int (*)(SSL_SESSION *, void *), void *);
 
 int own_functions(const char *number)
 {
     *(void **)&own_flush = dlsym(RTLD_DEFAULT, "sslsweep_flush");
     *(void **)&own_get_statistics = dlsym(RTLD_DEFAULT, "sslsweep_get_statistics");
+    *(void **)&own_version = dlsym(RTLD_DEFAULT, "sslsweep_version");
     *(void **)&own_for_each_session = dlsym(RTLD_DEFAULT, "sslsweep_for_each_session");
-    if (own_flush != NULL && own_get_statistics != NULL && own_for_each_session != NULL)
+    if (own_flush != NULL && own_get_statistics != NULL && own_version != NULL && own_for_each_session != NULL)
         return 1;
     better(number, 0, "sslsweep's own functions are found by name");
     return !stock_cannot(number, "it has no functions of sslsweep") && own_flush != NULL;

@@ -10,6 +10,7 @@
 
 extern int (*own_flush)(SSL_CTX *, time_t, uint64_t, uint64_t, struct sslsweep_flushed *);
 extern int (*own_get_statistics)(SSL_CTX *, struct sslsweep_statistics *, size_t);
+extern const char *(*own_version)(void);
 extern int64_t (*own_for_each_session)(SSL_CTX *, int (*)(SSL_SESSION *, void *), void *);
 
 /* 1 when they are there; on stock, which has none, 0, and stated so under this number. */

@@ -1,5 +1,6 @@
 /* O4: the statistics file of SSLSWEEP_STATS=1: whose it is, what is in it and what is not, and how long it is
- * there. Its layout is written down here once more, for whoever reads it depends on that. */
+ * there. */
+#include "figures.h"
 #include "handshake.h"
 #include "own.h"
 
@@ -23,129 +24,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* A file belongs to a family: the process that made it, and its children. Words: the header, who owns which block, the
- * table of processes, the blocks. An owner is a pid, bit 32 when all is complete, and how often it was claimed. */
-enum { MAGIC, LAYOUT, BYTES, NAMESPACE, PID, START, UNCOUNTED, FORKS, NAME, FORKED = 16 };
-enum { FIGURES = 88, STRIPES = 8, STRIPE = 8, BLOCK = FIGURES + STRIPES * STRIPE };
-enum { CONTEXTS = 256, BLOCKS = 512, PROCESSES = 128, PROCESS = 16 + 2 * BLOCK };
-enum { OWNERS = 64, TABLE = OWNERS + BLOCKS, POOL = TABLE + PROCESSES * PROCESS, WORDS = POOL + BLOCKS * BLOCK };
-enum { OWNER, DEAD, SINCE, BEGUN, ENDED_CONTEXTS, LEFT_SHARED }; /* of a process */
-enum { ENDED, OTHERS, FIRST }; /* blocks of a process, as this test counts them */
-enum { READY_BITS = 33 };
-enum {
-    NUMBER, SESSIONS, LIMIT, STORES, HITS, MISSES, EXTERNAL_HITS, EVICTIONS, FLUSHED, REMOVALS, FLUSHES,
-    LONGEST_BATCH, LAST_FLUSH, LAST_REMOVED, LAST_TOOK, CURVE_MADE, CURVE, FLUSH_TIMES = 32, BATCH_TIMES = 56,
-    EXTERNAL_MISSES = 80
-};
-enum { PARTS = 16, STEPS = 24 };
-
 static char self[PATH_MAX];
-
-/* The file that a process has, if it has one. */
-static const char *path_of(pid_t pid)
-{
-    static char path[64];
-    char name[64], stat[1024] = "";
-    unsigned long long start = 0;
-    snprintf(name, sizeof name, "/proc/%d/stat", (int)pid);
-    int file = open(name, O_RDONLY);
-    if (file < 0 || read(file, stat, sizeof stat - 1) <= 0)
-        give_up("%s", name);
-    close(file);
-    /* Fields from the third on: the second is in brackets, with anything in it. */
-    if (sscanf(strrchr(stat, ')') + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-               &start) != 1)
-        give_up("%s is not understood", name);
-    snprintf(path, sizeof path, "/dev/shm/sslsweep.%d.%llu", (int)pid, start);
-    return path;
-}
-
-static int there(const char *path)
-{
-    struct stat found;
-    return lstat(path, &found) == 0;
-}
-
-/* A reader's view of a file. */
-static const volatile uint64_t *view(const char *path)
-{
-    int file = open(path, O_RDONLY | O_NOFOLLOW);
-    if (file < 0)
-        give_up("%s: %s", path, strerror(errno));
-    void *words = mmap(NULL, WORDS * 8, PROT_READ, MAP_SHARED, file, 0);
-    close(file);
-    if (words == MAP_FAILED)
-        give_up("mmap");
-    return words;
-}
-
-static const volatile uint64_t *mine;
-
-/* Whether a process owns something that is complete. */
-static int owns(pid_t pid, uint64_t owner)
-{
-    return (owner & ((UINT64_C(1) << READY_BITS) - 1)) == ((uint64_t)pid | UINT64_C(1) << 32);
-}
-
-/* The place of a process in the table; NULL: it has none. */
-static const volatile uint64_t *process_of(pid_t pid)
-{
-    for (int i = 0; i < PROCESSES; i++)
-        if (owns(pid, mine[TABLE + i * PROCESS + OWNER]))
-            return mine + TABLE + i * PROCESS;
-    return NULL;
-}
-
-static const volatile uint64_t *process(void)
-{
-    const volatile uint64_t *place = process_of(getpid());
-    if (place == NULL)
-        give_up("this process is not in the table");
-    return place;
-}
-
-static const volatile uint64_t nothing[BLOCK];
-
-/* One of this process's blocks. */
-static const volatile uint64_t *block(int number)
-{
-    if (number < FIRST)
-        return process() + PROCESS + (number - FIRST) * BLOCK;
-    number -= FIRST;
-    return owns(getpid(), mine[OWNERS + number]) ? mine + POOL + number * BLOCK : nothing;
-}
-
-/* The block of the context that was made last. */
-static const volatile uint64_t *newest(void)
-{
-    for (int i = FIRST; i < FIRST + BLOCKS; i++)
-        if (block(i)[NUMBER] == process()[BEGUN])
-            return block(i);
-    give_up("the newest context has no block");
-}
-
-/* A word of all blocks together. */
-static uint64_t total(int word)
-{
-    uint64_t sum = 0;
-    for (int i = 0; i < FIRST + BLOCKS; i++)
-        sum += block(i)[word];
-    return sum;
-}
-
-/* Hits or misses of a block, wherever a thread has counted them. */
-static uint64_t lookups(const volatile uint64_t *is, int word)
-{
-    uint64_t sum = is[word];
-    for (int stripe = 0; stripe < STRIPES; stripe++)
-        sum += is[FIGURES + stripe * STRIPE + word - HITS];
-    return sum;
-}
-
-static void same(const char *what, uint64_t is, uint64_t wanted)
-{
-    better("O4", is == wanted, "%s: %llu, wanted %llu", what, (unsigned long long)is, (unsigned long long)wanted);
-}
 
 /* Between then and now. (time() may be a tick behind.) */
 static int lately(uint64_t second, time_t then)
@@ -167,7 +46,7 @@ static void whose_it_is(void)
     better("O4", found.st_size == WORDS * 8, "its size is always the same");
     mine = view(path);
     better("O4", memcmp((const void *)(mine + MAGIC), "SSLSWEEP", 8) == 0, "it says what it is");
-    same("layout", mine[LAYOUT], 3);
+    same("layout", mine[LAYOUT], 4);
     same("bytes", mine[BYTES], WORDS * 8);
     better("O4", stat("/proc/self/ns/pid", &found) == 0 && mine[NAMESPACE] == found.st_ino, "of which pid namespace");
     better("O4", mine[PID] == (uint64_t)getpid(), "whose it is");
@@ -176,6 +55,9 @@ static void whose_it_is(void)
     int file = open("/proc/self/comm", O_RDONLY);
     ssize_t length = read(file, comm, sizeof comm);
     close(file);
+    unsigned version[3] = {0};
+    sscanf(own_version(), "%u.%u.%u", &version[0], &version[1], &version[2]);
+    same("of which version", mine[VERSION], (uint64_t)version[0] << 32 | (uint64_t)version[1] << 16 | version[2]);
     better("O4", length > 1 && strncmp(name, comm, (size_t)length - 1) == 0 && name[length - 1] == '\0', "and its name");
     same("contexts begun", process()[BEGUN], 1);
     SSL_CTX_free(first);
@@ -338,7 +220,7 @@ static void many(void)
     enum { MANY = 700 };
     static SSL_CTX *ctx[MANY];
     uint64_t stores = total(STORES), sessions = total(SESSIONS), flushed = total(FLUSHED);
-    uint64_t flushes = total(FLUSHES), begun = process()[BEGUN], ended = process()[ENDED_CONTEXTS];
+    uint64_t flushes = total(FLUSHES), left = total(LEFT_AT_END), begun = process()[BEGUN], ended = process()[ENDED_CONTEXTS];
     better("O4", begun == ended && sessions == 0, "all contexts so far have ended");
     for (unsigned i = 0; i < MANY; i++) {
         ctx[i] = server_context();
@@ -367,7 +249,9 @@ static void many(void)
     for (unsigned i = 1; i < MANY; i += 2)
         SSL_CTX_free(ctx[i]);
     same("sessions in the end", total(SESSIONS), 0);
-    same("flushed in the end", total(FLUSHED), flushed + 2 * MANY);
+    same("flushed in the end", total(FLUSHED), flushed + MANY);
+    same("flushes in the end", total(FLUSHES), flushes + MANY);
+    same("left at the end of their contexts", total(LEFT_AT_END), left + MANY);
     blocks = 0;
     for (int i = 0; i < BLOCKS; i++)
         blocks += (uint32_t)mine[OWNERS + i] != 0;
@@ -838,7 +722,7 @@ static void without_room(const char *room, const char *mode)
     pid_t child = child_begins();
     if (child == 0) {
         unlink(path_of(getpid()));
-        if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0
+        if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0
             || mount("none", "/dev/shm", "tmpfs", 0, room) != 0)
             _exit(3);
         dup2(err[1], 2);
@@ -1062,7 +946,7 @@ int main(int argc, char **argv)
         many();
         threads();
         misses_elsewhere();
-    lookups_of_threads();
+        lookups_of_threads();
         nothing_secret();
         after_fork();
         prefork();

@@ -252,6 +252,9 @@ pub enum Stop {
 pub fn read(words: &[OsString]) -> Result<Command, Stop> {
     let none = || Stop::Wrong("no program given".to_string(), USAGE.to_string());
     let first = words.first().ok_or_else(none)?;
+    if words == ["--"] {
+        return Err(none());
+    }
     // Behind `--` clap knows no subcommand.
     let run = (first == "--").then(|| OsString::from("run"));
     let all = std::iter::once(OsString::from("sslsweep")).chain(run).chain(words.iter().cloned());
@@ -342,6 +345,16 @@ mod tests {
             matches!(read_words(&["--", "top"]), Ok(Command::Run(_))),
             "a program of that name"
         );
+    }
+
+    #[test]
+    fn misspelt_subcommands() {
+        for (word, subcommand) in
+            [("stta", "stat"), ("tpo", "top"), ("docter", "doctor"), ("flsh", "flush")]
+        {
+            assert_eq!(meant(OsStr::new(word)).as_deref(), Some(subcommand));
+        }
+        assert_eq!(meant(OsStr::new("nginx")), None);
     }
 
     #[test]

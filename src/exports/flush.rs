@@ -6,7 +6,7 @@ use std::ffi::c_long;
 use super::{RealFn, for_unmanaged, managed};
 use crate::cache::Cutoff;
 use crate::libssl::CtxRef;
-use crate::takeover::ending::may_have_ended;
+use crate::takeover::ending::{may_have_ended, publish_if_ending};
 use crate::takeover::flush::flush;
 
 /// SSL_CTX_flush_sessions_ex() removes the sessions that have expired at the time `tm` from the
@@ -38,11 +38,14 @@ pub(super) fn SSL_CTX_flush_sessions_ex(
 ) {
     let Some(managed) = managed(ctx) else { return for_unmanaged(real, ctx) };
     managed.take_in();
-    if tm != 0 {
-        return flush(&managed, Cutoff::Before(tm));
+    if tm == 0 {
+        publish_if_ending(&managed);
+        flush(&managed, Cutoff::All);
+        may_have_ended(&managed);
+    } else {
+        flush(&managed, Cutoff::Before(tm));
     }
-    flush(&managed, Cutoff::All);
-    may_have_ended(&managed);
+    managed.obey();
 }
 
 /// SSL_CTX_flush_sessions() is SSL_CTX_flush_sessions_ex() with `tm` widened to a `time_t`.

@@ -93,6 +93,7 @@ pub unsafe extern "C-unwind" fn sslsweep_flush(
     if cutoff == Cutoff::All {
         may_have_ended(&managed);
     }
+    managed.obey();
     1
 }
 

@@ -25,6 +25,7 @@ pub(super) fn SSL_CTX_add_session(
     if stored && options::get().incremental {
         managed.flush_with_store();
     }
+    managed.obey();
     c_int::from(stored)
 }
 
@@ -38,7 +39,9 @@ pub(super) fn SSL_CTX_remove_session(
 ) -> c_int {
     let Some(managed) = managed(ctx) else { return for_unmanaged(real, ctx) };
     let session = session.and_then(|session| SessionRef::of(managed.libssl(), session));
-    c_int::from(session.is_some_and(|session| managed.remove(session)))
+    let removed = session.is_some_and(|session| managed.remove(session));
+    managed.obey();
+    c_int::from(removed)
 }
 
 /// Lets a setter of the time or timeout pass, and stored sessions follow it.

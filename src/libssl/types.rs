@@ -65,6 +65,9 @@ pub type LhDoallThunk = unsafe extern "C-unwind" fn(*mut c_void, LhDoall);
 pub type LhDoallArgThunk = unsafe extern "C-unwind" fn(*mut c_void, *mut c_void, LhDoallArg);
 
 pub const SSL_CTRL_SESS_NUMBER: c_int = 20;
+pub const SSL_CTRL_SESS_CONNECT_GOOD: c_int = 22;
+pub const SSL_CTRL_SESS_ACCEPT_GOOD: c_int = 25;
+pub const SSL_CTRL_SESS_HIT: c_int = 27;
 pub const SSL_CTRL_SESS_CB_HIT: c_int = 28;
 pub const SSL_CTRL_SESS_MISSES: c_int = 29;
 pub const SSL_CTRL_SESS_CACHE_FULL: c_int = 31;

@@ -21,8 +21,8 @@ use std::time::Duration;
 use sslsweep_figures::files::{self, FOLDER, Name, PROGRAMS, Use};
 use sslsweep_figures::processes::Processes;
 use sslsweep_figures::{
-    BLOCKS, Block, CONTEXTS, FORKED, Family, LAYOUT, MAGIC, NAME_WORDS, PROCESSES, Process, READY,
-    STRIPES, claimed, freed, pid_of,
+    BLOCKS, Block, CONTEXTS, FORKED, Family, Kind, LAYOUT, MAGIC, NAME_WORDS, PROCESSES, Process,
+    READY, STRIPES, claimed, freed, pid_of, version,
 };
 
 use crate::guard::uncancelled;
@@ -74,6 +74,13 @@ pub(super) enum Figures {
     Shared(&'static Block),
 }
 
+impl Figures {
+    pub(super) fn block(&self) -> &'static Block {
+        let (Self::Own(block) | Self::Shared(block)) = *self;
+        block
+    }
+}
+
 /// The figures of a context; none where nothing is published, or while another thread makes this child's place.
 pub(super) fn figures(context: usize) -> Option<Figures> {
     let (family, process) = process()?;
@@ -84,9 +91,12 @@ pub(super) fn figures(context: usize) -> Option<Figures> {
 
 /// The figures of a context, whosever they are together with.
 pub(super) fn any_figures(context: usize) -> Option<&'static Block> {
-    figures(context).map(|figures| match figures {
-        Figures::Own(block) | Figures::Shared(block) => block,
-    })
+    figures(context).map(|figures| figures.block())
+}
+
+/// The operator's request to this process; 0: none.
+pub(super) fn request() -> u64 {
+    process().map_or(0, |(_, process)| process.request.load(Ordering::Relaxed))
 }
 
 /// The stripe of this thread.
@@ -157,64 +167,23 @@ pub(super) fn note_left_shared() {
     }
 }
 
-/// The counters of a block: all that adds up.
-fn counters(block: &Block) -> impl Iterator<Item = &AtomicU64> {
-    let single = [
-        &block.stores,
-        &block.hits,
-        &block.misses,
-        &block.external_hits,
-        &block.external_misses,
-        &block.evictions,
-        &block.flushed,
-        &block.removals,
-        &block.flushes,
-        &block.flush_time_sum,
-        &block.batch_time_sum,
-    ];
-    single.into_iter().chain(&block.flush_times).chain(&block.batch_times)
-}
-
-/// What says how it is now, or was last.
-fn states(block: &Block) -> impl Iterator<Item = &AtomicU64> {
-    let single = [
-        &block.number,
-        &block.sessions,
-        &block.limit,
-        &block.longest_batch,
-        &block.last_flush,
-        &block.last_removed,
-        &block.last_took,
-        &block.curve_made,
-    ];
-    single.into_iter().chain(&block.curve).chain(&block.reserved)
-}
-
-fn stripes(block: &Block) -> impl Iterator<Item = &AtomicU64> {
-    block.stripes.iter().flat_map(|stripe| [&stripe.hits, &stripe.misses])
-}
-
 fn add_up(from: &Block, to: &Block) {
-    for (from, to) in counters(from).zip(counters(to)) {
-        to.fetch_add(from.load(Ordering::Relaxed), Ordering::Relaxed);
+    for ((kind, from), (_, to)) in from.figures().zip(to.figures()) {
+        let value = from.load(Ordering::Relaxed);
+        match kind {
+            Kind::Sum => to.fetch_add(value, Ordering::Relaxed),
+            Kind::Most => to.fetch_max(value, Ordering::Relaxed),
+            Kind::Now => continue,
+        };
     }
-    for stripe in &from.stripes {
-        to.hits.fetch_add(stripe.hits.load(Ordering::Relaxed), Ordering::Relaxed);
-        to.misses.fetch_add(stripe.misses.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
-    to.longest_batch.fetch_max(from.longest_batch.load(Ordering::Relaxed), Ordering::Relaxed);
-}
-
-fn every(block: &Block) -> impl Iterator<Item = &AtomicU64> {
-    states(block).chain(counters(block)).chain(stripes(block))
 }
 
 fn clear(block: &Block) {
-    every(block).for_each(|word| word.store(0, Ordering::Relaxed));
+    block.figures().for_each(|(_, word)| word.store(0, Ordering::Relaxed));
 }
 
 fn copy(from: &Block, to: &Block) {
-    for (from, to) in every(from).zip(every(to)) {
+    for ((_, from), (_, to)) in from.figures().zip(to.figures()) {
         to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 }
@@ -354,6 +323,8 @@ fn take_place(family: &Family, image: u64) -> Option<(usize, u64)> {
     })?;
     let process = &family.processes[place];
     process.dead.store(0, Ordering::Relaxed);
+    // A request was to whoever had the place before.
+    process.request.store(0, Ordering::Relaxed);
     process.since.store(since_boot(), Ordering::Relaxed);
     OWNER.store(process.owner.load(Ordering::Relaxed), Ordering::Relaxed);
     Some((place, free))
@@ -466,6 +437,20 @@ fn forget_fork(family: &Family) {
 static PATH: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
 static FILTERED: AtomicI32 = AtomicI32::new(0);
 
+/// This library's version.
+const VERSION: u64 = version(
+    number(env!("CARGO_PKG_VERSION_MAJOR")),
+    number(env!("CARGO_PKG_VERSION_MINOR")),
+    number(env!("CARGO_PKG_VERSION_PATCH")),
+);
+
+const fn number(digits: &str) -> u64 {
+    match u64::from_str_radix(digits, 10) {
+        Ok(number) => number,
+        Err(_) => panic!("cargo gives numbers"),
+    }
+}
+
 /// Makes the file, if the operator wants one.
 fn begin() {
     /// The process image in which a thread makes it; `DONE` when that is over.
@@ -532,6 +517,7 @@ fn make() -> io::Result<()> {
         (&header.namespace, files::namespace()),
         (&header.pid, pid.into()),
         (&header.start, start),
+        (&header.version, VERSION),
     ] {
         word.store(value, Ordering::Relaxed);
     }

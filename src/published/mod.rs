@@ -2,15 +2,19 @@
 //! user of the process that made it can read, and that the `sslsweep` command does ([`sslsweep_figures`]).
 //!
 //! Whoever changes a figure writes it there, with one store or addition and no lock. There is no thread and no
-//! signal; nobody who reads can change what a cache does, since the figures are never read back. The file holds numbers
-//! and the program's name: no session id, no secret, no address.
+//! signal. The file holds numbers and the program's name: no session id, no secret, no address.
+//!
+//! Figures are never read back, and whoever changes them changes nothing but what is shown. One other word is read: a
+//! request of the operator's, which makes each context flush itself once with its next use. So whoever may write to the
+//! file, which the process's own user may, can make sessions leave early, and do no more than that.
 
 mod file;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use sslsweep_figures::{CURVE, STEPS, curve_part};
+use sslsweep_figures::{CURVE, MODE_EXTERNAL, MODE_KNOWN, MODE_TICKETS, STEPS, curve_part};
 
 use crate::cache::{Cache, Expiry, Observer, Statistics};
 use crate::time;
@@ -33,23 +37,123 @@ pub(crate) struct Published {
     until_curve: AtomicU32,
     /// From this second on, it is drawn with the next change.
     curve_due: AtomicI64,
+    /// Those of which all is written.
+    handshakes: [AtomicU32; 3],
+    /// The last request that it has taken on. (Not in the file, where somebody could take it back.)
+    obeyed: AtomicU64,
+    /// Sessions that flushes had removed when the end of the context began; before, more than any number.
+    flushed_before_end: Arc<AtomicU64>,
+}
+
+/// What libssl counts of a context's connections: up to 2^32, and then from 0 again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Handshakes {
+    pub(crate) accepted: u32,
+    pub(crate) connected: u32,
+    pub(crate) resumed: u32,
 }
 
 impl Published {
     /// Takes a block, if figures are published at all.
     pub(crate) fn new() -> Option<Self> {
         let context = file::begin_context()?;
-        Some(Self { context, until_curve: AtomicU32::new(0), curve_due: AtomicI64::new(0) })
+        // A request of before was not to this one, which has nothing to remove for it.
+        let request = file::request();
+        if let Some(Figures::Own(block)) = figures(context) {
+            block.answered.store(request, Ordering::Release);
+        }
+        Some(Self {
+            context,
+            until_curve: AtomicU32::new(0),
+            curve_due: AtomicI64::new(0),
+            handshakes: Default::default(),
+            obeyed: AtomicU64::new(request),
+            flushed_before_end: Arc::new(AtomicU64::new(u64::MAX)),
+        })
     }
 
     /// Who writes the cache's changes down. (The block is given up by [`Published`] alone.)
     pub(crate) fn observer(&self) -> Box<dyn Observer> {
-        Box::new(Writer { context: self.context, former: Default::default() })
+        Box::new(Writer {
+            context: self.context,
+            former: Default::default(),
+            flushed_before_end: Arc::clone(&self.flushed_before_end),
+        })
+    }
+
+    /// The end of the context begins: sessions that leave from now on have not been flushed, but were left.
+    pub(crate) fn begin_end(&self, flushed: u64) {
+        let (never, order) = (u64::MAX, Ordering::Relaxed);
+        let _ = self.flushed_before_end.compare_exchange(never, flushed, order, order);
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.flushed_before_end.load(Ordering::Relaxed) != u64::MAX
+    }
+
+    /// Whether the operator has made a request that this context has not taken on.
+    pub(crate) fn is_asked(&self) -> bool {
+        let request = file::request();
+        request != 0 && request != self.obeyed.load(Ordering::Relaxed)
+    }
+
+    /// Takes a request on that the caller wants to, unless another thread has.
+    pub(crate) fn take_request(&self, wanted: impl FnOnce(u64) -> bool) -> Option<u64> {
+        let former = self.obeyed.load(Ordering::Relaxed);
+        let request = file::request();
+        if request == 0 || request == former || !wanted(request) {
+            return None;
+        }
+        let order = Ordering::Relaxed;
+        self.obeyed.compare_exchange(former, request, order, order).is_ok().then_some(request)
+    }
+
+    /// A request has been carried out. Of contexts without a block of their own, what they have removed for the last one is
+    /// added up.
+    pub(crate) fn answer(&self, request: u64, removed: u64) {
+        let Some(figures) = figures(self.context) else { return };
+        let block = figures.block();
+        let is_sum = matches!(figures, Figures::Shared(_));
+        if is_sum && block.answered.load(Ordering::Acquire) == request {
+            add(&block.answered_removed, removed);
+        } else if self.obeyed.load(Ordering::Relaxed) == request {
+            // (Else a later one has overtaken it, and is answered.)
+            block.answered_removed.store(removed, Ordering::Relaxed);
+            block.answered.store(request, Ordering::Release);
+        }
     }
 
     pub(crate) fn set_limit(&self, limit: i64) {
         if let Some(Figures::Own(block)) = figures(self.context) {
             block.limit.store(limit.max(0) as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// The mode that the program has set, whether it has a get callback, and whether the context gives out tickets that need
+    /// no cache.
+    pub(crate) fn set_mode(&self, mode: u32, external: bool, tickets: bool) {
+        if let Some(Figures::Own(block)) = figures(self.context) {
+            let external = if external { MODE_EXTERNAL } else { 0 };
+            let tickets = if tickets { MODE_TICKETS } else { 0 };
+            let mode = MODE_KNOWN | external | tickets | u64::from(mode);
+            block.mode.store(mode, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds what is more than formerly. (Of threads that come with older counts, after others, there is nothing more.)
+    pub(crate) fn note_handshakes(&self, now: Handshakes) {
+        let Some(block) = any_figures(self.context) else { return };
+        let counts = [
+            (&block.accepted, now.accepted),
+            (&block.connected, now.connected),
+            (&block.resumed, now.resumed),
+        ];
+        for ((place, count), former) in counts.into_iter().zip(&self.handshakes) {
+            let rises = |former| (count.wrapping_sub(former).cast_signed() > 0).then_some(count);
+            let former = former.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rises);
+            if let Ok(former) = former {
+                add(place, count.wrapping_sub(former).into());
+            }
         }
     }
 
@@ -152,18 +256,26 @@ impl Drop for Published {
 struct Writer {
     context: usize,
     /// What was written last, of contexts that share a block.
-    former: [AtomicU64; 5],
+    former: [AtomicU64; 6],
+    /// As in [`Published`].
+    flushed_before_end: Arc<AtomicU64>,
 }
 
 impl Observer for Writer {
     fn changed(&self, sessions: usize, done: &Statistics) {
-        let values = [sessions as u64, done.stored, done.evicted, done.flushed, done.taken];
         let Some(figures) = figures(self.context) else { return };
-        let (Figures::Own(block) | Figures::Shared(block)) = figures;
-        let places =
-            [&block.sessions, &block.stores, &block.evictions, &block.flushed, &block.removals];
-        for ((place, value), former) in places.into_iter().zip(values).zip(&self.former) {
-            if matches!(figures, Figures::Shared(_)) {
+        let block = figures.block();
+        let flushed = done.flushed.min(self.flushed_before_end.load(Ordering::Relaxed));
+        let values = [
+            (&block.sessions, sessions as u64),
+            (&block.stores, done.stored),
+            (&block.evictions, done.evicted),
+            (&block.flushed, flushed),
+            (&block.left_at_end, done.flushed - flushed),
+            (&block.removals, done.taken),
+        ];
+        for ((place, value), former) in values.into_iter().zip(&self.former) {
+            if let Figures::Shared(_) = figures {
                 let former = former.swap(value, Ordering::Relaxed);
                 place.fetch_add(value.wrapping_sub(former), Ordering::Relaxed);
             } else {

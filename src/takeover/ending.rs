@@ -245,6 +245,14 @@ fn take_sentinel(managed: &Managed, is_it: impl Fn(&Session) -> bool) -> Option<
     taken
 }
 
+/// The program, or libssl from within `SSL_CTX_free`, is about to flush everything. Where libssl goes through the PLT, this
+/// is how its sessions leave with a context, and the operator is to know that they were not flushed.
+pub(crate) fn publish_if_ending(managed: &Managed) {
+    if managed.is_published() && is_being_freed(managed) == Some(true) {
+        managed.publish_end();
+    }
+}
+
 /// The program, or libssl from within `SSL_CTX_free`, has flushed everything. Where the first net does
 /// not reach, that may have been the end: nothing is left behind. (Only where libssl goes through
 /// the PLT does its flush come to us, and the real one not to the sentinel.)

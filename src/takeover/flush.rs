@@ -32,18 +32,20 @@ pub(crate) struct Flushed {
 /// Where the program set a remove callback, all that is due is detached first, in bounded batches,
 /// and the callbacks run after that: what a callback stores again is left for the next flush, so
 /// that a flush always ends. Without a callback each batch is freed at once. Should a callback not
-/// return, what it left waiting is the next flush's.
-pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) {
+/// return, what it left waiting is the next flush's. Returns how many sessions were removed.
+pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) -> u64 {
     managed.run_abandoned();
-    if managed.cache().is_due(cutoff) {
-        flush_within(managed, cutoff, Budget::default());
+    if !managed.cache().is_due(cutoff) {
+        return 0;
     }
+    flush_within(managed, cutoff, Budget::default()).removed
 }
 
 /// Removes sessions that are due as far as the budget goes, earliest expiry first. Where there is one,
 /// callbacks run after each batch, since the next batch may be too much.
 pub(crate) fn flush_within(managed: &Arc<Managed>, cutoff: Cutoff, budget: Budget) -> Flushed {
     managed.run_abandoned();
+    let is_end = managed.is_end_published();
     let begun = Instant::now();
     let tm = match cutoff {
         Cutoff::All => 0,
@@ -56,7 +58,7 @@ pub(crate) fn flush_within(managed: &Arc<Managed>, cutoff: Cutoff, budget: Budge
     };
     let took = begun.elapsed();
     if removed > 0 {
-        managed.note_flush(removed, took);
+        managed.note_flush(removed, took, is_end);
     }
     probes::flush_done(managed.ctx(), removed, took.as_nanos() as u64);
     Flushed { removed, took }

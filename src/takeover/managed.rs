@@ -4,7 +4,6 @@
 use std::ffi::c_long;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
 
 use super::callback::Callback;
 use super::ending::Sentinel;
@@ -36,8 +35,8 @@ pub(crate) struct Managed {
     libssl: &'static Libssl,
     api: &'static Api,
     cache: Cache<Session>,
-    flushes: Flushes,
-    published: Option<Published>,
+    pub(super) flushes: Flushes,
+    pub(super) published: Option<Published>,
     keys: KeyMaker,
 
     // What the program believes it set.
@@ -141,20 +140,6 @@ impl Managed {
         &self.flushes
     }
 
-    pub(super) fn note_batch(&self, took: Duration) {
-        let step = self.flushes.note_batch(took);
-        if let Some(published) = &self.published {
-            published.note_batch(step, took, self.flushes.longest_batch());
-        }
-    }
-
-    pub(super) fn note_flush(&self, removed: u64, took: Duration) {
-        let step = self.flushes.note_flush(took);
-        if let Some(published) = &self.published {
-            published.note_flush(step, removed, took, &self.cache);
-        }
-    }
-
     // --- The program's view ------------------------------------------------------------------
 
     /// The mode that the program set.
@@ -171,7 +156,9 @@ impl Managed {
     /// program's previous one.
     pub(crate) fn set_mode(&self, mode: u32) -> u32 {
         self.set_real_mode(mode);
-        self.mode.swap(mode, Ordering::Relaxed)
+        let former = self.mode.swap(mode, Ordering::Relaxed);
+        self.publish_view();
+        former
     }
 
     pub(super) fn set_real_mode(&self, mode: u32) {
@@ -256,6 +243,7 @@ impl Managed {
     pub(crate) fn set_get(&self, callback: Option<GetCallback>) {
         self.take_in();
         self.get.set(callback);
+        self.publish_view();
     }
 
     pub(crate) fn get_callback(&self) -> Option<GetCallback> {
@@ -381,13 +369,6 @@ impl Managed {
         }
         self.publish_change();
         stored
-    }
-
-    /// A session has come, gone, or been given another expiry.
-    pub(super) fn publish_change(&self) {
-        if let Some(published) = &self.published {
-            published.note_change(&self.cache);
-        }
     }
 
     /// A session has been stored by this expiry. Whoever changed it just before did not find it stored (C6).
@@ -698,6 +679,7 @@ impl Managed {
     pub(super) fn end(self: &Arc<Self>) {
         planted::reap_all(self);
         self.ending.store(true, Ordering::Release);
+        self.publish_end();
         flush::flush(self, Cutoff::All);
         self.finish_leaving();
         let listing = self.listing.lock().take();

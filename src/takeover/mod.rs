@@ -17,6 +17,7 @@
 //! | [`leaving`] | detached sessions whose remove callback has still to run |
 //! | [`ending`] | noticing that a context is being freed |
 //! | [`stored`] | in how many caches a session is stored |
+//! | [`operator`] | the figures that a context publishes, and the operator's requests that it obeys |
 //! | [`running`] | which callbacks of the program run on this thread |
 //! | [`past`] | what is set on a managed context past us |
 //! | [`shared`] | contexts that processes share, which are left to libssl |
@@ -33,6 +34,7 @@ pub(crate) mod listing;
 pub(crate) mod managed;
 pub(crate) mod measured;
 pub(crate) mod moved;
+mod operator;
 mod past;
 mod planted;
 mod probes;

@@ -27,6 +27,7 @@ pub(super) fn real_mode(mode: u32) -> u32 {
 pub(crate) fn take_in(ctx: *mut SSL_CTX) -> Option<&'static Libssl> {
     let managed = find_borrowed(ctx)?;
     managed.take_in();
+    managed.obey_without_callbacks();
     Some(managed.libssl())
 }
 
@@ -60,6 +61,7 @@ impl Managed {
             self.note_size(size);
             self.real_ctrl(SSL_CTRL_SET_SESS_CACHE_SIZE, REAL_SIZE);
         }
+        self.publish_view();
     }
 
     /// Whether libssl may make room in its own cache when a session is added past us: it has a limit, set past us;

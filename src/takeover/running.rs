@@ -94,6 +94,20 @@ pub(super) fn count(call: impl FnOnce() -> Call) -> usize {
     RUNNING.with(|running| running.count(here, &call()))
 }
 
+/// Whether a callback of the program's runs on this thread.
+#[inline(always)] // as above
+pub(super) fn any() -> bool {
+    if RUNNING.with(Running::is_empty) {
+        return false;
+    }
+    let here = 0u8;
+    let here = (&raw const here).addr();
+    RUNNING.with(|running| {
+        running.drop_gone(here);
+        !running.is_empty()
+    })
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     call: Call,
@@ -185,8 +199,9 @@ mod tests {
 
     #[test]
     fn a_call_is_known_while_it_runs() {
-        assert!(!is_running(|| call(1)));
+        assert!(!is_running(|| call(1)) && !any());
         call(1).run(|| {
+            assert!(any());
             assert!(is_running(|| call(1)) && !is_running(|| call(2)));
             call(2).run(|| assert!(is_running(|| call(1)) && is_running(|| call(2))));
             assert!(is_running(|| call(1)) && !is_running(|| call(2)));
@@ -222,5 +237,6 @@ mod tests {
         left();
         let here = 0u8;
         assert_eq!(RUNNING.with(|running| running.count((&raw const here).addr(), &call(1))), 0);
+        assert!(!any());
     }
 }

@@ -55,6 +55,7 @@ unsafe extern "C-unwind" fn new_session<const INDEX: usize>(
         // SAFETY: the program's own callback, with what libssl gave us.
         return new.map_or(0, |new| call.run(|| unsafe { new(ssl, session) }));
     }
+    managed.publish_view();
     if is_to_be_stored(&managed, ssl) {
         managed.add(borrowed);
     }
@@ -64,6 +65,7 @@ unsafe extern "C-unwind" fn new_session<const INDEX: usize>(
         None => 0,
     };
     auto_flush(&managed);
+    managed.obey();
     kept
 }
 
@@ -120,6 +122,7 @@ unsafe extern "C-unwind" fn get_session<const INDEX: usize>(
         return found;
     }
     planted::reap(&managed);
+    managed.obey();
     let Ok(length) = usize::try_from(length) else { return std::ptr::null_mut() };
     // SAFETY: libssl passes an id of this length.
     let bytes = unsafe { std::slice::from_raw_parts(id, length) };

@@ -168,77 +168,133 @@ pub struct Process {
     pub others: Block,
 }
 
-/// The figures of one context, or of several together.
-#[derive(Debug)]
-#[repr(C)]
-pub struct Block {
+/// How a figure goes into that of several contexts together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It is added up.
+    Sum,
+    /// The largest one counts.
+    Most,
+    /// It says how a context is now or was last, and ends with it.
+    Now,
+}
+
+/// The one list of a block's figures: the kind, the name among [`Word`]s, the field.
+macro_rules! figures {
+    ($($(#[doc = $about:literal])* $kind:ident $word:ident $field:ident: $type:ty;)*) => {
+        /// The figures of one context, or of several together.
+        #[derive(Debug, Default)]
+        #[repr(C)]
+        pub struct Block {
+            $($(#[doc = $about])* pub $field: $type,)*
+            /// For later.
+            pub reserved: [AtomicU64; 6],
+            /// Lookups, by thread.
+            pub stripes: [Stripe; STRIPES],
+        }
+
+        /// The words of a block before its stripes, by their places in [`Block`]: a reader copies them out, and looks
+        /// figures up by name.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Word {
+            $($(#[doc = $about])* $word = offset_of!(Block, $field) / 8,)*
+        }
+
+        impl Block {
+            /// Each word that holds a figure, those of the stripes included, in an order that is always the same.
+            pub fn figures(&self) -> impl Iterator<Item = (Kind, &AtomicU64)> {
+                let stripes = self.stripes.iter().flat_map(|stripe| [&stripe.hits, &stripe.misses]);
+                [$((Kind::$kind, self.$field.words()),)*]
+                    .into_iter()
+                    .flat_map(|(kind, words)| words.iter().map(move |word| (kind, word)))
+                    .chain(stripes.map(|word| (Kind::Sum, word)))
+            }
+        }
+    };
+}
+
+/// A figure of one word or of several.
+trait Words {
+    fn words(&self) -> &[AtomicU64];
+}
+
+impl Words for AtomicU64 {
+    fn words(&self) -> &[AtomicU64] {
+        std::slice::from_ref(self)
+    }
+}
+
+impl<const N: usize> Words for [AtomicU64; N] {
+    fn words(&self) -> &[AtomicU64] {
+        self
+    }
+}
+
+figures! {
     /// The number of the context in its process, from 1 on.
-    pub number: AtomicU64,
+    Now Number number: AtomicU64;
     /// Sessions stored now.
-    pub sessions: AtomicU64,
+    Now Sessions sessions: AtomicU64;
     /// The most sessions; 0 for any number.
-    pub limit: AtomicU64,
+    Now Limit limit: AtomicU64;
     /// Sessions stored under a new key, or in place of another one.
-    pub stores: AtomicU64,
+    Sum Stores stores: AtomicU64;
     /// Lookups that found a session; those of the stripes come in addition.
-    pub hits: AtomicU64,
+    Sum Hits hits: AtomicU64;
     /// Lookups that did not; those of the stripes come in addition.
-    pub misses: AtomicU64,
+    Sum Misses misses: AtomicU64;
     /// Sessions that the program's get callback provided.
-    pub external_hits: AtomicU64,
+    Sum ExternalHits external_hits: AtomicU64;
     /// Sessions evicted to make room.
-    pub evictions: AtomicU64,
+    Sum Evictions evictions: AtomicU64;
     /// Sessions that flushes removed.
-    pub flushed: AtomicU64,
+    Sum Flushed flushed: AtomicU64;
     /// Sessions removed one by one.
-    pub removals: AtomicU64,
+    Sum Removals removals: AtomicU64;
     /// Flushes that removed something.
-    pub flushes: AtomicU64,
+    Sum Flushes flushes: AtomicU64;
     /// Nanoseconds of the longest batch.
-    pub longest_batch: AtomicU64,
+    Most LongestBatch longest_batch: AtomicU64;
     /// When the last flush ended, in seconds since the epoch.
-    pub last_flush: AtomicU64,
+    Now LastFlush last_flush: AtomicU64;
     /// Sessions that the last flush removed.
-    pub last_removed: AtomicU64,
+    Now LastRemoved last_removed: AtomicU64;
     /// Nanoseconds that the last flush took.
-    pub last_took: AtomicU64,
+    Now LastTook last_took: AtomicU64;
     /// When the curve was made, in seconds since the epoch.
-    pub curve_made: AtomicU64,
+    Now CurveMade curve_made: AtomicU64;
     /// How many sessions expire when ([`HORIZONS`]).
-    pub curve: [AtomicU64; CURVE],
+    Now Curve curve: [AtomicU64; CURVE];
     /// The histogram of flushes.
-    pub flush_times: [AtomicU64; STEPS],
+    Sum FlushTimes flush_times: [AtomicU64; STEPS];
     /// The histogram of batches.
-    pub batch_times: [AtomicU64; STEPS],
+    Sum BatchTimes batch_times: [AtomicU64; STEPS];
     /// Lookups that neither the cache nor the program's get callback could answer, where the program keeps a cache of
     /// its own: they are among the misses.
-    pub external_misses: AtomicU64,
+    Sum ExternalMisses external_misses: AtomicU64;
     /// The cache mode, as the program has set it, with the `MODE_` bits; 0 in a sum.
-    pub mode: AtomicU64,
+    Now Mode mode: AtomicU64;
     /// Connections that this context's handshakes have finished as a server (`SSL_CTX_sess_accept_good`).
-    pub accepted: AtomicU64,
+    Sum Accepted accepted: AtomicU64;
     /// The same as a client (`SSL_CTX_sess_connect_good`).
-    pub connected: AtomicU64,
+    Sum Connected connected: AtomicU64;
     /// Connections that resumed a session, by the cache or by a ticket (`SSL_CTX_sess_hits`).
-    pub resumed: AtomicU64,
+    Sum Resumed resumed: AtomicU64;
     /// Sessions that were still stored when their context ended.
-    pub left_at_end: AtomicU64,
+    Sum LeftAtEnd left_at_end: AtomicU64;
     /// The last request that this context has carried out.
-    pub answered: AtomicU64,
+    Now Answered answered: AtomicU64;
     /// Sessions that this request removed here.
-    pub answered_removed: AtomicU64,
+    Now AnsweredRemoved answered_removed: AtomicU64;
     /// Nanoseconds of all flushes that the histogram of flushes counts.
-    pub flush_time_sum: AtomicU64,
+    Sum FlushTimeSum flush_time_sum: AtomicU64;
     /// Nanoseconds of all batches that the histogram of batches counts.
-    pub batch_time_sum: AtomicU64,
-    /// For later.
-    pub reserved: [AtomicU64; 6],
-    /// Lookups, by thread.
-    pub stripes: [Stripe; STRIPES],
+    Sum BatchTimeSum batch_time_sum: AtomicU64;
 }
 
 /// A cache line of counters.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct Stripe {
     /// Lookups that found a session.
@@ -250,43 +306,6 @@ pub struct Stripe {
 /// Words of something that consists of them.
 pub const fn words<T>() -> usize {
     size_of::<T>() / size_of::<u64>()
-}
-
-/// The words of a block before its stripes, by their places in [`Block`]: a reader copies them out, and looks figures up
-/// by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-#[expect(missing_docs, reason = "as in Block")]
-pub enum Word {
-    Number = offset_of!(Block, number) / 8,
-    Sessions = offset_of!(Block, sessions) / 8,
-    Limit = offset_of!(Block, limit) / 8,
-    Stores = offset_of!(Block, stores) / 8,
-    Hits = offset_of!(Block, hits) / 8,
-    Misses = offset_of!(Block, misses) / 8,
-    ExternalHits = offset_of!(Block, external_hits) / 8,
-    Evictions = offset_of!(Block, evictions) / 8,
-    Flushed = offset_of!(Block, flushed) / 8,
-    Removals = offset_of!(Block, removals) / 8,
-    Flushes = offset_of!(Block, flushes) / 8,
-    LongestBatch = offset_of!(Block, longest_batch) / 8,
-    LastFlush = offset_of!(Block, last_flush) / 8,
-    LastRemoved = offset_of!(Block, last_removed) / 8,
-    LastTook = offset_of!(Block, last_took) / 8,
-    CurveMade = offset_of!(Block, curve_made) / 8,
-    Curve = offset_of!(Block, curve) / 8,
-    FlushTimes = offset_of!(Block, flush_times) / 8,
-    BatchTimes = offset_of!(Block, batch_times) / 8,
-    ExternalMisses = offset_of!(Block, external_misses) / 8,
-    Mode = offset_of!(Block, mode) / 8,
-    Accepted = offset_of!(Block, accepted) / 8,
-    Connected = offset_of!(Block, connected) / 8,
-    Resumed = offset_of!(Block, resumed) / 8,
-    LeftAtEnd = offset_of!(Block, left_at_end) / 8,
-    Answered = offset_of!(Block, answered) / 8,
-    AnsweredRemoved = offset_of!(Block, answered_removed) / 8,
-    FlushTimeSum = offset_of!(Block, flush_time_sum) / 8,
-    BatchTimeSum = offset_of!(Block, batch_time_sum) / 8,
 }
 
 /// Words of a block that [`Word`] names, whole cache lines.
@@ -304,6 +323,8 @@ pub fn curve_part(seconds: i64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
 
     #[test]
@@ -315,6 +336,16 @@ mod tests {
         assert!(pid_of(freed(first | READY)) == 0);
         assert_ne!(first, second, "the same pid once more");
         assert_eq!(pid_of(claimed(freed(u64::MAX), u32::MAX)), u32::MAX);
+    }
+
+    #[test]
+    fn each_figure_is_listed_once() {
+        let block = Block::default();
+        for (count, (_, word)) in block.figures().enumerate() {
+            assert_eq!(word.swap(1, Ordering::Relaxed), 0, "word {count} once more");
+        }
+        let named = FIGURES - block.reserved.len();
+        assert_eq!(block.figures().count(), named + 2 * STRIPES, "none is left out");
     }
 
     #[test]

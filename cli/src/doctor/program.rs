@@ -28,6 +28,9 @@ pub struct Look<'a> {
 
 /// Looks at a program by its path or name.
 pub fn examine(name: &OsStr) -> Result<(Report, String), String> {
+    if name.is_empty() {
+        return Err("the name of the program is empty".to_string());
+    }
     let path = find(name).ok_or_else(|| format!("{}: not found", shown(name)))?;
     let mut report = Report::default();
     let library = library(&mut report);

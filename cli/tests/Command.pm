@@ -1,0 +1,75 @@
+# What the tests of the command have in common: the command from build/, a program whose figures are known, and waiting.
+package Command;
+use strict;
+use warnings;
+use Cwd qw(abs_path);
+use Exporter qw(import);
+use File::Basename qw(dirname);
+use IPC::Open2 qw(open2);
+use Test::More;
+use Time::HiRes qw(sleep time);
+use lib dirname(abs_path(__FILE__)) . '/../../tests-c';
+use Installed;
+
+our @EXPORT = qw($sslsweep $library $here $SECONDS within compile served %told $pid start stop store_more);
+
+our $sslsweep = "$top/build/bin/sslsweep";
+our $library  = "$top/build/lib/$name";
+our $here     = dirname(abs_path(__FILE__));
+our $SECONDS  = 20;    # for anything that takes a moment
+my @cc = split ' ', $ENV{CC} || 'cc';
+
+delete @ENV{qw(NO_COLOR SSLSWEEP_STATS SSLSWEEP_AUTOFLUSH SSLSWEEP_EVICTION)};
+
+# Until it is so, or not in time.
+sub within {
+    my ($condition) = @_;
+    for (my $until = time + $SECONDS; time < $until; sleep 0.05) {
+        return 1 if $condition->();
+    }
+    return 0;
+}
+
+sub compile {
+    my ($to, @rest) = @_;
+    is(run(@cc, '-O1', '-w', '-D_GNU_SOURCE', '-o', "$scratch/$to", @rest), 0, "$to is built") or BAIL_OUT($complained);
+    return "$scratch/$to";
+}
+
+# The program whose figures are known, linked with more options or with none.
+sub served {
+    my ($to, @options) = @_;
+    return compile($to, @options, "-I$top/tests-c", "$here/served.c", "$top/tests-c/handshake.c", "$top/tests-c/support.c",
+        qw(-lssl -lcrypto -ldl -pthread));
+}
+
+our %told;    # {context}{figure}
+our $pid;
+my ($from, $to);
+
+sub start {
+    my (@command) = @_;
+    %told = ();
+    $pid = open2($from, $to, @command);
+    while (my $line = <$from>) {
+        return if $line eq "ready\n";
+        $told{$1}{$2} = $3 if $line =~ /^(\w+) (\w+) (\d+)$/;
+    }
+    BAIL_OUT("@command did not come to its end");
+}
+
+sub stop {
+    close $to;
+    waitpid $pid, 0;
+    return $?;
+}
+
+sub store_more {
+    print {$to} "more\n";
+    $to->flush;
+    my $answer = <$from>;
+    $told{2}{$_} += 7 for qw(sessions stores);
+    return;
+}
+
+1;

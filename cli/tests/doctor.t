@@ -37,7 +37,7 @@ subtest 'doctor' => sub {
     substr($foreign, 18, 2) = pack 'v', 183 == unpack('v', substr $foreign, 18, 2) ? 62 : 183;
     spit("$scratch/foreign", $foreign);
     chmod 0755, "$scratch/foreign";
-    doctor(1, qr/^no .*the library is for/m, 'a program for another machine', "$scratch/foreign");
+    doctor(1, qr/^no +machine .*the library for/m, 'a program for another machine', "$scratch/foreign");
     my $musl = served('musl', '-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1');
     doctor(1, qr/^no +linkage .*for musl.*does not start/m, 'a program for musl', $musl);
     unlike($said, qr/as before/, 'nor that it runs as before');

@@ -92,8 +92,8 @@ subtest 'run warns where it can have no effect' => sub {
     substr($foreign, 18, 2) = pack 'v', 183 == unpack('v', substr $foreign, 18, 2) ? 62 : 183;
     spit("$scratch/foreign", $foreign);
     chmod 0755, "$scratch/foreign";
-    is(run($sslsweep, 'run', "$scratch/foreign"), 126, 'a program for another machine: status 126');
-    like($complained, qr/\Asslsweep: foreign has no effect here: it is for [^\n]+\nsslsweep: [^\n]+\n\z/, 'both are said');
+    run($sslsweep, 'run', "$scratch/foreign");
+    like($complained, qr/\Asslsweep: foreign has no effect here: it is for [^\n]+; [^\n]+\n/, 'a program for another machine');
     my $musl = compile('musl', '-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1', $nothing);
     run($sslsweep, 'run', $musl);
     like($complained, qr/\Asslsweep: musl has no effect here: it is built for musl/, 'a program for musl');
@@ -101,8 +101,8 @@ subtest 'run warns where it can have no effect' => sub {
     # What cannot be read is not guessed at.
     my $damaged = spit("$scratch/damaged", substr slurp($plain), 0, 100);
     chmod 0755, $damaged;
-    is(run($sslsweep, 'run', $damaged), 126, 'a damaged program: status 126');
-    is(() = $complained =~ /\n/g, 1, 'one line') or diag($complained);
+    isnt(run($sslsweep, 'run', $damaged), 0, 'a damaged program');
+    unlike($complained, qr/has no effect/, 'is for the system to complain about');
 
     SKIP: {
         skip 'another user takes root', 1 if $> != 0;

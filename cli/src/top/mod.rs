@@ -12,6 +12,7 @@ mod view;
 
 use std::collections::HashSet;
 use std::io::{self, IsTerminal};
+use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
 use ratatui::backend::CrosstermBackend;
@@ -141,7 +142,9 @@ fn watch(options: &Top, reading: Reading, screen: Screen) -> io::Result<End> {
     };
     let mut now = area();
     let viewport = TerminalOptions { viewport: Viewport::Fixed(now) };
-    let mut terminal = Terminal::with_options(CrosstermBackend::new(io::stdout()), viewport)?;
+    let terminal = Terminal::with_options(CrosstermBackend::new(io::stdout()), viewport)?;
+    // Its end would show the cursor, which the screen's does, and panic where the terminal is gone.
+    let mut terminal = ManuallyDrop::new(terminal);
     let style = view::Style::of_environment(options.no_color);
     let mut state = State::new(&options.selection, options.interval);
     state.update(reading, Instant::now());

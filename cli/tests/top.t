@@ -133,6 +133,25 @@ subtest 'what is idle, and totals' => sub {
     stop();
 };
 
+subtest 'a container' => sub {
+    plan skip_all => 'namespaces take root' if $> != 0;
+    start('unshare', '--pid', '--fork', '--mount-proc', '--mount', 'sh', '-c',
+        "mount -t tmpfs none /dev/shm && exec $sslsweep run --stats $served");
+    my $inside;
+    ok(within(sub { run('pgrep', '-P', $pid); ($inside) = $said =~ /^(\d+)$/m }), 'the process in it') or return;
+    my $namespace = readlink "/proc/$inside/ns/pid";
+    terminal(120, 24, $sslsweep, 'top', '--interval', '0.2', $inside);
+    shows(qr/\A\S+ .* in \Q$namespace\E/, 'its pid namespace is in the header');
+    keys_are('q');
+    stop();
+    start($sslsweep, 'run', '--stats', $served);
+    terminal(120, 24, $sslsweep, 'top', '--interval', '0.2', $pid);
+    shows(qr/^ *$pid served/m, 'a process of our own namespace');
+    unlike(screen(), qr/pid:\[/, 'has none there');
+    keys_are('q');
+    stop();
+};
+
 # ---- Any terminal ----
 
 use constant { TIOCSPTLCK => 0x40045431, TIOCGPTN => 0x80045430, TIOCSWINSZ => 0x5414, FIONREAD => 0x541B };

@@ -74,7 +74,13 @@ impl Service {
                 let verdict = Verdict::of_process(figures);
                 let remedy = verdict.remedy(&figures.program);
                 let remedy = remedy.map(|it| format!("; setting: {it}")).unwrap_or_default();
-                (verdict.word(), verdict.sentence().to_string() + &remedy)
+                let sentence = verdict.sentence();
+                // The word says that already.
+                let why = sentence.strip_prefix("in force: ").unwrap_or(sentence);
+                (verdict.word(), why.to_string() + &remedy)
+            }
+            None if loaded && !has("libssl.so") => {
+                ("loaded", "no libssl.so is loaded, so there is nothing to take over".to_string())
             }
             None if loaded => (
                 "loaded",
@@ -122,9 +128,11 @@ pub fn doctor() -> Result<(), Failure> {
         let _ = writeln!(text, "{pid:>7} {program:<width$} {state:<9} {why}");
     }
     print(&text)?;
-    if hidden > 0 {
-        let whose = if figures::user() == 0 { "more rights" } else { "root" };
-        say(&format!("{hidden} processes of other users could not be looked at; ask as {whose}"));
+    let processes = if hidden == 1 { "1 process" } else { &format!("{hidden} processes") };
+    match (hidden, figures::user()) {
+        (0, _) => {}
+        (_, 0) => say(&format!("{processes} could not be looked at, not even as root")),
+        _ => say(&format!("{processes} of other users could not be looked at; ask as root")),
     }
     reading.complaints.iter().for_each(|line| say(line));
     if services.iter().all(|service| service.taken_over) { Ok(()) } else { Err(Failure::silent(1)) }

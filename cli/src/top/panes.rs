@@ -137,6 +137,9 @@ fn last_flush(row: &Row) -> String {
     if figure(Word::Flushes) == 0 {
         return "no flush has removed anything yet".to_string();
     }
+    if figure(Word::LastFlush) == 0 {
+        return "the last flush was in a context that has ended".to_string();
+    }
     let ago = figures::now().saturating_sub(figure(Word::LastFlush));
     format!(
         "last flush {} ago: {} removed in {}",
@@ -209,7 +212,7 @@ pub fn details(frame: &mut Frame, area: Rect, row: &Row, interval: Duration, sty
     }));
     lines.extend(counters(row, interval));
     lines.push(Line::from(format!(
-        "removed one by one {}, left at a context's end {}; hits of the program's own cache {}",
+        "removed one by one {}, left at a context's end {}; external hits {}",
         short(figure(Word::Removals)),
         short(figure(Word::LeftAtEnd)),
         short(figure(Word::ExternalHits))

@@ -274,12 +274,12 @@ fn title(state: &State, style: Style) -> Line<'static> {
         counted(all.contexts, "context", "s")
     );
     if all.hidden > 0 {
-        let kind = match state.totals() {
-            Totals::Contexts => "lines",
-            Totals::Processes => "processes",
-            Totals::Programs => "programs",
+        let (what, plural) = match state.totals() {
+            Totals::Contexts => ("idle line", "s"),
+            Totals::Processes => ("idle process", "es"),
+            Totals::Programs => ("idle program", "s"),
         };
-        text += &format!(", {} idle {kind} hidden", all.hidden);
+        text += &format!(", {} hidden", counted(all.hidden as u64, what, plural));
     }
     text += &format!("  rates over {}s", state.window().as_secs_f64());
     let heading = COLUMNS.iter().find(|column| column.sort == Some(state.sort()));

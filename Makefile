@@ -21,7 +21,7 @@ LIB     := build/lib
 TARGET  := $(or $(CARGO_TARGET_DIR),target)/release
 SO      := libsslsweep.so.$(VERSION)
 SOURCES := $(shell find src crates -name '*.rs') crates/figures/Cargo.toml build.rs cbindgen.toml Cargo.toml Cargo.lock abi/nodes.map
-COMMAND := $(shell find cli crates -name '*.rs') cli/Cargo.toml crates/figures/Cargo.toml Cargo.toml Cargo.lock
+COMMAND := $(shell find cli crates -name '*.rs') $(wildcard cli/src/completions/*) cli/Cargo.toml crates/figures/Cargo.toml Cargo.toml Cargo.lock
 
 .DEFAULT_GOAL := lib
 
@@ -97,9 +97,9 @@ test-c: lib ## the C harness: every test on stock and three ways under sslsweep
 	@cd tests-c && prove header.t install.t effect.t examples.t leaks.t probes.t
 	@prove abi/library.t
 
-test-command: lib ## the sslsweep command: run, doctor, stat and, on a terminal, top
+test-command: lib ## the sslsweep command: run, doctor, stat, flush and, on a terminal, top
 	@sh scripts/setup.sh command
-	@prove cli/tests/command.t
+	@prove cli/tests/*.t
 
 pictures: ## write docs/metrics.md and the picture of top anew
 	SSLSWEEP_WRITE_DOCUMENTS=1 $(CARGO) test --locked --quiet -p sslsweep-cli
@@ -220,6 +220,7 @@ MAN3              = SSL_CTX_flush_sessions_ex sslsweep_flush sslsweep_for_each_s
 man3              = $(1:%=$(MANDIR)/man3/%.3sslsweep)
 SCRIPTS           = flushes rates who-flushes
 script            = $(1:%=$(DATADIR)/sslsweep/bpftrace/%.bt)
+GRAFANA           = sslsweep.json sslsweep-alerts.yml
 COMPLETIONS       = $(DATADIR)/bash-completion/completions/sslsweep $(DATADIR)/zsh/site-functions/_sslsweep \
                     $(DATADIR)/fish/vendor_completions.d/sslsweep.fish
 # $(call completion,SHELL,TARGET)
@@ -227,7 +228,7 @@ completion        = build/bin/sslsweep completions $1 >$(DESTDIR)$2 && chmod 644
 drop_in           = $(1:%=$(DATADIR)/sslsweep/systemd/%.service.d/sslsweep.conf)
 INSTALLED_RUNTIME = $(BINDIR)/sslsweep $(LIBDIR)/$(SO) $(LIBDIR)/libsslsweep.so.$(ABI) \
                     $(MANDIR)/man1/sslsweep.1 $(MANDIR)/man7/sslsweep.7 $(call drop_in,$(SERVICES)) \
-                    $(call script,$(SCRIPTS)) $(COMPLETIONS) $(DATADIR)/sslsweep/NOTICES
+                    $(call script,$(SCRIPTS)) $(GRAFANA:%=$(DATADIR)/sslsweep/grafana/%) $(COMPLETIONS) $(DATADIR)/sslsweep/NOTICES
 INSTALLED_DEV     = $(LIBDIR)/libsslsweep.so $(LIBDIR)/libsslsweep.a $(INCLUDEDIR)/sslsweep.h \
                     $(PKGCONFIGDIR)/sslsweep.pc $(call man3,$(MAN3))
 INSTALLED         = $(INSTALLED_RUNTIME) $(INSTALLED_DEV)
@@ -249,6 +250,7 @@ install-runtime: lib
 	$(call fill,man/sslsweep.1.in,644,$(MANDIR)/man1/sslsweep.1)
 	$(call fill,man/sslsweep.7.in,644,$(MANDIR)/man7/sslsweep.7)
 	$(foreach name,$(SCRIPTS),$(INSTALL) -m 644 docs/bpftrace/$(name).bt $(DESTDIR)$(call script,$(name)) &&) :
+	$(INSTALL) -m 644 $(GRAFANA:%=packaging/grafana/%) $(DESTDIR)$(DATADIR)/sslsweep/grafana
 	$(foreach service,$(SERVICES),$(call fill,packaging/systemd/$(service).conf.in,644,$(call drop_in,$(service))) &&) :
 
 install-dev: lib

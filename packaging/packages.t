@@ -99,7 +99,7 @@ subtest 'contents of the Debian packages' => sub {
 subtest 'contents of the RPM packages' => sub {
     my $lib = output('rpm', '--eval', '%{_libdir}');
     my ($runtime, $devel) = map { [split /\n/, output('rpm', '-qpl', $_)] } @rpms;
-    my @ours = ('/usr/share/sslsweep', '/usr/share/sslsweep/bpftrace', '/usr/share/sslsweep/systemd',
+    my @ours = ('/usr/share/sslsweep', '/usr/share/sslsweep/bpftrace', '/usr/share/sslsweep/grafana', '/usr/share/sslsweep/systemd',
         map { "/usr/share/sslsweep/systemd/$_.service.d" } @services);
     same([grep { !m{/(?:doc|licenses)/} } @$runtime], [installed('RUNTIME', $lib), @ours], 'the files of sslsweep');
     same([grep { !m{/(?:doc|licenses)/} } @$devel], [installed('DEV', $lib)], 'the files of sslsweep-devel');

@@ -22,6 +22,7 @@ my %mode = (
         'sslsweep_for_each_session', 'sslsweep_get_statistics'),
     'share/man/man7/sslsweep.7'   => 0644,
     (map { ("share/sslsweep/bpftrace/$_.bt" => 0644) } 'flushes', 'rates', 'who-flushes'),
+    (map { ("share/sslsweep/grafana/$_" => 0644) } 'sslsweep.json', 'sslsweep-alerts.yml'),
     'share/bash-completion/completions/sslsweep'       => 0644,
     'share/zsh/site-functions/_sslsweep'               => 0644,
     'share/fish/vendor_completions.d/sslsweep.fish'    => 0644,

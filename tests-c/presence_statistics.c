@@ -558,12 +558,18 @@ static void sandboxed(void)
         return; /* memcheck makes system calls of its own */
     SSL_CTX *ctx = server_context(), *another = server_context();
     int killed;
-    /* By fork, with a store, a flush, the end of a context, and the end by exit. */
+    /* By fork, with a store, a connection, a request, a flush, the end of a context, and the end by exit. */
     pid_t child = child_begins();
     if (child == 0) {
         sandbox();
         store(ctx, 1, 1000, 100);
+        SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_BOTH);
+        SSL_free(SSL_new(ctx));
         int ok = process_of(getpid_noted()) != NULL;
+        ask(noted, new_request(EXPIRED));
+        flush(ctx, 1);
+        ok &= SSL_CTX_sess_number(ctx) == 0;
+        store(ctx, 2, 1000, 100);
         flush(ctx, 2000);
         SSL_CTX_free(another);
         exit(ok ? 7 : 1);
@@ -575,7 +581,7 @@ static void sandboxed(void)
         SSL_CTX_free(ctx);
         return;
     }
-    better("O4", !killed && status == 7, "a sandboxed worker stores, flushes and ends: %d", status);
+    better("O4", !killed && status == 7, "a sandboxed worker stores, connects, obeys, flushes and ends: %d", status);
     better("O4", process_of(child) == NULL, "and has given its place up");
     SSL_CTX_free(another);
     SSL_CTX_free(ctx);

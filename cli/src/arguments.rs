@@ -181,9 +181,11 @@ pub struct Top {
     pub selection: Selection,
     /// Seconds between two looks, 0.1 to 60
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
+    #[arg(value_hint = ValueHint::Other)]
     pub interval: Duration,
     /// End after so many looks
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_hint = ValueHint::Other)]
     pub iterations: Option<u64>,
     /// No colour
     #[arg(long)]
@@ -276,7 +278,8 @@ pub fn read(words: &[OsString]) -> Result<Command, Stop> {
 
 /// The subcommand that may be meant by a word that is none.
 pub fn meant(word: &OsStr) -> Option<String> {
-    let definition = Arguments::command().allow_external_subcommands(false);
+    let subcommands = Arguments::command().get_subcommands().cloned().collect::<Vec<_>>();
+    let definition = clap::Command::new("sslsweep").subcommands(subcommands);
     let error = definition.try_get_matches_from([OsStr::new("sslsweep"), word]).err()?;
     suggestion(&error)
 }
@@ -350,7 +353,7 @@ mod tests {
     #[test]
     fn misspelt_subcommands() {
         for (word, subcommand) in
-            [("stta", "stat"), ("tpo", "top"), ("docter", "doctor"), ("flsh", "flush")]
+            [("stta", "stat"), ("topp", "top"), ("docter", "doctor"), ("flsh", "flush")]
         {
             assert_eq!(meant(OsStr::new(word)).as_deref(), Some(subcommand));
         }

@@ -10,8 +10,9 @@ use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use Test::More;
 use lib dirname(abs_path(__FILE__)) . '/../../tests-c', dirname(abs_path(__FILE__));
-use Command;
+use Command qw($here $sslsweep $library compile within);
 use Installed;
+use Served;
 
 my $served = served('served');
 
@@ -43,6 +44,12 @@ subtest 'run' => sub {
     runs('a copy without its library', 'cp', $sslsweep, "$scratch/alone/bin/");
     is(run("$scratch/alone/bin/sslsweep", 'run', 'true'), 125, 'status 125');
     like($complained, qr/\Asslsweep: \S*libsslsweep\.so\.\S+ is missing or not readable\n\z/, 'it says why');
+    for my $wrong (['run'], ['run', '--eviction=random', 'true'], ['run', '--no-such', 'true'], ['top', '--interval', '0'],
+        ['top', '--interval', 'x']) {
+        is(run($sslsweep, @$wrong), 2, "status 2: @$wrong");
+        like($complained, qr/\Asslsweep: [^\n]+\nusage: /, 'it says why, and how');
+        is($said, '', 'on standard error');
+    }
 };
 
 

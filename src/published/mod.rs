@@ -9,22 +9,28 @@
 //! file, which the process's own user may, can make sessions leave early, and do no more than that.
 
 mod file;
+mod image;
+mod place;
+mod words;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sslsweep_figures::{CURVE, MODE_EXTERNAL, MODE_KNOWN, MODE_TICKETS, STEPS, curve_part};
+use sslsweep_figures::{
+    CURVE, MODE_EXTERNAL, MODE_KNOWN, MODE_TICKETS, STEPS, STRIPES, curve_part,
+};
 
 use crate::cache::{Cache, Expiry, Observer, Statistics};
 use crate::time;
-use file::{Figures, any_figures, figures};
+use place::{Figures, any_figures, figures};
 
 /// One more context was left to libssl because it lies in memory that processes share (P11). Returns how many were
 /// before.
 pub(crate) fn note_left_shared() -> u64 {
     static LEFT_SHARED: AtomicU64 = AtomicU64::new(0);
-    file::note_left_shared();
+    file::begin();
+    place::note_left_shared();
     LEFT_SHARED.fetch_add(1, Ordering::Relaxed)
 }
 
@@ -56,9 +62,10 @@ pub(crate) struct Handshakes {
 impl Published {
     /// Takes a block, if figures are published at all.
     pub(crate) fn new() -> Option<Self> {
-        let context = file::begin_context()?;
+        file::begin();
+        let context = place::begin_context()?;
         // A request of before was not to this one, which has nothing to remove for it.
-        let request = file::request();
+        let request = place::request();
         if let Some(Figures::Own(block)) = figures(context) {
             block.answered.store(request, Ordering::Release);
         }
@@ -93,14 +100,14 @@ impl Published {
 
     /// Whether the operator has made a request that this context has not taken on.
     pub(crate) fn is_asked(&self) -> bool {
-        let request = file::request();
+        let request = place::request();
         request != 0 && request != self.obeyed.load(Ordering::Relaxed)
     }
 
     /// Takes a request on that the caller wants to, unless another thread has.
     pub(crate) fn take_request(&self, wanted: impl FnOnce(u64) -> bool) -> Option<u64> {
         let former = self.obeyed.load(Ordering::Relaxed);
-        let request = file::request();
+        let request = place::request();
         if request == 0 || request == former || !wanted(request) {
             return None;
         }
@@ -149,7 +156,7 @@ impl Published {
             (&block.resumed, now.resumed),
         ];
         for ((place, count), former) in counts.into_iter().zip(&self.handshakes) {
-            let rises = |former| (count.wrapping_sub(former).cast_signed() > 0).then_some(count);
+            let rises = |former| (count.wrapping_sub(former) as i32 > 0).then_some(count);
             let former = former.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rises);
             if let Ok(former) = former {
                 add(place, count.wrapping_sub(former).into());
@@ -167,7 +174,7 @@ impl Published {
     pub(crate) fn note_external_miss(&self) {
         if let Some(block) = any_figures(self.context) {
             add(&block.external_misses, 1);
-            add(&block.stripes[file::stripe()].misses, 1);
+            add(&block.stripes[stripe()].misses, 1);
         }
     }
 
@@ -237,6 +244,17 @@ impl Published {
     }
 }
 
+/// The stripe of this thread.
+fn stripe() -> usize {
+    thread_local! {
+        static STRIPE: usize = {
+            static THREADS: AtomicUsize = AtomicUsize::new(0);
+            THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES
+        };
+    }
+    STRIPE.try_with(|&stripe| stripe).unwrap_or(0)
+}
+
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -247,7 +265,7 @@ fn add(counter: &AtomicU64, more: u64) {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        file::end_context(self.context);
+        place::end_context(self.context);
     }
 }
 
@@ -286,7 +304,7 @@ impl Observer for Writer {
 
     fn looked_up(&self, found: bool) {
         if let Some(block) = any_figures(self.context) {
-            let stripe = &block.stripes[file::stripe()];
+            let stripe = &block.stripes[stripe()];
             add(if found { &stripe.hits } else { &stripe.misses }, 1);
         }
     }

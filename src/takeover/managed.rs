@@ -1,5 +1,4 @@
-//! One managed context: what the program believes it set, its cache, and how sessions enter and
-//! leave.
+//! One managed context: its cache, how sessions enter and are found, and its end.
 
 use std::ffi::c_long;
 use std::sync::Arc;
@@ -7,18 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use super::callback::Callback;
 use super::ending::Sentinel;
-use super::leaving::{Group, Leaving, Runner, Why};
+use super::leaving::{Leaving, Why};
 use super::listing::Listing;
 use super::measured::Flushes;
 use super::planted::{self, Planted};
-use super::running::{self, Call};
-use super::{ending, flush, moved, past, probes, stored};
+use super::{ending, flush, moved, probes, stored};
 use crate::cache::{Cache, Cutoff, Eviction, Expiry, Key, KeyMaker, Stored};
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{Api, Libssl, Session, SessionRef, inside};
+use crate::libssl::{Api, Libssl, Session, SessionRef};
 use crate::published::Published;
-use crate::stack::{has_still_to_return, this_thread};
 use crate::sync::{Mutex, see_each_other};
 use crate::{options, time};
 
@@ -41,19 +38,19 @@ pub(crate) struct Managed {
 
     // What the program believes it set.
     pub(super) mode: AtomicU32,
-    size: AtomicI64,
+    pub(super) size: AtomicI64,
     pub(super) new: Callback<NewCallback>,
     pub(super) get: Callback<GetCallback>,
     pub(super) remove: Callback<RemoveCallback>,
-    generate: Callback<GenerateCallback>,
-    last_generate: Callback<GenerateCallback>,
+    pub(super) generate: Callback<GenerateCallback>,
+    pub(super) last_generate: Callback<GenerateCallback>,
 
     // What it may ask, beside what the cache counts itself.
-    external_hits: AtomicU64,
-    external_misses: AtomicU64,
+    pub(super) external_hits: AtomicU64,
+    pub(super) external_misses: AtomicU64,
     sessions_since_flush: AtomicU32,
 
-    leaving: Leaving,
+    pub(super) leaving: Leaving,
     ending: AtomicBool,
     storing: AtomicBool,
     pub(super) sentinel: Sentinel,
@@ -138,149 +135,6 @@ impl Managed {
 
     pub(crate) fn flushes(&self) -> &Flushes {
         &self.flushes
-    }
-
-    // --- The program's view ------------------------------------------------------------------
-
-    /// The mode that the program set.
-    pub(crate) fn mode(&self) -> u32 {
-        self.mode.load(Ordering::Relaxed)
-    }
-
-    /// Whether the program's mode lacks this flag.
-    pub(super) fn lacks(&self, flag: u32) -> bool {
-        self.mode() & flag == 0
-    }
-
-    /// Sets the program's mode, gives libssl the one that leaves the cache to us, and returns the
-    /// program's previous one.
-    pub(crate) fn set_mode(&self, mode: u32) -> u32 {
-        self.set_real_mode(mode);
-        let former = self.mode.swap(mode, Ordering::Relaxed);
-        self.publish_view();
-        former
-    }
-
-    pub(super) fn set_real_mode(&self, mode: u32) {
-        let real = past::real_mode(mode);
-        self.real_ctrl(SSL_CTRL_SET_SESS_CACHE_MODE, c_long::from(real as i32));
-    }
-
-    /// The size that the program set; 0 is unlimited.
-    pub(crate) fn size(&self) -> c_long {
-        self.size.load(Ordering::Relaxed) as c_long
-    }
-
-    /// Sets the size and returns the previous one; a negative one is refused with 0 (C1).
-    pub(crate) fn set_size(&self, size: c_long) -> c_long {
-        if size < 0 {
-            return 0;
-        }
-        self.take_in();
-        self.note_size(size)
-    }
-
-    pub(super) fn note_size(&self, size: c_long) -> c_long {
-        if let Some(published) = &self.published {
-            published.set_limit(size);
-        }
-        self.size.swap(size, Ordering::Relaxed) as c_long
-    }
-
-    /// Sessions stored.
-    pub(crate) fn sessions(&self) -> c_long {
-        saturate(self.cache.len() as u64)
-    }
-
-    /// Sessions that the program's get callback provided.
-    pub(crate) fn callback_hits(&self) -> c_long {
-        saturate(self.external_hits.load(Ordering::Relaxed))
-    }
-
-    pub(super) fn note_external_hit(&self) {
-        self.external_hits.fetch_add(1, Ordering::Relaxed);
-        if let Some(published) = &self.published {
-            published.note_external_hit();
-        }
-    }
-
-    /// The program's get callback found nothing, and nobody else was asked: with `NO_INTERNAL_LOOKUP`.
-    pub(super) fn note_external_miss(&self) {
-        self.external_misses.fetch_add(1, Ordering::Relaxed);
-        if let Some(published) = &self.published {
-            published.note_external_miss();
-        }
-    }
-
-    /// Lookups that found nothing, here or, if they did not come here, with the program.
-    pub(crate) fn all_misses(&self) -> u64 {
-        self.cache.statistics().misses + self.external_misses.load(Ordering::Relaxed)
-    }
-
-    /// Lookups that found nothing here, and those that libssl itself counts (a client's). What a get callback
-    /// does not find is no miss to libssl (C12).
-    pub(crate) fn misses(&self) -> c_long {
-        let real = self.real_ctrl(SSL_CTRL_SESS_MISSES, 0);
-        saturate(self.cache.statistics().misses).saturating_add(real)
-    }
-
-    /// Sessions that left for lack of room.
-    pub(crate) fn cache_full(&self) -> c_long {
-        saturate(self.cache.statistics().evicted)
-    }
-
-    // What was set past us before is overwritten, and does not come back.
-
-    pub(crate) fn set_new(&self, callback: Option<NewCallback>) {
-        self.take_in();
-        self.new.set(callback);
-    }
-
-    pub(crate) fn new_callback(&self) -> Option<NewCallback> {
-        self.new.get()
-    }
-
-    pub(crate) fn set_get(&self, callback: Option<GetCallback>) {
-        self.take_in();
-        self.get.set(callback);
-        self.publish_view();
-    }
-
-    pub(crate) fn get_callback(&self) -> Option<GetCallback> {
-        self.get.get()
-    }
-
-    pub(crate) fn set_remove(&self, callback: Option<RemoveCallback>) {
-        self.take_in();
-        self.remove.set(callback);
-    }
-
-    pub(crate) fn remove_callback(&self) -> Option<RemoveCallback> {
-        self.remove.get()
-    }
-
-    pub(crate) fn set_generate(&self, callback: Option<GenerateCallback>) {
-        self.generate.set(callback);
-        if callback.is_some() {
-            self.last_generate.set(callback);
-        }
-    }
-
-    /// What a connection has inherited whose beginning was not seen. It has one, and the context may have none
-    /// any more.
-    pub(super) fn inherited_generator(&self) -> Option<GenerateCallback> {
-        self.generate.get().or_else(|| self.last_generate.get())
-    }
-
-    pub(super) fn generate_callback(&self) -> Option<GenerateCallback> {
-        self.generate.get()
-    }
-
-    pub(super) fn real_ctrl(&self, command: i32, value: c_long) -> c_long {
-        // SAFETY: the context is alive: whoever called us uses it.
-        inside(|| unsafe {
-            (self.api.SSL_CTX_ctrl)(self.ctx, command, value, std::ptr::null_mut())
-        })
     }
 
     // --- Sessions ----------------------------------------------------------------------------
@@ -464,153 +318,6 @@ impl Managed {
         taken
     }
 
-    /// Lets one session go that left for lack of room. It stays resumable for others (C19).
-    fn leave_evicted(&self, session: Session) {
-        probes::evict(self.ctx, session.as_ptr());
-        self.call_remove(&session);
-    }
-
-    /// Lets one session go that was flushed.
-    pub(super) fn leave_flushed(&self, session: Session) {
-        self.mark_leaving(*session, Why::Flushed);
-        self.call_remove(&session);
-    }
-
-    /// Lets sessions go that leave in some number: with [`Managed::run_callbacks`] where there is a
-    /// remove callback to run, else, and where there is no memory to let them wait, at once.
-    pub(super) fn leave(&self, group: Group, sessions: &mut Vec<Session>, why: Why) {
-        if self.remove.get().is_some() && self.leaving.add(group, sessions, why) {
-            return;
-        }
-        let was_ending = self.is_ending();
-        let mut unfinished = Unfinished { managed: self, group, rest: sessions.drain(..), why };
-        for session in unfinished.rest.by_ref() {
-            self.mark_leaving(*session, why);
-            self.call_remove(&session);
-            // Before the question, as ex_data functions of the program may run.
-            drop(session);
-            if self.is_ending() != was_ending {
-                // One of these freed the context, and nothing may be called on it any more.
-                break;
-            }
-        }
-    }
-
-    /// Lets a session wait that libssl removes, with a lock held, because the context is going.
-    pub(super) fn leave_later(&self, session: SessionRef) {
-        let mut sessions = session.retain().into_iter().collect();
-        self.leave(self.begin_group(), &mut sessions, Why::Other);
-    }
-
-    /// A group of sessions that leave together.
-    pub(super) fn begin_group(&self) -> Group {
-        self.leaving.begin()
-    }
-
-    /// Marks each session of a group if it was flushed, runs the program's remove callback for it
-    /// with no lock held, and drops the cache's reference.
-    #[inline(never)] // its call is looked for on the stack
-    pub(super) fn run_callbacks(&self, group: Group) {
-        let here = 0u8;
-        let runner = Runner::Call { thread: this_thread(), variable: (&raw const here).addr() };
-        if !self.leaving.set_runner(group, runner) {
-            return;
-        }
-        let _abandoned = Abandoned { managed: self, group };
-        while let Some((session, why)) = self.leaving.next_of(group) {
-            self.mark_leaving(*session, why);
-            self.call_remove(&session);
-        }
-    }
-
-    /// Goes on with what callbacks that never returned have left waiting.
-    pub(super) fn run_abandoned(&self) {
-        let is_there =
-            |variable| has_still_to_return(Self::run_callbacks as *mut std::ffi::c_void, variable);
-        while let Some(group) = self.leaving.abandoned(is_there) {
-            self.run_callbacks(group);
-        }
-    }
-
-    fn mark_leaving(&self, session: SessionRef, why: Why) {
-        if why == Why::Flushed {
-            probes::expire(self.ctx, session.as_ptr());
-            self.mark_not_resumable(session);
-        }
-    }
-
-    /// Whether the program's remove callback runs for this session on this thread. It is not called again
-    /// then, whoever removes the session in it (C5).
-    #[inline(always)] // see `running::count`
-    pub(super) fn is_removing(&self, session: SessionRef) -> bool {
-        self.removing(session) > 0
-    }
-
-    #[inline(always)] // as above
-    fn removing(&self, session: SessionRef) -> usize {
-        running::count(|| Call::removal(self, session))
-    }
-
-    /// For one that the program or libssl holds.
-    fn call_remove_borrowed(&self, session: SessionRef) {
-        if self.remove.get().is_some() {
-            session.retain().iter().for_each(|held| self.call_remove(held));
-        }
-    }
-
-    /// The caller's own reference: a callback may leave by longjmp, and `running` then still knows the session.
-    fn call_remove(&self, session: &Session) {
-        self.call_remove_by(self.remove.get(), session);
-    }
-
-    /// Our remove callback was called from within the program's: by libssl, for which C5 holds; or by one that
-    /// has taken the place of ours past us, which then stands for what that has replaced.
-    pub(super) fn call_replaced_remove(&self, session: SessionRef) {
-        if self.removing(session) == 1 {
-            session
-                .retain()
-                .iter()
-                .for_each(|held| self.call_remove_by(self.remove.replaced(), held));
-        }
-    }
-
-    fn call_remove_by(&self, remove: Option<RemoveCallback>, session: &Session) {
-        if let Some(remove) = remove {
-            // SAFETY: the program's own callback, with a live context and session, no lock held.
-            Call::remove(self, session).run(|| unsafe { remove(self.ctx, session.as_ptr()) });
-        }
-    }
-
-    /// Marks a session not resumable.
-    ///
-    /// The public ABI has one way: the real removal marks its argument even when it is absent. It
-    /// runs through the session's own context, whose lock hardly anyone else takes now that lookups
-    /// are ours. (Through a private context there is no contention at all, but making one can fail,
-    /// and the gain did not show: see docs/benchmarks.md.)
-    fn mark_not_resumable(&self, session: SessionRef) {
-        self.remove_real(session);
-    }
-
-    /// Adds a session of ours to the real cache.
-    pub(super) fn add_real(&self, session: &Session) {
-        // SAFETY: context and session are alive; the real cache takes a reference of its own.
-        let added =
-            inside(|| unsafe { (self.api.SSL_CTX_add_session)(self.ctx, session.as_ptr()) });
-        if added != 1 {
-            // Out of memory, libssl before 4.0 takes its reference back but leaves the session in its
-            // list, and gives up what it has not when it removes it: it gets one of ours.
-            std::mem::forget(session.clone());
-        }
-    }
-
-    /// Removes a session from the real cache, if libssl is not just freeing that.
-    pub(super) fn remove_real(&self, session: SessionRef) {
-        if let Some(ctx) = self.sentinel.context_for_removing(self) {
-            // SAFETY: context and session are alive; our trampoline is silent meanwhile.
-            inside(|| unsafe { (self.api.SSL_CTX_remove_session)(ctx, session.as_ptr()) });
-        }
-    }
-
     /// A session from the cache for this id, if it is one that still has it.
     pub(super) fn lookup(&self, version: i32, id: &[u8]) -> Option<Session> {
         // libssl takes the id from a session that it finds not resumable while another connection
@@ -667,14 +374,6 @@ impl Managed {
         self.ending.load(Ordering::Acquire)
     }
 
-    /// Runs what callbacks are left of any group: of flushes that this end interrupted, and of those
-    /// that a callback never returned to.
-    pub(super) fn finish_leaving(&self) {
-        while let Some(group) = self.leaving.any() {
-            self.run_callbacks(group);
-        }
-    }
-
     /// The context is going: nothing is stored any more, and everything leaves with its callback.
     pub(super) fn end(self: &Arc<Self>) {
         planted::reap_all(self);
@@ -685,40 +384,4 @@ impl Managed {
         let listing = self.listing.lock().take();
         drop(listing);
     }
-}
-
-/// Abandons a group when its callbacks are left by an exception or the end of the thread. (After the last of
-/// them there is no such group.)
-struct Abandoned<'a> {
-    managed: &'a Managed,
-    group: Group,
-}
-
-impl Drop for Abandoned<'_> {
-    fn drop(&mut self) {
-        self.managed.leaving.set_runner(self.group, Runner::Abandoned);
-    }
-}
-
-/// Sessions that leave at once, whose turn comes later should that be left in the same way.
-struct Unfinished<'a> {
-    managed: &'a Managed,
-    group: Group,
-    rest: std::vec::Drain<'a, Session>,
-    why: Why,
-}
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        let Self { managed, group, why, .. } = *self;
-        let mut rest: Vec<_> = self.rest.by_ref().collect();
-        if !rest.is_empty() && !managed.is_ending() {
-            managed.leaving.add(group, &mut rest, why);
-            managed.leaving.set_runner(group, Runner::Abandoned);
-        }
-    }
-}
-
-fn saturate(count: u64) -> c_long {
-    c_long::try_from(count).unwrap_or(c_long::MAX)
 }

@@ -8,7 +8,9 @@
 //! | module | what |
 //! |---|---|
 //! | [`registry`] | which contexts are managed |
-//! | [`managed`] | one managed context: the program's view, its cache, how sessions enter and leave |
+//! | [`managed`] | one managed context: its cache, how sessions enter and are found, its end |
+//! | [`view`] | what the program believes it set, and may ask |
+//! | [`removal`] | how sessions leave: marked, called back for, dropped |
 //! | [`flush`] | removing what is due, in bounded batches, with no lock held during callbacks |
 //! | [`measured`] | what flushes took |
 //! | [`trampolines`] | what libssl calls |
@@ -39,11 +41,13 @@ mod past;
 mod planted;
 mod probes;
 pub(crate) mod registry;
+mod removal;
 mod running;
 mod shared;
 mod stored;
 pub(crate) mod summary;
 pub(crate) mod trampolines;
+mod view;
 
 pub(crate) use managed::Managed;
 pub(crate) use past::take_in;

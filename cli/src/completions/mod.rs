@@ -20,9 +20,13 @@ pub fn completion(shell: Shell) -> String {
     clap_complete::generate(generator, &mut Arguments::command(), "sslsweep", &mut text);
     let text = String::from_utf8_lossy(&text);
     match shell {
-        // Its function must be there before it is first called, at the end of the text.
+        // The function that completes is called by the last line, so others are put before it.
         Shell::Zsh => {
-            let text = text.replace(":_default'", ":_sslsweep_targets'");
+            let targets = |line: &str| match line.starts_with("'*::targets ") {
+                true => line.replace(":_default'", ":_sslsweep_targets'"),
+                false => line.to_string(),
+            };
+            let text = text.lines().map(targets).collect::<Vec<_>>().join("\n") + "\n";
             text.replacen("\n_sslsweep() {", &format!("\n{more}\n_sslsweep() {{"), 1)
         }
         _ => format!("{text}\n{more}"),
@@ -36,4 +40,21 @@ fn targets() -> String {
     let pids = processes.iter().map(|it| it.pid.to_string());
     let words = pids.chain(names.into_iter().map(String::from));
     words.map(|word| word + "\n").collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shell_asks_for_processes() {
+        for (shell, times) in [(Shell::Bash, 2), (Shell::Zsh, 1), (Shell::Fish, 2)] {
+            let text = completion(shell);
+            assert_eq!(text.matches("sslsweep completions targets").count(), times, "{shell:?}");
+        }
+        let zsh = completion(Shell::Zsh);
+        assert_eq!(zsh.matches(":_sslsweep_targets'").count(), 3, "for top, stat and flush");
+        let [function, first] = ["_sslsweep_targets() {", "_sslsweep() {"].map(|it| zsh.find(it));
+        assert!(function.is_some() && function < first);
+    }
 }

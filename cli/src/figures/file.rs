@@ -17,7 +17,8 @@ use super::{Block, Figures, Source, now, user};
 use crate::run::plain;
 use crate::text::printable;
 
-const OTHER_LAYOUT: &str = "is of another version of sslsweep";
+const OTHER_LAYOUT: &str =
+    "is of another version of sslsweep; restart its program, or use the command of that version";
 
 /// Opens a file that may be anybody's, of any kind.
 fn open(path: &Path, write: bool) -> io::Result<File> {
@@ -45,13 +46,13 @@ impl Words {
     /// Why this cannot be read.
     fn check(&self) -> Result<(), &'static str> {
         if self.header(place!(header in Family, magic in Header)) != MAGIC {
-            return Err("is no statistics file");
+            return Err("is no statistics file; remove it");
         }
         if self.header(place!(header in Family, layout in Header)) != LAYOUT {
             return Err(OTHER_LAYOUT);
         }
         if self.header(place!(header in Family, bytes in Header)) != size_of::<Family>() as u64 {
-            return Err("is damaged");
+            return Err("is damaged; remove it");
         }
         Ok(())
     }
@@ -189,6 +190,8 @@ impl Entry {
             return Err(Absent::Foreign);
         }
         match self.read_ours(processes) {
+            // Nothing can be done about it from here.
+            Err(Absent::Bad(_)) if !self.ours => Err(Absent::Elsewhere),
             Err(Absent::Bad(why)) if owner != user => Err(Absent::BadForeign(why)),
             result => result,
         }
@@ -204,7 +207,7 @@ impl Entry {
                     io::ErrorKind::NotFound => Absent::Stale(true),
                     io::ErrorKind::PermissionDenied => Absent::Foreign,
                     _ if error.raw_os_error() == Some(libc::ELOOP) => {
-                        bad(&"is a link, not a statistics file")
+                        bad(&"is a link, not a statistics file; remove it")
                     }
                     _ => bad(&format!("cannot be read: {error}")),
                 });
@@ -212,13 +215,13 @@ impl Entry {
         };
         let about = file.metadata().map_err(|error| bad(&error))?;
         if !about.is_file() {
-            return Err(bad(&"is no regular file"));
+            return Err(bad(&"is no regular file; remove it"));
         }
-        match in_use(self.name, &file, &about, processes) {
+        // Of one that stays where it is, those that live are enough to know.
+        let state = if self.ours { in_use(self.name, &file, &about, processes) } else { Use::Live };
+        match state {
             Use::Live => {}
-            Use::Stale => {
-                return Err(Absent::Stale(self.ours && fs::remove_file(&self.path).is_ok()));
-            }
+            Use::Stale => return Err(Absent::Stale(fs::remove_file(&self.path).is_ok())),
             Use::Young => return Err(Absent::Stale(false)),
             Use::Elsewhere => return Err(Absent::Elsewhere),
         }
@@ -231,14 +234,14 @@ impl Entry {
         let whole = size_of::<Family>() as u64;
         if about.len() != whole {
             return Err(bad(&format!(
-                "is damaged: it has {} bytes instead of {whole}",
+                "is damaged: it has {} bytes instead of {whole}; remove it",
                 about.len()
             )));
         }
         let words = Words(read_words(&file, 0, words::<Family>()).map_err(|error| bad(&error))?);
         words.check().map_err(|why| bad(&why))?;
         if words.maker() != (self.name.pid.into(), self.name.start) {
-            return Err(bad(&"is damaged: it is of another process than its name says"));
+            return Err(bad(&"is damaged: it is of another process than its name says; remove it"));
         }
         Ok(self.living(&words, &about, processes))
     }

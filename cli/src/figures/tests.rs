@@ -253,6 +253,9 @@ fn other_things_of_that_name() {
         complaint(mine.read(&Processes::default())).contains("regular"),
         "nor does a pipe hold us up"
     );
+    fs::remove_file(&mine.path).expect("the pipe");
+    let vanished = mine.read(&Processes::default());
+    assert!(matches!(vanished, Err(Absent::Stale(true))), "one that is gone is no complaint");
     fs::remove_dir_all(folder).expect("the scratch folder");
 }
 

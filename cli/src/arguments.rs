@@ -109,7 +109,7 @@ pub enum Command {
     /// Say whether and how a program can be taken over, or a process is
     #[command(override_usage = "sslsweep doctor [PROGRAM|PID]", help_template = TEMPLATE, after_help = DOCTOR_AFTER)]
     Doctor {
-        /// A program or library, by its path or to be found in PATH; or the number of a process; nothing for all services
+        /// A program or library, by its path or from PATH, or the number of a process; without it, all services
         #[arg(value_hint = ValueHint::CommandName)]
         target: Option<OsString>,
     },

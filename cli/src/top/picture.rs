@@ -87,6 +87,8 @@ fn svg(buffer: &Buffer) -> String {
 fn documentation() {
     let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("a buffer");
     let mut state = view::tests::sample();
+    // Also what is idle is to be seen.
+    state.key(super::terminal::Key::Char('i'));
     terminal
         .draw(|frame| view::draw(frame, &mut state, Style { color: true, unicode: true }))
         .expect("it draws");

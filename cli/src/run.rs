@@ -32,7 +32,7 @@ fn installed() -> [PathBuf; 2] {
     std::array::from_fn(|_| paths.next().unwrap_or_default())
 }
 
-/// Where the library is. A staged or moved installation has its own: the two folders keep their places in the tree.
+/// The path of the library. A staged or moved installation has its own: the two folders keep their places in the tree.
 pub fn library() -> PathBuf {
     let version: Vec<&str> = env!("CARGO_PKG_VERSION").split('.').collect();
     let abi = if version[0] == "0" { version[..2].join(".") } else { version[0].to_string() };
@@ -48,7 +48,7 @@ pub fn library() -> PathBuf {
         .unwrap_or_else(|| lib.join(&name))
 }
 
-/// Where the library's folder is if the command's is `own` instead of `bin`.
+/// The library's folder if the command's is `own` instead of `bin`.
 fn moved(bin: &Path, lib: &Path, own: &Path) -> Option<PathBuf> {
     let common = bin.components().zip(lib.components()).take_while(|(one, other)| one == other);
     let common = common.count();

@@ -105,7 +105,7 @@ subtest 'run warns where it can have no effect' => sub {
     run($sslsweep, 'run', $musl);
     like($complained, qr/\Asslsweep: musl has no effect here: it is built for musl/, 'a program for musl');
 
-    # What cannot be read is not guessed at.
+    # A file that cannot be read gets no guess.
     my $damaged = spit("$scratch/damaged", substr slurp($plain), 0, 100);
     chmod 0755, $damaged;
     isnt(run($sslsweep, 'run', $damaged), 0, 'a damaged program');

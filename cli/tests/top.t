@@ -44,7 +44,7 @@ sub shows {
     return;
 }
 
-# What a context holds, as a word; braces after a name would be a quantifier in a pattern.
+# The number of sessions that a context holds, as a word; braces after a name would be a quantifier in a pattern.
 sub held { my ($context) = @_; my $sessions = $told{$context}{sessions}; return qr/\b$sessions\b/ }
 
 subtest 'top' => sub {
@@ -184,7 +184,7 @@ sub on_terminal {
 
 sub resize { my ($master, $columns, $rows) = @_; my $size = pack 'S4', $rows, $columns, 0, 0; return ioctl $master, TIOCSWINSZ, $size }
 
-# What it has written since the last time, until this is in it.
+# Reads on until this is in the output since the last time.
 sub says {
     my ($on, $pattern, $name) = @_;
     my $found = within(sub {

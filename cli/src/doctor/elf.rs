@@ -1,4 +1,4 @@
-//! What an ELF file says of itself. Any file may be damaged or hostile; what can't be read is not there.
+//! Reading ELF files. Any file may be damaged or hostile; what can't be read is not there.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,7 +13,7 @@ use object::read::{ReadCache, ReadRef};
 /// More than this is not read.
 const MOST: u64 = 1 << 30;
 
-/// What is asked of a file.
+/// The facts that are asked of a file.
 #[derive(Debug, Default, Clone)]
 pub struct Elf {
     /// Class and machine, to compare.
@@ -74,7 +74,7 @@ pub enum Depth {
     Headers,
 }
 
-/// What a file is.
+/// The kinds of files.
 pub enum Content {
     /// An ELF file.
     Elf(Box<Elf>),

@@ -19,7 +19,7 @@ enum Mark {
     Note,
 }
 
-/// What was looked at, and found.
+/// One thing that was looked at, and the result.
 #[derive(Debug)]
 struct Finding {
     mark: Mark,

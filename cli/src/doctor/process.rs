@@ -70,7 +70,7 @@ pub fn examine(pid: u32) -> Result<(Report, String), String> {
     libssls(&root, &named("libssl.so"), &named("libcrypto.so"), loaded, &mut report);
     let figures = if loaded { published(pid, &mut report) } else { None };
     if let (false, Ok(path)) = (loaded, fs::canonicalize(proc.join("exe"))) {
-        // Whether it could have been.
+        // The program says whether it could have been.
         let library = program::library(&mut report);
         let look = program::Look { root: &root, library: library.as_ref(), depth: Depth::Whole };
         let _ = look.at(&path, &mut report, 0);
@@ -128,7 +128,7 @@ pub fn variable<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
         .find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
-/// What a process shows as its environment is memory of its own, over which it may write its title (nginx does).
+/// The environment that a process shows is memory of its own, over which it may write its title (nginx does).
 fn is_overwritten(environment: &[u8]) -> bool {
     let first = environment.split(|&byte| byte == 0).next().unwrap_or_default();
     let name = first.split(|&byte| byte == b'=').next().unwrap_or_default();
@@ -222,7 +222,7 @@ fn libssls(root: &Path, paths: &[&[u8]], cryptos: &[&[u8]], loaded: bool, report
     }
 }
 
-/// What the process says of its contexts, if it does.
+/// The figures that the process publishes, if it does.
 fn published(pid: u32, report: &mut Report) -> Option<Figures> {
     let reading = figures::read(&[Target::Pid(pid)]);
     let Some(figures) = reading.processes.into_iter().next() else {
@@ -257,7 +257,7 @@ fn published(pid: u32, report: &mut Report) -> Option<Figures> {
     Some(figures)
 }
 
-/// Whether its cache is in force, or why not and what to set; in a word.
+/// The state of its cache, in a word; the reason and the setting go into the report.
 fn cache(figures: &Figures, report: &mut Report) -> &'static str {
     let verdict = Verdict::of_process(figures);
     if !verdict.is_idle() {

@@ -18,7 +18,7 @@ const NODES: [&str; 3] = ["OPENSSL_1_1_0", "OPENSSL_3.0.0", "OPENSSL_4.0.0"];
 const MOST_SCRIPTS: usize = 4;
 const MOST_LIBRARIES: usize = 1000;
 
-/// What is known beforehand, and how much of each file is read.
+/// The facts that are known beforehand, and how much of each file is read.
 pub struct Look<'a> {
     pub root: &'a Path,
     /// The library that would be preloaded.
@@ -354,7 +354,7 @@ impl Look<'_> {
     }
 }
 
-/// What this command was built for.
+/// The machine that this command was built for.
 fn native() -> (u8, u16) {
     elf::read_elf(Path::new("/proc/self/exe"), Depth::Headers).map_or((0, 0), |own| own.kind)
 }

@@ -14,7 +14,7 @@ use crate::text::printable;
 use crate::verdict::Verdict;
 use crate::{Failure, print, say};
 
-/// What the system says of a process.
+/// A process as the system shows it.
 struct Seen {
     pid: u32,
     program: String,

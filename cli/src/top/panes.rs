@@ -1,4 +1,4 @@
-//! What is told of one row: below the table in short, and on a page of its own.
+//! The figures of one row: below the table in short, and on a page of its own.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ fn curve(frame: &mut Frame, area: Rect, row: &Row, style: Style) {
     let most = short(values.iter().copied().max().unwrap_or(0));
     let [heading, chart] =
         Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
-    // Where the names have no room they are not there.
+    // Names that have no room are left out.
     let (names, order) = if width >= 3 { (parts(), "") } else { (Vec::new(), ", due to never") };
     frame.render_widget(
         format!("sessions by time left to expiry{order}; top of scale: {most}"),
@@ -122,7 +122,7 @@ fn heading(row: &Row, width: u16, style: Style) -> Line<'static> {
     Line::styled(text + &rule.repeat(rest), style.heading())
 }
 
-/// Whether the cache is in force, or why not, and what to set.
+/// The state of the cache, and the setting that changes it.
 fn state(row: &Row, style: Style) -> Vec<Line<'static>> {
     let color = if row.verdict.is_idle() { Color::Yellow } else { Color::Green };
     let mut lines = vec![Line::styled(row.verdict.sentence(), style.colored(color))];
@@ -155,7 +155,7 @@ pub fn pane(frame: &mut Frame, area: Rect, row: &Row, rates: Option<&Rates>, sty
     let mut lines = vec![heading(row, area.width, style)];
     lines.extend(state(row, style));
     let mut below = vec![Line::from(last_flush(row))];
-    // Where something is to be set, that is more important.
+    // A setting is more important.
     if lines.len() == 2 {
         below.push(Line::from(format!(
             "{} flushes ({}/s) removed {}; longest lock {}",

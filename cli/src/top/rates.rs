@@ -1,4 +1,4 @@
-//! What happened in a second: averages over 1, 10 and 60 seconds, of counters that were looked at again and again.
+//! Rates per second: averages over 1, 10 and 60 seconds, of counters that were looked at again and again.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -61,7 +61,7 @@ pub fn together(one: &Averages, other: &Averages) -> Averages {
     })
 }
 
-/// What the counters were at one moment.
+/// The counters at one moment.
 struct Look {
     at: Instant,
     counts: HashMap<(Process, Place), Counts>,
@@ -80,7 +80,7 @@ impl History {
         while self.looks.get(1).is_some_and(|look| at.duration_since(look.at) >= longest) {
             self.looks.pop_front();
         }
-        // Where looks are frequent, one for each second is kept, and those of the last second.
+        // Of frequent looks one for each second is kept, and those of the last second.
         let old = self.looks.iter().rposition(|look| at.duration_since(look.at) > 2 * shortest);
         let is_close = |&old: &usize| {
             old > 0 && self.looks[old].at.duration_since(self.looks[old - 1].at) < shortest
@@ -98,7 +98,7 @@ impl History {
         };
         let counts = COUNTERS.map(|word| block.get(word));
         now.counts.insert((process, place), counts);
-        // What has ended was counted where it was until then.
+        // Ended contexts were counted while they lived.
         if place == Place::Ended {
             return Averages::default();
         }

@@ -86,7 +86,7 @@ impl Row {
     }
 }
 
-/// What to sort by.
+/// The column that rows are sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sort {
     Process,

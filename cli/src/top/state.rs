@@ -1,4 +1,4 @@
-//! What is shown: which rows, in what order, the row that is picked, and what keys change.
+//! The state of the screen: which rows are shown, in what order, the row that is picked, and what keys change.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::selection::Selection;
 use crate::stat;
 use crate::verdict::Verdict;
 
-/// What a row is made for.
+/// The kind of thing that has a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Totals {
     Contexts,
@@ -18,7 +18,7 @@ pub enum Totals {
     Programs,
 }
 
-/// What a key leads to.
+/// The effect of a key.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
     Go,
@@ -41,7 +41,7 @@ pub struct State {
     /// A row for each context and process.
     all: Vec<Row>,
     rows: Vec<Row>,
-    /// What to say of what can't be shown.
+    /// The reason why something can't be shown.
     pub notice: Option<String>,
     sort: usize,
     reverse: bool,

@@ -110,7 +110,7 @@ fn is_cut(bytes: &[u8]) -> bool {
 /// The seconds that a terminal that takes nothing any more may hold up the end.
 const LAST: u32 = 2;
 
-/// What signals have asked for.
+/// Requests that came by signals.
 pub struct Signals {
     ended: Arc<AtomicUsize>,
     stopped: Arc<AtomicBool>,
@@ -161,7 +161,7 @@ fn stop() {
 
 // ---- The screen ----
 
-/// What a wait has brought.
+/// Something that ended a wait.
 pub enum Event {
     Keys(Vec<Key>),
     /// The screen is to be drawn from the beginning.
@@ -175,7 +175,7 @@ pub enum Event {
 /// The terminal as we need it; as it was when this ends, however it does.
 pub struct Screen {
     signals: Signals,
-    /// Where keys come from: standard input, or the terminal that controls us. Without either there are no keys.
+    /// The source of keys: standard input, or the terminal that controls us. Without either there are no keys.
     input: Option<File>,
 }
 
@@ -195,7 +195,7 @@ impl Screen {
 
     fn take(&self) -> io::Result<()> {
         if self.input.is_some() {
-            // Whoever stopped us without a word, the shell has taken its own mode since; crossterm believes in ours.
+            // After SIGSTOP the terminal has the shell's mode, and crossterm believes that it has ours.
             disable_raw_mode()?;
             enable_raw_mode()?;
         }

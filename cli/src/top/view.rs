@@ -47,7 +47,7 @@ const HELP: [&str; 19] = [
 const KEYS: &str =
     "q quit  ? help  Enter details  < > sort  r reverse  a average  t totals  i idle";
 
-/// What the terminal can show.
+/// The abilities of the terminal.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
     pub color: bool,

@@ -21,8 +21,8 @@ const USAGE: &str = "sslsweep run [OPTIONS] [--] PROGRAM [ARGUMENT...]
        sslsweep help [COMMAND] | --help | --version";
 
 const RUN_AFTER: &str = "\
-The program takes the place of the command. What LD_PRELOAD holds already is kept. What the program starts
-inherits sslsweep, unless its environment is cleared.
+The program takes the place of the command. LD_PRELOAD keeps the libraries that it names already. Programs that it
+starts inherit sslsweep, unless their environment is cleared.
 
 The program runs as before, without sslsweep, if it
   - is set-user-ID or set-group-ID or has file capabilities: the system ignores LD_PRELOAD for it;
@@ -94,7 +94,7 @@ contexts will do it at their next use.";
     "Without a subcommand, PROGRAM is run as by sslsweep run. Programs that are set-user-ID, or linked statically\n",
     "with libssl, are left alone; sslsweep doctor PROGRAM tells why. See sslsweep help COMMAND."))]
 pub struct Arguments {
-    /// What to do.
+    /// The subcommand.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -146,7 +146,7 @@ pub struct Run {
     /// Flush by itself in batches, as libssl does, or some sessions at each store
     #[arg(long, value_name = "HOW")]
     pub autoflush: Option<Autoflush>,
-    /// What leaves a full cache: what expires first, or what was not used for longest
+    /// Evict the session that expires first, or the one that was not used for longest
     #[arg(long, value_name = "BY")]
     pub eviction: Option<Eviction>,
     /// The program and its arguments
@@ -183,7 +183,7 @@ pub struct Top {
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
     #[arg(value_hint = ValueHint::Other)]
     pub interval: Duration,
-    /// End after so many looks
+    /// End after this number of looks
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     #[arg(value_hint = ValueHint::Other)]
     pub iterations: Option<u64>,
@@ -241,10 +241,10 @@ fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// What there is nothing to do for but to say it.
+/// An answer in place of a command.
 #[derive(Debug)]
 pub enum Stop {
-    /// What was asked for: help, the version.
+    /// The help or version that was asked for.
     Answer(String),
     /// The command line is wrong: one line, and the usage.
     Wrong(String, String),

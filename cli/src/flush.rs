@@ -69,7 +69,7 @@ pub fn flush(flush: &Flush) -> Result<(), Failure> {
     }
 }
 
-/// What a process has done.
+/// The line that says what a process has done.
 fn line(process: &Figures, request: u64) -> String {
     let removed: u64 = blocks(process)
         .filter(|block| has_answered(block, request))

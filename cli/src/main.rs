@@ -49,7 +49,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// A line on standard error. Where nobody reads it there is nobody to tell.
+/// Writes a line to standard error. A failure is ignored: there is nobody to tell.
 fn say(message: &str) {
     let _ = writeln!(io::stderr(), "sslsweep: {message}");
 }

@@ -35,7 +35,7 @@ impl Target {
     }
 }
 
-/// What `top` and `stat` are to show.
+/// The processes and contexts that `top` and `stat` are to show.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Selection {
     /// These processes alone, by number or by the program's name

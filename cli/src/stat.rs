@@ -42,7 +42,7 @@ pub fn stat(stat: &Stat) -> Result<(), Failure> {
     }
 }
 
-/// That there is nothing to show, and what to do about it.
+/// Says that there is nothing to show, and what to do about it.
 pub fn nothing(reading: &Reading) -> String {
     let others = match reading.foreign {
         0 => String::new(),
@@ -86,7 +86,7 @@ const COLUMNS: [(&str, Word); 13] = [
 /// A line for each context and one for each process and program, the counts in full.
 struct Table {
     lines: Vec<Vec<String>>,
-    /// What is to be said of idle ones.
+    /// Lines about idle ones, for standard error.
     remarks: Vec<String>,
 }
 

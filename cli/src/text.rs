@@ -12,7 +12,7 @@ pub fn printable(bytes: &[u8]) -> String {
     text
 }
 
-/// A path or an argument, likewise.
+/// A path or an argument, made printable in the same way.
 pub fn shown(text: impl AsRef<std::ffi::OsStr>) -> String {
     use std::os::unix::ffi::OsStrExt;
     printable(text.as_ref().as_bytes())
@@ -26,7 +26,7 @@ pub fn short(number: u64) -> String {
     scaled(number, 1000, &["k", "M", "G", "T", "P", "E"])
 }
 
-/// So many in a second, in no more than four characters.
+/// A number per second, in no more than four characters.
 pub fn rate(per_second: f64) -> String {
     match per_second {
         x if x <= 0.0 => "0".to_string(),
@@ -40,7 +40,7 @@ pub fn rate(per_second: f64) -> String {
 pub fn percent(part: Option<f64>) -> String {
     match part.map(|part| part.clamp(0.0, 1.0) * 100.0) {
         None => "-".to_string(),
-        // What is not all must not look like it.
+        // Less than all must not look like all.
         Some(percent) if percent > 99.9 && percent < 100.0 => "99.9".to_string(),
         Some(percent) if percent < 99.95 => format!("{percent:.1}"),
         Some(_) => "100".to_string(),

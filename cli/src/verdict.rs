@@ -1,5 +1,5 @@
-//! Whether a context's cache is in force, or idle, and why. sslsweep is the *internal* cache of libssl: where a program
-//! keeps its sessions elsewhere, or nowhere, there is nothing for it to do.
+//! Tells whether a context's cache is in force, or idle, and why. sslsweep is the *internal* cache of libssl and has
+//! nothing to do if a program keeps its sessions elsewhere, or nowhere.
 
 use sslsweep_figures::{MODE_EXTERNAL, MODE_KNOWN, MODE_TICKETS, Word};
 

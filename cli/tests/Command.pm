@@ -1,6 +1,4 @@
-# What the tests of the sslsweep command have in common: the command from build/, and programs whose figures are known.
-#
-# The environment is that of tests-c/Installed.pm.
+# What the tests of the command have in common: the command from build/, a program whose figures are known, and waiting.
 package Command;
 use strict;
 use warnings;
@@ -8,19 +6,18 @@ use Cwd qw(abs_path);
 use Exporter qw(import);
 use File::Basename qw(dirname);
 use IPC::Open2 qw(open2);
-use JSON::PP qw(decode_json);
 use Test::More;
 use Time::HiRes qw(sleep time);
 use lib dirname(abs_path(__FILE__)) . '/../../tests-c';
 use Installed;
 
-our @EXPORT = (@Installed::EXPORT, qw($here $sslsweep $library compile within start stop tell ask_stat processes));
+our @EXPORT = qw($sslsweep $library $here $SECONDS within compile served %told $pid start stop store_more);
 
-our $here     = dirname(abs_path(__FILE__));
 our $sslsweep = "$top/build/bin/sslsweep";
 our $library  = "$top/build/lib/$name";
-my @cc        = split ' ', $ENV{CC} || 'cc';
-my $SECONDS   = 20;    # for anything that takes a moment
+our $here     = dirname(abs_path(__FILE__));
+our $SECONDS  = 20;    # for anything that takes a moment
+my @cc = split ' ', $ENV{CC} || 'cc';
 
 delete @ENV{qw(NO_COLOR SSLSWEEP_STATS SSLSWEEP_AUTOFLUSH SSLSWEEP_EVICTION)};
 
@@ -39,47 +36,40 @@ sub compile {
     return "$scratch/$to";
 }
 
-# Starts a program that says "ready" and then obeys lines on its standard input. What it says before is in {said}.
-sub start {
-    my (@command) = @_;
-    my $pid = open2(my $from, my $to, @command);
-    my %program = (pid => $pid, from => $from, to => $to, said => []);
-    while (my $line = <$from>) {
-        return \%program if $line eq "ready\n";
-        chomp $line;
-        push @{ $program{said} }, $line;
-    }
-    return BAIL_OUT("@command did not come to its end");
+# The program whose figures are known, linked with more options or with none.
+sub served {
+    my ($to, @options) = @_;
+    return compile($to, @options, "-I$top/tests-c", "$here/served.c", "$top/tests-c/handshake.c", "$top/tests-c/support.c",
+        qw(-lssl -lcrypto -ldl -pthread));
 }
 
-# Gives it a line, and returns its answer.
-sub tell {
-    my ($program, $line) = @_;
-    print { $program->{to} } "$line\n";
-    $program->{to}->flush;
-    my $answer = readline $program->{from};
-    chomp $answer if defined $answer;
-    return $answer;
+our %told;    # {context}{figure}
+our $pid;
+my ($from, $to);
+
+sub start {
+    my (@command) = @_;
+    %told = ();
+    $pid = open2($from, $to, @command);
+    while (my $line = <$from>) {
+        return if $line eq "ready\n";
+        $told{$1}{$2} = $3 if $line =~ /^(\w+) (\w+) (\d+)$/;
+    }
+    BAIL_OUT("@command did not come to its end");
 }
 
 sub stop {
-    my ($program) = @_;
-    close $program->{to};
-    waitpid $program->{pid}, 0;
+    close $to;
+    waitpid $pid, 0;
     return $?;
 }
 
-# `sslsweep stat --json` of these.
-sub ask_stat {
-    my (@arguments) = @_;
-    is(run($sslsweep, 'stat', '--json', @arguments), 0, "stat --json @arguments") or diag($complained);
-    return decode_json($said);
-}
-
-# The processes among them, by pid.
-sub processes {
-    my (@arguments) = @_;
-    return { map { $_->{pid} => $_ } @{ ask_stat(@arguments)->{processes} } };
+sub store_more {
+    print {$to} "more\n";
+    $to->flush;
+    my $answer = <$from>;
+    $told{2}{$_} += 7 for qw(sessions stores);
+    return;
 }
 
 1;

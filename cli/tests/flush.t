@@ -1,12 +1,14 @@
 #!/usr/bin/perl
-# sslsweep flush: an operator's flush without a restart, of real contexts and of figures that a test writes.
+# sslsweep flush: an operator's flush without a restart, of programs that use their cache, and of those that do not.
 use strict;
 use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use Test::More;
 use lib dirname(abs_path(__FILE__));
-use Command;
+use Command qw($here $sslsweep compile);
+use Installed;
+use Running;
 
 my $operated  = compile('operated', "$here/operated.c", qw(-lssl -lcrypto));
 my @operated  = ($sslsweep, qw(run --stats --), $operated);

@@ -1,5 +1,5 @@
-/* A program that stores sessions when told to, for stat.t and flush.t. Each line of input is "CONTEXT COUNT TIMEOUT": so many
- * sessions are stored in this context, 1 to 3, and it answers with the number that are stored there; with a TIMEOUT of 0 they have
+/* A program that stores sessions when told to, for stat.t and flush.t. Each line of input is "CONTEXT COUNT TIMEOUT": that
+ * number of sessions is stored in this context, 1 to 3, and it answers with the number that are stored there; with a TIMEOUT of 0 they have
  * expired. "enter PID" makes a child in the pid namespace of that process, which goes on in its place; it answers with the number
  * that the child has there. The end of input ends it. */
 #include <fcntl.h>

@@ -10,10 +10,11 @@ use IPC::Open2 qw(open2);
 use JSON::PP ();
 use Test::More;
 use lib dirname(abs_path(__FILE__));
-use Command;
+use Command qw($here $sslsweep compile within served);
+use Installed;
+use Running;
 
-my $served = compile('served', "-I$top/tests-c", "$here/served.c", "$top/tests-c/handshake.c", "$top/tests-c/support.c",
-    qw(-lssl -lcrypto -ldl -pthread));
+my $served   = served('served');
 my $operated = compile('operated', "$here/operated.c", qw(-lssl -lcrypto));
 
 sub check_figures {

@@ -1,9 +1,9 @@
-//! What processes publish (`sslsweep_figures`). Nothing in a file is taken on trust: it is read into memory, since a mapped
+//! The figures that processes publish (`sslsweep_figures`). Nothing in a file is taken on trust: it is read into memory, since a mapped
 //! file could be cut short under our hands, and whatever it holds can only make its own numbers wrong.
 //!
 //! [`file`] reads one file, [`reading`] all that there are; here is what they say.
 
-/// Where in a family's words something is.
+/// The place of a field among a family's words.
 macro_rules! place {
     ($($field:ident in $type:ty),*) => { ($(std::mem::offset_of!($type, $field) +)* 0) / 8 };
 }
@@ -22,14 +22,14 @@ pub use reading::{Reading, again, missing, read};
 pub use sslsweep_figures::files::start_of;
 use sslsweep_figures::{CURVE, FIGURES, HORIZONS, STEPS, Word, curve_part};
 
-/// What a process says of itself and of its contexts.
+/// The figures of a process and of its contexts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Figures {
     /// The process.
     pub pid: u32,
     /// When it began, in clock ticks since the machine did.
     pub start: u64,
-    /// Whose file it is.
+    /// The user whose file it is.
     pub uid: u32,
     /// The program's name, printable.
     pub program: String,
@@ -49,7 +49,7 @@ pub struct Figures {
     pub past: Block,
     /// The sums of those that found no block.
     pub others: Block,
-    /// Where that stands.
+    /// The place that they were read from.
     pub source: Source,
 }
 
@@ -62,7 +62,7 @@ pub struct Source {
     pid: u32,
 }
 
-/// Whose figures a block has.
+/// The contexts whose figures a block has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
     /// All contexts', those that have ended included.
@@ -93,7 +93,7 @@ pub enum Limit {
     Unknown,
     /// Any number.
     Any,
-    /// So many.
+    /// This number.
     Most(u64),
 }
 
@@ -226,7 +226,7 @@ impl Figures {
         self.contexts.iter_mut().for_each(|block| block.age(now));
     }
 
-    /// What a table shows of the process: the sum where there is more than one thing to add, and each of these.
+    /// The lines that a table has for the process: the sum where there is more than one thing to add, and each of these.
     pub fn places(&self) -> Vec<(Place, Block)> {
         let mut places: Vec<_> = self
             .contexts
@@ -245,7 +245,7 @@ impl Figures {
     }
 }
 
-/// Whose files are ours to read: this user's, and root's are all.
+/// The user whose files are ours to read; root reads all.
 pub fn user() -> u32 {
     // SAFETY: a plain query.
     unsafe { libc::geteuid() }

@@ -13,10 +13,10 @@ use super::{Figures, user};
 use crate::selection::{Target, takes};
 use crate::text::printable;
 
-/// What there is of all processes, or of one.
+/// All that was read.
 #[derive(Debug, Default)]
 pub struct Reading {
-    /// What can be shown.
+    /// The processes that can be shown.
     pub processes: Vec<Figures>,
     /// A line for each file that should be readable and is not.
     pub complaints: Vec<String>,
@@ -57,10 +57,10 @@ pub fn read(targets: &[Target]) -> Reading {
             }
             Err(Absent::Foreign) => reading.foreign += 1,
             Err(Absent::Stale(_) | Absent::Elsewhere) => {}
-            // Whoever asks for one process has no use for what is wrong with another's file.
+            // Another's file is of no interest to somebody who asks for one process.
             Err(Absent::Bad(_)) if !asked_for => {}
             Err(Absent::Bad(why)) => reading.complaints.push(why),
-            // Whoever asks for this process should know; elsewhere nobody must be able to spoil what root sees.
+            // Somebody who asks for this process should know; else no user may spoil the output that root sees.
             Err(Absent::BadForeign(why)) if named => reading.complaints.push(why),
             Err(Absent::BadForeign(_)) => reading.foreign += 1,
         }

@@ -53,7 +53,7 @@ pub fn sample(pid: u32, start: u64, blocks: &[(usize, &[(usize, u64)])]) -> Vec<
     all
 }
 
-/// What `sample` says, read.
+/// The figures that `sample` holds, read.
 pub fn figures(blocks: &[(usize, &[(usize, u64)])]) -> Figures {
     Words(sample(4711, 99, blocks)).process(0).expect("it is whole")
 }
@@ -331,7 +331,7 @@ fn totals() {
 }
 
 proptest! {
-    /// Whatever is in the file, there are figures to show, each context once.
+    /// There are figures to show of any words, each context once.
     #[test]
     fn any_words(seed in proptest::collection::vec(any::<u64>(), 64), stride in 1_usize..64, owner: u32) {
         let owner = u64::from(owner.max(1)) | READY;

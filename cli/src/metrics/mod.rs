@@ -9,7 +9,7 @@ use crate::figures::{self, Block, Figures, Limit, Place, Program};
 use crate::verdict::Verdict;
 use sslsweep_figures::{HORIZONS, STEPS, Word};
 
-/// What a figure is.
+/// The kind of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// It only rises.
@@ -278,7 +278,7 @@ fn label(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// What the samples of one set of labels are made of.
+/// The figures behind the samples of one set of labels.
 struct Series {
     labels: String,
     block: Block,

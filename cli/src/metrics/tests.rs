@@ -4,7 +4,7 @@ use super::*;
 use crate::figures::tests::figures;
 use std::collections::{HashMap, HashSet};
 
-/// What `promtool check metrics` looks at: each name has HELP and TYPE, before and together with its samples;
+/// Checks as `promtool check metrics` does: each name has HELP and TYPE, before and together with its samples;
 /// counters end in _total and nothing else does; no sample is there twice; histograms have all their parts.
 fn check_format(text: &str) {
     let mut kinds = HashMap::new();
@@ -137,7 +137,7 @@ fn documentation() {
          contexts that have ended,\ntogether. The figures of contexts by state, of contexts begun, ended and left to libssl, \
          and of the library stay those of processes.\n\n\
          A Grafana dashboard and rules for alerts are in [packaging/grafana](../packaging/grafana); `make install` puts \
-         them into\n`share/sslsweep/grafana`.\n\n| metric | type | meaning |\n|---|---|---|\n",
+         them into\n`/usr/local/share/sslsweep/grafana`.\n\n| metric | type | meaning |\n|---|---|---|\n",
     );
     let printed = prometheus(&[], false);
     let lines: Vec<&str> = printed.lines().filter(|line| line.starts_with("# ")).collect();

@@ -1,4 +1,4 @@
-//! Where statistics files are, and which of them nobody needs any more.
+//! The folder and the names of statistics files, and how to tell which of them nobody needs any more.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::processes::{Numbers, Processes, is_mapped_by};
 use crate::{FORKED, Family, Header, LAYOUT, MAGIC, PROCESSES, Process, pid_of};
 
-/// Where the files are.
+/// The folder of the files.
 pub const FOLDER: &str = "/dev/shm";
 
 const PREFIX: &str = "sslsweep.";

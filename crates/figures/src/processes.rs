@@ -13,7 +13,7 @@ use crate::files::{Name, start_of};
 /// The inode number of the first pid namespace, which has all processes: the kernel's `PROC_PID_INIT_INO`.
 const FIRST: u64 = 0xEFFF_FFFC;
 
-/// What was seen at the first look.
+/// The processes, as they were at the first look.
 #[derive(Debug, Default)]
 pub struct Processes {
     own: OnceCell<Own>,
@@ -21,7 +21,7 @@ pub struct Processes {
     mappings: OnceCell<Mappings>,
 }
 
-/// Where we are ourselves.
+/// Our own namespace.
 #[derive(Debug)]
 struct Own {
     namespace: u64,
@@ -143,7 +143,7 @@ impl Processes {
             return false;
         }
         let mappings = self.mappings.get_or_init(look_at_all);
-        // Who has it has made it, or descends from its maker.
+        // A process that has it mapped has made it, or descends from its maker.
         let may = |&(start, owner): &(u64, u32)| owner == about.uid() && start >= name.start;
         !mappings.lines.iter().any(|line| shows(line, name, about))
             && !mappings.unknown.iter().any(may)
@@ -199,8 +199,8 @@ pub fn is_mapped_by(pid: u32, name: Name, about: &Metadata) -> Option<bool> {
     }
 }
 
-/// A line of `/proc/PID/maps` has this file: addresses, rights, offset, device, inode, path. Where the folder is no
-/// file system of its own, the device may be another there than the file's own (overlayfs, btrfs): the name does then.
+/// A line of `/proc/PID/maps` has this file: addresses, rights, offset, device, inode, path. The device may be
+/// another there than the file's own (overlayfs, btrfs) if the folder is no file system of its own: the name does then.
 /// A file of that name that has been removed is another one.
 fn shows(line: &[u8], name: Name, file: &Metadata) -> bool {
     // As the C library's major and minor.

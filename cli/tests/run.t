@@ -10,9 +10,8 @@ use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use Test::More;
 use lib dirname(abs_path(__FILE__)) . '/../../tests-c', dirname(abs_path(__FILE__));
-use Command qw($here $sslsweep $library compile within);
+use Command;
 use Installed;
-use Served;
 
 my $served = served('served');
 

@@ -13,9 +13,8 @@ use IO::Select;
 use POSIX qw(:sys_wait_h :signal_h :termios_h setsid);
 use Time::HiRes qw(sleep time);
 use lib dirname(abs_path(__FILE__)) . '/../../tests-c', dirname(abs_path(__FILE__));
-use Command qw($here $sslsweep $library compile within);
+use Command;
 use Installed;
-use Served;
 
 my $served = served('served');
 

@@ -12,7 +12,7 @@ use crate::selection::{Selection, Target};
 const TEMPLATE: &str = "usage: {usage}\n\n{about-with-newline}\n{all-args}{after-help}";
 
 const USAGE: &str = "sslsweep run [OPTIONS] [--] PROGRAM [ARGUMENT...]
-       sslsweep doctor PROGRAM|PID
+       sslsweep doctor [PROGRAM|PID]
        sslsweep top [OPTIONS] [PID|NAME...]
        sslsweep stat [OPTIONS] [PID|NAME...]
        sslsweep flush [--all] PID|NAME...
@@ -28,7 +28,7 @@ The program runs as before, without sslsweep, if it
   - is set-user-ID or set-group-ID or has file capabilities: the system ignores LD_PRELOAD for it;
   - is linked statically or has its own libssl inside: there is nothing to preload before;
   - is of another architecture than the library.
-sslsweep doctor PROGRAM tells.
+The command says so, and why, on standard error; sslsweep doctor PROGRAM says more.
 
 Environment, which the options set:
   SSLSWEEP_VERBOSE=1                    --verbose
@@ -45,17 +45,20 @@ Exit status: the program's, or
 
 const DOCTOR_AFTER: &str = "\
 Every line begins with yes, no or note; a no has its reason and, below, the remedy. Nothing is run: files are read,
-and for a process what the system says of it.
+and for a process what the system says of it. Without PROGRAM and PID, all running processes that use libssl.so or
+have sslsweep loaded are listed, a line for each: yours, or everybody's if you are root.
 
-Exit status: 0 if it can be taken over, or is; 1 if not; 2 if it cannot be looked at.";
+Exit status: 0 if it can be taken over, or is (all that are listed, if no program is named), also where its cache is
+idle; 1 if not; 2 if it cannot be looked at.";
 
 const TOP_AFTER: &str = "\
 Keys: arrows, Page Up and Down, Home and End pick a line; < and > choose what to sort by, r reverses; Enter shows all
-of the line picked; t shows a line for each process alone; p pauses; ? helps; q quits.
-Where standard output is no terminal, lines are printed, a table for each interval.
-Rates are per second, over the last interval. NO_COLOR is obeyed.
+of the line picked; a averages the rates over 1, 10 or 60 seconds; t makes lines for contexts, processes or programs;
+i shows idle ones, or hides them; p pauses; ? explains each column; Ctrl-Z stops; q quits.
+Where standard output is no terminal, lines are printed, a table for each interval. NO_COLOR is obeyed.
 
-Exit status: 0, also when the process watched has ended; 1 if there is nothing to show of it.";
+Exit status: 0, also when all processes that were watched have ended; 1 if there is nothing to show of a PID or NAME,
+or the terminal is gone. A signal that ends it (HUP, INT, TERM) is its status.";
 
 const STAT_AFTER: &str = "\
 Processes publish their figures only when asked: sslsweep run --stats, or SSLSWEEP_STATS=1. Without PID or NAME all of
@@ -104,11 +107,11 @@ pub enum Command {
     #[command(after_help = RUN_AFTER)]
     Run(Run),
     /// Say whether and how a program can be taken over, or a process is
-    #[command(override_usage = "sslsweep doctor PROGRAM|PID", help_template = TEMPLATE, after_help = DOCTOR_AFTER)]
+    #[command(override_usage = "sslsweep doctor [PROGRAM|PID]", help_template = TEMPLATE, after_help = DOCTOR_AFTER)]
     Doctor {
-        /// A program, by its path or to be found in PATH; or the number of a process
+        /// A program or library, by its path or from PATH, or the number of a process; without it, all services
         #[arg(value_hint = ValueHint::CommandName)]
-        target: OsString,
+        target: Option<OsString>,
     },
     /// Watch the caches of processes that run with sslsweep
     #[command(override_usage = "sslsweep top [OPTIONS] [PID|NAME...]", help_template = TEMPLATE, after_help = TOP_AFTER)]
@@ -382,7 +385,6 @@ mod tests {
             &["top", "--iterations", "0"],
             &["stat", "--json", "--prometheus"],
             &["stat", "-1"],
-            &["doctor"],
             &["completions", "csh"],
         ] {
             match read_words(words) {

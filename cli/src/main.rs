@@ -83,7 +83,7 @@ fn command(words: &[OsString]) -> Result<(), Failure> {
             }
             Err(Failure::new(status, message))
         }
-        Command::Doctor { target } => doctor::doctor(&target),
+        Command::Doctor { target } => doctor::doctor(target.as_deref()),
         Command::Top(options) => top::top(&options),
         Command::Stat(options) => stat::stat(&options),
         Command::Flush(options) => flush::flush(&options),

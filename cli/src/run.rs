@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use crate::arguments::Run;
+use crate::doctor;
+use crate::say;
 use crate::text::shown;
 
 /// Exit statuses, as `env` and `nohup` have them.
@@ -30,7 +32,7 @@ fn installed() -> [PathBuf; 2] {
     std::array::from_fn(|_| paths.next().unwrap_or_default())
 }
 
-/// Where the library is. A staged or moved installation has its own: the two folders keep their places in the tree.
+/// The path of the library. A staged or moved installation has its own: the two folders keep their places in the tree.
 pub fn library() -> PathBuf {
     let version: Vec<&str> = env!("CARGO_PKG_VERSION").split('.').collect();
     let abi = if version[0] == "0" { version[..2].join(".") } else { version[0].to_string() };
@@ -46,7 +48,7 @@ pub fn library() -> PathBuf {
         .unwrap_or_else(|| lib.join(&name))
 }
 
-/// Where the library's folder is if the command's is `own` instead of `bin`.
+/// The library's folder if the command's is `own` instead of `bin`.
 fn moved(bin: &Path, lib: &Path, own: &Path) -> Option<PathBuf> {
     let common = bin.components().zip(lib.components()).take_while(|(one, other)| one == other);
     let common = common.count();
@@ -98,6 +100,7 @@ pub fn run(run: &Run) -> (u8, String) {
         preload.push(":");
         preload.push(others);
     }
+    warn(&run.program[0]);
     set("LD_PRELOAD", &preload);
     for (name, value) in environment(run) {
         set(name, OsStr::new(&value));
@@ -105,6 +108,15 @@ pub fn run(run: &Run) -> (u8, String) {
     let error = become_program(&run.program);
     let status = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
     (status, format!("{}: {}", shown(&run.program[0]), plain(&error)))
+}
+
+/// Says if sslsweep can have no effect on the program, which runs all the same.
+fn warn(program: &OsStr) {
+    let path = doctor::find(program);
+    if let Some((why, remedy)) = path.and_then(|path| doctor::hindrance(&path)) {
+        let name = Path::new(program).file_name().unwrap_or(program);
+        say(&format!("{} has no effect here: {why}; {remedy}", shown(name)));
+    }
 }
 
 fn set(name: &str, value: &OsStr) {

@@ -1,4 +1,4 @@
-/* A server's work whose figures are known beforehand, for command.t: it says what it did, and what the public API
+/* A server's work whose figures are known beforehand, for the tests of the command: it says what it did, and what the public API
  * tells of it, one "CONTEXT FIGURE NUMBER" a line; then "ready". Each further line of input makes it store seven more
  * sessions in its second context; the end of input ends it. */
 #include "handshake.h"

@@ -1,23 +1,28 @@
-//! What an ELF file says of itself. Any file may be damaged or hostile; what can't be read is not there.
+//! Reading ELF files. Any file may be damaged or hostile; what can't be read is not there.
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use object::Endianness;
 use object::elf::{self, FileHeader32, FileHeader64};
 use object::read::elf::{Dyn, FileHeader, ProgramHeader, Rela, SectionHeader, Sym};
+use object::read::{ReadCache, ReadRef};
 
 /// More than this is not read.
 const MOST: u64 = 1 << 30;
 
-/// What is asked of a file.
+/// The facts that are asked of a file.
 #[derive(Debug, Default, Clone)]
 pub struct Elf {
     /// Class and machine, to compare.
     pub kind: (u8, u16),
     pub interpreter: Option<String>,
-    pub dynamic: bool,
+    /// It is loaded into programs, and is none.
+    pub is_library: bool,
+    /// It is the `sslsweep` command.
+    pub is_command: bool,
     pub needed: Vec<String>,
     /// DT_RPATH and DT_RUNPATH.
     pub rpath: Vec<String>,
@@ -60,8 +65,27 @@ pub fn kind_name((class, machine): (u8, u16)) -> String {
     format!("{machine}, {} bit", if class == elf::ELFCLASS64 { 64 } else { 32 })
 }
 
-/// The bytes of a regular file.
-pub fn bytes(path: &Path) -> Result<Vec<u8>, String> {
+/// How much of a file is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// All of it: also what is inside that no header tells.
+    Whole,
+    /// No more than its headers and its dynamic symbols.
+    Headers,
+}
+
+/// The kinds of files.
+pub enum Content {
+    /// An ELF file.
+    Elf(Box<Elf>),
+    /// A script, and the rest of its first line, which names the interpreter.
+    Script(Vec<u8>),
+    /// Something else, or damaged.
+    Other,
+}
+
+/// Reads a regular file.
+pub fn read(path: &Path, depth: Depth) -> Result<Content, String> {
     let why = |error: std::io::Error| {
         format!("{}: {}", crate::text::shown(path), crate::run::plain(&error))
     };
@@ -69,28 +93,61 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     if !about.is_file() || about.len() > MOST {
         return Err(format!("{}: is no regular file of a usual size", crate::text::shown(path)));
     }
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut bytes)).map_err(why)?;
-    Ok(bytes)
+    let file = File::open(path).map_err(why)?;
+    let mut start = [0; 256];
+    let length = file.read_at(&mut start, 0).map_err(why)?;
+    if let Some(line) = start[..length].strip_prefix(b"#!") {
+        let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        return Ok(Content::Script(line.to_vec()));
+    }
+    let elf = match depth {
+        Depth::Headers => headers(&ReadCache::new(file), depth),
+        Depth::Whole => {
+            let mut bytes = Vec::new();
+            file.take(MOST).read_to_end(&mut bytes).map_err(why)?;
+            whole(&bytes)
+        }
+    };
+    Ok(elf.map_or(Content::Other, |elf| Content::Elf(Box::new(elf))))
 }
 
-/// Reads a file's bytes; `None` if they are not ELF, or its headers are damaged.
-pub fn parse(data: &[u8]) -> Option<Elf> {
-    if data.get(..4)? != elf::ELFMAG {
+/// The same of what must be an ELF file.
+pub fn read_elf(path: &Path, depth: Depth) -> Option<Elf> {
+    match read(path, depth) {
+        Ok(Content::Elf(elf)) => Some(*elf),
+        _ => None,
+    }
+}
+
+/// The headers of a file; `None` if it is not ELF, or its headers are damaged.
+fn headers<'data, R: ReadRef<'data>>(data: R, depth: Depth) -> Option<Elf> {
+    let start = data.read_bytes_at(0, 5).ok()?;
+    if start[..4] != elf::ELFMAG {
         return None;
     }
-    let mut found = match data.get(4)? {
-        &elf::ELFCLASS64 => of::<FileHeader64<Endianness>>(data)?,
-        _ => of::<FileHeader32<Endianness>>(data)?,
+    let mut found = match start[4] {
+        elf::ELFCLASS64 => of::<FileHeader64<Endianness>, R>(data, depth)?,
+        _ => of::<FileHeader32<Endianness>, R>(data, depth)?,
     };
-    found.kind.0 = data[4];
+    found.kind.0 = start[4];
+    found.has_libssl = found.defines_ssl;
+    Some(found)
+}
+
+/// All of a file.
+fn whole(data: &[u8]) -> Option<Elf> {
+    let mut found = headers(data, Depth::Whole)?;
+    // The command has all these names inside, and nothing that they mean.
+    if found.is_command {
+        return Some(found);
+    }
     found.version = version(data);
     let has = |mark: &[u8]| find(data, mark).is_some();
     found.other = [("LibreSSL ", "LibreSSL"), ("AWS-LC", "AWS-LC"), ("BoringSSL", "BoringSSL")]
         .into_iter()
         .find_map(|(mark, name)| has(mark.as_bytes()).then_some(name));
     // File names that libssl's error messages have.
-    found.has_libssl = found.defines_ssl || has(b"ssl/ssl_sess.c") || has(b"ssl/ssl_lib.c");
+    found.has_libssl |= has(b"ssl/ssl_sess.c") || has(b"ssl/ssl_lib.c");
     Some(found)
 }
 
@@ -105,30 +162,35 @@ fn find(data: &[u8], mark: &[u8]) -> Option<usize> {
     None
 }
 
-/// "OpenSSL " with a number behind it.
+/// The version: "OpenSSL ", a number of three parts, and a date. Texts that only speak of some version have no date.
 fn version(data: &[u8]) -> Option<String> {
+    const MONTHS: &str = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec";
     let mut from = 0;
     while let Some(at) = find(&data[from..], b"OpenSSL ") {
         let text = &data[from + at..];
-        if text.get(8).is_some_and(u8::is_ascii_digit) && text.get(9) == Some(&b'.') {
-            let end = text
-                .iter()
-                .take(60)
-                .position(|byte| !(b' '..=b'~').contains(byte))
-                .unwrap_or(60.min(text.len()));
-            return Some(
-                String::from_utf8_lossy(&text[..end])
-                    .split_whitespace()
-                    .collect::<Vec<_>>()
-                    .join(" "),
-            );
+        let text = &text[..text.len().min(60)];
+        let end = text.iter().position(|byte| !(b' '..=b'~').contains(byte));
+        let text = String::from_utf8_lossy(&text[..end.unwrap_or(text.len())]);
+        let words: Vec<&str> = text.split_whitespace().take(5).collect();
+        if let [name, number, day, month, year] = words[..] {
+            let year = year.get(..4).filter(|year| year.bytes().all(|byte| byte.is_ascii_digit()));
+            let is_date = day.parse::<u8>().is_ok() && MONTHS.split(' ').any(|it| it == month);
+            let is_number = number.starts_with(|first: char| first.is_ascii_digit())
+                && number.matches('.').count() == 2;
+            if let (true, true, Some(year)) = (is_number, is_date, year) {
+                return Some(format!("{name} {number} {day} {month} {year}"));
+            }
         }
         from += at + 8;
     }
     None
 }
 
-fn of<H: FileHeader<Endian = Endianness>>(data: &[u8]) -> Option<Elf> {
+fn of<'data, H, R>(data: R, depth: Depth) -> Option<Elf>
+where
+    H: FileHeader<Endian = Endianness>,
+    R: ReadRef<'data>,
+{
     let header = H::parse(data).ok()?;
     let endian = header.endian().ok()?;
     let mut found = Elf { kind: (0, header.e_machine(endian)), ..Elf::default() };
@@ -137,16 +199,18 @@ fn of<H: FileHeader<Endian = Endianness>>(data: &[u8]) -> Option<Elf> {
         if let Ok(Some(interpreter)) = segment.interpreter(endian, data) {
             found.interpreter = Some(text(interpreter));
         }
-        found.dynamic |= segment.p_type(endian) == elf::PT_DYNAMIC;
     }
+    let mut is_pie = false;
     let Ok(sections) = header.sections(endian, data) else { return Some(found) };
-    found.go = sections.section_by_name(endian, b".go.buildinfo").is_some();
+    let has = |name: &[u8]| sections.section_by_name(endian, name).is_some();
+    found.go = has(b".go.buildinfo");
+    found.is_command = has(b".sslsweep.paths");
     if let Ok(Some((entries, strings))) = sections.dynamic(endian, data) {
         let strings = sections.strings(endian, data, strings).unwrap_or_default();
         for entry in entries {
             let tag = entry.tag32(endian).unwrap_or(0);
             let value: u64 = entry.d_val(endian).into();
-            let string = || entry.string(endian, strings).ok().map(text);
+            let string = || strings.get(u32::try_from(value).ok()?).ok().map(text);
             match tag {
                 elf::DT_NEEDED => found.needed.extend(string()),
                 elf::DT_SONAME => found.soname = string(),
@@ -158,14 +222,22 @@ fn of<H: FileHeader<Endian = Endianness>>(data: &[u8]) -> Option<Elf> {
                     found.runpath =
                         string().iter().flat_map(|it| it.split(':')).map(String::from).collect()
                 }
+                elf::DT_FLAGS_1 => is_pie = value & u64::from(elf::DF_1_PIE) != 0,
                 elf::DT_SYMBOLIC => found.symbolic = true,
                 elf::DT_FLAGS => found.symbolic |= value & u64::from(elf::DF_SYMBOLIC) != 0,
                 _ => {}
             }
         }
     }
+    // A position-independent program is of the same type, and libc can be run.
+    found.is_library = header.e_type(endian) == elf::ET_DYN
+        && !is_pie
+        && (found.interpreter.is_none() || found.soname.is_some());
     let versions = sections.versions(endian, data).ok().flatten();
     for kind in [elf::SHT_DYNSYM, elf::SHT_SYMTAB] {
+        if depth == Depth::Headers && kind == elf::SHT_SYMTAB {
+            continue;
+        }
         let Ok(symbols) = sections.symbols(endian, data, kind) else { continue };
         for (index, symbol) in symbols.enumerate() {
             let Ok(name) = symbols.symbol_name(endian, symbol) else { continue };
@@ -185,7 +257,7 @@ fn of<H: FileHeader<Endian = Endianness>>(data: &[u8]) -> Option<Elf> {
                 _ => {}
             }
         }
-        if kind == elf::SHT_DYNSYM {
+        if kind == elf::SHT_DYNSYM && depth == Depth::Whole {
             for section in sections.iter() {
                 let Ok(Some((relocations, _))) = section.rela(endian, data) else { continue };
                 if sections.section_name(endian, section) != Ok(b".rela.plt") {
@@ -204,4 +276,48 @@ fn of<H: FileHeader<Endian = Endianness>>(data: &[u8]) -> Option<Elf> {
         }
     }
     Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_have_a_date() {
+        for (data, wanted) in [
+            (
+                &b"OpenSSL 3.0 legacy provider\0OpenSSL 3.0.19 27 Jan 2026\0"[..],
+                Some("OpenSSL 3.0.19 27 Jan 2026"),
+            ),
+            (b"OpenSSL 1.1.1 or later of unknown version", None),
+            (b"OpenSSL 1.1.1w  11 Sep 2023", Some("OpenSSL 1.1.1w 11 Sep 2023")),
+            (b"OpenSSL 3.0.19 27 Jan 2026CPUINFO", Some("OpenSSL 3.0.19 27 Jan 2026")),
+            (b"OpenSSL 3.0.19 27 J", None),
+            (b"OpenSSL \xff", None),
+            (b"OpenSSL ", None),
+        ] {
+            assert_eq!(version(data).as_deref(), wanted, "{}", String::from_utf8_lossy(data));
+        }
+    }
+
+    #[test]
+    fn this_very_program_is_no_library_whatever_is_read_of_it() {
+        let path = Path::new("/proc/self/exe");
+        for depth in [Depth::Whole, Depth::Headers] {
+            let own = read_elf(path, depth).expect("an ELF file");
+            assert!(own.interpreter.is_some() && !own.is_library && !own.calls_ssl, "{depth:?}");
+            assert!(own.is_command && own.needed.iter().any(|name| name.starts_with("libc.so")));
+        }
+        assert!(read_elf(Path::new("/proc/self/status"), Depth::Whole).is_none());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes(mut bytes: Vec<u8>) {
+            version(&bytes);
+            whole(&bytes);
+            bytes.splice(0..0, [0x7f, b'E', b'L', b'F', 2, 1, 1]);
+            whole(&bytes);
+        }
+    }
 }

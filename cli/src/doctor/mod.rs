@@ -4,11 +4,13 @@
 mod elf;
 mod process;
 mod program;
+mod services;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 
 use crate::{Failure, print};
+pub use program::{find, hindrance};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
@@ -17,7 +19,7 @@ enum Mark {
     Note,
 }
 
-/// What was looked at, and found.
+/// One thing that was looked at, and the result.
 #[derive(Debug)]
 struct Finding {
     mark: Mark,
@@ -54,6 +56,16 @@ impl Report {
         });
     }
 
+    /// A note with a setting that changes it, where there is one.
+    fn advise(&mut self, topic: &'static str, text: impl Into<String>, remedy: Option<&str>) {
+        let (text, remedy) = (text.into(), remedy.map(String::from));
+        self.findings.push(Finding { mark: Mark::Note, topic, text, remedy });
+    }
+
+    fn has(&self, mark: Mark, topic: &str) -> bool {
+        self.findings.iter().any(|finding| finding.mark == mark && finding.topic == topic)
+    }
+
     fn hindered(&self) -> bool {
         self.findings.iter().any(|finding| finding.mark == Mark::No)
     }
@@ -76,8 +88,9 @@ impl Report {
     }
 }
 
-/// Looks at a program, or at a process if the word is a number.
-pub fn doctor(target: &OsStr) -> Result<(), Failure> {
+/// Looks at a program, at a process if the word is a number, or without a word at all services that run.
+pub fn doctor(target: Option<&OsStr>) -> Result<(), Failure> {
+    let Some(target) = target else { return services::doctor() };
     let pid = target
         .to_str()
         .filter(|word| word.bytes().all(|byte| byte.is_ascii_digit()) && !word.is_empty());

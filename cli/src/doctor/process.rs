@@ -6,10 +6,13 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Report, elf, program};
-use crate::figures;
+use super::elf::{self, Depth};
+use super::{Report, program};
+use crate::figures::{self, Figures};
 use crate::run::plain;
+use crate::selection::Target;
 use crate::text::{printable, shown};
+use crate::verdict::Verdict;
 
 /// The loader's note that a program runs with more rights than its user's.
 const AT_SECURE: u64 = 23;
@@ -38,21 +41,12 @@ pub fn examine(pid: u32) -> Result<(Report, String), String> {
     let elsewhere = namespaces(&proc, &mut report);
     let root = if elsewhere { proc.join("root") } else { PathBuf::from("/") };
 
-    let mapped: BTreeSet<&[u8]> = maps
-        .split(|&byte| byte == b'\n')
-        .filter_map(|line| line.iter().position(|&byte| byte == b'/').map(|at| &line[at..]))
-        .collect();
-    let named = |start: &[u8]| {
-        mapped
-            .iter()
-            .copied()
-            .filter(|path| {
-                path.rsplit(|&byte| byte == b'/').next().is_some_and(|name| name.starts_with(start))
-            })
-            .collect::<Vec<_>>()
+    let mapped = files(&maps);
+    let named = |start: &str| {
+        mapped.iter().copied().filter(|path| is_named(path, start)).collect::<Vec<_>>()
     };
-    let ours = named(b"libsslsweep.so");
-    let own = elf::bytes(&proc.join("exe")).ok().as_deref().and_then(elf::parse);
+    let ours = named("libsslsweep.so");
+    let own = elf::read_elf(&proc.join("exe"), Depth::Whole);
     let relinked = own.as_ref().is_some_and(|own| own.defines_ours);
     if let Some(path) = ours.first() {
         report.yes("sslsweep", format!("loaded: {}", printable(path)));
@@ -73,18 +67,20 @@ pub fn examine(pid: u32) -> Result<(Report, String), String> {
     if loaded && set("SSLSWEEP_DISABLE") == Some(b"1") {
         report.no("options", "SSLSWEEP_DISABLE=1: it stands aside", "start the program without it");
     }
-    libssls(&root, &named(b"libssl.so"), &named(b"libcrypto.so"), loaded, &mut report);
-    let mut in_force = !hidden;
-    if loaded {
-        in_force |= published(pid, elsewhere, &mut report);
-    } else if let Ok(path) = fs::canonicalize(proc.join("exe")) {
-        // Whether it could have been.
+    libssls(&root, &named("libssl.so"), &named("libcrypto.so"), loaded, &mut report);
+    let figures = if loaded { published(pid, &mut report) } else { None };
+    if let (false, Ok(path)) = (loaded, fs::canonicalize(proc.join("exe"))) {
+        // The program says whether it could have been.
         let library = program::library(&mut report);
-        let _ = program::look_at(&path, &root, library.as_ref(), &mut report, 0);
+        let look = program::Look { root: &root, library: library.as_ref(), depth: Depth::Whole };
+        let _ = look.at(&path, &mut report, 0);
     }
+    let state = figures.as_ref().map(|figures| cache(figures, &mut report));
     let verdict = if report.hindered() {
         format!("process {pid} is not taken over.")
-    } else if !in_force {
+    } else if let Some(state) = state {
+        format!("process {pid} runs with sslsweep; its cache is {state}.")
+    } else if hidden {
         format!(
             "process {pid} has sslsweep loaded; it is in force unless SSLSWEEP_DISABLE=1 is set."
         )
@@ -92,6 +88,18 @@ pub fn examine(pid: u32) -> Result<(Report, String), String> {
         format!("process {pid} runs with sslsweep.")
     };
     Ok((report, verdict))
+}
+
+/// The files that a process has mapped.
+pub fn files(maps: &[u8]) -> BTreeSet<&[u8]> {
+    maps.split(|&byte| byte == b'\n')
+        .filter_map(|line| line.iter().position(|&byte| byte == b'/').map(|at| &line[at..]))
+        .collect()
+}
+
+/// Returns whether a path's last part begins so.
+pub fn is_named(path: &[u8], start: &str) -> bool {
+    path.rsplit(|&byte| byte == b'/').next().is_some_and(|name| name.starts_with(start.as_bytes()))
 }
 
 /// Says where the process lives if not where we do; `true` if its files are not ours.
@@ -108,21 +116,19 @@ fn namespaces(proc: &Path, report: &mut Report) -> bool {
         report.note("namespaces", "it has a mount namespace of its own (a container, or a unit of systemd): its files may differ");
     }
     if numbers {
-        report.note(
-            "namespaces",
-            "it has a pid namespace of its own (a container): ask for its statistics in there",
-        );
+        report.note("namespaces", "it has a pid namespace of its own (a container)");
     }
     files
 }
 
-fn variable<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
+/// A variable of an environment.
+pub fn variable<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
     environment
         .split(|&byte| byte == 0)
         .find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
-/// What a process shows as its environment is memory of its own, over which it may write its title (nginx does).
+/// The environment that a process shows is memory of its own, over which it may write its title (nginx does).
 fn is_overwritten(environment: &[u8]) -> bool {
     let first = environment.split(|&byte| byte == 0).next().unwrap_or_default();
     let name = first.split(|&byte| byte == b'=').next().unwrap_or_default();
@@ -193,10 +199,7 @@ fn secure(proc: &Path) -> bool {
 fn libssls(root: &Path, paths: &[&[u8]], cryptos: &[&[u8]], loaded: bool, report: &mut Report) {
     let path_of = |bytes| Path::new(std::ffi::OsStr::from_bytes(bytes));
     let read = |path: &Path| {
-        elf::bytes(&root.join(path.strip_prefix("/").unwrap_or(path)))
-            .ok()
-            .as_deref()
-            .and_then(elf::parse)
+        elf::read_elf(&root.join(path.strip_prefix("/").unwrap_or(path)), Depth::Whole)
     };
     for path in paths.iter().copied().map(path_of) {
         let Some(found) = read(path) else {
@@ -219,10 +222,21 @@ fn libssls(root: &Path, paths: &[&[u8]], cryptos: &[&[u8]], loaded: bool, report
     }
 }
 
-/// What the process says of its contexts; `true` if it does.
-fn published(pid: u32, elsewhere: bool, report: &mut Report) -> bool {
-    let reading = figures::read(&[crate::selection::Target::Pid(pid)]);
-    if let Some(figures) = reading.processes.first().filter(|figures| figures.left_shared > 0) {
+/// The figures that the process publishes, if it does.
+fn published(pid: u32, report: &mut Report) -> Option<Figures> {
+    let reading = figures::read(&[Target::Pid(pid)]);
+    let Some(figures) = reading.processes.into_iter().next() else {
+        report.note(
+            "contexts",
+            reading.complaints.first().cloned().unwrap_or_else(|| {
+                "it publishes no statistics: it was started without sslsweep run --stats, has not used a cache \
+                 since it was forked, or runs in a container, whose files only root sees"
+                    .to_string()
+            }),
+        );
+        return None;
+    };
+    if figures.left_shared > 0 {
         report.note(
             "shared memory",
             format!(
@@ -231,26 +245,25 @@ fn published(pid: u32, elsewhere: bool, report: &mut Report) -> bool {
             ),
         );
     }
-    match reading.processes.first() {
-        Some(figures) => report.yes(
-            "contexts",
-            format!(
-                "{} managed now; {} have begun, {} have ended",
-                figures.begun.saturating_sub(figures.ended),
-                figures.begun,
-                figures.ended
-            ),
+    report.yes(
+        "contexts",
+        format!(
+            "{} managed now; {} have begun, {} have ended",
+            figures.begun.saturating_sub(figures.ended),
+            figures.begun,
+            figures.ended
         ),
-        None if elsewhere => report
-            .note("contexts", "its statistics, if any, are where the process lives: ask there"),
-        None => match reading.complaints.first() {
-            Some(complaint) => report.note("contexts", complaint.clone()),
-            None => report.note(
-                "contexts",
-                "it publishes no statistics: it was started without sslsweep run --stats, or has not used a cache \
-                 since it was forked",
-            ),
-        },
+    );
+    Some(figures)
+}
+
+/// The state of its cache, in a word; the reason and the setting go into the report.
+fn cache(figures: &Figures, report: &mut Report) -> &'static str {
+    let verdict = Verdict::of_process(figures);
+    if !verdict.is_idle() {
+        report.yes("cache", verdict.sentence());
+        return if verdict == Verdict::InForce { "in force" } else { "perhaps in force" };
     }
-    !reading.processes.is_empty()
+    report.advise("cache", verdict.sentence(), verdict.remedy(&figures.program));
+    "idle"
 }

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::elf::{self, Elf};
-use super::{Mark, Report};
+use super::elf::{self, Content, Depth, Elf};
+use super::{Finding, Mark, Report};
 use crate::run;
 use crate::text::shown;
 
@@ -18,27 +18,64 @@ const NODES: [&str; 3] = ["OPENSSL_1_1_0", "OPENSSL_3.0.0", "OPENSSL_4.0.0"];
 const MOST_SCRIPTS: usize = 4;
 const MOST_LIBRARIES: usize = 1000;
 
+/// The facts that are known beforehand, and how much of each file is read.
+pub struct Look<'a> {
+    pub root: &'a Path,
+    /// The library that would be preloaded.
+    pub library: Option<&'a Elf>,
+    pub depth: Depth,
+}
+
 /// Looks at a program by its path or name.
 pub fn examine(name: &OsStr) -> Result<(Report, String), String> {
+    if name.is_empty() {
+        return Err("the name of the program is empty".to_string());
+    }
     let path = find(name).ok_or_else(|| format!("{}: not found", shown(name)))?;
     let mut report = Report::default();
     let library = library(&mut report);
-    look_at(&path, Path::new("/"), library.as_ref(), &mut report, 0)?;
-    let verdict = if report.hindered() {
-        format!("{} cannot be taken over.", shown(name))
-    } else if report
-        .findings
-        .iter()
-        .any(|finding| finding.topic == "libssl" && finding.mark == Mark::Note)
-    {
-        format!("{} is taken over if it loads libssl: sslsweep run -- {}", shown(name), shown(name))
+    let look = Look { root: Path::new("/"), library: library.as_ref(), depth: Depth::Whole };
+    look.at(&path, &mut report, 0)?;
+    let (name, has) = (shown(name), |mark, topic| report.has(mark, topic));
+    let verdict = if has(Mark::Note, "itself") {
+        format!(
+            "{name} is sslsweep, and uses no OpenSSL: ask about the program that is to run with it."
+        )
+    } else if has(Mark::Note, "kind") {
+        super::services::loaded_by(&path, &mut report);
+        match report.hindered() {
+            true => format!("{name} is a library that cannot be taken over."),
+            false => format!(
+                "{name} is a library, which is taken over with the program that loads it: sslsweep doctor PROGRAM|PID"
+            ),
+        }
+    } else if report.hindered() {
+        format!("{name} cannot be taken over.")
+    } else if has(Mark::Note, "libssl") {
+        format!("{name} is taken over if it loads libssl: sslsweep run -- {name}")
     } else {
-        format!("{} can be taken over: sslsweep run -- {}", shown(name), shown(name))
+        format!("{name} can be taken over: sslsweep run -- {name}")
     };
     Ok((report, verdict))
 }
 
-fn find(name: &OsStr) -> Option<PathBuf> {
+/// Why sslsweep can have no effect on a program, and what to do; `None` also where that can't be told. No more is read
+/// than headers.
+pub fn hindrance(path: &Path) -> Option<(String, String)> {
+    let library = elf::read_elf(&run::library(), Depth::Headers);
+    let look = Look { root: Path::new("/"), library: library.as_ref(), depth: Depth::Headers };
+    let mut report = Report::default();
+    look.at(path, &mut report, 0).ok()?;
+    let is_cause = |finding: &&Finding| {
+        finding.mark == Mark::No
+            && ["rights", "machine", "linkage", "libssl"].contains(&finding.topic)
+    };
+    let finding = report.findings.iter().find(is_cause)?;
+    Some((finding.text.clone(), finding.remedy.clone().unwrap_or_default()))
+}
+
+/// The file that is run by this name.
+pub fn find(name: &OsStr) -> Option<PathBuf> {
     if name.as_bytes().contains(&b'/') {
         return Some(PathBuf::from(name)).filter(|path| path.exists());
     }
@@ -66,28 +103,64 @@ pub fn library(report: &mut Report) -> Option<Elf> {
         ),
         None => report.yes("library", shown(&path)),
     }
-    elf::bytes(&path).ok().as_deref().and_then(elf::parse)
+    elf::read_elf(&path, Depth::Headers)
 }
 
-/// All about a program, below this root.
-pub fn look_at(
-    path: &Path,
-    root: &Path,
-    library: Option<&Elf>,
-    report: &mut Report,
-    depth: usize,
-) -> Result<(), String> {
-    let data = elf::bytes(path)?;
-    if !executable(path) {
-        report.no(
-            "program",
-            format!("{} must not be run", shown(path)),
-            "chmod +x, if it is a program",
-        );
+impl Look<'_> {
+    /// All about a program, below the root.
+    pub fn at(&self, path: &Path, report: &mut Report, depth: usize) -> Result<(), String> {
+        let program = match elf::read(path, self.depth)? {
+            Content::Elf(program) => program,
+            Content::Script(line) => {
+                rights_to_run(path, report);
+                return self.script(path, &line, report, depth);
+            }
+            Content::Other => {
+                report.no(
+                    "program",
+                    format!("{} is neither an ELF file nor a script", shown(path)),
+                    "name the program itself",
+                );
+                return Ok(());
+            }
+        };
+        let kind = self.library.map_or_else(native, |library| library.kind);
+        let about = format!("{}, {}", shown(path), elf::kind_name(program.kind));
+        if program.is_library {
+            report.yes("file", about);
+            report.note("kind", "a shared library: it is loaded into programs, and is none");
+        } else {
+            rights_to_run(path, report);
+            rights(path, report);
+            report.yes("program", about);
+        }
+        if program.kind != kind {
+            report.no(
+                "machine",
+                format!(
+                    "it is for {}, and the library for {}",
+                    elf::kind_name(program.kind),
+                    elf::kind_name(kind)
+                ),
+                "build sslsweep for the program's machine, and use that",
+            );
+        } else if program.is_command || program.is_library && program.defines_ours {
+            report.note("itself", "it is sslsweep itself");
+        } else if program.is_library {
+            self.library(path, &program, report);
+        } else {
+            self.linkage(path, &program, report);
+        }
+        Ok(())
     }
-    rights(path, report);
-    if let Some(line) = data.strip_prefix(b"#!") {
-        let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
+
+    fn script(
+        &self,
+        path: &Path,
+        line: &[u8],
+        report: &mut Report,
+        depth: usize,
+    ) -> Result<(), String> {
         let words: Vec<&OsStr> = line
             .split(|&byte| byte == b' ' || byte == b'\t')
             .filter(|word| !word.is_empty())
@@ -116,34 +189,185 @@ pub fn look_at(
         if depth == MOST_SCRIPTS {
             return Err(format!("{}: scripts that run each other", shown(path)));
         }
-        return look_at(&interpreter, root, library, report, depth + 1);
+        self.at(&interpreter, report, depth + 1)
     }
-    let Some(program) = elf::parse(&data) else {
-        report.no(
-            "program",
-            format!("{} is neither an ELF file nor a script", shown(path)),
-            "name the program itself",
-        );
-        return Ok(());
-    };
-    report.yes("program", format!("{}, {}", shown(path), elf::kind_name(program.kind)));
-    let kind = library.map_or(native(), |library| library.kind);
-    if program.kind != kind {
-        report.no(
-            "machine",
-            format!("the library is for {}", elf::kind_name(kind)),
-            "build sslsweep for the program's machine, and use that",
-        );
-        return Ok(());
+
+    /// A shared library: it is libssl, or uses it, or neither.
+    fn library(&self, path: &Path, program: &Elf, report: &mut Report) {
+        let libraries = self.closure(path, program, report);
+        if program.defines_ssl {
+            libssl(path, "", program, libraries.iter().map(|(_, _, _, library)| library), report);
+        } else if !self.libssls(&libraries, report) {
+            report.no("use", "it does not use OpenSSL", "none: there is nothing to take over");
+        }
     }
-    linkage(path, root, &program, report);
-    Ok(())
+
+    /// Says of each libssl among these what it is; `false` if there is none.
+    fn libssls(&self, libraries: &[Library], report: &mut Report) -> bool {
+        let mut found = false;
+        for (name, path, parent, library) in libraries {
+            if library.soname.as_deref().unwrap_or(name).starts_with("libssl.so")
+                || library.defines_ssl && !library.defines_ours
+            {
+                found = true;
+                let all = libraries.iter().map(|(_, _, _, library)| library);
+                libssl(path, parent, library, all, report);
+            }
+        }
+        found
+    }
+
+    fn linkage(&self, path: &Path, program: &Elf, report: &mut Report) {
+        let remedy = "use a build that links libssl.so";
+        let inside = program
+            .other
+            .filter(|_| program.defines_ssl)
+            .map(|name| (name, String::new()))
+            .or_else(|| {
+                let version = program
+                    .version
+                    .clone()
+                    .map(|version| format!(", {version}"))
+                    .unwrap_or_default();
+                program.has_libssl.then_some(("libssl", version))
+            });
+        let Some(interpreter) = &program.interpreter else {
+            let what = match &inside {
+                Some((name, version)) => format!(", with its own {name} inside{version}"),
+                None if program.go => ", a Go program, which has TLS of its own".to_string(),
+                None => String::new(),
+            };
+            report.no("linkage", format!("it is statically linked{what}"), remedy);
+            return;
+        };
+        if interpreter.contains("ld-musl") {
+            report.no(
+                "linkage",
+                "it is built for musl, and the library for glibc: with that it does not start",
+                "use a build for glibc; do not preload the library into this one",
+            );
+            return;
+        }
+        report.yes("linkage", "dynamic");
+        if program.defines_ours {
+            report.yes("relinked", "sslsweep is linked in already");
+        }
+        if let (Some((name, version)), false) = (&inside, program.defines_ours) {
+            report.no("libssl", format!("it has its own {name} inside{version}"), remedy);
+            return;
+        }
+        let libraries = self.closure(path, program, report);
+        if self.libssls(&libraries, report) {
+            return;
+        }
+        let other = [
+            ("libgnutls.so", "GnuTLS"),
+            ("libnss3.so", "NSS"),
+            ("libmbedtls.so", "Mbed TLS"),
+            ("libwolfssl.so", "wolfSSL"),
+        ]
+        .into_iter()
+        .find(|(start, _)| libraries.iter().any(|(name, ..)| name.starts_with(start)));
+        let c = |name: &str| {
+            ["libc.so", "libdl.so", "ld-linux", "libm.so"]
+                .iter()
+                .any(|start| name.starts_with(start))
+        };
+        let may = program.calls_dlopen
+            || libraries.iter().any(|(name, _, _, it)| it.calls_dlopen && !c(name));
+        let with = other.map(|(_, name)| format!(" (it has {name})")).unwrap_or_default();
+        if may {
+            report.note(
+                "libssl",
+                format!(
+                    "not needed at the start{with}; it may load it later, and is taken over then"
+                ),
+            );
+        } else {
+            report.no(
+            "use",
+            format!("it does not use OpenSSL{with}"),
+            "none: there is nothing to take over; if it starts a program that does, ask about that one",
+        );
+        }
+    }
+
+    /// The libraries that are loaded with a program, as the loader would find them.
+    fn closure(&self, path: &Path, program: &Elf, report: &mut Report) -> Vec<Library> {
+        let folders = system_folders(self.root);
+        let extra: Vec<PathBuf> = std::env::var_os("LD_LIBRARY_PATH")
+            .map(|paths| std::env::split_paths(&paths).collect())
+            .unwrap_or_default();
+        let mut seen = HashSet::new();
+        let mut found: Vec<Library> = Vec::new();
+        let mut waiting = vec![(
+            path.to_path_buf(),
+            shown(path.file_name().unwrap_or_default()),
+            program.clone(),
+        )];
+        while let Some((owner, parent, elf)) = waiting.pop() {
+            let origin = owner.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
+            let given = |paths: &[String]| -> Vec<PathBuf> {
+                paths
+                    .iter()
+                    .map(|it| it.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin).into())
+                    .collect()
+            };
+            let rpath = if elf.runpath.is_empty() {
+                [given(&elf.rpath), given(&program.rpath)].concat()
+            } else {
+                vec![]
+            };
+            for name in elf.needed {
+                if seen.len() == MOST_LIBRARIES || !seen.insert(name.clone()) {
+                    continue;
+                }
+                let places: Vec<PathBuf> = if name.contains('/') {
+                    vec![PathBuf::from(&name)]
+                } else {
+                    let runpath = given(&elf.runpath);
+                    rpath
+                        .iter()
+                        .chain(&extra)
+                        .chain(&runpath)
+                        .chain(&folders)
+                        .map(|it| it.join(&name))
+                        .collect()
+                };
+                let there = places.into_iter().find_map(|place| {
+                    let library = elf::read_elf(&place, self.depth)?;
+                    (library.kind == program.kind).then_some((place, library))
+                });
+                match there {
+                    Some((place, library)) => {
+                        waiting.push((place.clone(), name.clone(), library.clone()));
+                        found.push((name, place, parent.clone(), library));
+                    }
+                    None => report.note(
+                        "libraries",
+                        format!("{} is not to be found", crate::text::printable(name.as_bytes())),
+                    ),
+                }
+            }
+        }
+        found
+    }
 }
 
-/// What this command was built for.
+/// The machine that this command was built for.
 fn native() -> (u8, u16) {
-    let own = std::fs::read("/proc/self/exe").unwrap_or_default();
-    elf::parse(&own).map_or((0, 0), |own| own.kind)
+    elf::read_elf(Path::new("/proc/self/exe"), Depth::Headers).map_or((0, 0), |own| own.kind)
+}
+
+/// The right to be run at all.
+fn rights_to_run(path: &Path, report: &mut Report) {
+    if !executable(path) {
+        report.no(
+            "program",
+            format!("{} must not be run", shown(path)),
+            "chmod +x, if it is a program",
+        );
+    }
 }
 
 /// Rights that make the loader ignore LD_PRELOAD.
@@ -191,89 +415,6 @@ fn rights(path: &Path, report: &mut Report) {
             "rights",
             "it has file capabilities: the system ignores LD_PRELOAD for it",
             remedy,
-        );
-    }
-}
-
-fn linkage(path: &Path, root: &Path, program: &Elf, report: &mut Report) {
-    let remedy = "use a build that is linked with libssl.so";
-    let inside = program
-        .other
-        .filter(|_| program.defines_ssl)
-        .map(|name| (name, String::new()))
-        .or_else(|| {
-            let version =
-                program.version.clone().map(|version| format!(", {version}")).unwrap_or_default();
-            program.has_libssl.then_some(("libssl", version))
-        });
-    let Some(interpreter) = &program.interpreter else {
-        let what = match &inside {
-            Some((name, version)) => format!(", with its own {name} inside{version}"),
-            None if program.go => ", a Go program, which has TLS of its own".to_string(),
-            None => String::new(),
-        };
-        report.no("linkage", format!("static{what}: nothing can be preloaded"), remedy);
-        return;
-    };
-    if interpreter.contains("ld-musl") {
-        report.no(
-            "linkage",
-            "dynamic, for musl: with the library, which is for glibc, it does not start",
-            "use a build for glibc; do not preload the library into this one",
-        );
-        return;
-    }
-    report.yes("linkage", "dynamic");
-    if program.defines_ours {
-        report.yes("relinked", "sslsweep is linked in already");
-    }
-    if let (Some((name, version)), false) = (&inside, program.defines_ours) {
-        report.no("libssl", format!("the program has its own {name} inside{version}"), remedy);
-        return;
-    }
-    let libraries = closure(path, root, program, report);
-    let mut found = false;
-    for (name, path, parent, library) in &libraries {
-        if library.soname.as_deref().unwrap_or(name).starts_with("libssl.so")
-            || library.defines_ssl && !library.defines_ours
-        {
-            found = true;
-            libssl(
-                path,
-                parent,
-                library,
-                libraries.iter().map(|(_, _, _, library)| library),
-                report,
-            );
-        }
-    }
-    if found {
-        return;
-    }
-    let other = [
-        ("libgnutls.so", "GnuTLS"),
-        ("libnss3.so", "NSS"),
-        ("libmbedtls.so", "Mbed TLS"),
-        ("libwolfssl.so", "wolfSSL"),
-    ]
-    .into_iter()
-    .find(|(start, _)| libraries.iter().any(|(name, ..)| name.starts_with(start)));
-    let c = |name: &str| {
-        ["libc.so", "libdl.so", "ld-linux", "libm.so"].iter().any(|start| name.starts_with(start))
-    };
-    let may = program.calls_dlopen
-        || libraries.iter().any(|(name, _, _, it)| it.calls_dlopen && !c(name));
-    let with = other.map(|(_, name)| format!(" (it has {name})")).unwrap_or_default();
-    if may {
-        report.note(
-            "libssl",
-            format!("not needed at the start{with}; it may load it later, and is taken over then"),
-        );
-    } else {
-        report.no(
-            "libssl",
-            format!("the program does not use OpenSSL{with}"),
-            "none: there is nothing to take over; if it starts a program that does, ask about that one",
         );
     }
 }
@@ -327,64 +468,6 @@ pub fn libssl<'a>(
 }
 
 type Library = (String, PathBuf, String, Elf);
-
-/// The libraries that are loaded with a program, as the loader would find them.
-fn closure(path: &Path, root: &Path, program: &Elf, report: &mut Report) -> Vec<Library> {
-    let folders = system_folders(root);
-    let extra: Vec<PathBuf> = std::env::var_os("LD_LIBRARY_PATH")
-        .map(|paths| std::env::split_paths(&paths).collect())
-        .unwrap_or_default();
-    let mut seen = HashSet::new();
-    let mut found: Vec<Library> = Vec::new();
-    let mut waiting =
-        vec![(path.to_path_buf(), shown(path.file_name().unwrap_or_default()), program.clone())];
-    while let Some((owner, parent, elf)) = waiting.pop() {
-        let origin = owner.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
-        let given = |paths: &[String]| -> Vec<PathBuf> {
-            paths
-                .iter()
-                .map(|it| it.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin).into())
-                .collect()
-        };
-        let rpath = if elf.runpath.is_empty() {
-            [given(&elf.rpath), given(&program.rpath)].concat()
-        } else {
-            vec![]
-        };
-        for name in elf.needed {
-            if seen.len() == MOST_LIBRARIES || !seen.insert(name.clone()) {
-                continue;
-            }
-            let places: Vec<PathBuf> = if name.contains('/') {
-                vec![PathBuf::from(&name)]
-            } else {
-                let runpath = given(&elf.runpath);
-                rpath
-                    .iter()
-                    .chain(&extra)
-                    .chain(&runpath)
-                    .chain(&folders)
-                    .map(|it| it.join(&name))
-                    .collect()
-            };
-            let there = places.into_iter().find_map(|place| {
-                let library = elf::bytes(&place).ok().as_deref().and_then(elf::parse)?;
-                (library.kind == program.kind).then_some((place, library))
-            });
-            match there {
-                Some((place, library)) => {
-                    waiting.push((place.clone(), name.clone(), library.clone()));
-                    found.push((name, place, parent.clone(), library));
-                }
-                None => report.note(
-                    "libraries",
-                    format!("{} is not to be found", crate::text::printable(name.as_bytes())),
-                ),
-            }
-        }
-    }
-    found
-}
 
 /// The folders of `/etc/ld.so.conf` and the usual ones. Its cache would say the same; it is a format of its own.
 fn system_folders(root: &Path) -> Vec<PathBuf> {

@@ -99,7 +99,7 @@ pub enum Limit {
 
 impl Limit {
     /// Both together.
-    fn with(self, other: Limit) -> Limit {
+    pub fn with(self, other: Limit) -> Limit {
         match (self, other) {
             (Limit::Most(one), Limit::Most(other)) => Limit::Most(one.saturating_add(other)),
             (Limit::Unknown, _) | (_, Limit::Unknown) => Limit::Unknown,

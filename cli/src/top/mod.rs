@@ -1,36 +1,39 @@
-//! `sslsweep top`: what the caches do, again and again. [`state`] is what is shown, and what keys change; [`view`]
-//! draws it; here are the clock, the terminal, and lines where there is none.
+//! `sslsweep top`: what the caches do, again and again. [`state`] is what is shown, and what keys change, [`view`]
+//! and [`panes`] draw it, [`terminal`] is where; here are the clock, and lines where there is no terminal.
 
+mod panes;
 #[cfg(test)]
 mod picture;
+mod rates;
+mod rows;
 mod state;
+mod terminal;
 mod view;
 
 use std::collections::HashSet;
 use std::io::{self, IsTerminal};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
-use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
-use ratatui::crossterm::event::{self, Event};
-use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
-};
-use ratatui::crossterm::{cursor, execute};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use ratatui::layout::Rect;
+use ratatui::{Terminal, TerminalOptions, Viewport};
 
 use crate::arguments::Top;
 use crate::figures::{self, Reading};
 use crate::selection::Target;
 use crate::{Failure, print, say, stat};
 use state::{Next, State};
+use terminal::{Event, Screen};
 
-/// How a process that was watched came to be shown no longer.
+/// How the watching ended.
 enum End {
-    /// It has ended, which is no failure.
-    Ended(u32),
+    /// As it was asked to.
+    Asked,
+    /// By a signal.
+    Signal(i32),
+    /// The processes that were watched have ended, which is no failure.
+    Ended(String),
     /// There is something else in the way.
     Failed(String),
 }
@@ -41,20 +44,31 @@ pub fn top(options: &Top) -> Result<(), Failure> {
     if let Some(why) = figures::missing(&options.selection.targets, &reading) {
         return Err(Failure::new(1, why));
     }
-    let able =
-        std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb" && !terminal.is_empty());
+    // Of terminals without a name nothing is known, so they get lines.
+    let unable = ["", "dumb", "unknown"];
+    let able = std::env::var("TERM").is_ok_and(|name| !unable.contains(&name.as_str()));
     let end = if io::stdout().is_terminal() && able {
-        screen(options, reading)?
+        let failed = |error: io::Error| {
+            let why = crate::run::plain(&error);
+            Failure::new(
+                1,
+                format!("the terminal cannot be used: {why}; sslsweep top | cat prints lines"),
+            )
+        };
+        let screen = Screen::new().map_err(failed)?;
+        // The screen ends here, before anything is said.
+        watch(options, reading, screen).map_err(failed)?
     } else {
         lines(options, reading)?
     };
     match end {
-        None => Ok(()),
-        Some(End::Ended(pid)) => {
-            say(&format!("process {pid} has ended"));
+        End::Asked => Ok(()),
+        End::Signal(signal) => Ok(signal_hook::low_level::emulate_default_handler(signal)?),
+        End::Ended(what) => {
+            say(&what);
             Ok(())
         }
-        Some(End::Failed(why)) => Err(Failure::new(1, why)),
+        End::Failed(why) => Err(Failure::new(1, why)),
     }
 }
 
@@ -64,25 +78,27 @@ fn again(targets: &[Target]) -> Result<Reading, End> {
     if targets.is_empty() || !reading.processes.is_empty() {
         return Ok(reading);
     }
-    Err(match (targets, figures::missing(targets, &reading)) {
-        ([Target::Pid(pid)], _) if figures::start_of(*pid).is_none() => End::Ended(*pid),
-        (_, Some(why)) => End::Failed(why),
-        (_, None) => return Ok(reading),
+    let has_ended = |target: &Target| match target {
+        Target::Pid(pid) => figures::start_of(*pid).is_none(),
+        Target::Name(_) => true,
+    };
+    let ended = || match targets {
+        [Target::Pid(pid)] => format!("process {pid} has ended"),
+        _ => {
+            "all processes that were watched have ended, or publish no figures any more".to_string()
+        }
+    };
+    Err(match figures::missing(targets, &reading) {
+        _ if targets.iter().all(has_ended) && reading.complaints.is_empty() => End::Ended(ended()),
+        Some(why) => End::Failed(why),
+        None => return Ok(reading),
     })
-}
-
-/// The one process that is shown.
-fn only(targets: &[Target]) -> Option<u32> {
-    match targets {
-        [Target::Pid(pid)] => Some(*pid),
-        _ => None,
-    }
 }
 
 // ---- Lines ----
 
-fn lines(options: &Top, mut reading: Reading) -> Result<Option<End>, Failure> {
-    let mut state = State::new(only(&options.selection.targets));
+fn lines(options: &Top, mut reading: Reading) -> Result<End, Failure> {
+    let mut state = State::new(&options.selection, options.interval);
     let mut said = HashSet::new();
     let mut looks = 0;
     loop {
@@ -96,100 +112,68 @@ fn lines(options: &Top, mut reading: Reading) -> Result<Option<End>, Failure> {
         }
         state.update(reading, Instant::now());
         if !state.rows().is_empty() {
-            print(&format!("{}\n", view::table(&state)))?;
+            print(&format!("{}\n", view::lines(&state)))?;
+        } else if state.counted().hidden > 0 {
+            print("no cache is in force; --idle shows which are idle, and why\n\n")?;
         }
         looks += 1;
         if options.iterations == Some(looks) {
-            return Ok(None);
+            return Ok(End::Asked);
         }
-        std::thread::sleep(options.interval);
+        if terminal::is_unread(options.interval)? {
+            return Ok(End::Failed("nobody reads standard output any more".to_string()));
+        }
         reading = match again(&options.selection.targets) {
             Ok(reading) => reading,
-            Err(end) => return Ok(Some(end)),
+            Err(end) => return Ok(end),
         };
     }
 }
 
 // ---- The terminal ----
 
-/// The terminal as we need it; as it was when this ends, however it does.
-struct Screen;
-
-impl Screen {
-    fn new() -> io::Result<Screen> {
-        let screen = Screen;
-        enable_raw_mode()?;
-        execute!(io::stdout(), EnterAlternateScreen, cursor::Hide)?;
-        let report = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            restore();
-            report(panic);
-        }));
-        Ok(screen)
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        restore();
-    }
-}
-
-fn restore() {
-    let _ = execute!(io::stdout(), cursor::Show, LeaveAlternateScreen);
-    let _ = disable_raw_mode();
-}
-
-/// How long keys, signals and the loss of the terminal may wait.
+/// How long signals and the loss of the terminal may wait.
 const SLICE: Duration = Duration::from_millis(200);
 
-fn screen(options: &Top, reading: Reading) -> Result<Option<End>, Failure> {
-    let signal = Arc::new(AtomicUsize::new(0));
-    for number in [SIGHUP, SIGINT, SIGTERM] {
-        signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)?;
-    }
-    let end = {
-        let _screen = Screen::new()?;
-        watch(options, reading, &signal)
+fn watch(options: &Top, reading: Reading, screen: Screen) -> io::Result<End> {
+    let area = || {
+        let (columns, rows) = terminal::size();
+        Rect::new(0, 0, columns, rows)
     };
-    match signal.load(Ordering::Relaxed) {
-        0 => end,
-        number => {
-            signal_hook::low_level::emulate_default_handler(number as i32)?;
-            Ok(None)
-        }
-    }
-}
-
-fn watch(options: &Top, reading: Reading, signal: &AtomicUsize) -> Result<Option<End>, Failure> {
-    let mut terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+    let mut now = area();
+    let viewport = TerminalOptions { viewport: Viewport::Fixed(now) };
+    let terminal = Terminal::with_options(CrosstermBackend::new(io::stdout()), viewport)?;
+    // Its end would show the cursor, which the screen's does, and panic where the terminal is gone.
+    let mut terminal = ManuallyDrop::new(terminal);
     let style = view::Style::of_environment(options.no_color);
-    let mut state = State::new(only(&options.selection.targets));
-    state.interval = options.interval;
+    let mut state = State::new(&options.selection, options.interval);
     state.update(reading, Instant::now());
     let mut due = Instant::now() + options.interval;
     let mut looks = 1;
     loop {
-        terminal.draw(|frame| view::draw(frame, &mut state, style))?;
-        let wait = due.saturating_duration_since(Instant::now());
-        let wait = if state.paused() { SLICE } else { wait.min(SLICE) };
-        if event::poll(wait)? {
-            match event::read()? {
-                Event::Key(key) if state.key(key) == Next::Quit => return Ok(None),
-                // A size that changed is seen at the next drawing.
-                _ => {}
-            }
+        if now != area() {
+            now = area();
+            terminal.resize(now)?;
         }
-        if signal.load(Ordering::Relaxed) != 0 || !io::stdout().is_terminal() {
-            return Ok(None);
+        terminal.draw(|frame| view::draw(frame, &mut state, style))?;
+        let left = due.saturating_duration_since(Instant::now());
+        match screen.wait(if state.paused() { SLICE } else { left.min(SLICE) })? {
+            Some(Event::Keys(keys)) if keys.iter().any(|&key| state.key(key) == Next::Quit) => {
+                return Ok(End::Asked);
+            }
+            Some(Event::Keys(_)) => {}
+            Some(Event::Redraw) => terminal.clear()?,
+            Some(Event::Signal(signal)) => return Ok(End::Signal(signal)),
+            Some(Event::Gone) => return Ok(End::Failed("the terminal is gone".to_string())),
+            None => {}
         }
         if !state.paused() && Instant::now() >= due {
             if options.iterations == Some(looks) {
-                return Ok(None);
+                return Ok(End::Asked);
             }
             match again(&options.selection.targets) {
                 Ok(reading) => state.update(reading, Instant::now()),
-                Err(end) => return Ok(Some(end)),
+                Err(end) => return Ok(end),
             }
             looks += 1;
             due = Instant::now() + options.interval;

@@ -16,7 +16,7 @@ const MARGIN: f32 = 12.0;
 
 // Plain colours, since not everything that draws SVG knows variables.
 const RULES: &str = "text { font: 14px ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace; white-space: pre }
-    .back { fill: #ffffff } text, .bar { fill: #24292f } .bold { font-weight: bold }
+    .back { fill: #ffffff } text, .bar { fill: #24292f } .bold { font-weight: bold } .dim { opacity: 0.6 }
     .cyan { fill: #0b6e7f } .green { fill: #1a7f37 } .yellow { fill: #7d5a00 } .red { fill: #b3261e } .reversed { fill: #ffffff }
     @media (prefers-color-scheme: dark) {
       .back { fill: #0d1117 } text, .bar { fill: #d6dde5 } .reversed { fill: #0d1117 }
@@ -35,6 +35,9 @@ fn classes(cell: &Cell) -> String {
         Color::Yellow => classes.push("yellow"),
         Color::Red => classes.push("red"),
         _ => {}
+    }
+    if cell.modifier.contains(Modifier::DIM) {
+        classes.push("dim");
     }
     classes.join(" ")
 }
@@ -84,6 +87,8 @@ fn svg(buffer: &Buffer) -> String {
 fn documentation() {
     let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("a buffer");
     let mut state = view::tests::sample();
+    // Also what is idle is to be seen.
+    state.key(super::terminal::Key::Char('i'));
     terminal
         .draw(|frame| view::draw(frame, &mut state, Style { color: true, unicode: true }))
         .expect("it draws");

@@ -1,85 +1,47 @@
-//! What is shown: a row for each context, its rates since the look before, the order, and the row that is picked.
+//! The state of the screen: which rows are shown, in what order, the row that is picked, and what keys change.
 
-use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-
-use crate::figures::{Block, Limit, Place, Reading};
+use super::rates::{History, Rates, WINDOWS};
+use super::rows::{Row, SORTS, Sort, Subject, namespace, programs};
+use super::terminal::Key;
+use crate::figures::{Figures, Place, Reading};
+use crate::selection::Selection;
 use crate::stat;
-use sslsweep_figures::Word;
+use crate::verdict::Verdict;
 
-/// What a row is of.
-pub type Key = (u32, u64, Place);
-
-/// How often each thing happened in a second.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rates {
-    pub stores: f64,
-    pub hits: f64,
-    pub misses: f64,
-    pub evictions: f64,
-    pub expiries: f64,
-    pub flushes: f64,
-}
-
-/// A line of the table.
-#[derive(Debug, Clone)]
-pub struct Row {
-    pub key: Key,
-    pub program: String,
-    pub block: Block,
-    pub limit: Limit,
-    /// Not known at the first look.
-    pub rates: Option<Rates>,
-}
-
-/// What to sort by. The order of these is that of the columns.
+/// The kind of thing that has a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sort {
-    Process,
-    Program,
-    Held,
-    Stores,
-    Hits,
-    Misses,
-    Evictions,
-    Expiries,
-    Flush,
-    Took,
-    Lock,
+pub enum Totals {
+    Contexts,
+    Processes,
+    Programs,
 }
 
-pub const SORTS: [(Sort, &str); 11] = [
-    (Sort::Process, "PID"),
-    (Sort::Program, "PROGRAM"),
-    (Sort::Held, "HELD"),
-    (Sort::Stores, "STO/s"),
-    (Sort::Hits, "HIT/s"),
-    (Sort::Misses, "MIS/s"),
-    (Sort::Evictions, "EVI/s"),
-    (Sort::Expiries, "EXP/s"),
-    (Sort::Flush, "FLUSH"),
-    (Sort::Took, "TOOK"),
-    (Sort::Lock, "LOCK"),
-];
-
-/// What a key leads to.
+/// The effect of a key.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
     Go,
     Quit,
 }
 
+/// How many there are: also contexts without a line of their own, and how many lines are hidden because they are idle.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counted {
+    pub processes: u64,
+    pub contexts: u64,
+    pub hidden: usize,
+}
+
 /// All that decides what is on the screen.
 pub struct State {
-    pid: Option<u32>,
-    /// Seconds between two looks, for the title.
+    /// Seconds between two looks.
     pub interval: Duration,
+    history: History,
+    /// A row for each context and process.
+    all: Vec<Row>,
     rows: Vec<Row>,
-    before: Option<(Instant, HashMap<Key, Block>)>,
-    /// What to say of what can't be shown.
+    /// The reason why something can't be shown.
     pub notice: Option<String>,
     sort: usize,
     reverse: bool,
@@ -91,19 +53,19 @@ pub struct State {
     /// A page of help is shown, or all of the row picked.
     pub help: bool,
     pub details: bool,
-    /// A row for each process alone.
-    processes_only: bool,
-    all_rows: Vec<Row>,
-    count: (u64, u64),
+    totals: Totals,
+    idle: bool,
+    window: usize,
+    counted: Counted,
 }
 
 impl State {
-    pub fn new(pid: Option<u32>) -> State {
+    pub fn new(selection: &Selection, interval: Duration) -> State {
         State {
-            pid,
-            interval: Duration::from_secs(1),
+            interval,
+            history: History::default(),
+            all: Vec::new(),
             rows: Vec::new(),
-            before: None,
             notice: None,
             sort: 0,
             reverse: false,
@@ -113,9 +75,10 @@ impl State {
             paused: false,
             help: false,
             details: false,
-            processes_only: false,
-            all_rows: Vec::new(),
-            count: (0, 0),
+            totals: Totals::Contexts,
+            idle: selection.shows_idle(),
+            window: 0,
+            counted: Counted::default(),
         }
     }
 
@@ -131,7 +94,7 @@ impl State {
         self.paused
     }
 
-    pub fn sort(&self) -> (Sort, &'static str) {
+    pub fn sort(&self) -> Sort {
         SORTS[self.sort]
     }
 
@@ -139,13 +102,22 @@ impl State {
         self.reverse
     }
 
-    pub fn pid(&self) -> Option<u32> {
-        self.pid
+    pub fn totals(&self) -> Totals {
+        self.totals
     }
 
-    /// How many processes and contexts there are, also contexts without a line of their own.
-    pub fn count(&self) -> (u64, u64) {
-        self.count
+    pub fn counted(&self) -> Counted {
+        self.counted
+    }
+
+    /// The rates that are shown.
+    pub fn rates<'a>(&self, row: &'a Row) -> Option<&'a Rates> {
+        row.averages[self.window].as_ref()
+    }
+
+    /// The seconds that the rates are averages of.
+    pub fn window(&self) -> Duration {
+        WINDOWS[self.window].max(self.interval)
     }
 
     /// Takes a further look.
@@ -155,60 +127,69 @@ impl State {
             None if reading.processes.is_empty() => Some(stat::nothing(&reading)),
             None => None,
         };
-        let before = self.before.take();
-        let mut blocks = HashMap::new();
-        self.all_rows.clear();
-        self.count = reading.processes.iter().fold((0, 0), |(processes, contexts), figures| {
-            let living = figures.begun.saturating_sub(figures.ended);
-            (processes + 1, living.saturating_add(contexts))
-        });
+        self.history.begin(now);
+        self.all.clear();
+        self.counted = Counted::default();
         for figures in reading.processes {
-            let known = before.as_ref().is_some_and(|(_, before)| {
-                before.contains_key(&(figures.pid, figures.start, Place::All))
-            });
-            blocks.insert((figures.pid, figures.start, Place::All), figures.total());
-            for (place, block) in figures.places() {
-                let key = (figures.pid, figures.start, place);
-                let rates = before.as_ref().filter(|_| known && place != Place::Ended).map(
-                    |(then, before)| {
-                        // A context that was not there has begun since then.
-                        rates(
-                            before.get(&key).unwrap_or(&Block::EMPTY),
-                            &block,
-                            now.duration_since(*then),
-                        )
-                    },
-                );
-                blocks.insert(key, block);
-                let (program, limit) = (figures.program.clone(), figures.limit(place));
-                self.all_rows.push(Row { key, program, block, limit, rates });
-            }
+            self.counted.processes += 1;
+            let living = figures.begun.saturating_sub(figures.ended);
+            self.counted.contexts = self.counted.contexts.saturating_add(living);
+            self.take(&figures);
         }
-        self.before = Some((now, blocks));
         self.arrange();
     }
 
-    /// Makes the rows anew; the one picked stays so, or the one that has come to its place is.
+    fn take(&mut self, figures: &Figures) {
+        let process = (figures.pid, figures.start);
+        let namespace = namespace(figures.pid);
+        // The history needs it of each process, also where it is no row.
+        let whole = self.history.add(process, Place::All, &figures.total());
+        for (place, block) in figures.places() {
+            let averages = match place {
+                Place::All => whole,
+                _ => self.history.add(process, place, &block),
+            };
+            // A sum has no mode: it is as idle as its process.
+            let verdict = match (place, Verdict::at(figures, place, &block)) {
+                (Place::Others | Place::Ended, Verdict::Unknown) => Verdict::of_process(figures),
+                (_, verdict) => verdict,
+            };
+            self.all.push(Row {
+                subject: Subject::Process(process, place),
+                program: figures.program.clone(),
+                limit: figures.limit(place),
+                verdict,
+                block,
+                averages,
+                namespace: namespace.clone(),
+            });
+        }
+    }
+
+    /// Makes the rows; the one that was picked stays so, or the one that is in its place now is.
     fn arrange(&mut self) {
-        let picked = self.rows.get(self.picked).map(|row| row.key);
-        let only = self.processes_only;
-        let mut last = None;
+        let picked = self.rows.get(self.picked).map(|row| row.subject.clone());
         // The first row of a process is its sum, or all there is.
-        self.rows = self
-            .all_rows
-            .iter()
-            .filter(|row| {
-                last.replace((row.key.0, row.key.1)) != Some((row.key.0, row.key.1)) || !only
-            })
-            .cloned()
-            .collect();
-        let (sort, _) = self.sort();
-        self.rows.sort_by(|one, other| {
-            let order = compare(sort, one, other).then_with(|| one.key.cmp(&other.key));
+        let whole = self.all.iter().enumerate().filter(|&(place, row)| {
+            self.totals == Totals::Contexts
+                || row.is_whole(place.checked_sub(1).map(|it| &self.all[it]))
+        });
+        let mut rows: Vec<Row> = whole.map(|(_, row)| row.clone()).collect();
+        if self.totals == Totals::Programs {
+            rows = programs(&rows);
+        }
+        let all = rows.len();
+        rows.retain(|row| self.idle || !row.verdict.is_idle());
+        self.counted.hidden = all - rows.len();
+        rows.sort_by(|one, other| {
+            let order = one.compare(other, self.sort(), self.window);
             if self.reverse { order.reverse() } else { order }
         });
-        let place = picked.and_then(|key| self.rows.iter().position(|row| row.key == key));
+        self.rows = rows;
+        let place =
+            picked.and_then(|subject| self.rows.iter().position(|row| row.subject.is(&subject)));
         self.pick(place.unwrap_or(self.picked));
+        self.details &= !self.rows.is_empty();
     }
 
     fn pick(&mut self, place: usize) {
@@ -216,81 +197,39 @@ impl State {
     }
 
     /// Does what a key asks for.
-    pub fn key(&mut self, key: KeyEvent) -> Next {
-        if key.kind == KeyEventKind::Release {
-            return Next::Go;
-        }
-        let control = key.modifiers.contains(KeyModifiers::CONTROL);
-        match key.code {
-            KeyCode::Char('c') if control => return Next::Quit,
-            _ if control => {}
+    pub fn key(&mut self, key: Key) -> Next {
+        match key {
+            Key::Control('c') => return Next::Quit,
             // The way back, and out.
-            KeyCode::Char('q') | KeyCode::Esc if self.help || self.details => {
+            Key::Char('q') | Key::Escape if self.help || self.details => {
                 (self.help, self.details) = (false, false);
             }
-            KeyCode::Char('q') | KeyCode::Esc => return Next::Quit,
-            KeyCode::Char('?' | 'h') | KeyCode::F(1) => self.help = !self.help,
-            KeyCode::Enter => self.details = !self.details && !self.rows.is_empty(),
-            KeyCode::Char('p' | ' ') => self.paused = !self.paused,
-            KeyCode::Up | KeyCode::Char('k') => self.pick(self.picked.saturating_sub(1)),
-            KeyCode::Down | KeyCode::Char('j') => self.pick(self.picked + 1),
-            KeyCode::PageUp => self.pick(self.picked.saturating_sub(self.page.max(1))),
-            KeyCode::PageDown => self.pick(self.picked + self.page.max(1)),
-            KeyCode::Home | KeyCode::Char('g') => self.pick(0),
-            KeyCode::End | KeyCode::Char('G') => self.pick(usize::MAX),
-            KeyCode::Char('>') | KeyCode::Right => self.sort_by(self.sort + 1),
-            KeyCode::Char('<') | KeyCode::Left => self.sort_by(self.sort + SORTS.len() - 1),
-            KeyCode::Char('r') => {
-                self.reverse = !self.reverse;
-                self.arrange();
+            Key::Char('q') | Key::Escape => return Next::Quit,
+            Key::Char('?' | 'h') | Key::Help => self.help = !self.help,
+            Key::Enter => self.details = !self.details && !self.rows.is_empty(),
+            Key::Char('p' | ' ') => self.paused = !self.paused,
+            Key::Up | Key::Char('k') => self.pick(self.picked.saturating_sub(1)),
+            Key::Down | Key::Char('j') => self.pick(self.picked + 1),
+            Key::PageUp => self.pick(self.picked.saturating_sub(self.page.max(1))),
+            Key::PageDown => self.pick(self.picked + self.page.max(1)),
+            Key::Home | Key::Char('g') => self.pick(0),
+            Key::End | Key::Char('G') => self.pick(usize::MAX),
+            Key::Char('>') | Key::Right => self.sort = (self.sort + 1) % SORTS.len(),
+            Key::Char('<') | Key::Left => self.sort = (self.sort + SORTS.len() - 1) % SORTS.len(),
+            Key::Char('r') => self.reverse = !self.reverse,
+            Key::Char('i') => self.idle = !self.idle,
+            Key::Char('a') => self.window = (self.window + 1) % WINDOWS.len(),
+            Key::Char('t') => {
+                self.totals = match self.totals {
+                    Totals::Contexts => Totals::Processes,
+                    Totals::Processes => Totals::Programs,
+                    Totals::Programs => Totals::Contexts,
+                };
             }
-            KeyCode::Char('t') => {
-                self.processes_only = !self.processes_only;
-                self.arrange();
-            }
-            _ => {}
+            _ => return Next::Go,
         }
-        Next::Go
-    }
-
-    fn sort_by(&mut self, sort: usize) {
-        self.sort = sort % SORTS.len();
         self.arrange();
-    }
-}
-
-/// Names rise, figures fall.
-fn compare(sort: Sort, one: &Row, other: &Row) -> Ordering {
-    let figure = |word: Word| other.block.get(word).cmp(&one.block.get(word));
-    let rate = |of: fn(&Rates) -> f64| {
-        let of = |row: &Row| row.rates.as_ref().map_or(-1.0, of);
-        of(other).total_cmp(&of(one))
-    };
-    match sort {
-        Sort::Process => Ordering::Equal,
-        Sort::Program => one.program.cmp(&other.program),
-        Sort::Held => figure(Word::Sessions),
-        Sort::Stores => rate(|rates| rates.stores),
-        Sort::Hits => rate(|rates| rates.hits),
-        Sort::Misses => rate(|rates| rates.misses),
-        Sort::Evictions => rate(|rates| rates.evictions),
-        Sort::Expiries => rate(|rates| rates.expiries),
-        Sort::Flush => figure(Word::LastRemoved),
-        Sort::Took => figure(Word::LastTook),
-        Sort::Lock => figure(Word::LongestBatch),
-    }
-}
-
-fn rates(before: &Block, now: &Block, elapsed: Duration) -> Rates {
-    let elapsed = elapsed.as_secs_f64().max(0.001);
-    let rate = |word: Word| now.get(word).saturating_sub(before.get(word)) as f64 / elapsed;
-    Rates {
-        stores: rate(Word::Stores),
-        hits: rate(Word::Hits),
-        misses: rate(Word::Misses),
-        evictions: rate(Word::Evictions),
-        expiries: rate(Word::Flushed),
-        flushes: rate(Word::Flushes),
+        Next::Go
     }
 }
 
@@ -298,6 +237,7 @@ fn rates(before: &Block, now: &Block, elapsed: Duration) -> Rates {
 mod tests {
     use super::*;
     use crate::figures::tests::figures;
+    use sslsweep_figures::{MODE_KNOWN, Word};
 
     fn look(stores: [u64; 2]) -> Reading {
         let figures = figures(&[
@@ -307,78 +247,130 @@ mod tests {
         Reading { processes: vec![figures], ..Reading::default() }
     }
 
-    fn press(state: &mut State, keys: &[KeyCode]) {
-        for &code in keys {
-            assert_eq!(state.key(KeyEvent::new(code, KeyModifiers::NONE)), Next::Go);
+    fn state() -> State {
+        State::new(&Selection::default(), Duration::from_secs(1))
+    }
+
+    fn press(state: &mut State, keys: &[Key]) {
+        for &key in keys {
+            assert_eq!(state.key(key), Next::Go);
+        }
+    }
+
+    fn place(row: &Row) -> Option<Place> {
+        match row.subject {
+            Subject::Process(_, place) => Some(place),
+            Subject::Program(..) => None,
         }
     }
 
     fn places(state: &State) -> Vec<Place> {
-        state.rows().iter().map(|row| row.key.2).collect()
+        state.rows().iter().filter_map(place).collect()
+    }
+
+    fn stores(state: &State) -> Vec<Option<f64>> {
+        let stores = |row| state.rates(row).map(|rates| rates.get(Word::Stores));
+        state.rows().iter().map(stores).collect()
     }
 
     #[test]
     fn rates_between_two_looks() {
-        let mut state = State::new(None);
+        let mut state = state();
         let now = Instant::now();
         state.update(look([5, 0]), now);
-        assert!(state.rows().iter().all(|row| row.rates.is_none()));
+        assert_eq!(stores(&state), [None; 3]);
         state.update(look([9, 2]), now + Duration::from_secs(2));
-        let stores: Vec<_> =
-            state.rows().iter().map(|row| row.rates.map(|rates| rates.stores)).collect();
-        assert_eq!(stores, [Some(3.0), Some(2.0), Some(1.0)]);
-        state.update(look([0, 2]), now + Duration::from_secs(3));
-        assert_eq!(
-            state.rows()[1].rates.map(|rates| rates.stores),
-            Some(0.0),
-            "what falls is damaged, not negative"
-        );
-        assert_eq!(state.count(), (1, 2));
+        assert_eq!(stores(&state), [3.0, 2.0, 1.0].map(Some));
+        assert_eq!(state.counted(), Counted { processes: 1, contexts: 2, hidden: 0 });
     }
 
     #[test]
     fn keys() {
         let (one, two) = (Place::Context(1), Place::Context(2));
-        let mut state = State::new(None);
+        let mut state = state();
         let now = Instant::now();
         state.update(look([0, 0]), now);
         state.update(look([2, 5]), now + Duration::from_secs(1));
         assert_eq!(places(&state), [Place::All, one, two]);
-        press(&mut state, &[KeyCode::Down]);
-        assert_eq!(state.picked().map(|(_, row)| row.key.2), Some(one));
-        press(&mut state, &[KeyCode::Char('>'); 3]);
-        assert_eq!((state.sort().1, places(&state)), ("STO/s", vec![Place::All, two, one]));
-        assert_eq!(
-            state.picked().map(|(place, row)| (place, row.key.2)),
-            Some((2, one)),
-            "it stays picked"
-        );
-        press(&mut state, &[KeyCode::Char('r')]);
+        press(&mut state, &[Key::Down]);
+        assert_eq!(state.picked().and_then(|(_, row)| place(row)), Some(one));
+        press(&mut state, &[Key::Char('>'); 3]);
+        assert_eq!((state.sort(), places(&state)), (Sort::Stores, vec![Place::All, two, one]));
+        assert_eq!(state.picked().map(|(at, row)| (at, place(row))), Some((2, Some(one))));
+        press(&mut state, &[Key::Char('r')]);
         assert_eq!(places(&state), [one, two, Place::All]);
-        press(&mut state, &[KeyCode::Char('r'), KeyCode::Char('<'), KeyCode::Char('t')]);
-        assert_eq!((state.sort().1, places(&state)), ("HELD", vec![Place::All]));
-        press(
-            &mut state,
-            &[
-                KeyCode::Char('p'),
-                KeyCode::End,
-                KeyCode::PageUp,
-                KeyCode::Enter,
-                KeyCode::Char('q'),
-            ],
-        );
+        press(&mut state, &[Key::Char('r'), Key::Char('<'), Key::Char('t')]);
+        assert_eq!((state.sort(), places(&state)), (Sort::Held, vec![Place::All]));
+        press(&mut state, &[Key::Char('p'), Key::End, Key::PageUp, Key::Enter, Key::Char('q')]);
         assert!(state.paused() && !state.details);
-        assert_eq!(state.key(KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE)), Next::Quit);
-        assert_eq!(state.key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), Next::Quit);
+        assert_eq!(state.key(Key::Char('q')), Next::Quit);
+        assert_eq!(state.key(Key::Control('c')), Next::Quit);
+    }
+
+    #[test]
+    fn windows() {
+        let mut state = state();
+        let now = Instant::now();
+        for (second, stores) in [(0, 0), (8, 10), (10, 20)] {
+            state.update(look([stores, 0]), now + Duration::from_secs(second));
+        }
+        assert_eq!((state.window().as_secs(), stores(&state)[0]), (1, Some(5.0)));
+        press(&mut state, &[Key::Char('a')]);
+        assert_eq!((state.window().as_secs(), stores(&state)[0]), (10, Some(2.0)));
+        press(&mut state, &[Key::Char('a'), Key::Char('a')]);
+        state.interval = Duration::from_secs(5);
+        assert_eq!(state.window().as_secs(), 5, "no shorter than the time between two looks");
+    }
+
+    #[test]
+    fn programs_are_the_sums_of_their_processes() {
+        let mut state = state();
+        let now = Instant::now();
+        let reading = |stores: u64| {
+            let mut reading = look([stores, 0]);
+            let second = Figures { pid: 9, ..reading.processes[0].clone() };
+            let other = Figures { program: "stunnel".into(), ..second.clone() };
+            reading.processes.extend([second, Figures { pid: 10, ..other }]);
+            reading
+        };
+        state.update(reading(1), now);
+        state.update(reading(4), now + Duration::from_secs(1));
+        press(&mut state, &[Key::Char('t'), Key::Char('t')]);
+        let subjects: Vec<_> = state.rows().iter().map(|row| row.subject.clone()).collect();
+        let program = |name: &str, count| Subject::Program(name.to_string(), count);
+        assert_eq!(subjects, [program("nginx", 2), program("stunnel", 1)]);
+        assert_eq!(stores(&state), [Some(6.0), Some(3.0)]);
+        assert_eq!(state.rows()[0].block.get(Word::Stores), 8);
+        press(&mut state, &[Key::Char('t')]);
+        assert_eq!(state.rows().len(), 9);
+    }
+
+    #[test]
+    fn idle_ones_are_hidden_unless_asked_for() {
+        let off = |number: u64| [(0, number), (Word::Mode as usize, MODE_KNOWN)];
+        let one = figures(&[(2, &[(0, 1), (Word::Sessions as usize, 1)]), (3, &off(2))]);
+        let two = Figures { pid: 9, ..figures(&[(2, &off(1)), (3, &off(2))]) };
+        let reading =
+            || Reading { processes: vec![one.clone(), two.clone()], ..Reading::default() };
+        let mut state = state();
+        state.update(reading(), Instant::now());
+        assert_eq!(places(&state), [Place::All, Place::Context(1)]);
+        assert_eq!(state.counted(), Counted { processes: 2, contexts: 4, hidden: 4 });
+        press(&mut state, &[Key::Char('i')]);
+        assert_eq!((state.rows().len(), state.counted().hidden), (6, 0));
+        let asked = Selection { targets: vec![], idle: true };
+        let mut state = State::new(&asked, Duration::from_secs(1));
+        state.update(reading(), Instant::now());
+        assert_eq!(state.rows().len(), 6);
     }
 
     #[test]
     fn nothing_to_show() {
-        let mut state = State::new(None);
+        let mut state = state();
         state.update(look([1, 1]), Instant::now());
-        press(&mut state, &[KeyCode::End]);
+        press(&mut state, &[Key::End]);
         state.update(Reading::default(), Instant::now());
-        press(&mut state, &[KeyCode::Down, KeyCode::Enter, KeyCode::Char('t'), KeyCode::PageDown]);
+        press(&mut state, &[Key::Down, Key::Enter, Key::Char('t'), Key::PageDown]);
         assert!(state.picked().is_none() && !state.details);
         assert!(state.notice.is_some_and(|notice| notice.contains("run --stats")));
     }

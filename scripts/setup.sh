@@ -60,7 +60,7 @@ case $what in
 build) needs="c perl" ;;
 demo) needs="c perl openssl.h openssl" ;;
 test) needs="c perl prove openssl.h static openssl abidiff c++ pkg-config gdb bpftrace python3 tmux setpriv readelf valgrind" ;;
-command) needs="c perl prove openssl.h tmux setpriv" ;;
+command) needs="c perl prove openssl.h static pkg-config tmux setpriv" ;;
 matrix) needs="c perl prove openssl.h static pkg-config c++ readelf flock python3" ;;
 asan) needs="c perl prove openssl.h static pkg-config asan readelf flock python3" ;;
 tsan) needs="c perl prove openssl.h readelf flock" ;;

@@ -282,7 +282,7 @@ sub doctor {
 subtest 'doctor' => sub {
     doctor(0, qr/^yes +linkage +dynamic\n.*^yes +libssl .*OpenSSL \d/ms, 'a dynamic program', $served);
     my $static = compile('static', '-static', "-I$top/tests-c", "$here/served.c", "$top/tests-c/handshake.c",
-        "$top/tests-c/support.c", qw(-lssl -lcrypto -ldl -pthread));
+        "$top/tests-c/support.c", ask('--static', '--libs', 'libssl'));
     doctor(1, qr/^no +linkage +static.*OpenSSL \d.*nothing can be preloaded.*libssl\.so/ms, 'a static program', $static);
     doctor(2, qr/^sslsweep: .*not found/, 'a program that is not there', 'no-such-program-at-all');
     my $text = spit("$scratch/text", "text\n");

@@ -24,7 +24,13 @@ git -C "$root" archive --prefix="$name/" "$commit" >"$scratch/files.tar"
 tar -C "$scratch" -xf "$scratch/files.tar"
 cd "$scratch/$name"
 mkdir -p .cargo
-${CARGO:-cargo} vendor --locked --quiet --versioned-dirs vendor >.cargo/config.toml || complain "cargo could not get the crates; that needs a network"
+${CARGO:-cargo} vendor --locked --quiet --versioned-dirs vendor >/dev/null || complain "cargo could not get the crates; that needs a network"
+cat >.cargo/config.toml <<'END'
+[source.crates-io]
+replace-with = "vendored"
+[source.vendored]
+directory = "vendor"
+END
 # Libraries to link with on Windows, two thirds of it all.
 rm -rf vendor/windows_*/lib vendor/winapi-*-pc-windows-gnu-*/lib
 tar -C "$scratch" --sort=name --format=gnu --owner=0 --group=0 --numeric-owner --mode=u+rwX,go+rX,go-w \

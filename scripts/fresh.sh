@@ -86,8 +86,9 @@ release() { # 12 or 13
     apt-config dump | grep -i '^Acquire::[a-z:]*Proxy' >"$tree/etc/apt/apt.conf.d/outer" || :
     cp -L /etc/resolv.conf /etc/hosts "$tree/etc/"
     cp "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" "$tree/root/certificates"
+    mkdir -p "$tree/srv/cargo"
     for file in config config.toml; do
-        [ ! -e "${CARGO_HOME:-$HOME/.cargo}/$file" ] || cp "${CARGO_HOME:-$HOME/.cargo}/$file" "$tree/root/cargo-$file"
+        [ ! -e "${CARGO_HOME:-$HOME/.cargo}/$file" ] || cp "${CARGO_HOME:-$HOME/.cargo}/$file" "$tree/srv/cargo/"
     done
     git clone -q --depth 1 "file://$root" "$tree/srv/sslsweep"
 

@@ -60,7 +60,7 @@ case $what in
 build) needs="c perl" ;;
 demo) needs="c perl openssl.h openssl" ;;
 test) needs="c perl prove openssl.h static openssl abidiff c++ pkg-config gdb bpftrace python3 tmux setpriv readelf valgrind" ;;
-command) needs="c perl prove openssl.h tmux setpriv" ;;
+command) needs="c perl prove openssl.h static pkg-config tmux setpriv" ;;
 matrix) needs="c perl prove openssl.h static pkg-config c++ readelf flock python3" ;;
 asan) needs="c perl prove openssl.h static pkg-config asan readelf flock python3" ;;
 tsan) needs="c perl prove openssl.h readelf flock" ;;
@@ -110,7 +110,7 @@ if [ -z "$rust" ] || ! at_least "$rust_least" "$rust"; then
 elif ! (cd "$root" && $cargo fetch --locked --offline --quiet) 2>/dev/null; then
     echo "setup: fetching the crates that Cargo.lock names"
     reason=$( (cd "$root" && $cargo fetch --locked --quiet) 2>&1) ||
-        fault "crates: cargo cannot fetch them ($(printf '%s\n' "$reason" | tail -n 1 | sed 's/^ *//')): build from an archive that has them, made by 'make dist' on a machine with a network"
+        fault "crates: cargo cannot fetch them ($(printf '%s\n' "$reason" | grep -v -e '^As a reminder' -e '^$' | tail -n 1 | sed 's/^ *//')): build from an archive that has them, made by 'make dist' on a machine with a network"
 fi
 if [ -n "$packages" ]; then
     if ! have apt-get; then

@@ -37,9 +37,9 @@ cell() {
     fi
     version=$1 linkage=$2
     shift 2
-    # As make's variables they reach its recipes through the environment too.
+    # As make's variables they reach its recipes through the environment too. Four at a time: most programs wait more than they compute.
     failed=
-    make -s --no-print-directory -C "$here" -j 2 check LIBDIR="$build/lib" "$@" TEST_OUT="$out" \
+    make -s --no-print-directory -C "$here" -j 2 check LIBDIR="$build/lib" "$@" TEST_OUT="$out" TEST_JOBS=4 \
         >"$out/log" 2>&1 </dev/null || failed=1
     said=$(sed -n 's/^# libssl: OpenSSL \([^ ]*\) .*, \([a-z]*\)$/\1 \2/p' "$out/flush_basic.stock.out" 2>/dev/null) || said=
     [ -n "$said" ] || said="unknown unknown"

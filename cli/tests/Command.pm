@@ -39,8 +39,10 @@ sub compile {
 # The program whose figures are known, linked with more options or with none.
 sub served {
     my ($to, @options) = @_;
+    # A static libcrypto needs the libraries that its .pc file names.
+    my @libraries = grep({ $_ eq '-static' } @options) ? ask('--static', '--libs', 'libssl') : qw(-lssl -lcrypto);
     return compile($to, @options, "-I$top/tests-c", "$here/served.c", "$top/tests-c/handshake.c", "$top/tests-c/support.c",
-        qw(-lssl -lcrypto -ldl -pthread));
+        @libraries, qw(-ldl -pthread));
 }
 
 our %told;    # {context}{figure}

@@ -294,7 +294,7 @@ static void said(const char *program)
     close(pipes[1]);
     FILE *file = fdopen(pipes[0], "r");
     while (file != NULL && fgets(line, sizeof line, file) != NULL)
-        lines += strstr(line, "in memory shared by processes") != NULL;
+        lines += strstr(line, "in memory that processes share") != NULL;
     if (file == NULL || waitpid(child, &status, 0) != child || status != 0)
         give_up("the program run again");
     fclose(file);

@@ -20,6 +20,7 @@ ABI     := $(shell echo $(VERSION) | awk -F. '{ print $$1 == 0 ? $$1 "." $$2 : $
 
 LIB     := build/lib
 TARGET  := $(or $(CARGO_TARGET_DIR),target)/release
+BUILT   := $(or $(CARGO_TARGET_DIR),target)/command/sslsweep
 SO      := libsslsweep.so.$(VERSION)
 SOURCES := $(shell find src crates -name '*.rs') crates/figures/Cargo.toml build.rs cbindgen.toml Cargo.toml Cargo.lock abi/nodes.map
 COMMAND := $(shell find cli crates -name '*.rs') $(wildcard cli/src/completions/*) cli/Cargo.toml crates/figures/Cargo.toml Cargo.toml Cargo.lock
@@ -58,15 +59,15 @@ $(LIB)/$(SO): $(SOURCES)
 	ln -sf $(SO) $(LIB)/libsslsweep.so.$(ABI)
 	ln -sf libsslsweep.so.$(ABI) $(LIB)/libsslsweep.so
 
-$(TARGET)/sslsweep: $(COMMAND)
+$(BUILT): $(COMMAND)
 	@CARGO='$(CARGO)' sh scripts/setup.sh build
-	$(FLAGGED) build --release --locked -p sslsweep-cli
+	$(FLAGGED) build --profile command --locked -p sslsweep-cli
 	@touch $@
 
 # The command knows from a section of its own where it and the library are to be, so that installing need not compile.
 # $(call place,TARGET)
 place = { printf '%s\0%s\0' '$(BINDIR)' '$(LIBDIR)'; head -c 8192 /dev/zero; } | head -c 8192 >$1.paths && \
-        $(OBJCOPY) --update-section .sslsweep.paths=$1.paths $(TARGET)/sslsweep $1 && rm $1.paths && chmod 755 $1
+        $(OBJCOPY) --update-section .sslsweep.paths=$1.paths $(BUILT) $1 && rm $1.paths && chmod 755 $1
 
 build/NOTICES: $(COMMAND) scripts/notices.pl
 	@mkdir -p build
@@ -75,7 +76,7 @@ build/NOTICES: $(COMMAND) scripts/notices.pl
 # build/ is laid out as an installation, so the command works from there too.
 build/bin/sslsweep: override BINDIR := /bin
 build/bin/sslsweep: override LIBDIR := /lib
-build/bin/sslsweep: $(TARGET)/sslsweep Makefile
+build/bin/sslsweep: $(BUILT) Makefile
 	@mkdir -p build/bin
 	$(call place,$@)
 

@@ -137,7 +137,7 @@ my %source = map { basename($_) => slurp($_) } glob "$root/src/cache/*.rs";
 
 # Builds and runs what is in the copy; whether it was built, and the models that failed.
 sub run_models {
-    my $said = `cd '$copy/models' && timeout 300 cargo test --release --locked --no-fail-fast 2>&1`;
+    my $said = `cd '$copy/models' && timeout 300 cargo test --release --locked 2>&1`;
     my $built = $said =~ /^running \d+ tests/m;
     diag(substr $said, -3000) unless $built;
     return ($built, $? != 0, $said =~ /^test (\w+) \.\.\. FAILED/mg);

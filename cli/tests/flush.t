@@ -91,6 +91,26 @@ subtest 'while the cache is used' => sub {
     stop($program);
 };
 
+subtest 'requests that overtake one another' => sub {
+    my $program = start(@operated);
+    $pid = $program->{pid};
+    tell($program, '1 5 1000');
+    is(run($sslsweep, qw(flush --all), $pid), 3, 'all, of a context that is not used');
+    is(run($sslsweep, 'flush', $pid), 3, 'then those that have expired: it says nothing else of the first request');
+    is(tell($program, '1 1 1000'), 0, 'which is not taken back');
+    stop($program);
+};
+
+subtest 'a child that has not used its cache since it was forked' => sub {
+    my $program = start(@operated);
+    $pid = $program->{pid};
+    tell($program, '1 5 1000');
+    tell($program, 'fork');
+    is(run($sslsweep, qw(flush --all), $pid), 3, 'its parent is asked');
+    is(tell($program, '1 1 1000'), 0, 'the child flushes, too');
+    stop($program);
+};
+
 subtest 'files that are not what they were' => sub {
     my $program = start(@operated);
     $pid = $program->{pid};

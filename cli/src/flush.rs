@@ -45,7 +45,15 @@ pub fn flush(flush: &Flush) -> Result<(), Failure> {
     }
     print(&after.iter().map(|process| line(process, request)).collect::<String>())?;
     for process in asked.iter().filter(|it| !after.iter().any(|after| after.pid == it.pid)) {
-        say(&format!("{} {} has ended", process.program, process.pid));
+        if figures::lives(process) {
+            refused = true;
+            say(&format!(
+                "{} {} has been asked, but whether it has flushed is not known: its figures have been removed or damaged",
+                process.program, process.pid
+            ));
+        } else {
+            say(&format!("{} {} has ended", process.program, process.pid));
+        }
     }
     let mut waits = false;
     for process in &after {

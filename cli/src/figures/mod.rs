@@ -18,8 +18,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::verdict::Verdict;
 pub use file::ask;
-pub use reading::{Reading, again, missing, read};
+pub use reading::{Reading, again, lives, missing, no_process, read};
 pub use sslsweep_figures::files::start_of;
+pub use sslsweep_figures::processes::are_hidden;
 use sslsweep_figures::{CURVE, FIGURES, HORIZONS, REQUEST_ALL, STEPS, Word, curve_part};
 
 /// The figures of a process and of its contexts.

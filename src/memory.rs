@@ -1,7 +1,7 @@
 //! The allocator of this library: the C library's, with a small reserve, and the system's pages for what is large.
 //!
 //! Tables that may grow large are reserved fallibly, and its failure reported as OpenSSL would. But small
-//! pieces of the standard library (an `Arc`, a line of text) can't fail, they abort, which a guest in
+//! pieces of the standard library (a line of text) can't fail, they abort, which a guest in
 //! somebody's server must not do. When malloc fails, these come from the reserve.
 //!
 //! The tables of a large cache are pages of their own. glibc's malloc merges all small pieces that were freed
@@ -10,7 +10,8 @@
 //! a third of the flush. Nor do tables that grow leave holes in the heap (index of 20,000: 59 bytes each instead of 64).
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const BLOCKS: usize = 64;
@@ -157,13 +158,17 @@ unsafe impl GlobalAlloc for WithReserve {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         #[cfg(any(test, fuzzing))]
         if !asked() {
-            return std::ptr::null_mut();
+            return room(layout);
         }
         if is_large(layout) {
             return map(layout.size());
         }
         // SAFETY: the caller's own promise.
         let memory = unsafe { System.alloc(layout) };
+        if !memory.is_null() {
+            return memory;
+        }
+        let memory = room(layout);
         if memory.is_null() { self.take(layout) } else { memory }
     }
 
@@ -223,6 +228,42 @@ pub(crate) fn boxed<T>(value: T) -> Option<Box<T>> {
     Some(unsafe { Box::from_raw(first.cast()) })
 }
 
+thread_local! {
+    /// Memory that [`arc`] has found, and of what layout. Without a destructor, as nothing stays here.
+    static ROOM: Cell<(*mut u8, Layout)> = const { Cell::new((std::ptr::null_mut(), Layout::new::<()>())) };
+}
+
+/// The memory that [`arc`] has found, if it is for this.
+#[cold]
+fn room(wanted: Layout) -> *mut u8 {
+    let (room, layout) = ROOM.get();
+    if layout != wanted {
+        return std::ptr::null_mut();
+    }
+    ROOM.set((std::ptr::null_mut(), layout));
+    room
+}
+
+/// `Arc::new` that fails, and drops the value, instead of aborting: the memory is found before, and lies ready in case that
+/// there is none any more.
+pub(crate) fn arc<T>(value: T) -> Option<Arc<T>> {
+    let (layout, _) = Layout::new::<[usize; 2]>().extend(Layout::new::<T>()).ok()?;
+    let layout = layout.pad_to_align();
+    // SAFETY: not of no size.
+    let found = unsafe { MEMORY.alloc(layout) };
+    if found.is_null() {
+        return None;
+    }
+    ROOM.set((found, layout));
+    let made = Arc::new(value);
+    let unused = room(layout);
+    if !unused.is_null() {
+        // SAFETY: found above with this layout, and not given out.
+        unsafe { MEMORY.dealloc(unused, layout) };
+    }
+    Some(made)
+}
+
 #[cfg(any(test, fuzzing))]
 thread_local! {
     static ALLOCATIONS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
@@ -262,6 +303,21 @@ mod tests {
             used: AtomicU64::new(0),
             blocks: UnsafeCell::new(Blocks([[0; BLOCK]; BLOCKS])),
         })
+    }
+
+    #[test]
+    fn an_arc_is_made_or_refused() {
+        let made = arc([7_u64; 30]).expect("there is memory");
+        assert_eq!(*made, [7; 30]);
+        assert!(ROOM.get().0.is_null(), "nothing is left ready");
+        let (refused, _) = starving(0, || arc([7_u64; 30]));
+        assert!(refused.is_none());
+        let (made, _) = starving(1, || arc([7_u64; 30]));
+        assert!(made.is_some() && ROOM.get().0.is_null(), "of the memory that was found");
+        let (value, held) = (Arc::new(()), Layout::new::<[usize; 2]>());
+        let (refused, _) = starving(0, || arc(Arc::clone(&value)));
+        assert!(refused.is_none() && Arc::strong_count(&value) == 1, "the value is dropped");
+        assert!(room(held).is_null());
     }
 
     #[test]

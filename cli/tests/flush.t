@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
+use POSIX ();
 use Test::More;
 use lib dirname(abs_path(__FILE__));
 use Command qw($here $sslsweep compile);
@@ -91,6 +92,26 @@ subtest 'while the cache is used' => sub {
     stop($program);
 };
 
+subtest 'requests that overtake one another' => sub {
+    my $program = start(@operated);
+    $pid = $program->{pid};
+    tell($program, '1 5 1000');
+    is(run($sslsweep, qw(flush --all), $pid), 3, 'all, of a context that is not used');
+    is(run($sslsweep, 'flush', $pid), 3, 'then those that have expired: it says nothing else of the first request');
+    is(tell($program, '1 1 1000'), 0, 'which is not taken back');
+    stop($program);
+};
+
+subtest 'a child that has not used its cache since it was forked' => sub {
+    my $program = start(@operated);
+    $pid = $program->{pid};
+    tell($program, '1 5 1000');
+    tell($program, 'fork');
+    is(run($sslsweep, qw(flush --all), $pid), 3, 'its parent is asked');
+    is(tell($program, '1 1 1000'), 0, 'the child flushes, too');
+    stop($program);
+};
+
 subtest 'files that are not what they were' => sub {
     my $program = start(@operated);
     $pid = $program->{pid};
@@ -103,6 +124,25 @@ subtest 'files that are not what they were' => sub {
     symlink $elsewhere, $file or die "$file: $!";
     is(run($sslsweep, 'flush', $pid), 1, 'a link: status 1');
     like($complained, qr/\Asslsweep: \Q$file\E is a link[^\n]*\n\z/, 'it says which');
+    ok(slurp($elsewhere) eq $whole, 'and nothing is written');
+    unlink $file;
+    stop($program);
+
+    # The same while the command waits.
+    $program = start(@operated);
+    $pid = $program->{pid};
+    tell($program, '1 3 1000');
+    ($file) = glob "/dev/shm/sslsweep.$pid.*";
+    defined(my $taker = fork) or die "fork: $!";
+    if ($taker == 0) {
+        select undef, undef, undef, 1;
+        unlink $file;
+        symlink $elsewhere, $file;
+        POSIX::_exit(0);
+    }
+    is(run($sslsweep, qw(flush --all), $pid), 1, 'a link that comes in between: status 1');
+    like($complained, qr/\Asslsweep: operated $pid has been asked, but [^\n]+\n\z/, 'it does not say that the process has ended');
+    waitpid $taker, 0;
     ok(slurp($elsewhere) eq $whole, 'and nothing is written');
     unlink $file;
     stop($program);

@@ -1,11 +1,12 @@
 /* A program that stores sessions when told to, for stat.t and flush.t. Each line of input is "CONTEXT COUNT TIMEOUT": that
  * number of sessions is stored in this context, 1 to 3, and it answers with the number that are stored there; with a TIMEOUT of 0 they have
  * expired. "enter PID" makes a child in the pid namespace of that process, which goes on in its place; it answers with the number
- * that the child has there. The end of input ends it. */
+ * that the child has there. "fork" does the same in its own namespace. The end of input ends it. */
 #include <fcntl.h>
 #include <openssl/ssl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -33,11 +34,12 @@ int main(void)
     fflush(stdout);
     while (fgets(line, sizeof line, stdin) != NULL) {
         int process;
-        if (sscanf(line, "enter %d", &process) == 1) {
+        int enters = sscanf(line, "enter %d", &process) == 1;
+        if (enters || strcmp(line, "fork\n") == 0) {
             char path[64];
-            snprintf(path, sizeof path, "/proc/%d/ns/pid", process);
-            int namespace = open(path, O_RDONLY);
-            if (namespace == -1 || setns(namespace, CLONE_NEWPID) != 0)
+            snprintf(path, sizeof path, "/proc/%d/ns/pid", enters ? process : (int)getpid());
+            int namespace = enters ? open(path, O_RDONLY) : -1;
+            if (enters && (namespace == -1 || setns(namespace, CLONE_NEWPID) != 0))
                 return 1;
             pid_t child = fork();
             if (child != 0)

@@ -221,7 +221,7 @@ subtest 'pid namespaces' => sub {
         skip 'only root looks into other namespaces', 4 if $> != 0;
         is(stores_of($pids[0]), 2, 'a process of a namespace below is shown by our number for it');
         is(stores_of($pids[1]), 3, 'so is one in a container, whose folder is its own');
-        my @all = grep { $_->{program} eq 'operated' } @{ ask_stat()->{processes} };
+        my @all = grep { my $its = $_->{pid}; grep { $_ == $its } @pids } @{ ask_stat()->{processes} };
         is(scalar @all, 3, 'each is shown once');
         is(run($sslsweep, qw(flush --all), $pids[1]), 3, 'and one in a container can be asked to flush');
         is(tell($container, '1 1 1000'), 0, 'which it does');
@@ -262,6 +262,9 @@ subtest 'pid namespaces' => sub {
         utime 0, 0, $its;
         is(run(qw(unshare --mount sh -c), 'mount -t proc -o hidepid=2 none /proc && exec "$@"', 'sh', @user, $sslsweep, 'stat', $own->{pid}),
             0, 'where others are hidden (hidepid), its own user sees it') or diag($complained);
+        is(run(qw(unshare --mount sh -c), 'mount -t proc -o hidepid=2 none /proc && exec "$@"', 'sh', @user, $sslsweep, 'stat', $$),
+            1, 'one that is hidden: status 1');
+        like($complained, qr/\Asslsweep: there is no process $$, or [^\n]+ hidden [^\n]+\n\z/, 'it says that it may be');
         ok(-e $its, 'and takes nothing away');
         stop($own);
     }
@@ -449,6 +452,25 @@ subtest 'Grafana and Prometheus' => sub {
             ok($of{$label} || $known{$label}, "$where: label $label");
         }
     }
+};
+
+subtest 'completion of names that a shell would carry out' => sub {
+    plan skip_all => 'no bash' if run('bash', '-c', 'true') != 0;
+    my $mark = "$scratch/carried-out";
+    my $complete = <<'END';
+eval "$("$1" completions bash)"
+mark=$2
+sslsweep() { printf '%s\n' "\$(>$mark)" "\`>$mark\`" 'one name' 4711; }
+for COMP_LINE in 'sslsweep top ' 'sslsweep flush ' 'sslsweep doctor '; do
+    set -- $COMP_LINE
+    COMP_WORDS=("$@" '') COMP_CWORD=2 COMP_POINT=${#COMP_LINE} COMPREPLY=()
+    _sslsweep_words sslsweep '' "$2"
+    printf '%s\n' "${COMPREPLY[@]}" | grep -c -x -F -e 'one\ name' -e 4711
+done
+END
+    is(run('bash', '-c', $complete, 'bash', $sslsweep, $mark), 0, 'bash completes') or diag($complained);
+    is($said, "2\n2\n2\n", 'top, flush and doctor offer them, quoted');
+    ok(!-e $mark, 'and nothing of a name is carried out');
 };
 
 done_testing;

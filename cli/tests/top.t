@@ -254,6 +254,13 @@ subtest 'signals' => sub {
         is(ends($on), "signal $signal", 'and ends by that signal');
         is(mode($on), $mode, 'the mode of the terminal is what it was');
     }
+    # A terminal that says to have more columns and rows than anybody can see.
+    my $large = on_terminal({ size => [65535, 65535] }, watch());
+    says($large, qr/served/, 'a terminal of four thousand million characters: it runs');
+    types($large, 'q');
+    says($large, qr/\e\[\?1049l/, 'it leaves its screen');
+    is(ends($large), 0, 'and quits');
+
     # A terminal that takes nothing any more: a screen of each size, until it is full.
     my $on = on_terminal({}, watch());
     says($on, qr/served/, 'it runs');

@@ -22,7 +22,7 @@ use sslsweep_figures::{
 };
 
 use crate::cache::{Cache, Expiry, Observer, Statistics};
-use crate::time;
+use crate::{memory, time};
 use place::{Figures, any_figures, figures};
 
 /// One more context was left to libssl because it lies in memory that processes share (P11). Returns how many were
@@ -62,7 +62,7 @@ pub(crate) struct Handshakes {
 }
 
 impl Published {
-    /// Takes a block, if figures are published at all.
+    /// Takes a block, if figures are published at all, and there is memory.
     pub(crate) fn new() -> Option<Arc<Self>> {
         file::begin();
         let context = place::begin_context()?;
@@ -71,7 +71,7 @@ impl Published {
         if let Some(Figures::Own(block)) = figures(context) {
             block.answered.store(request, Ordering::Release);
         }
-        Some(Arc::new(Self {
+        memory::arc(Self {
             context,
             until_curve: AtomicU32::new(0),
             curve_due: AtomicI64::new(0),
@@ -79,7 +79,7 @@ impl Published {
             obeyed: AtomicU64::new(request),
             former: Default::default(),
             flushed_before_end: AtomicU64::new(u64::MAX),
-        }))
+        })
     }
 
     /// The end of the context begins: sessions that leave from now on have not been flushed, but were left.

@@ -173,11 +173,17 @@ fn take_over(family: &Family) {
     let parents_blocks: [usize; CONTEXTS] = std::array::from_fn(|context| {
         usize::from(CONTEXT_BLOCKS[context].swap(0, Ordering::Relaxed)).wrapping_sub(1)
     });
+    // A request that the parent has had since the fork was to this process as well, which nobody could see by then.
+    let parent = family.processes.get(parents_place);
+    let request = parent
+        .filter(|parent| is_unchanged(&parent.owner, parents_owner))
+        .map_or(0, |parent| parent.request.load(Ordering::Relaxed));
     let Some((place, free)) = take_place(family) else {
         family.header.uncounted.fetch_add(1, Ordering::Relaxed);
         return;
     };
     let process = &family.processes[place];
+    process.request.store(request, Ordering::Relaxed);
     match family.processes.get(parents_place) {
         // The parent has ended, and this is its place.
         Some(_) if place == parents_place && free == freed(parents_owner) => {}

@@ -14,6 +14,7 @@ use super::{ending, shared, summary};
 use crate::guard::{guard, uncancelled};
 use crate::libssl::types::*;
 use crate::libssl::{Libssl, inside};
+use crate::memory;
 use crate::sync::Addresses;
 
 /// From a context to its state, of which the table has one reference.
@@ -106,10 +107,14 @@ fn adopt(libssl: &'static Libssl, ctx: *mut SSL_CTX) {
     let mode = ask(SSL_CTRL_GET_SESS_CACHE_MODE) as u32;
     let size = ask(SSL_CTRL_GET_SESS_CACHE_SIZE);
     let number = BEGUN.fetch_add(1, Ordering::Relaxed) + 1;
-    let managed = Arc::new(Managed::new(libssl, api, ctx, number, mode, size));
+    let Some(managed) = memory::arc(Managed::new(libssl, api, ctx, number, mode, size)) else {
+        // Out of memory the context stays as it is.
+        find(ctx).iter().for_each(forget);
+        return;
+    };
     let value = Arc::into_raw(Arc::clone(&managed));
     let Ok(stale) = CONTEXTS.insert(ctx.addr(), value.addr()) else {
-        // Out of memory the context stays as it is.
+        // The same.
         // SAFETY: from `Arc::into_raw`, and not in the table.
         drop(unsafe { Arc::from_raw(value) });
         return;

@@ -21,7 +21,7 @@ const AT_SECURE: u64 = 23;
 pub fn examine(pid: u32) -> Result<(Report, String), String> {
     let proc = PathBuf::from(format!("/proc/{pid}"));
     if figures::start_of(pid).is_none() {
-        return Err(format!("there is no process {pid}"));
+        return Err(figures::no_process(pid));
     }
     let why = |error: io::Error| match error.kind() {
         io::ErrorKind::PermissionDenied => {

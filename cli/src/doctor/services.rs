@@ -130,6 +130,10 @@ pub fn doctor() -> Result<(), Failure> {
     print(&text)?;
     let processes = if hidden == 1 { "1 process" } else { &format!("{hidden} processes") };
     match (hidden, figures::user()) {
+        (0, 0) => {}
+        (0, _) if figures::are_hidden() => {
+            say("processes of other users are hidden from you; ask as root")
+        }
         (0, _) => {}
         (_, 0) => say(&format!("{processes} could not be looked at, not even as root")),
         _ => say(&format!("{processes} of other users could not be looked at; ask as root")),

@@ -10,7 +10,7 @@ use sslsweep_figures::files::{Name, Use, in_use, read_words, start_of};
 use sslsweep_figures::processes::{Processes, exists, is_mapped_by};
 use sslsweep_figures::{
     BLOCKS, Block as Layout, FIGURES, Family, Header, LAYOUT, MAGIC, NAME_WORDS, PROCESSES,
-    Process, STRIPES, Stripe, Word, is_ready, pid_of, words,
+    Process, REQUEST_ALL, STRIPES, Stripe, Word, is_ready, pid_of, words,
 };
 
 use super::{Block, Figures, Source, now, user};
@@ -209,7 +209,7 @@ impl Entry {
                     _ if error.raw_os_error() == Some(libc::ELOOP) => {
                         bad(&"is a link, not a statistics file; remove it")
                     }
-                    _ => bad(&format!("cannot be read: {error}")),
+                    _ => bad(&format!("cannot be read: {}", plain(&error))),
                 });
             }
         };
@@ -280,7 +280,13 @@ impl Entry {
             figures.age(now());
             processes.push(figures);
         }
-        if let Some(file) = (!dead.is_empty()).then(|| open(&self.path, true).ok()).flatten() {
+        // Of ours alone, and into the very file that was read: in a folder of a container's, another file may be in its
+        // place by now, put there for somebody with more rights to write to.
+        let same = |file: &File| {
+            file.metadata().is_ok_and(|now| (now.dev(), now.ino()) == (about.dev(), about.ino()))
+        };
+        let marks = self.ours && !dead.is_empty();
+        if let Some(file) = marks.then(|| open(&self.path, true).ok()).flatten().filter(same) {
             for (place, pid) in dead {
                 let at = (process_at(place) + place!(dead in Process)) as u64 * 8;
                 let _ = file.write_all_at(&u64::from(pid).to_ne_bytes(), at);
@@ -324,6 +330,9 @@ pub fn ask(figures: &Figures, request: u64) -> Result<(), String> {
     if !lives || !is_ready(words.owner(*place), *pid) {
         return Err(ended());
     }
-    let at = (process_at(*place) + place!(request in Process)) as u64 * 8;
-    file.write_all_at(&request.to_ne_bytes(), at).map_err(|error| failed(&plain(&error)))
+    let at = process_at(*place) + place!(request in Process);
+    // What was asked for earlier, and some context has yet to do, is not taken back.
+    let outstanding = words.process(*place).is_some_and(|it| it.has_yet_to_flush_all());
+    let request = if outstanding { request | REQUEST_ALL } else { request };
+    file.write_all_at(&request.to_ne_bytes(), at as u64 * 8).map_err(|error| failed(&plain(&error)))
 }

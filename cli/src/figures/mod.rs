@@ -18,9 +18,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::verdict::Verdict;
 pub use file::ask;
-pub use reading::{Reading, again, missing, read};
+pub use reading::{Reading, again, lives, missing, no_process, read};
 pub use sslsweep_figures::files::start_of;
-use sslsweep_figures::{CURVE, FIGURES, HORIZONS, STEPS, Word, curve_part};
+pub use sslsweep_figures::processes::are_hidden;
+use sslsweep_figures::{CURVE, FIGURES, HORIZONS, REQUEST_ALL, STEPS, Word, curve_part};
 
 /// The figures of a process and of its contexts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -219,6 +220,14 @@ impl Figures {
                 self.contexts.iter().map(of).reduce(Limit::with).unwrap_or(Limit::Unknown)
             }
         }
+    }
+
+    /// Returns whether a context with sessions has yet to obey a request to flush all. (Of those without a block it is not
+    /// known.)
+    fn has_yet_to_flush_all(&self) -> bool {
+        let waits =
+            |it: &Block| it.get(Word::Sessions) > 0 && it.get(Word::Answered) != self.request;
+        self.request & REQUEST_ALL != 0 && (self.contexts.iter().any(waits) || waits(&self.others))
     }
 
     /// Moves the curves on to this second.

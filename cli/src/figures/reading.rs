@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sslsweep_figures::files::{FOLDER, start_of};
-use sslsweep_figures::processes::Processes;
+use sslsweep_figures::processes::{Processes, are_hidden};
 
 use super::file::{Absent, Entry, entries};
 use super::{Figures, user};
+use crate::run::plain;
 use crate::selection::{Target, takes};
 use crate::text::printable;
 
@@ -33,7 +35,7 @@ pub fn read(targets: &[Target]) -> Reading {
     let entries = match entries(Path::new(FOLDER), true) {
         Ok(entries) => entries,
         Err(error) => {
-            reading.complaints.push(format!("{FOLDER} cannot be read: {error}"));
+            reading.complaints.push(format!("{FOLDER} cannot be read: {}", plain(&error)));
             return reading;
         }
     };
@@ -80,6 +82,13 @@ pub fn again(former: &[Figures]) -> Vec<Figures> {
     found.flat_map(|found| found.processes).filter(same).collect()
 }
 
+/// Returns whether the process still runs that these are of. (One that only waits for its parent has no program any more.)
+pub fn lives(figures: &Figures) -> bool {
+    start_of(figures.pid) == Some(figures.start)
+        && fs::read_link(format!("/proc/{}/exe", figures.pid))
+            .map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
+}
+
 /// The files of containers: of each mount namespace with a folder of its own. Only root may look into others'.
 fn containers(processes: &Processes) -> Vec<Entry> {
     let folder = |path: &Path| {
@@ -115,13 +124,24 @@ pub fn missing(targets: &[Target], reading: &Reading) -> Option<String> {
     })
 }
 
+/// What to say of a process that is not to be seen.
+pub fn no_process(pid: u32) -> String {
+    if are_hidden() {
+        format!(
+            "there is no process {pid}, or it is another user's and hidden from you; ask as root"
+        )
+    } else {
+        format!("there is no process {pid}")
+    }
+}
+
 /// Why nothing can be shown of this process.
 fn why_nothing(pid: u32, reading: &Reading) -> String {
     if let Some(complaint) = reading.complaints.first() {
         return complaint.clone();
     }
     if start_of(pid).is_none() {
-        return format!("there is no process {pid}");
+        return no_process(pid);
     }
     let owner = fs::metadata(format!("/proc/{pid}")).map_or_else(|_| user(), |about| about.uid());
     if reading.foreign > 0 && owner != user() {

@@ -300,10 +300,12 @@ pub fn is_unread(wait: Duration) -> io::Result<bool> {
     Ok(poll([stdout, stdout], 0, wait)?.gone)
 }
 
-/// Columns and rows. Terminals that do not know theirs have none, and are taken for the usual size.
+/// Columns and rows. Terminals that do not know theirs have none, and are taken for the usual size. Of more than anybody
+/// can see, the first are used: each costs memory.
 pub fn size() -> (u16, u16) {
+    const MOST: u16 = 1000;
     match terminal::size() {
-        Ok((columns, rows)) if columns > 0 && rows > 0 => (columns, rows),
+        Ok((columns, rows)) if columns > 0 && rows > 0 => (columns.min(MOST), rows.min(MOST)),
         _ => (80, 24),
     }
 }

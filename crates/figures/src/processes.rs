@@ -96,7 +96,7 @@ impl Processes {
 
     /// Returns whether all processes of the machine are to be seen.
     fn sees_all(&self) -> bool {
-        self.is_here(FIRST) && !is_missing(1)
+        self.is_here(FIRST) && !are_hidden()
     }
 
     /// The processes whose namespaces we may know.
@@ -182,11 +182,15 @@ fn is_missing(pid: u32) -> bool {
     matches!(fs::metadata(format!("/proc/{pid}")), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
+/// Returns whether others' processes are not to be seen (hidepid): the first one is always there.
+pub fn are_hidden() -> bool {
+    is_missing(1)
+}
+
 /// Returns whether a process of this pid exists. An unclear answer counts as yes: there may be no descriptor left to
 /// open `/proc` with.
 pub fn exists(pid: u32) -> bool {
-    // The first process is always there: if it is not to be seen, others' are not either (hidepid).
-    !is_missing(pid) || is_missing(1)
+    !is_missing(pid) || are_hidden()
 }
 
 /// Returns whether the process has this file mapped, or `None` if `/proc/PID/maps` cannot be read because the process is

@@ -28,7 +28,7 @@ The program runs as before, without sslsweep, if it
   - is set-user-ID or set-group-ID or has file capabilities: the system ignores LD_PRELOAD for it;
   - is linked statically or has its own libssl inside: there is nothing to preload before;
   - is of another architecture than the library.
-The command says so, and why, on standard error; sslsweep doctor PROGRAM says more.
+The command warns on standard error, with the reason; sslsweep doctor PROGRAM says more.
 
 Environment, which the options set:
   SSLSWEEP_VERBOSE=1                    --verbose
@@ -44,49 +44,50 @@ Exit status: the program's, or
   127  the program was not found";
 
 const DOCTOR_AFTER: &str = "\
-Every line begins with yes, no or note; a no has its reason and, below, the remedy. Nothing is run: files are read,
-and for a process what the system says of it. Without PROGRAM and PID, all running processes that use libssl.so or
-have sslsweep loaded are listed, a line for each: yours, or everybody's if you are root.
+Every line begins with yes, no or note; a no is followed by the reason and the remedy. The command runs nothing: it
+reads the file of the program, and the system's data about the process. Without PROGRAM and PID, the command lists
+all running processes that use libssl.so or have sslsweep loaded, a line for each: yours, or everybody's if you are
+root.
 
-Exit status: 0 if it can be taken over, or is (all that are listed, if no program is named), also where its cache is
-idle; 1 if not; 2 if it cannot be looked at.";
+Exit status: 0 if the program can be taken over, or the process (or every process listed) is taken over, even if its
+cache is idle; 1 if not; 2 if it cannot be examined.";
 
 const TOP_AFTER: &str = "\
-Keys: arrows, Page Up and Down, Home and End pick a line; < and > choose what to sort by, r reverses; Enter shows all
-of the line picked; a averages the rates over 1, 10 or 60 seconds; t makes lines for contexts, processes or programs;
-i shows idle ones, or hides them; p pauses; ? explains each column; Ctrl-Z stops; q quits.
-Where standard output is no terminal, lines are printed, a table for each interval. NO_COLOR is obeyed.
+Keys: arrows, Page Up and Down, Home and End move the selection; < and > choose the sort column, r reverses the order;
+Enter shows all figures of the selected line; a averages the rates over 1, 10 or 60 seconds; t shows contexts,
+processes or programs; i shows or hides idle ones; p pauses; ? explains each column; Ctrl-Z stops; q quits.
+If standard output is not a terminal, top prints a table at each interval. NO_COLOR turns colours off.
 
-Exit status: 0, also when all processes that were watched have ended; 1 if there is nothing to show of a PID or NAME,
-or the terminal is gone. A signal that ends it (HUP, INT, TERM) is its status.";
+Exit status: 0, also when all selected processes have ended; 1 if a PID or NAME has no figures, or the terminal is
+gone. A signal that ends top (HUP, INT, TERM) is its status.";
 
 const STAT_AFTER: &str = "\
-Processes publish their figures only when asked: sslsweep run --stats, or SSLSWEEP_STATS=1. Without PID or NAME all of
-them are shown whose cache is in force, and how many are idle. NAME is the program's name as ps -o comm shows it.
+Processes publish figures only with SSLSWEEP_STATS=1, which sslsweep run --stats sets. Without PID or NAME, stat
+shows all processes whose cache is in force, and the number of idle ones. NAME is the name that ps -o comm shows.
 
 Columns:
   CTX       the context's number; all: the sum; other: contexts without a line; ended: contexts that have ended
   STATE     in-force, or why the cache is idle: off, external (a cache of the program's own), tickets (which need no
             cache), no-stores, client, unused (no handshake yet)
-  HELD      sessions stored now, and SIZE, the most there may be
+  HELD      sessions stored now; SIZE, the limit
   STORES    sessions stored
-  HITS      lookups that found a session, MISSES, those that did not, and HIT%, the part of hits
+  HITS      lookups that found a session; MISSES, lookups that found none; HIT%, the hit rate
   EXTHITS   sessions that the program's own cache provided
   EVICTED   sessions evicted to make room
-  FLUSHED   sessions that flushes removed, REMOVED, those removed one by one, and ATEND, those that were still
+  FLUSHED   sessions that flushes removed; REMOVED, sessions removed one by one; ATEND, sessions that were still
             stored when their context ended
-  FLUSHES   flushes that removed something, and LASTFLUSH, how many sessions the last of them removed
+  FLUSHES   flushes that removed something; LASTFLUSH, the number of sessions that the last one removed
   MAXLOCK   the longest time that a flush held a lock
 
-Exit status: 0; 1 if there is nothing to show of a PID or NAME, or there are statistics files and none can be used.";
+Exit status: 0; 1 if a PID or NAME has no figures, or if there are statistics files and none can be used.";
 
 const FLUSH_AFTER: &str = "\
-Processes are asked by the file in which they publish their figures (sslsweep run --stats): yours, or everybody's if you
-are root. Each context flushes at its next use, in the thread that uses it, so nothing happens in a process that does
-nothing. The command waits at most 5 seconds.
+The command writes a request into the file in which a process publishes its figures (sslsweep run --stats): into those
+of your processes, or of everybody's if you are root. Each context flushes when its cache is used next, in the thread
+that uses it, so an idle server flushes with its next connection. The command waits for at most 5 seconds.
 
-Exit status: 0 if all have flushed; 1 if a PID or NAME cannot be asked; 3 if the flush has been requested, and some
-contexts will do it at their next use.";
+Exit status: 0 if all caches were flushed; 1 if a PID or NAME cannot be asked; 3 if some contexts will flush at their
+next use.";
 
 /// Preloads the sslsweep session cache into programs, and shows what it does there.
 #[derive(Debug, Parser)]
@@ -106,7 +107,7 @@ pub enum Command {
     #[command(override_usage = "sslsweep run [OPTIONS] [--] PROGRAM [ARGUMENT...]", help_template = TEMPLATE)]
     #[command(after_help = RUN_AFTER)]
     Run(Run),
-    /// Say whether and how a program can be taken over, or a process is
+    /// Check whether a program can be taken over, or a process is taken over, and why not
     #[command(override_usage = "sslsweep doctor [PROGRAM|PID]", help_template = TEMPLATE, after_help = DOCTOR_AFTER)]
     Doctor {
         /// A program or library, by its path or from PATH, or the number of a process; without it, all services
@@ -120,10 +121,10 @@ pub enum Command {
     #[command(override_usage = "sslsweep stat [OPTIONS] [PID|NAME...]", help_template = TEMPLATE)]
     #[command(after_help = STAT_AFTER)]
     Stat(Stat),
-    /// Have processes flush their caches, without a restart
+    /// Flush the caches of running processes, without a restart
     #[command(override_usage = "sslsweep flush [--all] PID|NAME...", help_template = TEMPLATE, after_help = FLUSH_AFTER)]
     Flush(Flush),
-    /// Print the completion for a shell
+    /// Print the completion script of a shell
     #[command(override_usage = "sslsweep completions bash|zsh|fish", help_template = TEMPLATE)]
     Completions {
         /// The shell
@@ -137,16 +138,16 @@ pub enum Command {
 /// `sslsweep run`
 #[derive(Debug, Args, Default)]
 pub struct Run {
-    /// Publish statistics, for sslsweep top and stat
+    /// Publish figures, for sslsweep top, stat and flush
     #[arg(long)]
     pub stats: bool,
-    /// Say on standard error what was found and done, and whether it has effect
+    /// Report on standard error which libssl was found and, at exit, what the cache did
     #[arg(long)]
     pub verbose: bool,
-    /// Flush by itself in batches, as libssl does, or some sessions at each store
+    /// Remove expired sessions after every 255 stores, or a few with each store
     #[arg(long, value_name = "HOW")]
     pub autoflush: Option<Autoflush>,
-    /// Evict the session that expires first, or the one that was not used for longest
+    /// Evict from a full cache the session that expires first, or the least recently used
     #[arg(long, value_name = "BY")]
     pub eviction: Option<Eviction>,
     /// The program and its arguments
@@ -158,9 +159,9 @@ pub struct Run {
 /// `SSLSWEEP_AUTOFLUSH`
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Autoflush {
-    /// After every 255 sessions stored.
+    /// After every 255 stores, as libssl does.
     Batch,
-    /// Some at each store.
+    /// A few with each store.
     Incremental,
 }
 
@@ -179,15 +180,15 @@ pub struct Top {
     /// The processes to show
     #[command(flatten)]
     pub selection: Selection,
-    /// Seconds between two looks, 0.1 to 60
+    /// Refresh interval, 0.1 to 60
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
     #[arg(value_hint = ValueHint::Other)]
     pub interval: Duration,
-    /// End after this number of looks
+    /// End after this number of refreshes
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     #[arg(value_hint = ValueHint::Other)]
     pub iterations: Option<u64>,
-    /// No colour
+    /// Use no colour
     #[arg(long)]
     pub no_color: bool,
 }
@@ -215,7 +216,7 @@ pub struct Flush {
     /// The processes, by number or by the program's name
     #[arg(value_name = "PID|NAME", required = true, value_parser = Target::parse)]
     pub targets: Vec<Target>,
-    /// Remove all sessions, and not only those that have expired
+    /// Remove every session, not only the expired ones
     #[arg(long)]
     pub all: bool,
 }

@@ -38,10 +38,10 @@ impl Target {
 /// The processes and contexts that `top` and `stat` are to show.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Selection {
-    /// These processes alone, by number or by the program's name
+    /// Only these processes, by number or by the program's name
     #[arg(value_name = "PID|NAME", value_parser = Target::parse)]
     pub targets: Vec<Target>,
-    /// Show contexts and processes whose cache is idle, too
+    /// Show idle processes and contexts, too
     #[arg(long)]
     pub idle: bool,
 }

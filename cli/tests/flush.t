@@ -11,7 +11,9 @@ use Command qw($here $sslsweep compile);
 use Installed;
 use Running;
 
-my $operated  = compile('operated', "$here/operated.c", qw(-lssl -lcrypto));
+# Another run of the tests, beside this one, has programs of other names, which a flush by name must not reach.
+my $name      = "oper$$";
+my $operated  = compile($name, "$here/operated.c", qw(-lssl -lcrypto));
 my @operated  = ($sslsweep, qw(run --stats --), $operated);
 my @processes = map { start(@operated) } 1 .. 2;
 my ($pid, $other) = map { $_->{pid} } @processes;
@@ -20,8 +22,8 @@ subtest 'contexts that are in use' => sub {
     is(tell($processes[0], '1 30 0'), 30, 'thirty sessions have expired');
     is(tell($processes[0], '1 12 1000'), 42, 'twelve have not');
     is(run($sslsweep, 'flush', $pid), 3, 'nobody uses the cache: status 3');
-    is($said, "operated $pid: 0 sessions flushed, 42 stored\n", 'it says what was done');
-    is($complained, "sslsweep: requested: done at the next use of the cache, of 1 context of operated $pid\n", 'and what was not');
+    is($said, "$name $pid: 0 sessions flushed, 42 stored\n", 'it says what was done');
+    is($complained, "sslsweep: requested: done at the next use of the cache, of 1 context of $name $pid\n", 'and what was not');
     is(tell($processes[0], '1 1 1000'), 13, 'the next use flushes');
     is(run($sslsweep, 'flush', $pid), 3, 'a further request is another one');
     is(tell($processes[0], '1 1 1000'), 14, 'that removes nothing now');
@@ -30,8 +32,8 @@ subtest 'contexts that are in use' => sub {
 subtest 'all sessions' => sub {
     tell($processes[0], '2 5 1000');
     tell($processes[1], '1 7 1000');
-    is(run($sslsweep, qw(flush --all operated)), 3, 'of all processes of the name: none is used');
-    like($complained, qr/\Asslsweep: requested: [^\n]+ of 2 contexts of operated $pid\nsslsweep: requested: [^\n]+ of 1 context of operated $other\n\z/,
+    is(run($sslsweep, qw(flush --all), $name), 3, 'of all processes of the name: none is used');
+    like($complained, qr/\Asslsweep: requested: [^\n]+ of 2 contexts of $name $pid\nsslsweep: requested: [^\n]+ of 1 context of $name $other\n\z/,
         'a line for each');
     is(tell($processes[1], '1 1 1000'), 0, 'the other flushes all');
     my $figures = processes($other)->{$other};
@@ -41,7 +43,7 @@ subtest 'all sessions' => sub {
 
 subtest 'status 0' => sub {
     is(run($sslsweep, qw(flush --all), $other), 0, 'a process that stores nothing has nothing to do');
-    is($said, "operated $other: 0 sessions flushed, 0 stored\n", 'it says so');
+    is($said, "$name $other: 0 sessions flushed, 0 stored\n", 'it says so');
     is($complained, '', 'and nothing else');
 };
 
@@ -82,10 +84,10 @@ subtest 'while the cache is used' => sub {
         }
     }
     is(run($sslsweep, 'flush', $pid), 0, 'both answer: status 0');
-    like($said, qr/\Aoperated $pid: 30 sessions flushed, \d+ stored\n\z/, 'what had expired is gone');
+    like($said, qr/\A$name $pid: 30 sessions flushed, \d+ stored\n\z/, 'what had expired is gone');
     is($complained, '', 'nothing is outstanding');
-    is(run($sslsweep, qw(flush --all operated)), 0, 'all: status 0');
-    my ($flushed) = $said =~ /\Aoperated $pid: (\d+) sessions flushed/;
+    is(run($sslsweep, qw(flush --all), $name), 0, 'all: status 0');
+    my ($flushed) = $said =~ /\A$name $pid: (\d+) sessions flushed/;
     cmp_ok($flushed, '>=', 5, 'so are the others');
     kill 'TERM', $user;
     waitpid $user, 0;

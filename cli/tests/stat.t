@@ -15,7 +15,9 @@ use Installed;
 use Running;
 
 my $served   = served('served');
-my $operated = compile('operated', "$here/operated.c", qw(-lssl -lcrypto));
+# Another run of the tests, beside this one, has programs of other names.
+my $name     = "oper$$";
+my $operated = compile($name, "$here/operated.c", qw(-lssl -lcrypto));
 
 sub check_figures {
     my ($told, $process, $name) = @_;
@@ -221,7 +223,7 @@ subtest 'pid namespaces' => sub {
         skip 'only root looks into other namespaces', 4 if $> != 0;
         is(stores_of($pids[0]), 2, 'a process of a namespace below is shown by our number for it');
         is(stores_of($pids[1]), 3, 'so is one in a container, whose folder is its own');
-        my @all = grep { my $its = $_->{pid}; grep { $_ == $its } @pids } @{ ask_stat()->{processes} };
+        my @all = grep { $_->{program} eq $name } @{ ask_stat()->{processes} };
         is(scalar @all, 3, 'each is shown once');
         is(run($sslsweep, qw(flush --all), $pids[1]), 3, 'and one in a container can be asked to flush');
         is(tell($container, '1 1 1000'), 0, 'which it does');
@@ -234,7 +236,7 @@ subtest 'pid namespaces' => sub {
         is_deeply([grep { !-e } @files], [], 'takes nothing away');
     }
     run(@namespace, $sslsweep, qw(stat --json));
-    unlike($said, qr/"operated"/, 'a namespace beside sees nothing of them');
+    unlike($said, qr/"$name"/, 'a namespace beside sees nothing of them');
 
     # Files of which a reader cannot know whose they are: of another layout, and damaged.
     my ($file) = glob '/dev/shm/sslsweep.1.*';
@@ -325,20 +327,20 @@ subtest 'selection' => sub {
     my $idle     = start($sslsweep, qw(run --stats --), $operated);
     tell($programs[$_], '1 ' . ($_ + 1) . ' 1000') for 0, 1;
     is(join(' ', sort keys %{ processes(@pids) }), join(' ', sort @pids), 'several pids');
-    is(scalar keys %{ processes('operated') }, 3, 'a name');
-    is(scalar keys %{ processes('operated', $pids[0]) }, 3, 'each once');
+    is(scalar keys %{ processes($name) }, 3, 'a name');
+    is(scalar keys %{ processes($name, $pids[0]) }, 3, 'each once');
     is(ask_stat(@pids)->{programs}[0]{total}{stores}, 3, 'the total of a program');
     is(run($sslsweep, 'stat'), 0, 'stat');
-    like($said, qr/^total operated +all in-force +3 /m, 'it is in the table') or diag($said);
+    like($said, qr/^total $name +all in-force +3 /m, 'it is in the table') or diag($said);
     unlike($said, qr/^$idle->{pid} /m, 'an idle process is not');
-    unlike($said, qr/^$pids[0] operated +3 /m, 'nor an idle context');
+    unlike($said, qr/^$pids[0] $name +3 /m, 'nor an idle context');
     like($complained, qr/^sslsweep: idle, and left out: \d+ process(?:es)? and \d+ further contexts; see --idle$/m, 'but they are counted');
     is(run($sslsweep, qw(stat --idle)), 0, 'stat --idle');
-    like($said, qr/^ *$pids[0] operated +3 off +0 /m, 'shows them all') or diag($said);
-    like($complained, qr/^sslsweep: operated $idle->{pid} is idle: [^\n]+$/m, 'and says why');
+    like($said, qr/^ *$pids[0] $name +3 off +0 /m, 'shows them all') or diag($said);
+    like($complained, qr/^sslsweep: $name $idle->{pid} is idle: [^\n]+$/m, 'and says why');
     is(run($sslsweep, 'stat', $idle->{pid}), 0, 'so does stat PID');
-    like($said, qr/^$idle->{pid} operated +3 off /m, 'which shows it') or diag($said);
-    for my $wrong (['no-such-program'], ['operate'], ['operated', 'no-such-program'], [4194304]) {
+    like($said, qr/^$idle->{pid} $name +3 off /m, 'which shows it') or diag($said);
+    for my $wrong (['no-such-program'], ['oper'], [$name, 'no-such-program'], [4194304]) {
         for my $command (qw(stat top)) {
             is(run($sslsweep, $command, @$wrong), 1, "$command @$wrong: status 1");
             like($complained, qr/\Asslsweep: [^\n]+\n\z/, 'one line says why');
@@ -365,10 +367,10 @@ subtest 'selection' => sub {
     ok($words->{$_}, "offers $_") for qw(stat top flush doctor run);
     for my $command (qw(stat top flush doctor)) {
         $words = $offered->($command, '');
-        ok($words->{$_}, "$command: offers $_") for 'operated', @pids;
+        ok($words->{$_}, "$command: offers $_") for $name, @pids;
     }
     is_deeply($offered->('stat', '--pr'), { '--prometheus' => 1 }, 'options');
-    ok(!$offered->('stat', 'operat')->{ $pids[0] }, 'no pid for the beginning of a name');
+    ok(!$offered->('stat', 'oper')->{ $pids[0] }, 'no pid for the beginning of a name');
     ok($offered->($_, 'sslswe')->{sslsweep}, "$_: offers programs") for qw(run doctor);
     is_deeply($offered->('run', '--eviction', 'lru', '--', 'cat', 'x'), {}, 'behind a program, files');
     is_deeply([grep { !$offered->('run', '--eviction', '')->{$_} } qw(expiry lru)], [], 'values of options');

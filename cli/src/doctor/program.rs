@@ -128,7 +128,7 @@ impl Look<'_> {
         let about = format!("{}, {}", shown(path), elf::kind_name(program.kind));
         if program.is_library {
             report.yes("file", about);
-            report.note("kind", "a shared library: it is loaded into programs, and is none");
+            report.note("kind", "a shared library, which programs load");
         } else {
             rights_to_run(path, report);
             rights(path, report);
@@ -345,7 +345,7 @@ impl Look<'_> {
                     }
                     None => report.note(
                         "libraries",
-                        format!("{} is not to be found", crate::text::printable(name.as_bytes())),
+                        format!("{} is not found", crate::text::printable(name.as_bytes())),
                     ),
                 }
             }
@@ -450,7 +450,7 @@ pub fn libssl<'a>(
         report.no(
             "libssl",
             format!(
-                "{} is {version}{by}, whose functions have not OpenSSL's version nodes ({node}): calls go past the library",
+                "{} is {version}{by}, whose functions lack OpenSSL's version nodes ({node}): calls go past the library",
                 shown(path)
             ),
             "use a libssl as distributions build it, or relink the program with libsslsweep.a",

@@ -84,7 +84,7 @@ impl Service {
             }
             None if loaded => (
                 "loaded",
-                "it publishes no figures; start it with: sslsweep run --stats -- PROGRAM"
+                "it publishes no figures; start it with: sslsweep run --stats -- PROGRAM, or SSLSWEEP_STATS=1"
                     .to_string(),
             ),
             None => ("without", without(&proc)),

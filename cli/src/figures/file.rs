@@ -46,7 +46,7 @@ impl Words {
     /// Why this cannot be read.
     fn check(&self) -> Result<(), &'static str> {
         if self.header(place!(header in Family, magic in Header)) != MAGIC {
-            return Err("is no statistics file; remove it");
+            return Err("is not a statistics file; remove it");
         }
         if self.header(place!(header in Family, layout in Header)) != LAYOUT {
             return Err(OTHER_LAYOUT);
@@ -215,7 +215,7 @@ impl Entry {
         };
         let about = file.metadata().map_err(|error| bad(&error))?;
         if !about.is_file() {
-            return Err(bad(&"is no regular file; remove it"));
+            return Err(bad(&"is not a regular file; remove it"));
         }
         // Of one that stays where it is, those that live are enough to know.
         let state = if self.ours { in_use(self.name, &file, &about, processes) } else { Use::Live };
@@ -319,7 +319,8 @@ pub fn ask(figures: &Figures, request: u64) -> Result<(), String> {
         _ => failed(&format!("{}: {}", path.display(), plain(&error))),
     })?;
     let about = file.metadata().map_err(|error| failed(&plain(&error)))?;
-    let damaged = || failed(&format!("{} is no statistics file of this version", path.display()));
+    let damaged =
+        || failed(&format!("{} is not a statistics file of this version", path.display()));
     if !about.is_file() || about.len() != size_of::<Family>() as u64 {
         return Err(damaged());
     }

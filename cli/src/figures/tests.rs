@@ -223,7 +223,7 @@ fn damaged_files() {
         (cut, "damaged"),
         (bytes(&[whole.clone(), vec![0]].concat()), "damaged"),
         (vec![1], "damaged"),
-        (changed(place!(header in Family, magic in Header), 1), "no statistics file"),
+        (changed(place!(header in Family, magic in Header), 1), "not a statistics file"),
         (changed(place!(header in Family, layout in Header), LAYOUT + 1), "another version"),
         (changed(place!(header in Family, bytes in Header), 1), "damaged"),
         (changed(place!(header in Family, pid in Header), u64::MAX), "another process"),

@@ -143,7 +143,7 @@ subtest 'files that are not what they were' => sub {
         POSIX::_exit(0);
     }
     is(run($sslsweep, qw(flush --all), $pid), 1, 'a link that comes in between: status 1');
-    like($complained, qr/\Asslsweep: operated $pid has been asked, but [^\n]+\n\z/, 'it does not say that the process has ended');
+    like($complained, qr/\Asslsweep: $name $pid has been asked, but [^\n]+\n\z/, 'it does not say that the process has ended');
     waitpid $taker, 0;
     ok(slurp($elsewhere) eq $whole, 'and nothing is written');
     unlink $file;

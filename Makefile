@@ -88,9 +88,9 @@ test: ## run all tests: Rust, C four ways, header, symbols, install, examples, p
 	@sh scripts/setup.sh test
 	@$(MAKE) --no-print-directory lib test-rust test-c test-command $(if $(filter no,$(MEMCHECK)),,valgrind)
 
-test-fresh: ## make demo and make test on bare Debian trees, as root and as a user (as root; RELEASES="12 13" MEMCHECK=no MIRROR=URL)
+test-fresh: ## make demo and make test on bare Debian trees, as root and as a user (as root; RELEASES="12 13" USERS="root visitor" MEMCHECK=no MIRROR=URL)
 	@sh scripts/setup.sh fresh
-	@MEMCHECK='$(MEMCHECK)' MIRROR='$(MIRROR)' sh scripts/fresh.sh $(RELEASES)
+	@MEMCHECK='$(MEMCHECK)' USERS='$(USERS)' MIRROR='$(MIRROR)' sh scripts/fresh.sh $(RELEASES)
 
 test-rust: ## the Rust tests: the cache against its oracle, options, boundary, the command
 	$(CARGO) test --locked --workspace

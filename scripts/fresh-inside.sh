@@ -1,10 +1,10 @@
 #!/bin/sh
-# fresh-inside.sh RELEASE TREE ARCHIVES LOGS TOOLCHAIN MEMCHECK PACKAGE...: the part of fresh.sh that runs in namespaces of its own, as
+# fresh-inside.sh RELEASE TREE ARCHIVES LOGS TOOLCHAIN MEMCHECK USERS PACKAGE...: the part of fresh.sh that runs in namespaces of its own, as
 # their first process. TOOLCHAIN is empty where Debian's own Rust serves.
 set -eu
 
-release=$1 tree=$2 archives=$3 logs=$4 toolchain=$5 memcheck=$6
-shift 6
+release=$1 tree=$2 archives=$3 logs=$4 toolchain=$5 memcheck=$6 users=$7
+shift 7
 packages=$*
 path=$PATH
 
@@ -53,7 +53,7 @@ chroot "$tree" useradd --create-home --groups users --shell /bin/sh visitor
 mkdir -p "$tree/etc/ssl/certs"
 cp "$tree/root/certificates" "$tree/etc/ssl/certs/ca-certificates.crt"
 # The crates, and what root has built, are handed on to the user: building all of it again would prove nothing new.
-for user in root visitor; do
+for user in $users; do
     chroot "$tree" chown -R "$user:$user" /srv
     stage "$user" "make demo" make -C /srv/sslsweep demo
     stage "$user" "make test" make -C /srv/sslsweep test MEMCHECK="$memcheck"

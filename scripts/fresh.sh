@@ -1,6 +1,7 @@
 #!/bin/sh
 # fresh.sh RELEASE...: the README's commands on a bare Debian (12, 13), in a tree of its own: gets what the README says is needed, clones
-# this checkout's HEAD, then `make demo` and `make test` as root, and again as a user, with MEMCHECK as for `make test`.
+# this checkout's HEAD, then `make demo` and `make test` as root, and again as a user (USERS="root visitor"), with MEMCHECK as for `make
+# test`.
 #
 # The tree is made by debootstrap and removed at the end; its base and the packages are kept in ~/.cache/sslsweep/trees. From this machine
 # come the package sources (MIRROR=URL names another one), proxies, CA certificates, cargo's configuration, and for Debian 12, whose
@@ -97,7 +98,7 @@ release() { # 12 or 13
     # shellcheck disable=SC2046,SC2086 # words: settings; packages
     env -i $(env | grep -i -E '^([a-z]+_proxy|CARGO_(HTTP|NET|REGISTR|SOURCE)[A-Z_]*)=') PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         unshare --mount --pid --ipc --uts --fork --kill-child sh "$root/scripts/fresh-inside.sh" \
-        "$1" "$tree" "$archives" "$work" "$toolchain" "${MEMCHECK:-yes}" $needs </dev/null &
+        "$1" "$tree" "$archives" "$work" "$toolchain" "${MEMCHECK:-yes}" "${USERS:-root visitor}" $needs </dev/null &
     child=$!
     status=0
     wait $child || status=$?

@@ -245,7 +245,7 @@ subtest 'the terminal goes' => sub {
 
 subtest 'signals' => sub {
     start($sslsweep, 'run', '--stats', $served);
-    for my $signal (SIGHUP, SIGINT, SIGTERM) {
+    for my $signal (SIGHUP, SIGINT, SIGQUIT, SIGTERM) {
         my $on = on_terminal({}, watch());
         my $mode = mode($on);
         says($on, qr/served/, 'it runs');

@@ -17,6 +17,8 @@ use super::{Block, Figures, Source, now, user};
 use crate::run::plain;
 use crate::text::printable;
 
+const IRREGULAR: &str = "is not a regular file; remove it";
+
 const OTHER_LAYOUT: &str =
     "is of another version of sslsweep; restart its program, or use the command of that version";
 
@@ -180,16 +182,19 @@ impl Entry {
 
     /// Reads the file, if it is that of living processes and ours to read.
     pub fn read(&self, processes: &Processes) -> Result<Found, Absent> {
-        // Anybody can put anything into the folder.
-        let owner = match fs::symlink_metadata(&self.path) {
-            Ok(about) => about.uid(),
-            Err(_) => return Err(Absent::Stale(true)),
-        };
+        // Anybody can put anything into the folder, and opening a device may do something.
+        let Ok(about) = fs::symlink_metadata(&self.path) else { return Err(Absent::Stale(true)) };
+        let owner = about.uid();
         let user = user();
         if owner != user && user != 0 {
             return Err(Absent::Foreign);
         }
-        match self.read_ours(processes) {
+        let result = if about.is_file() || about.is_symlink() {
+            self.read_ours(processes)
+        } else {
+            Err(self.bad(IRREGULAR))
+        };
+        match result {
             // Nothing can be done about it from here.
             Err(Absent::Bad(_)) if !self.ours => Err(Absent::Elsewhere),
             Err(Absent::Bad(why)) if owner != user => Err(Absent::BadForeign(why)),
@@ -197,9 +202,12 @@ impl Entry {
         }
     }
 
+    fn bad(&self, why: impl std::fmt::Display) -> Absent {
+        Absent::Bad(format!("{} {why}", self.path.display()))
+    }
+
     fn read_ours(&self, processes: &Processes) -> Result<Found, Absent> {
-        let bad =
-            |why: &dyn std::fmt::Display| Absent::Bad(format!("{} {why}", self.path.display()));
+        let bad = |why: &dyn std::fmt::Display| self.bad(why);
         let file = match open(&self.path, false) {
             Ok(file) => file,
             Err(error) => {
@@ -215,7 +223,7 @@ impl Entry {
         };
         let about = file.metadata().map_err(|error| bad(&error))?;
         if !about.is_file() {
-            return Err(bad(&"is not a regular file; remove it"));
+            return Err(bad(&IRREGULAR));
         }
         // Of one that stays where it is, those that live are enough to know.
         let state = if self.ours { in_use(self.name, &file, &about, processes) } else { Use::Live };

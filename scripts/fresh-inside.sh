@@ -8,6 +8,8 @@ shift 7
 packages=$*
 path=$PATH
 
+# A root that is no mount point lets nobody in it make a mount namespace.
+mount --bind "$tree" "$tree"
 for folder in proc sys dev; do mkdir -p "$tree/$folder"; done
 mount --rbind /dev "$tree/dev"
 mount -t tmpfs -o mode=1777 shm "$tree/dev/shm"

@@ -366,16 +366,16 @@ mod tests {
             [16, PAGE - 8, PAGE, 3 * PAGE + 1, 100 * PAGE, 2 * PAGE, PAGE - 1, 5 * PAGE, 16];
         // SAFETY: the size is not zero.
         let mut at = unsafe { memory.alloc(layout(sizes[0])) };
-        // SAFETY: so many bytes.
+        // SAFETY: the size that was asked for.
         unsafe { at.write_bytes(7, sizes[0]) };
         for pair in sizes.windows(2) {
             // SAFETY: of the layout that the step before made.
             at = unsafe { memory.realloc(at, layout(pair[0]), pair[1]) };
             assert!(!at.is_null());
-            // SAFETY: so many bytes, all written.
+            // SAFETY: all these bytes were written.
             let kept = unsafe { std::slice::from_raw_parts(at, pair[0].min(pair[1])) };
             assert!(kept.iter().all(|&byte| byte == 7), "{pair:?}");
-            // SAFETY: so many bytes.
+            // SAFETY: the size that was asked for.
             unsafe { at.write_bytes(7, pair[1]) };
         }
         // SAFETY: of the layout of the last step.

@@ -49,7 +49,7 @@ impl Oracle {
         }
     }
 
-    /// Takes out what leaves for lack of room.
+    /// Evicts a session.
     fn pop_for_room(&mut self) -> Option<Session> {
         match self.eviction {
             Eviction::EarliestExpiry => self.pop(Cutoff::All),

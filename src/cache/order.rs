@@ -156,7 +156,7 @@ impl Order {
         Some(place)
     }
 
-    /// Takes out the place that has to leave for lack of room: what was used least recently where that is
+    /// Takes out the place to be evicted: the one used least recently where that is
     /// known, else what expires first.
     pub(super) fn pop_for_room(&mut self) -> Option<Place> {
         let Some(recent) = &self.recent else { return self.pop(Cutoff::All) };

@@ -15,7 +15,7 @@ use super::whole::{Cache, remove};
 pub const BATCH: usize = if cfg!(sslsweep_model) { 2 } else { 32 };
 
 impl<S: Handle> Cache<S> {
-    /// Detaches sessions for lack of room until `limit` are left, at most [`BATCH`] of them.
+    /// Evicts sessions until `limit` are left, at most [`BATCH`] of them.
     ///
     /// Returns how many there are still above `limit`. When there are some and none was detached, memory is
     /// short.

@@ -106,7 +106,7 @@ impl<S: Handle> Cache<S> {
     /// Stores a session under another key. It keeps its expiry, and among its equals counts as stored
     /// last. A session that had the new key leaves; it is returned.
     ///
-    /// Nothing happens unless this very session is stored under `old`; nor without memory.
+    /// Nothing happens unless this very session is stored under `old`, or when memory is short.
     pub fn re_key(&self, old: Key, new: Key, session: &S) -> Option<S> {
         let shards = self.shards.get()?;
         if old == new {

@@ -71,7 +71,7 @@ impl std::ops::Add for Statistics {
 
 /// Is told of every change, with a lock held: an observer may do no more than write numbers down.
 pub trait Observer: std::fmt::Debug + Send + Sync {
-    /// The cache now holds so many sessions, and has done this. (Lookups are not in there.)
+    /// Tells the number of sessions stored now, and the figures so far, lookups excepted.
     fn changed(&self, sessions: usize, done: &Statistics);
     /// A session was looked up.
     fn looked_up(&self, found: bool);

@@ -139,7 +139,7 @@ impl<S> Cache<S> {
 
 impl<S: Handle> Cache<S> {
     /// Handles of all stored sessions, in no particular order: each shard as it is when its turn
-    /// comes. `None` without memory.
+    /// comes. `None`: out of memory.
     pub fn snapshot(&self) -> Option<Vec<S>> {
         let mut sessions = Vec::new();
         for shard in self.all_shards() {

@@ -92,7 +92,7 @@ impl Published {
         self.flushed_before_end.load(Ordering::Relaxed) != u64::MAX
     }
 
-    /// Whether the operator has made a request that this context has not taken on.
+    /// Returns whether the operator has made a request that this context has not taken on.
     pub(crate) fn is_asked(&self) -> bool {
         let request = place::request();
         request != 0 && request != self.obeyed.load(Ordering::Relaxed)

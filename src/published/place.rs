@@ -154,7 +154,7 @@ pub(super) fn leave(family: &Family) {
 /// at it the others' events are lost, rather than waited for.
 #[cold]
 fn begin_in_child(family: &'static Family, known: u64, now: u64) -> bool {
-    // What a thread of the parent was changing at the fork, nobody here changes any more.
+    // A thread of the parent may have been changing these at the fork; no thread of this process is.
     if known == now | CHANGING
         || IMAGE
             .compare_exchange(known, now | CHANGING, Ordering::Acquire, Ordering::Relaxed)
@@ -229,7 +229,7 @@ fn take_over(family: &Family) {
 /// `None` if there is none.
 fn take_place(family: &Family) -> Option<(usize, u64)> {
     let pid = image::pid(family)?;
-    // What an earlier process of this number has left is surely free.
+    // A place that an earlier process of this number has left is surely free.
     give_up(family, pid);
     let (place, free) = family.processes.iter().enumerate().find_map(|(place, process)| {
         let dead = process.dead.load(Ordering::Relaxed);

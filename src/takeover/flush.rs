@@ -110,7 +110,7 @@ struct Batches<'a> {
 }
 
 impl<'a> Batches<'a> {
-    /// `None` without memory for a batch.
+    /// Returns `None` if there is no memory for a batch.
     fn begin(managed: &'a Arc<Managed>, cutoff: Cutoff) -> Option<Self> {
         let batch = || {
             let mut sessions = Vec::new();

@@ -20,7 +20,7 @@ use crate::sync::Mutex;
 pub(super) enum Why {
     /// Flushed: it is marked (F4).
     Flushed,
-    /// It is left as it is: for lack of room, when it stays resumable for others who hold it (C19); or
+    /// It is left as it is: evicted, when it stays resumable for others who hold it (C19); or
     /// removed by libssl, which has marked it.
     Other,
 }

@@ -251,7 +251,7 @@ impl Managed {
         refused
     }
 
-    /// The same, for one that nobody flushed: it leaves as if for lack of room.
+    /// The same, for one that nobody flushed: it leaves as if evicted.
     pub(super) fn put_back_or_leave(&self, session: Session) {
         if let Some(refused) = self.put_back(session) {
             self.leave_evicted(refused);

@@ -13,7 +13,7 @@ pub(super) fn store(ctx: *mut SSL_CTX, session: *mut SSL_SESSION, expiry: i64) {
     probe!(sslsweep, store, ctx, session, expiry);
 }
 
-/// `evict(ctx, session)`: a session leaves for lack of room.
+/// `evict(ctx, session)`: a session is evicted.
 #[inline(always)]
 pub(super) fn evict(ctx: *mut SSL_CTX, session: *mut SSL_SESSION) {
     probe!(sslsweep, evict, ctx, session);

@@ -9,7 +9,7 @@ use crate::libssl::{Session, SessionRef, inside};
 use crate::stack::{has_still_to_return, this_thread};
 
 impl Managed {
-    /// Lets one session go that left for lack of room. It stays resumable for others (C19).
+    /// Lets an evicted session go. It stays resumable for others (C19).
     pub(super) fn leave_evicted(&self, session: Session) {
         probes::evict(self.ctx(), session.as_ptr());
         self.call_remove(&session);
@@ -84,7 +84,7 @@ impl Managed {
         }
     }
 
-    /// Whether the program's remove callback runs for this session on this thread. It is not called again
+    /// Returns whether the program's remove callback runs for this session on this thread. It is not called again
     /// then, whoever removes the session in it (C5).
     #[inline(always)] // see `running::count`
     pub(super) fn is_removing(&self, session: SessionRef) -> bool {

@@ -94,7 +94,7 @@ pub(super) fn count(call: impl FnOnce() -> Call) -> usize {
     RUNNING.with(|running| running.count(here, &call()))
 }
 
-/// Whether a callback of the program's runs on this thread.
+/// Returns whether a callback of the program's runs on this thread.
 #[inline(always)] // as above
 pub(super) fn any() -> bool {
     if RUNNING.with(Running::is_empty) {

@@ -13,7 +13,7 @@ impl Managed {
         self.mode.load(Ordering::Relaxed)
     }
 
-    /// Whether the program's mode lacks this flag.
+    /// Returns whether the program's mode lacks this flag.
     pub(super) fn lacks(&self, flag: u32) -> bool {
         self.mode() & flag == 0
     }
@@ -90,12 +90,12 @@ impl Managed {
         saturate(self.cache().statistics().misses).saturating_add(real)
     }
 
-    /// Sessions that left for lack of room.
+    /// Sessions that were evicted.
     pub(crate) fn cache_full(&self) -> c_long {
         saturate(self.cache().statistics().evicted)
     }
 
-    // What was set past us before is overwritten, and does not come back.
+    // A value set past us before is overwritten, and does not come back.
 
     pub(crate) fn set_new(&self, callback: Option<NewCallback>) {
         self.take_in();

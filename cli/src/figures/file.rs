@@ -340,7 +340,7 @@ pub fn ask(figures: &Figures, request: u64) -> Result<(), String> {
         return Err(ended());
     }
     let at = process_at(*place) + place!(request in Process);
-    // What was asked for earlier, and some context has yet to do, is not taken back.
+    // An earlier request that some context has yet to obey is not taken back.
     let outstanding = words.process(*place).is_some_and(|it| it.has_yet_to_flush_all());
     let request = if outstanding { request | REQUEST_ALL } else { request };
     file.write_all_at(&request.to_ne_bytes(), at as u64 * 8).map_err(|error| failed(&plain(&error)))

@@ -124,7 +124,7 @@ pub fn missing(targets: &[Target], reading: &Reading) -> Option<String> {
     })
 }
 
-/// What to say of a process that is not to be seen.
+/// The message about a process that cannot be seen.
 pub fn no_process(pid: u32) -> String {
     if are_hidden() {
         format!(

@@ -11,7 +11,7 @@ use Time::HiRes qw(sleep time);
 use lib dirname(abs_path(__FILE__)) . '/../../tests-c';
 use Installed;
 
-our @EXPORT = qw($sslsweep $library $here $SECONDS within compile served %told $pid start stop store_more);
+our @EXPORT = qw($sslsweep $library $here $SECONDS within compile served child_of %told $pid start start_contained stop store_more);
 
 our $sslsweep = "$top/build/bin/sslsweep";
 our $library  = "$top/build/lib/$name";
@@ -58,6 +58,27 @@ sub start {
         $told{$1}{$2} = $3 if $line =~ /^(\w+) (\w+) (\d+)$/;
     }
     BAIL_OUT("@command did not come to its end");
+}
+
+# The child of a process that runs this program, if there is one. (A bare Debian has no pgrep.)
+sub child_of {
+    my ($parent, $program) = @_;
+    for (glob '/proc/[0-9]*/stat') {
+        open my $file, '<', $_ or next;
+        my ($child, $its, $of) = (readline($file) // '') =~ /^(\d+) \((.*)\) \S (\d+) /s or next;
+        return $child if $of == $parent && $its eq $program;
+    }
+    return;
+}
+
+# The same in pid and mount namespaces of its own, with a folder of its own for figures. Returns its number out here.
+sub start_contained {
+    my ($program) = @_;
+    start('unshare', '--pid', '--fork', '--mount-proc', '--mount', 'sh', '-c',
+        "mount -t tmpfs none /dev/shm && exec $sslsweep run --stats $program");
+    my $inside;
+    ok(within(sub { $inside = child_of($pid, 'served') }), 'the process in it');
+    return $inside;
 }
 
 sub stop {

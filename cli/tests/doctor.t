@@ -178,10 +178,7 @@ END
 
 subtest 'a container' => sub {
     plan skip_all => 'namespaces take root' if $> != 0;
-    start('unshare', '--pid', '--fork', '--mount-proc', '--mount', 'sh', '-c',
-        "mount -t tmpfs none /dev/shm && exec $sslsweep run --stats $served");
-    my $inside;
-    ok(within(sub { run('pgrep', '-P', $pid); ($inside) = $said =~ /^(\d+)$/m }), 'the process in it') or return;
+    my $inside = start_contained($served) or return;
     doctor(0, qr/^note +namespaces .*mount.*^note +namespaces .*pid.*^yes +contexts +\d.*in force\.$/ms, 'seen from outside', $inside);
     run($sslsweep, 'doctor');
     like(service($inside), qr/^served +in force/, 'in the list');

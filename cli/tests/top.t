@@ -135,10 +135,7 @@ subtest 'what is idle, and totals' => sub {
 
 subtest 'a container' => sub {
     plan skip_all => 'namespaces take root' if $> != 0;
-    start('unshare', '--pid', '--fork', '--mount-proc', '--mount', 'sh', '-c',
-        "mount -t tmpfs none /dev/shm && exec $sslsweep run --stats $served");
-    my $inside;
-    ok(within(sub { run('pgrep', '-P', $pid); ($inside) = $said =~ /^(\d+)$/m }), 'the process in it') or return;
+    my $inside = start_contained($served) or return;
     my $namespace = readlink "/proc/$inside/ns/pid";
     terminal(120, 24, $sslsweep, 'top', '--interval', '0.2', $inside);
     shows(qr/\A\S+ .* in \Q$namespace\E/, 'its pid namespace is in the header');
@@ -294,8 +291,7 @@ subtest 'Ctrl-Z, and the background' => sub {
     $on = on_terminal({}, 'bash', '-c', "set -m; @{[watch()]} & until jobs | grep -q Stopped; do sleep 0.1; done; echo in the back; fg; echo \"status \$?\"");
     says($on, qr/in the back/, 'started in the background it stops');
     says($on, qr/served/, 'in the foreground it runs');
-    run('pgrep', '-P', $on->{pid}, '-x', 'sslsweep');
-    my ($child) = $said =~ /^(\d+)$/m;
+    my $child = child_of($on->{pid}, 'sslsweep');
     ok($child, 'its pid') or return;
     kill 'TSTP', $child;
     says($on, qr/status 148/, 'SIGTSTP stops it, too');

@@ -21,7 +21,8 @@ complain() {
 clean() {
     status=$?
     trap - EXIT
-    [ -z "$child" ] || kill "$child" 2>/dev/null || :
+    # unshare does not heed SIGTERM; with it ends the first process of the namespaces, and so all in them.
+    [ -z "$child" ] || { kill -KILL "$child" && wait "$child"; } 2>/dev/null || :
     # Nothing is mounted there but in the namespace of the child.
     rm -rf --one-file-system "$tree"
     exit $status

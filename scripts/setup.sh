@@ -45,6 +45,7 @@ need() {
     abidiff) have abidiff || missing abigail-tools "abidiff and abidw of libabigail" ;;
     readelf) have readelf || missing binutils "readelf, nm and objcopy" ;;
     prove) have prove || missing perl "perl with prove" ;;
+    setcap) have setcap || [ -x /usr/sbin/setcap ] || missing libcap2-bin setcap ;;
     flock | setpriv | unshare) have "$1" || missing util-linux "$1" ;;
     python3) python3 -c 'import ssl' 2>/dev/null || missing python3 "python3 with its ssl module" ;;
     dh) have dh || missing debhelper debhelper ;;
@@ -59,8 +60,8 @@ need() {
 case $what in
 build) needs="c perl" ;;
 demo) needs="c perl openssl.h openssl" ;;
-test) needs="c perl prove openssl.h static openssl abidiff c++ pkg-config gdb bpftrace python3 tmux setpriv readelf valgrind" ;;
-command) needs="c perl prove openssl.h static pkg-config tmux setpriv" ;;
+test) needs="c perl prove openssl.h static openssl abidiff c++ pkg-config gdb bpftrace python3 tmux setpriv setcap readelf valgrind" ;;
+command) needs="c perl prove openssl.h static pkg-config tmux setpriv setcap" ;;
 matrix) needs="c perl prove openssl.h static pkg-config c++ readelf flock python3" ;;
 asan) needs="c perl prove openssl.h static pkg-config asan readelf flock python3" ;;
 tsan) needs="c perl prove openssl.h readelf flock" ;;

@@ -296,6 +296,19 @@ subtest 'a child in another namespace' => sub {
     ok(within(sub { run($sslsweep, 'stat'); !-e $file }), 'until nobody has it');
 };
 
+subtest 'another root' => sub {
+    plan skip_all => 'another root takes root' if $> != 0;
+    mkdir "$scratch/root" or die "$scratch/root: $!";
+    # The shell is the first process of the mount namespace, and keeps its root.
+    my $shell = start(qw(unshare --mount sh -c), 'mount --rbind / "$0" && mount -t tmpfs none "$0/dev/shm" && chroot "$0" "$@"; true',
+        "$scratch/root", $sslsweep, qw(run --stats --), $operated);
+    my $inside = child($shell->{pid});
+    tell($shell, '1 3 1000');
+    is(stores_of($inside), 3, 'a process with another root is shown, whoever else is in its mount namespace');
+    close $shell->{to};
+    waitpid $shell->{pid}, 0;
+};
+
 subtest 'looks at all processes' => sub {
     plan skip_all => 'a folder of its own takes root' if $> != 0;
     my $opened = compile('opened.so', qw(-shared -fPIC), "$here/opened.c");

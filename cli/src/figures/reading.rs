@@ -89,7 +89,8 @@ pub fn lives(figures: &Figures) -> bool {
             .map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
 }
 
-/// The files of containers: of each mount namespace with a folder of its own. Only root may look into others'.
+/// The files of containers, and of processes that have changed their root: of each folder that is not ours. Only root may
+/// look into others'.
 fn containers(processes: &Processes) -> Vec<Entry> {
     let folder = |path: &Path| {
         let about = fs::symlink_metadata(path).ok().filter(|about| about.is_dir())?;
@@ -99,9 +100,8 @@ fn containers(processes: &Processes) -> Vec<Entry> {
         return Vec::new();
     }
     let mut folders: HashSet<_> = folder(Path::new(FOLDER)).into_iter().collect();
-    let mut mounts = HashSet::new();
     let mut found = Vec::new();
-    for seen in processes.seen().iter().filter(|seen| mounts.insert(seen.mounts)) {
+    for seen in processes.seen() {
         // A container may have put a link in the place of either, which would lead into our own files.
         let dev = PathBuf::from(format!("/proc/{}/root/dev", seen.pid));
         let shm = dev.join("shm");

@@ -34,8 +34,6 @@ struct Own {
 pub struct Seen {
     /// Its number in `/proc`.
     pub pid: u32,
-    /// Its mount namespace.
-    pub mounts: u64,
     /// Its pid namespace.
     pub namespace: u64,
 }
@@ -104,11 +102,7 @@ impl Processes {
         self.namespaces.get_or_init(|| {
             let look = |pid: u32| {
                 let process = pid.to_string();
-                Some(Seen {
-                    pid,
-                    mounts: inode(&process, "mnt")?,
-                    namespace: inode(&process, "pid")?,
-                })
+                Some(Seen { pid, namespace: inode(&process, "pid")? })
             };
             pids().into_iter().flatten().filter_map(look).collect()
         })

@@ -64,6 +64,7 @@ END
     ['a flush publishes after it has unlocked',
         "        self.publish(&order);\n        if order.len() == 0 {\n",
         "        let (len, earliest) = (order.len(), order.earliest());\n        if order.len() == 0 {\n",
+        "    len: AtomicUsize,\n", "    pub(super) len: AtomicUsize,\n",
         "        detached == most\n    }\n", <<'END'],
         self.len.store(len, Ordering::Release);
         self.earliest.store(earliest.seconds(), Ordering::Release);

@@ -1,5 +1,5 @@
 /* F4, F5, F13: a remove callback that leaves by longjmp. What the flush had still to call back for is not
- * lost: the next flush by that thread goes on with it, from wherever on its stack, or the context's end does.
+ * lost: the next flush by that thread that is no deeper in its stack goes on with it, or the context's end does.
  * Up to 3.6 stock keeps the lock of a flush locked for ever; that of SSL_CTX_remove_session is free by then. */
 /* Leaks: what is jumped over in this program, in the library and in libssl is not freed. */
 #include "own.h"
@@ -71,7 +71,7 @@ static void removing(void)
 
 static void flushing(void)
 {
-    const int from[] = {0, 3}, to[] = {3, 0};
+    const int from[] = {3, 3}, to[] = {3, 0};
     for (volatile int i = 0; i < 2; i++) {
         SSL_CTX *ctx = filled(MANY, 50);
         int left = setjmp(back);
@@ -82,7 +82,7 @@ static void flushing(void)
         better("C3", SSL_CTX_sess_number(ctx) == 0 && store(ctx, 1000, 9000, 100) == 1, "the context goes on");
         deeper_flush(ctx, 1, to[i]); /* nothing is due */
         better("F13", in_order(MANY) && SSL_CTX_sess_number(ctx) == 1, "the next flush, %s, calls back for the others",
-               i == 0 ? "from deeper down" : "from further up");
+               i == 0 ? "from as deep" : "from further up");
         SSL_CTX_free(ctx);
     }
     SSL_CTX *ctx = filled(MANY, 50);
@@ -182,7 +182,7 @@ static void with_a_budget(void)
 {
     SSL_CTX *ctx = filled(MANY, 50);
     if (setjmp(back) == 0)
-        flush(ctx, 0);
+        deeper_flush(ctx, 0, 3);
     better("O1", removals() == 50, "a flush is left by longjmp");
     leave_at = 0;
     own_flush(ctx, 1, 0, 0, NULL);

@@ -34,6 +34,22 @@ pub enum Cutoff {
 }
 
 impl Cutoff {
+    /// The cutoff of a flush at this second, as OpenSSL's functions take it: 0 is for all sessions.
+    pub const fn at(tm: i64) -> Self {
+        match tm {
+            0 => Self::All,
+            _ => Self::Before(tm),
+        }
+    }
+
+    /// The second that [`Cutoff::at`] takes.
+    pub const fn tm(self) -> i64 {
+        match self {
+            Self::All => 0,
+            Self::Before(second) => second,
+        }
+    }
+
     /// Returns whether a session with this expiry is removed.
     pub const fn reaches(self, expiry: Expiry) -> bool {
         match self {

@@ -2,31 +2,33 @@
 #![allow(non_snake_case, reason = "OpenSSL's names")]
 
 use std::ffi::{c_int, c_uchar, c_uint};
-use std::mem::ManuallyDrop;
-use std::sync::Arc;
 
 use super::{Failure, RealFn};
+use crate::libssl::is_in_libssl;
 use crate::libssl::types::*;
-use crate::libssl::{CtxRef, SslRef, is_inside};
-use crate::takeover::{self, Managed, connections, trampolines};
+use crate::takeover::registry::Found;
+use crate::takeover::{connections, trampolines};
 
-/// The managed context whose cache a connection uses.
-fn session_context<R>(
-    real: &impl RealFn<R>,
-    ssl: Option<SslRef<'_>>,
-) -> Option<ManuallyDrop<Arc<Managed>>> {
-    connections::session_context_borrowed(real.libssl()?, ssl?.as_ptr())
+/// The context whose cache a connection uses, if it is taken over.
+fn session_context<R>(real: &impl RealFn<R>, ssl: SslRef<'_>) -> Option<Found> {
+    connections::session_context_borrowed(real.libssl()?, ssl)
+}
+
+/// A connection that libssl has just made; `None` if it could not.
+fn made<'a>(ssl: *mut SSL) -> Option<SslRef<'a>> {
+    // SAFETY: the caller has not seen it.
+    unsafe { SslRef::new(ssl) }
 }
 
 /// SSL_new(3). The connection inherits the context's session id generator of this moment.
 pub(super) fn SSL_new(real: impl RealFn<*mut SSL>, ctx: Option<CtxRef<'_>>) -> *mut SSL {
     let Some(ctx) = ctx else { return real.call() };
-    let ssl = match takeover::take_in(ctx.as_ptr()) {
+    let ssl = match connections::before_new(ctx) {
         Some(libssl) => real.call_of(libssl),
         None => real.call(),
     };
-    if !ssl.is_null() {
-        connections::begun(ssl, ctx.as_ptr());
+    if let Some(ssl) = made(ssl) {
+        connections::begun(ssl, ctx);
     }
     ssl
 }
@@ -36,8 +38,8 @@ pub(super) fn SSL_dup(real: impl RealFn<*mut SSL>, ssl: Option<SslRef<'_>>) -> *
     let Some(ssl) = ssl else { return <*mut SSL>::FAILURE };
     let Some(libssl) = real.libssl() else { return real.call() };
     let copy = real.call_of(libssl);
-    if !copy.is_null() {
-        connections::duplicated(libssl, ssl.as_ptr(), copy);
+    if let Some(copy) = made(copy) {
+        connections::duplicated(libssl, ssl, copy);
     }
     copy
 }
@@ -51,10 +53,9 @@ pub(super) fn SSL_set_SSL_CTX(
     let Some(ssl) = ssl else { return <*mut SSL_CTX>::FAILURE };
     let libssl = real.libssl().and_then(|libssl| Some((libssl, libssl.api.as_ref()?)));
     let Some((libssl, api)) = libssl else { return real.call() };
-    // SAFETY: the caller's connection, of the libssl that it is linked with.
-    let before = unsafe { (api.SSL_get_SSL_CTX)(ssl.as_ptr()) };
+    let before = (api.SSL_get_SSL_CTX)(ssl).map_or(0, CtxRef::address);
     let after = real.call_of(libssl);
-    connections::switched(libssl, ssl.as_ptr(), before, after);
+    connections::switched(libssl, ssl, before, after.addr());
     after
 }
 
@@ -65,13 +66,13 @@ pub(super) fn SSL_set_generate_session_id(
     callback: Option<GenerateCallback>,
 ) -> c_int {
     let Some(ssl) = ssl else { return c_int::FAILURE };
-    let Some(managed) = session_context(&real, Some(ssl)) else { return real.call() };
-    let installed = trampolines::generator_for(managed.libssl(), callback);
-    let set = managed.libssl().real.SSL_set_generate_session_id;
-    // SAFETY: the caller's own connection; our generator lives as long as the process.
-    let result = set.map_or(0, |set| unsafe { set(ssl.as_ptr(), installed) });
+    let Some(context) = session_context(&real, ssl) else { return real.call() };
+    let installed = trampolines::generator_for(context.libssl(), callback);
+    let set = context.libssl().real.SSL_set_generate_session_id;
+    // SAFETY: a live connection; our generator lives as long as the process.
+    let result = set.map_or(0, |set| unsafe { set(Some(ssl), installed) });
     if result == 1 {
-        connections::set_generator(managed.libssl(), ssl.as_ptr(), callback);
+        connections::set_generator(context.libssl(), ssl, callback);
     }
     result
 }
@@ -85,13 +86,13 @@ pub(super) fn SSL_has_matching_session_id(
     length: c_uint,
 ) -> c_int {
     let Some(ssl) = ssl else { return c_int::FAILURE };
-    let managed = if is_inside() { None } else { session_context(&real, Some(ssl)) };
-    let Some(managed) = managed else { return real.call() };
+    let context = if is_in_libssl() { None } else { session_context(&real, ssl) };
+    let Some(context) = context else { return real.call() };
     let length = length as usize;
     if length > SSL_MAX_SSL_SESSION_ID_LENGTH || (id.is_null() && length > 0) {
         return 0;
     }
     // SAFETY: the caller's id has this length; one of no length may be NULL.
     let id = if length == 0 { &[] } else { unsafe { std::slice::from_raw_parts(id, length) } };
-    c_int::from(connections::has_matching(&managed, ssl.as_ptr(), id))
+    c_int::from(connections::has_matching(&context, ssl, id))
 }

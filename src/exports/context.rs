@@ -3,11 +3,11 @@
 
 use std::ffi::{c_char, c_int, c_long, c_void};
 
-use super::{RealFn, for_unmanaged, managed};
+use super::{RealFn, for_other, taken_over};
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{CtxRef, is_inside, libssl_of_method};
-use crate::takeover::{self, listing, trampolines};
+use crate::libssl::{is_in_libssl, libssl_of_method};
+use crate::takeover::{lifetime, trampolines};
 
 /// Makes a context by the function of the libssl that the method is of (P3), and takes it over.
 fn make(real: impl RealFn<*mut SSL_CTX>, method: *const SSL_METHOD) -> *mut SSL_CTX {
@@ -15,10 +15,13 @@ fn make(real: impl RealFn<*mut SSL_CTX>, method: *const SSL_METHOD) -> *mut SSL_
     let Some(libssl) = libssl else { return real.call() };
     let (caller, name) = real.caller();
     // Our own scratch context is not to be taken over.
-    if is_inside() || libssl.api.is_none() || !guard(false, || caller.makes_its_own(name, libssl)) {
+    if is_in_libssl()
+        || libssl.api.is_none()
+        || !guard(false, || caller.makes_its_own(name, libssl))
+    {
         return real.call_of(libssl);
     }
-    takeover::make(libssl, || real.call_of(libssl))
+    lifetime::make(libssl, trampolines::of(libssl), || real.call_of(libssl))
 }
 
 /// SSL_CTX_new(3). The context's internal session cache is sslsweep's.
@@ -59,16 +62,16 @@ pub(super) fn SSL_CTX_ctrl(
             | SSL_CTRL_SET_SESS_CACHE_MODE
             | SSL_CTRL_GET_SESS_CACHE_MODE
     );
-    let Some(managed) = ours.then(|| managed(ctx)).flatten() else { return real.call() };
+    let Some(context) = ours.then(|| taken_over(ctx)).flatten() else { return real.call() };
     guard(0, || match command {
-        SSL_CTRL_SESS_NUMBER => managed.sessions(),
-        SSL_CTRL_SESS_CB_HIT => managed.callback_hits(),
-        SSL_CTRL_SESS_MISSES => managed.misses(),
-        SSL_CTRL_SESS_CACHE_FULL => managed.cache_full(),
-        SSL_CTRL_SET_SESS_CACHE_SIZE => managed.set_size(larg),
-        SSL_CTRL_GET_SESS_CACHE_SIZE => managed.size(),
-        SSL_CTRL_SET_SESS_CACHE_MODE => c_long::from(managed.set_mode(larg as u32)),
-        _ => c_long::from(managed.mode()),
+        SSL_CTRL_SESS_NUMBER => context.sessions(),
+        SSL_CTRL_SESS_CB_HIT => context.callback_hits(),
+        SSL_CTRL_SESS_MISSES => context.misses(),
+        SSL_CTRL_SESS_CACHE_FULL => context.cache_full(),
+        SSL_CTRL_SET_SESS_CACHE_SIZE => context.set_size(larg),
+        SSL_CTRL_GET_SESS_CACHE_SIZE => context.size(),
+        SSL_CTRL_SET_SESS_CACHE_MODE => c_long::from(context.set_mode(larg as u32)),
+        _ => c_long::from(context.mode()),
     })
 }
 
@@ -78,9 +81,9 @@ pub(super) fn SSL_CTX_sess_set_new_cb(
     ctx: Option<CtxRef<'_>>,
     callback: Option<NewCallback>,
 ) {
-    match managed(ctx) {
-        Some(managed) => managed.set_new(callback),
-        None => for_unmanaged(real, ctx),
+    match taken_over(ctx) {
+        Some(context) => context.set_new(callback),
+        None => for_other(real, ctx),
     }
 }
 
@@ -89,9 +92,9 @@ pub(super) fn SSL_CTX_sess_get_new_cb(
     real: impl RealFn<Option<NewCallback>>,
     ctx: Option<CtxRef<'_>>,
 ) -> Option<NewCallback> {
-    match managed(ctx) {
-        Some(managed) => managed.new_callback(),
-        None => for_unmanaged(real, ctx),
+    match taken_over(ctx) {
+        Some(context) => context.new_callback(),
+        None => for_other(real, ctx),
     }
 }
 
@@ -102,9 +105,9 @@ pub(super) fn SSL_CTX_sess_set_remove_cb(
     ctx: Option<CtxRef<'_>>,
     callback: Option<RemoveCallback>,
 ) {
-    match managed(ctx) {
-        Some(managed) => managed.set_remove(callback),
-        None => for_unmanaged(real, ctx),
+    match taken_over(ctx) {
+        Some(context) => context.set_remove(callback),
+        None => for_other(real, ctx),
     }
 }
 
@@ -113,9 +116,9 @@ pub(super) fn SSL_CTX_sess_get_remove_cb(
     real: impl RealFn<Option<RemoveCallback>>,
     ctx: Option<CtxRef<'_>>,
 ) -> Option<RemoveCallback> {
-    match managed(ctx) {
-        Some(managed) => managed.remove_callback(),
-        None => for_unmanaged(real, ctx),
+    match taken_over(ctx) {
+        Some(context) => context.remove_callback(),
+        None => for_other(real, ctx),
     }
 }
 
@@ -125,9 +128,9 @@ pub(super) fn SSL_CTX_sess_set_get_cb(
     ctx: Option<CtxRef<'_>>,
     callback: Option<GetCallback>,
 ) {
-    match managed(ctx) {
-        Some(managed) => managed.set_get(callback),
-        None => for_unmanaged(real, ctx),
+    match taken_over(ctx) {
+        Some(context) => context.set_get(callback),
+        None => for_other(real, ctx),
     }
 }
 
@@ -136,9 +139,9 @@ pub(super) fn SSL_CTX_sess_get_get_cb(
     real: impl RealFn<Option<GetCallback>>,
     ctx: Option<CtxRef<'_>>,
 ) -> Option<GetCallback> {
-    match managed(ctx) {
-        Some(managed) => managed.get_callback(),
-        None => for_unmanaged(real, ctx),
+    match taken_over(ctx) {
+        Some(context) => context.get_callback(),
+        None => for_other(real, ctx),
     }
 }
 
@@ -148,12 +151,12 @@ pub(super) fn SSL_CTX_set_generate_session_id(
     ctx: Option<CtxRef<'_>>,
     callback: Option<GenerateCallback>,
 ) -> c_int {
-    let Some(managed) = managed(ctx) else { return for_unmanaged(real, ctx) };
-    managed.set_generate(callback);
-    let installed = trampolines::generator_for(managed.libssl(), callback);
-    let set = managed.libssl().real.SSL_CTX_set_generate_session_id;
-    // SAFETY: the caller's own context; our generator lives as long as the process.
-    set.map_or(0, |set| unsafe { set(managed.ctx(), installed) })
+    let Some(context) = taken_over(ctx) else { return for_other(real, ctx) };
+    context.set_generate(callback);
+    let installed = trampolines::generator_for(context.libssl(), callback);
+    let set = context.libssl().real.SSL_CTX_set_generate_session_id;
+    // SAFETY: a live context; our generator lives as long as the process.
+    set.map_or(0, |set| unsafe { set(ctx, installed) })
 }
 
 /// SSL_CTX_sessions(3): a table of the sessions stored at this moment. It and its sessions stay until
@@ -163,8 +166,8 @@ pub(super) fn SSL_CTX_sessions(
     real: impl RealFn<*mut LHASH>,
     ctx: Option<CtxRef<'_>>,
 ) -> *mut LHASH {
-    match managed(ctx) {
-        Some(managed) => listing::list(&managed),
-        None => for_unmanaged(real, ctx),
+    match taken_over(ctx) {
+        Some(context) => context.list(),
+        None => for_other(real, ctx),
     }
 }

@@ -15,7 +15,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_uchar, c_uint, c_void};
 
-use super::{FromC, Real, connection, context, flush, libcrypto, session};
+use super::{Real, connection, context, flush, libcrypto, session};
 use crate::libssl::types::*;
 use crate::libssl::{Caller, Libssl, Node};
 
@@ -26,13 +26,11 @@ macro_rules! entries {
             use super::*;
 
             #[allow(deprecated, reason = "C programs are told by the header")]
-            unsafe extern "C-unwind" fn entry($($arg: $type,)* caller: Caller) $(-> $ret)? {
+            extern "C-unwind" fn entry($($arg: $type,)* caller: Caller) $(-> $ret)? {
                 const NAME: &CStr = name!($name);
                 let call = call!(caller $module $name $($arg)*);
                 let real = Real { caller, name: NAME, call };
-                // SAFETY: the caller's own arguments, alive during the call.
-                #[allow(clippy::undocumented_unsafe_blocks, reason = "not seen in macros")]
-                $module::$name(real, $(unsafe { FromC::checked($arg) }),*)
+                $module::$name(real, $($arg),*)
             }
             symbols! { $since $name ($($arg)*) entry }
         }
@@ -48,7 +46,7 @@ macro_rules! call {
     ($caller:ident $module:ident $name:ident $($arg:ident)*) => {
         |known: Option<&'static Libssl>| {
             $caller.with_real(NAME, known, |real| {
-                // SAFETY: the caller's own arguments.
+                // SAFETY: it gets what its caller has passed, who could have called it directly.
                 #[allow(clippy::undocumented_unsafe_blocks, reason = "not seen in macros")]
                 real.$name.map(|function| unsafe { function($($arg),*) })
             })
@@ -154,31 +152,31 @@ macro_rules! symbol {
 }
 
 entries! {
-    v1_1_0 flush::SSL_CTX_flush_sessions(ctx: *mut SSL_CTX, tm: c_long);
-    v3_4 flush::SSL_CTX_flush_sessions_ex(ctx: *mut SSL_CTX, tm: libc::time_t);
+    v1_1_0 flush::SSL_CTX_flush_sessions(ctx: Option<CtxRef<'_>>, tm: c_long);
+    v3_4 flush::SSL_CTX_flush_sessions_ex(ctx: Option<CtxRef<'_>>, tm: libc::time_t);
     v1_1_0 context::SSL_CTX_new(method: *const SSL_METHOD) -> *mut SSL_CTX;
     v3_0 context::SSL_CTX_new_ex(library: *mut OSSL_LIB_CTX, properties: *const c_char, method: *const SSL_METHOD) -> *mut SSL_CTX;
-    v1_1_0 context::SSL_CTX_ctrl(ctx: *mut SSL_CTX, command: c_int, larg: c_long, parg: *mut c_void) -> c_long;
-    v1_1_0 context::SSL_CTX_sess_set_new_cb(ctx: *mut SSL_CTX, callback: Option<NewCallback>);
-    v1_1_0 context::SSL_CTX_sess_get_new_cb(ctx: *mut SSL_CTX) -> Option<NewCallback>;
-    v1_1_0 context::SSL_CTX_sess_set_remove_cb(ctx: *mut SSL_CTX, callback: Option<RemoveCallback>);
-    v1_1_0 context::SSL_CTX_sess_get_remove_cb(ctx: *mut SSL_CTX) -> Option<RemoveCallback>;
-    v1_1_0 context::SSL_CTX_sess_set_get_cb(ctx: *mut SSL_CTX, callback: Option<GetCallback>);
-    v1_1_0 context::SSL_CTX_sess_get_get_cb(ctx: *mut SSL_CTX) -> Option<GetCallback>;
-    v1_1_0 context::SSL_CTX_set_generate_session_id(ctx: *mut SSL_CTX, callback: Option<GenerateCallback>) -> c_int;
-    v1_1_0 context::SSL_CTX_sessions(ctx: *mut SSL_CTX) -> *mut LHASH;
-    v1_1_0 connection::SSL_new(ctx: *mut SSL_CTX) -> *mut SSL;
-    v1_1_0 connection::SSL_dup(ssl: *mut SSL) -> *mut SSL;
-    v1_1_0 connection::SSL_set_SSL_CTX(ssl: *mut SSL, ctx: *mut SSL_CTX) -> *mut SSL_CTX;
-    v1_1_0 connection::SSL_set_generate_session_id(ssl: *mut SSL, callback: Option<GenerateCallback>) -> c_int;
-    v1_1_0 connection::SSL_has_matching_session_id(ssl: *const SSL, id: *const c_uchar, length: c_uint) -> c_int;
-    v1_1_0 session::SSL_CTX_add_session(ctx: *mut SSL_CTX, session: *mut SSL_SESSION) -> c_int;
-    v1_1_0 session::SSL_CTX_remove_session(ctx: *mut SSL_CTX, session: *mut SSL_SESSION) -> c_int;
-    v1_1_0 session::SSL_SESSION_set_time(session: *mut SSL_SESSION, time: c_long) -> c_long;
-    v3_3 session::SSL_SESSION_set_time_ex(session: *mut SSL_SESSION, time: libc::time_t) -> libc::time_t;
-    v1_1_0 session::SSL_SESSION_set_timeout(session: *mut SSL_SESSION, timeout: c_long) -> c_long;
-    v1_1_0 session::SSL_SESSION_set1_id(session: *mut SSL_SESSION, id: *const c_uchar, length: c_uint) -> c_int;
-    v1_1_1 session::SSL_SESSION_set_protocol_version(session: *mut SSL_SESSION, version: c_int) -> c_int;
+    v1_1_0 context::SSL_CTX_ctrl(ctx: Option<CtxRef<'_>>, command: c_int, larg: c_long, parg: *mut c_void) -> c_long;
+    v1_1_0 context::SSL_CTX_sess_set_new_cb(ctx: Option<CtxRef<'_>>, callback: Option<NewCallback>);
+    v1_1_0 context::SSL_CTX_sess_get_new_cb(ctx: Option<CtxRef<'_>>) -> Option<NewCallback>;
+    v1_1_0 context::SSL_CTX_sess_set_remove_cb(ctx: Option<CtxRef<'_>>, callback: Option<RemoveCallback>);
+    v1_1_0 context::SSL_CTX_sess_get_remove_cb(ctx: Option<CtxRef<'_>>) -> Option<RemoveCallback>;
+    v1_1_0 context::SSL_CTX_sess_set_get_cb(ctx: Option<CtxRef<'_>>, callback: Option<GetCallback>);
+    v1_1_0 context::SSL_CTX_sess_get_get_cb(ctx: Option<CtxRef<'_>>) -> Option<GetCallback>;
+    v1_1_0 context::SSL_CTX_set_generate_session_id(ctx: Option<CtxRef<'_>>, callback: Option<GenerateCallback>) -> c_int;
+    v1_1_0 context::SSL_CTX_sessions(ctx: Option<CtxRef<'_>>) -> *mut LHASH;
+    v1_1_0 connection::SSL_new(ctx: Option<CtxRef<'_>>) -> *mut SSL;
+    v1_1_0 connection::SSL_dup(ssl: Option<SslRef<'_>>) -> *mut SSL;
+    v1_1_0 connection::SSL_set_SSL_CTX(ssl: Option<SslRef<'_>>, ctx: Option<CtxRef<'_>>) -> *mut SSL_CTX;
+    v1_1_0 connection::SSL_set_generate_session_id(ssl: Option<SslRef<'_>>, callback: Option<GenerateCallback>) -> c_int;
+    v1_1_0 connection::SSL_has_matching_session_id(ssl: Option<SslRef<'_>>, id: *const c_uchar, length: c_uint) -> c_int;
+    v1_1_0 session::SSL_CTX_add_session(ctx: Option<CtxRef<'_>>, session: Option<AnySession<'_>>) -> c_int;
+    v1_1_0 session::SSL_CTX_remove_session(ctx: Option<CtxRef<'_>>, session: Option<AnySession<'_>>) -> c_int;
+    v1_1_0 session::SSL_SESSION_set_time(session: Option<AnySession<'_>>, time: c_long) -> c_long;
+    v3_3 session::SSL_SESSION_set_time_ex(session: Option<AnySession<'_>>, time: libc::time_t) -> libc::time_t;
+    v1_1_0 session::SSL_SESSION_set_timeout(session: Option<AnySession<'_>>, timeout: c_long) -> c_long;
+    v1_1_0 session::SSL_SESSION_set1_id(session: Option<AnySession<'_>>, id: *const c_uchar, length: c_uint) -> c_int;
+    v1_1_1 session::SSL_SESSION_set_protocol_version(session: Option<AnySession<'_>>, version: c_int) -> c_int;
     v1_1_0 libcrypto::CRYPTO_get_ex_new_index(class: c_int, argl: c_long, argp: *mut c_void, new: Option<ExNew>, dup: Option<ExDup>, free: Option<ExFree>) -> c_int;
     v3_0 libcrypto::OSSL_LIB_CTX_free(library: *mut OSSL_LIB_CTX);
 }

@@ -3,11 +3,10 @@
 
 use std::ffi::c_long;
 
-use super::{RealFn, for_unmanaged, managed};
+use super::{RealFn, for_other, taken_over};
 use crate::cache::Cutoff;
-use crate::libssl::CtxRef;
-use crate::takeover::ending::{may_have_ended, publish_if_ending};
-use crate::takeover::flush::flush;
+use crate::libssl::types::CtxRef;
+use crate::takeover::context::Budget;
 
 /// SSL_CTX_flush_sessions_ex() removes the sessions that have expired at the time `tm` from the
 /// internal session cache of `ctx`.
@@ -35,16 +34,9 @@ pub(super) fn SSL_CTX_flush_sessions_ex(
     ctx: Option<CtxRef<'_>>,
     tm: libc::time_t,
 ) {
-    let Some(managed) = managed(ctx) else { return for_unmanaged(real, ctx) };
-    managed.take_in();
-    if tm == 0 {
-        publish_if_ending(&managed);
-        flush(&managed, Cutoff::All);
-        may_have_ended(&managed);
-    } else {
-        flush(&managed, Cutoff::Before(tm));
-    }
-    managed.obey();
+    let Some(context) = taken_over(ctx) else { return for_other(real, ctx) };
+    context.flush_for_caller(Cutoff::at(tm), Budget::default());
+    context.obey();
 }
 
 /// SSL_CTX_flush_sessions() is SSL_CTX_flush_sessions_ex() with `tm` widened to a `time_t`.

@@ -5,15 +5,31 @@ use std::ffi::{c_int, c_long, c_void};
 
 use super::RealFn;
 use crate::guard::guard;
-use crate::libssl::is_inside;
 use crate::libssl::types::*;
-use crate::takeover::ending;
+use crate::libssl::{function, is_in_libssl};
+use crate::takeover::watch::Class;
+use crate::takeover::{connections, lifetime, watch};
 
-/// The address of the real function, by the libcrypto that the caller is linked with; NULL if there is none.
-fn behind<R>(real: &impl RealFn<R>) -> *mut c_void {
+/// The real function, of the libcrypto that the caller is linked with; `None` if there is none.
+///
+/// # Safety
+///
+/// `F` is the type of the function that the export stands before.
+unsafe fn behind<R, F: Copy>(real: &impl RealFn<R>) -> Option<F> {
     let (caller, name) = real.caller();
-    guard(std::ptr::null_mut(), || caller.libcrypto_function(name))
+    let address = guard(std::ptr::null_mut(), || caller.libcrypto_function(name));
+    // SAFETY: an address under this name is this function.
+    unsafe { function(address) }
 }
+
+type GetExNewIndex = extern "C-unwind" fn(
+    c_int,
+    c_long,
+    *mut c_void,
+    Option<ExNew>,
+    Option<ExDup>,
+    Option<ExFree>,
+) -> c_int;
 
 /// CRYPTO_get_ex_new_index(3). Before the program's first index for contexts or connections comes
 /// ours, so that a context's sessions are removed while the program's ex_data still stands (C15).
@@ -27,31 +43,21 @@ pub(super) fn CRYPTO_get_ex_new_index(
     free: Option<ExFree>,
 ) -> c_int {
     let watched = || {
-        let classes = [CRYPTO_EX_INDEX_SSL, CRYPTO_EX_INDEX_SSL_CTX];
-        let libssl = real.libssl().filter(|_| classes.contains(&class) && !is_inside())?;
-        Some((libssl, libssl.api.as_ref()?))
+        let is_ours = |of: &Class| of.number() == class;
+        let class = Class::ALL.into_iter().find(is_ours).filter(|_| !is_in_libssl())?;
+        let libssl = real.libssl()?;
+        Some((libssl, libssl.api.as_ref()?, class))
     };
     let watched = guard(None, watched);
-    if let Some((libssl, api)) = watched {
-        guard((), || ending::watch(libssl, api));
+    if let Some((libssl, api, _)) = watched {
+        guard((), || lifetime::watch_contexts(libssl, api));
     }
-    type GetExNewIndex = unsafe extern "C-unwind" fn(
-        c_int,
-        c_long,
-        *mut c_void,
-        Option<ExNew>,
-        Option<ExDup>,
-        Option<ExFree>,
-    ) -> c_int;
-    let address = behind(&real);
-    // SAFETY: an address under this name is this function, and NULL is `None`.
-    let function: Option<GetExNewIndex> = unsafe { std::mem::transmute(address) };
-    // SAFETY: the caller's own arguments.
-    let index =
-        function.map_or(-1, |function| unsafe { function(class, argl, argp, new, dup, free) });
-    if let Some((libssl, api)) = watched.filter(|_| class == CRYPTO_EX_INDEX_SSL) {
+    // SAFETY: its type.
+    let function: Option<GetExNewIndex> = unsafe { behind(&real) };
+    let index = function.map_or(-1, |function| function(class, argl, argp, new, dup, free));
+    if let Some((libssl, api, Class::Connections)) = watched {
         // libcrypto has something to do for each connection from now on, and one function more costs little.
-        guard((), || ending::watch_connections(libssl, api));
+        guard((), || connections::watch_connections(libssl, api));
     }
     index
 }
@@ -60,13 +66,11 @@ pub(super) fn CRYPTO_get_ex_new_index(
 pub(super) fn OSSL_LIB_CTX_free(real: impl RealFn<()>, library: *mut OSSL_LIB_CTX) {
     guard((), || {
         if let Some(libssl) = real.libssl() {
-            ending::unwatch(libssl, library);
+            watch::unwatch(libssl, library);
         }
     });
-    let address = behind(&real);
-    // SAFETY: an address under this name is this function, and NULL is `None`.
-    let function: Option<unsafe extern "C-unwind" fn(*mut OSSL_LIB_CTX)> =
-        unsafe { std::mem::transmute(address) };
+    // SAFETY: its type.
+    let function: Option<unsafe extern "C-unwind" fn(*mut OSSL_LIB_CTX)> = unsafe { behind(&real) };
     if let Some(function) = function {
         // SAFETY: the caller's own argument.
         unsafe { function(library) };

@@ -3,14 +3,15 @@
 //! Each function has OpenSSL's name and meaning; what its manual page says holds where nothing else is
 //! said. Common to all:
 //!
-//! - The entry makes references of the caller's pointers, once, so that no function here is unsafe. NULL is `None`.
-//! - `real` is the function of the libssl that the caller is linked with. A context that is not managed, and a call that
+//! - Pointers of the caller arrive as references, whose objects are alive during the call, so that no function here is
+//!   unsafe. NULL is `None`.
+//! - `real` is the function of the libssl that the caller is linked with. A context that is not taken over, and a call that
 //!   comes from libssl while we are in it, go there.
 //! - NULL, where libssl would crash, fails.
 //! - Only steps of our own are guarded: an exception of the program's, or the end of a thread, that comes
 //!   from its callbacks passes through.
 //! - No lock is held while a callback of the program runs. (libssl holds one of its own where a
-//!   context ends that only the second net of `takeover::ending` can see.)
+//!   context ends that only the second net of `takeover::lifetime` can see.)
 
 mod connection;
 mod context;
@@ -21,20 +22,21 @@ mod load;
 mod own;
 mod session;
 
-use std::ffi::{CStr, c_char, c_int, c_long, c_uchar, c_uint, c_void};
+use std::ffi::{CStr, c_int, c_long};
 use std::sync::Arc;
 
-use crate::libssl::types::*;
-use crate::libssl::{AnySession, Caller, CtxRef, Libssl, SslRef, is_inside};
-use crate::takeover::{self, Managed};
+use crate::libssl::types::CtxRef;
+use crate::libssl::{Caller, Libssl, is_in_libssl};
+use crate::takeover::context::Context;
+use crate::takeover::registry;
 
-/// The managed context that a call is about; `None` if the real function should have it.
-fn managed(ctx: Option<CtxRef<'_>>) -> Option<Arc<Managed>> {
-    if is_inside() { None } else { takeover::find(ctx?.as_ptr()) }
+/// The state of the context that a call is about; `None` if the real function should have it.
+fn taken_over(ctx: Option<CtxRef<'_>>) -> Option<Arc<Context>> {
+    if is_in_libssl() { None } else { registry::find(ctx?) }
 }
 
-/// Calls the real function for a context that is not managed, if there is a context: libssl would crash without.
-fn for_unmanaged<R: Failure>(real: impl RealFn<R>, ctx: Option<CtxRef<'_>>) -> R {
+/// Calls the real function for a context that is not taken over, if there is a context: libssl would crash without.
+fn for_other<R: Failure>(real: impl RealFn<R>, ctx: Option<CtxRef<'_>>) -> R {
     if ctx.is_some() { real.call() } else { R::FAILURE }
 }
 
@@ -98,51 +100,4 @@ impl<T> Failure for *mut T {
 
 impl<T> Failure for Option<T> {
     const FAILURE: Self = None;
-}
-
-/// An argument as C passes it, and as a function here takes it.
-trait FromC {
-    type Checked;
-
-    /// # Safety
-    ///
-    /// The object that a pointer leads to stays alive while the result is used.
-    unsafe fn checked(self) -> Self::Checked;
-}
-
-macro_rules! objects {
-    ($($raw:ty => $checked:ty;)*) => { $(
-        impl FromC for $raw {
-            type Checked = Option<$checked>;
-
-            unsafe fn checked(self) -> Self::Checked {
-                // SAFETY: as promised by the caller.
-                unsafe { <$checked>::new(self as *mut _) }
-            }
-        }
-    )* };
-}
-
-objects! {
-    *mut SSL_CTX => CtxRef<'static>;
-    *mut SSL => SslRef<'static>;
-    *const SSL => SslRef<'static>;
-    *mut SSL_SESSION => AnySession<'static>;
-}
-
-macro_rules! values {
-    ($($value:ty)*) => { $(
-        impl FromC for $value {
-            type Checked = Self;
-
-            unsafe fn checked(self) -> Self {
-                self
-            }
-        }
-    )* };
-}
-
-values! {
-    c_int c_uint c_long *mut c_void *const c_char *const c_uchar *const SSL_METHOD *mut OSSL_LIB_CTX
-    Option<NewCallback> Option<RemoveCallback> Option<GetCallback> Option<GenerateCallback> Option<ExNew> Option<ExDup>
 }

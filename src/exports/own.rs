@@ -4,13 +4,11 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::time::Duration;
 
-use super::managed;
+use super::taken_over;
 use crate::cache::Cutoff;
-use crate::libssl::types::{ssl_ctx_st, ssl_session_st};
-use crate::libssl::{CtxRef, program};
-use crate::takeover::Managed;
-use crate::takeover::ending::may_have_ended;
-use crate::takeover::flush::{Budget, flush_within};
+use crate::libssl::call_program;
+use crate::libssl::types::{CtxRef, ssl_ctx_st, ssl_session_st};
+use crate::takeover::context::{Budget, Context};
 use crate::time;
 
 const VERSION: &CStr =
@@ -74,26 +72,22 @@ pub unsafe extern "C-unwind" fn sslsweep_flush(
     flushed: *mut sslsweep_flushed,
 ) -> c_int {
     // SAFETY: the caller's own context, alive during the call.
-    let Some(managed) = managed(unsafe { CtxRef::new(ctx) }) else { return 0 };
-    managed.take_in();
-    let cutoff = if tm == 0 { Cutoff::All } else { Cutoff::Before(tm) };
+    let Some(context) = taken_over(unsafe { CtxRef::new(ctx) }) else { return 0 };
+    let cutoff = Cutoff::at(tm);
     let budget = Budget {
         sessions: (most_sessions > 0).then_some(most_sessions),
         time: (most_microseconds > 0).then(|| Duration::from_micros(most_microseconds)),
     };
-    let done = flush_within(&managed, cutoff, budget);
+    let done = context.flush_for_caller(cutoff, budget);
     // SAFETY: NULL, or the caller's variable.
     if let Some(flushed) = unsafe { flushed.as_mut() } {
         *flushed = sslsweep_flushed {
             removed: done.removed,
-            still_due: managed.cache().count_due(cutoff),
+            still_due: context.cache().count_due(cutoff),
             took_ns: u64::try_from(done.took.as_nanos()).unwrap_or(u64::MAX),
         };
     }
-    if cutoff == Cutoff::All {
-        may_have_ended(&managed);
-    }
-    managed.obey();
+    context.obey();
     1
 }
 
@@ -159,8 +153,8 @@ pub unsafe extern "C" fn sslsweep_get_statistics(
         return 0;
     }
     // SAFETY: the caller's own context, alive during the call.
-    let Some(managed) = managed(unsafe { CtxRef::new(ctx) }) else { return 0 };
-    let known = statistics_of(&managed);
+    let Some(context) = taken_over(unsafe { CtxRef::new(ctx) }) else { return 0 };
+    let known = statistics_of(&context);
     let common = size.min(size_of_val(&known));
     // SAFETY: the caller has `size` bytes there, and all of `known` is initialised integers.
     unsafe { statistics.cast::<u8>().copy_from((&raw const known).cast(), common) };
@@ -170,28 +164,28 @@ pub unsafe extern "C" fn sslsweep_get_statistics(
     1
 }
 
-fn statistics_of(managed: &Managed) -> sslsweep_statistics {
-    let done = managed.cache().statistics();
-    let flushes = managed.flushes();
-    let flush_times = flushes.flush_times();
+fn statistics_of(context: &Context) -> sslsweep_statistics {
+    let done = context.cache().statistics();
+    let events = context.events();
+    let flush_times = events.flush_times();
     sslsweep_statistics {
         version: SSLSWEEP_API_VERSION,
         reserved: 0,
-        sessions: managed.cache().len() as u64,
-        limit: managed.size().max(0) as u64,
-        due: managed.cache().count_due(Cutoff::Before(time::now())),
+        sessions: context.cache().len() as u64,
+        limit: context.size().max(0) as u64,
+        due: context.cache().count_due(Cutoff::Before(time::now())),
         stores: done.stored,
         hits: done.hits,
-        misses: managed.all_misses(),
-        external_hits: managed.callback_hits() as u64,
+        misses: context.all_misses(),
+        external_hits: context.callback_hits() as u64,
         evictions: done.evicted,
         flushed: done.flushed,
         removals: done.taken,
         flushes: flush_times.iter().sum(),
         batches: done.batches,
-        longest_batch_ns: flushes.longest_batch(),
+        longest_batch_ns: events.longest_batch(),
         flush_times,
-        batch_times: flushes.batch_times(),
+        batch_times: events.batch_times(),
     }
 }
 
@@ -215,14 +209,15 @@ pub unsafe extern "C-unwind" fn sslsweep_for_each_session(
     argument: *mut c_void,
 ) -> i64 {
     // SAFETY: the caller's own context, alive during the call.
-    let managed = managed(unsafe { CtxRef::new(ctx) });
-    let (Some(managed), Some(visit)) = (managed, visit) else { return -1 };
-    let Some(sessions) = managed.cache().snapshot() else { return -1 };
+    let context = taken_over(unsafe { CtxRef::new(ctx) });
+    let (Some(context), Some(visit)) = (context, visit) else { return -1 };
+    let Some(sessions) = context.cache().snapshot() else { return -1 };
     let mut visited = 0;
     for session in sessions {
         visited += 1;
+        let session = session.get().any().as_ptr();
         // SAFETY: the caller's function, with a session that is alive.
-        if program(|| unsafe { visit(session.as_ptr(), argument) }) != 0 {
+        if call_program(|| unsafe { visit(session, argument) }) != 0 {
             break;
         }
     }

@@ -3,10 +3,11 @@
 
 use std::ffi::{c_int, c_long, c_uchar, c_uint};
 
-use super::{Failure, RealFn, for_unmanaged, managed};
-use crate::libssl::{AnySession, CtxRef, SessionRef, is_inside};
+use super::{Failure, RealFn, for_other, taken_over};
+use crate::libssl::types::{AnySession, CtxRef};
+use crate::libssl::{SessionRef, is_in_libssl};
 use crate::options;
-use crate::takeover::moved;
+use crate::takeover::sessions;
 
 /// SSL_CTX_add_session(3): 1 if the session was stored or replaced another one with its key, 0 if
 /// this very session was stored already, if it is NULL, or without memory (C3).
@@ -19,13 +20,13 @@ pub(super) fn SSL_CTX_add_session(
     ctx: Option<CtxRef<'_>>,
     session: Option<AnySession<'_>>,
 ) -> c_int {
-    let Some(managed) = managed(ctx) else { return for_unmanaged(real, ctx) };
-    let session = session.and_then(|session| SessionRef::of(managed.libssl(), session));
-    let stored = session.is_some_and(|session| managed.add(session));
+    let Some(context) = taken_over(ctx) else { return for_other(real, ctx) };
+    let session = session.and_then(|session| SessionRef::of(context.libssl(), session));
+    let stored = session.is_some_and(|session| sessions::add(&context, session));
     if stored && options::get().incremental {
-        managed.flush_with_store();
+        context.flush_with_store();
     }
-    managed.obey();
+    context.obey();
     c_int::from(stored)
 }
 
@@ -37,10 +38,10 @@ pub(super) fn SSL_CTX_remove_session(
     ctx: Option<CtxRef<'_>>,
     session: Option<AnySession<'_>>,
 ) -> c_int {
-    let Some(managed) = managed(ctx) else { return for_unmanaged(real, ctx) };
-    let session = session.and_then(|session| SessionRef::of(managed.libssl(), session));
-    let removed = session.is_some_and(|session| managed.remove(session));
-    managed.obey();
+    let Some(context) = taken_over(ctx) else { return for_other(real, ctx) };
+    let session = session.and_then(|session| SessionRef::of(context.libssl(), session));
+    let removed = session.is_some_and(|session| context.remove(session));
+    context.obey();
     c_int::from(removed)
 }
 
@@ -51,7 +52,7 @@ fn re_expire_after<R: Failure>(real: impl RealFn<R>, session: Option<AnySession<
     // (A setter that calls another one, through the PLT, comes here twice, which does no harm.)
     let result = real.call_of(libssl);
     if let Some(session) = SessionRef::of(libssl, session) {
-        moved::re_expire(session);
+        sessions::re_expire(session);
     }
     result
 }
@@ -89,7 +90,7 @@ fn re_key_around<R: Failure>(real: impl RealFn<R>, session: Option<AnySession<'_
     let Some(session) = session else { return R::FAILURE };
     let Some(libssl) = real.libssl() else { return real.call() };
     match SessionRef::of(libssl, session) {
-        Some(session) if !is_inside() => moved::re_key(session, || real.call_of(libssl)),
+        Some(session) if !is_in_libssl() => sessions::re_key(session, || real.call_of(libssl)),
         _ => real.call_of(libssl),
     }
 }

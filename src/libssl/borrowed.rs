@@ -1,13 +1,11 @@
-//! Pointers that C hands to an export, checked once, at the entry.
+//! Objects of OpenSSL that somebody else keeps alive.
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-use super::types::*;
-
-/// An object of OpenSSL that is alive during a call: whoever makes one promises that (as a caller of any function of
-/// OpenSSL does), and nobody after that has to.
-#[derive(Debug)]
+/// An object of OpenSSL that is alive for a lifetime: that of a call, as for any function of OpenSSL that gets it. C passes
+/// one as a pointer, and NULL as `None`.
+#[repr(transparent)]
 pub(crate) struct Borrowed<'a, T>(NonNull<T>, PhantomData<&'a T>);
 
 impl<T> Clone for Borrowed<'_, T> {
@@ -18,12 +16,19 @@ impl<T> Clone for Borrowed<'_, T> {
 
 impl<T> Copy for Borrowed<'_, T> {}
 
-/// A context.
-pub(crate) type CtxRef<'a> = Borrowed<'a, SSL_CTX>;
-/// A connection.
-pub(crate) type SslRef<'a> = Borrowed<'a, SSL>;
-/// A session, of a libssl that is still to be found out.
-pub(crate) type AnySession<'a> = Borrowed<'a, SSL_SESSION>;
+impl<T> std::fmt::Debug for Borrowed<'_, T> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl<T> PartialEq for Borrowed<'_, T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<T> Eq for Borrowed<'_, T> {}
 
 impl<T> Borrowed<'_, T> {
     /// `None` for NULL.
@@ -35,7 +40,22 @@ impl<T> Borrowed<'_, T> {
         NonNull::new(object).map(|object| Self(object, PhantomData))
     }
 
+    /// # Safety
+    ///
+    /// The object must stay alive for the lifetime.
+    pub(crate) unsafe fn alive(object: NonNull<T>) -> Self {
+        Self(object, PhantomData)
+    }
+
     pub(crate) fn as_ptr(self) -> *mut T {
         self.0.as_ptr()
+    }
+
+    pub(crate) fn as_non_null(self) -> NonNull<T> {
+        self.0
+    }
+
+    pub(crate) fn address(self) -> usize {
+        self.0.addr().get()
     }
 }

@@ -20,13 +20,13 @@ impl Drop for Restore {
     }
 }
 
-/// Returns whether this thread is inside a call made by [`inside`].
-pub(crate) fn is_inside() -> bool {
+/// Returns whether this thread is inside a call made by [`call_libssl`].
+pub(crate) fn is_in_libssl() -> bool {
     DEPTH.get() > 0
 }
 
 /// Calls the real libssl so that what it calls back passes straight through.
-pub(crate) fn inside<R>(call: impl FnOnce() -> R) -> R {
+pub(crate) fn call_libssl<R>(call: impl FnOnce() -> R) -> R {
     let _restore = Restore(DEPTH.replace(DEPTH.get() + 1));
     call()
 }
@@ -34,7 +34,7 @@ pub(crate) fn inside<R>(call: impl FnOnce() -> R) -> R {
 /// Calls one of the program's own callbacks, for which nothing is inside.
 ///
 /// A callback that leaves by longjmp skips the restoring, and has left the real libssl as well.
-pub(crate) fn program<R>(callback: impl FnOnce() -> R) -> R {
+pub(crate) fn call_program<R>(callback: impl FnOnce() -> R) -> R {
     let _restore = Restore(DEPTH.replace(0));
     callback()
 }

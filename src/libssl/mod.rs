@@ -28,14 +28,13 @@ macro_rules! of_each_libssl {
     };
 }
 
-pub(crate) use borrowed::{AnySession, CtxRef, SslRef};
 pub(crate) use caller::Caller;
 pub(crate) use find::{Libssl, MOST, by_index, libssl_of_method, stay_loaded};
-pub(crate) use inside::{inside, is_inside, program};
+pub(crate) use inside::{call_libssl, call_program, is_in_libssl};
 pub(crate) use node::Node;
 pub(crate) use of_each_libssl;
 pub(crate) use session::{Session, SessionRef};
-pub(crate) use symbols::Api;
+pub(crate) use symbols::{Api, function};
 
 /// Resolves what there is at the start, and tells what comes before us for callers of a libssl that is there, if anything
 /// does.

@@ -11,14 +11,14 @@ macro_rules! functions {
     (
         $(#[$about:meta])*
         struct $table:ident;
-        required { $(fn $must:ident($($must_arg:ty),*) $(-> $must_ret:ty)?;)* }
-        optional { $(fn $may:ident($($may_arg:ty),*) $(-> $may_ret:ty)?;)* }
+        required { $($must:ident: $must_type:ty;)* }
+        optional { $($may:ident: $may_type:ty;)* }
     ) => {
         $(#[$about])*
         #[derive(Debug, Clone, Copy)]
         pub(crate) struct $table {
-            $(pub(crate) $must: unsafe extern "C-unwind" fn($($must_arg),*) $(-> $must_ret)?,)*
-            $(pub(crate) $may: Option<unsafe extern "C-unwind" fn($($may_arg),*) $(-> $may_ret)?>,)*
+            $(pub(crate) $must: $must_type,)*
+            $(pub(crate) $may: Option<$may_type>,)*
         }
 
         impl $table {
@@ -31,20 +31,15 @@ macro_rules! functions {
                         .map_or(std::ptr::null_mut(), &lookup)
                 };
                 $(
-                    let address = lookup(concat!(stringify!($must), "\0"));
-                    // SAFETY: an address under this name is this function, by OpenSSL's ABI, and
-                    // NULL is `None`.
+                    // SAFETY: an address under this name is this function, by OpenSSL's ABI.
                     #[allow(clippy::undocumented_unsafe_blocks, reason = "not seen in macros")]
-                    let $must: Option<unsafe extern "C-unwind" fn($($must_arg),*) $(-> $must_ret)?> =
-                        unsafe { std::mem::transmute(address) };
+                    let $must = unsafe { function(lookup(concat!(stringify!($must), "\0"))) };
                     let Some($must) = $must else { return Err(stringify!($must)) };
                 )*
                 $(
-                    let address = lookup(concat!(stringify!($may), "\0"));
                     // SAFETY: as above.
                     #[allow(clippy::undocumented_unsafe_blocks, reason = "not seen in macros")]
-                    let $may: Option<unsafe extern "C-unwind" fn($($may_arg),*) $(-> $may_ret)?> =
-                        unsafe { std::mem::transmute(address) };
+                    let $may = unsafe { function(lookup(concat!(stringify!($may), "\0"))) };
                 )*
                 Ok(Self { $($must,)* $($may,)* })
             }
@@ -52,37 +47,50 @@ macro_rules! functions {
     };
 }
 
+/// The function at an address; `None` for NULL.
+///
+/// # Safety
+///
+/// `F` is the type of the function that is there.
+pub(crate) unsafe fn function<F: Copy>(address: *mut c_void) -> Option<F> {
+    const { assert!(size_of::<Option<F>>() == size_of::<*mut c_void>()) };
+    // SAFETY: as promised; NULL is `None`.
+    unsafe { std::mem::transmute_copy(&address) }
+}
+
 functions! {
     /// The functions that our exports stand before. Each may be absent: what is not there was never
     /// called by a program linked with this libssl, and then fails as that function would.
+    ///
+    /// Each gets what the program has passed to the export.
     struct RealFns;
     required {}
     optional {
-        fn SSL_CTX_new(*const SSL_METHOD) -> *mut SSL_CTX;
-        fn SSL_CTX_new_ex(*mut OSSL_LIB_CTX, *const c_char, *const SSL_METHOD) -> *mut SSL_CTX;
-        fn SSL_CTX_ctrl(*mut SSL_CTX, c_int, c_long, *mut c_void) -> c_long;
-        fn SSL_CTX_add_session(*mut SSL_CTX, *mut SSL_SESSION) -> c_int;
-        fn SSL_CTX_remove_session(*mut SSL_CTX, *mut SSL_SESSION) -> c_int;
-        fn SSL_CTX_flush_sessions(*mut SSL_CTX, c_long);
-        fn SSL_CTX_flush_sessions_ex(*mut SSL_CTX, libc::time_t);
-        fn SSL_CTX_sessions(*mut SSL_CTX) -> *mut LHASH;
-        fn SSL_CTX_sess_set_new_cb(*mut SSL_CTX, Option<NewCallback>);
-        fn SSL_CTX_sess_get_new_cb(*mut SSL_CTX) -> Option<NewCallback>;
-        fn SSL_CTX_sess_set_remove_cb(*mut SSL_CTX, Option<RemoveCallback>);
-        fn SSL_CTX_sess_get_remove_cb(*mut SSL_CTX) -> Option<RemoveCallback>;
-        fn SSL_CTX_sess_set_get_cb(*mut SSL_CTX, Option<GetCallback>);
-        fn SSL_CTX_sess_get_get_cb(*mut SSL_CTX) -> Option<GetCallback>;
-        fn SSL_CTX_set_generate_session_id(*mut SSL_CTX, Option<GenerateCallback>) -> c_int;
-        fn SSL_set_generate_session_id(*mut SSL, Option<GenerateCallback>) -> c_int;
-        fn SSL_new(*mut SSL_CTX) -> *mut SSL;
-        fn SSL_dup(*mut SSL) -> *mut SSL;
-        fn SSL_set_SSL_CTX(*mut SSL, *mut SSL_CTX) -> *mut SSL_CTX;
-        fn SSL_has_matching_session_id(*const SSL, *const c_uchar, c_uint) -> c_int;
-        fn SSL_SESSION_set_time(*mut SSL_SESSION, c_long) -> c_long;
-        fn SSL_SESSION_set_time_ex(*mut SSL_SESSION, libc::time_t) -> libc::time_t;
-        fn SSL_SESSION_set_timeout(*mut SSL_SESSION, c_long) -> c_long;
-        fn SSL_SESSION_set1_id(*mut SSL_SESSION, *const c_uchar, c_uint) -> c_int;
-        fn SSL_SESSION_set_protocol_version(*mut SSL_SESSION, c_int) -> c_int;
+        SSL_CTX_new: unsafe extern "C-unwind" fn(*const SSL_METHOD) -> *mut SSL_CTX;
+        SSL_CTX_new_ex: unsafe extern "C-unwind" fn(*mut OSSL_LIB_CTX, *const c_char, *const SSL_METHOD) -> *mut SSL_CTX;
+        SSL_CTX_ctrl: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, c_int, c_long, *mut c_void) -> c_long;
+        SSL_CTX_add_session: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<AnySession<'_>>) -> c_int;
+        SSL_CTX_remove_session: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<AnySession<'_>>) -> c_int;
+        SSL_CTX_flush_sessions: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, c_long);
+        SSL_CTX_flush_sessions_ex: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, libc::time_t);
+        SSL_CTX_sessions: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>) -> *mut LHASH;
+        SSL_CTX_sess_set_new_cb: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<NewCallback>);
+        SSL_CTX_sess_get_new_cb: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>) -> Option<NewCallback>;
+        SSL_CTX_sess_set_remove_cb: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<RemoveCallback>);
+        SSL_CTX_sess_get_remove_cb: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>) -> Option<RemoveCallback>;
+        SSL_CTX_sess_set_get_cb: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<GetCallback>);
+        SSL_CTX_sess_get_get_cb: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>) -> Option<GetCallback>;
+        SSL_CTX_set_generate_session_id: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<GenerateCallback>) -> c_int;
+        SSL_set_generate_session_id: unsafe extern "C-unwind" fn(Option<SslRef<'_>>, Option<GenerateCallback>) -> c_int;
+        SSL_new: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>) -> *mut SSL;
+        SSL_dup: unsafe extern "C-unwind" fn(Option<SslRef<'_>>) -> *mut SSL;
+        SSL_set_SSL_CTX: unsafe extern "C-unwind" fn(Option<SslRef<'_>>, Option<CtxRef<'_>>) -> *mut SSL_CTX;
+        SSL_has_matching_session_id: unsafe extern "C-unwind" fn(Option<SslRef<'_>>, *const c_uchar, c_uint) -> c_int;
+        SSL_SESSION_set_time: unsafe extern "C-unwind" fn(Option<AnySession<'_>>, c_long) -> c_long;
+        SSL_SESSION_set_time_ex: unsafe extern "C-unwind" fn(Option<AnySession<'_>>, libc::time_t) -> libc::time_t;
+        SSL_SESSION_set_timeout: unsafe extern "C-unwind" fn(Option<AnySession<'_>>, c_long) -> c_long;
+        SSL_SESSION_set1_id: unsafe extern "C-unwind" fn(Option<AnySession<'_>>, *const c_uchar, c_uint) -> c_int;
+        SSL_SESSION_set_protocol_version: unsafe extern "C-unwind" fn(Option<AnySession<'_>>, c_int) -> c_int;
     }
 }
 
@@ -103,71 +111,82 @@ impl RealFns {
 
 functions! {
     /// The functions that the takeover needs. A libssl without one of the required functions is left alone.
+    ///
+    /// Those that need nothing but live objects are safe to call.
     struct Api;
     required {
-        fn SSL_CTX_ctrl(*mut SSL_CTX, c_int, c_long, *mut c_void) -> c_long;
-        fn SSL_CTX_add_session(*mut SSL_CTX, *mut SSL_SESSION) -> c_int;
-        fn SSL_CTX_remove_session(*mut SSL_CTX, *mut SSL_SESSION) -> c_int;
-        fn SSL_CTX_sess_set_new_cb(*mut SSL_CTX, Option<NewCallback>);
-        fn SSL_CTX_sess_set_remove_cb(*mut SSL_CTX, Option<RemoveCallback>);
-        fn SSL_CTX_sess_set_get_cb(*mut SSL_CTX, Option<GetCallback>);
-        fn SSL_CTX_sess_get_new_cb(*mut SSL_CTX) -> Option<NewCallback>;
-        fn SSL_CTX_sess_get_remove_cb(*mut SSL_CTX) -> Option<RemoveCallback>;
-        fn SSL_CTX_sess_get_get_cb(*mut SSL_CTX) -> Option<GetCallback>;
-        fn SSL_CTX_get_options(*const SSL_CTX) -> c_ulong;
-        fn SSL_CTX_new(*const SSL_METHOD) -> *mut SSL_CTX;
-        fn SSL_CTX_free(*mut SSL_CTX);
-        fn SSL_CTX_up_ref(*mut SSL_CTX) -> c_int;
-        fn TLS_method() -> *const SSL_METHOD;
-        fn SSL_get_SSL_CTX(*const SSL) -> *mut SSL_CTX;
-        fn SSL_get_options(*const SSL) -> c_ulong;
-        fn SSL_get_max_early_data(*const SSL) -> u32;
-        fn SSL_is_server(*const SSL) -> c_int;
-        fn SSL_get_record_padding_callback_arg(*const SSL) -> *mut c_void;
-        fn SSL_set_record_padding_callback_arg(*mut SSL, *mut c_void);
-        fn SSL_version(*const SSL) -> c_int;
-        fn SSL_SESSION_new() -> *mut SSL_SESSION;
-        fn SSL_SESSION_free(*mut SSL_SESSION);
-        fn SSL_SESSION_up_ref(*mut SSL_SESSION) -> c_int;
-        fn SSL_SESSION_get_id(*const SSL_SESSION, *mut c_uint) -> *const c_uchar;
-        fn SSL_SESSION_get_protocol_version(*const SSL_SESSION) -> c_int;
-        fn SSL_SESSION_get_timeout(*const SSL_SESSION) -> c_long;
-        fn SSL_SESSION_set_timeout(*mut SSL_SESSION, c_long) -> c_long;
-        fn SSL_SESSION_is_resumable(*const SSL_SESSION) -> c_int;
-        fn SSL_SESSION_set1_id(*mut SSL_SESSION, *const c_uchar, c_uint) -> c_int;
-        fn SSL_SESSION_set_protocol_version(*mut SSL_SESSION, c_int) -> c_int;
-        fn CRYPTO_get_ex_new_index(
-            c_int, c_long, *mut c_void, Option<ExNew>, Option<ExDup>, Option<ExFree>
-        ) -> c_int;
-        fn OPENSSL_LH_new(LhHash, LhCompare) -> *mut LHASH;
-        fn OPENSSL_LH_free(*mut LHASH);
-        fn OPENSSL_LH_insert(*mut LHASH, *mut c_void) -> *mut c_void;
-        fn OPENSSL_LH_error(*mut LHASH) -> c_int;
-        fn ERR_set_mark() -> c_int;
-        fn ERR_pop_to_mark() -> c_int;
-        fn OpenSSL_version(c_int) -> *const c_char;
-        fn CRYPTO_get_mem_functions(*mut MallocFunction, *mut ReallocFunction, *mut FreeFunction);
+        SSL_CTX_ctrl: unsafe extern "C-unwind" fn(CtxRef<'_>, c_int, c_long, *mut c_void) -> c_long;
+        SSL_CTX_add_session: extern "C-unwind" fn(CtxRef<'_>, AnySession<'_>) -> c_int;
+        SSL_CTX_remove_session: extern "C-unwind" fn(CtxRef<'_>, AnySession<'_>) -> c_int;
+        SSL_CTX_sess_set_new_cb: extern "C-unwind" fn(CtxRef<'_>, Option<NewCallback>);
+        SSL_CTX_sess_set_remove_cb: extern "C-unwind" fn(CtxRef<'_>, Option<RemoveCallback>);
+        SSL_CTX_sess_set_get_cb: extern "C-unwind" fn(CtxRef<'_>, Option<GetCallback>);
+        SSL_CTX_sess_get_new_cb: extern "C-unwind" fn(CtxRef<'_>) -> Option<NewCallback>;
+        SSL_CTX_sess_get_remove_cb: extern "C-unwind" fn(CtxRef<'_>) -> Option<RemoveCallback>;
+        SSL_CTX_sess_get_get_cb: extern "C-unwind" fn(CtxRef<'_>) -> Option<GetCallback>;
+        SSL_CTX_get_options: extern "C-unwind" fn(CtxRef<'_>) -> c_ulong;
+        SSL_CTX_new: unsafe extern "C-unwind" fn(*const SSL_METHOD) -> *mut SSL_CTX;
+        SSL_CTX_free: unsafe extern "C-unwind" fn(*mut SSL_CTX);
+        SSL_CTX_up_ref: extern "C-unwind" fn(CtxRef<'_>) -> c_int;
+        TLS_method: extern "C-unwind" fn() -> *const SSL_METHOD;
+        SSL_get_SSL_CTX: extern "C-unwind" fn(SslRef<'_>) -> Option<CtxRef<'_>>;
+        SSL_get_options: extern "C-unwind" fn(SslRef<'_>) -> c_ulong;
+        SSL_get_max_early_data: extern "C-unwind" fn(SslRef<'_>) -> u32;
+        SSL_is_server: extern "C-unwind" fn(SslRef<'_>) -> c_int;
+        // The argument is kept, and nobody looks behind it.
+        SSL_get_record_padding_callback_arg: extern "C-unwind" fn(SslRef<'_>) -> *mut c_void;
+        SSL_set_record_padding_callback_arg: extern "C-unwind" fn(SslRef<'_>, *mut c_void);
+        SSL_version: extern "C-unwind" fn(SslRef<'_>) -> c_int;
+        SSL_SESSION_new: extern "C-unwind" fn() -> *mut SSL_SESSION;
+        SSL_SESSION_free: unsafe extern "C-unwind" fn(AnySession<'_>);
+        SSL_SESSION_up_ref: extern "C-unwind" fn(AnySession<'_>) -> c_int;
+        SSL_SESSION_get_id: extern "C-unwind" fn(AnySession<'_>, &mut c_uint) -> *const c_uchar;
+        SSL_SESSION_get_protocol_version: extern "C-unwind" fn(AnySession<'_>) -> c_int;
+        SSL_SESSION_get_timeout: extern "C-unwind" fn(AnySession<'_>) -> c_long;
+        SSL_SESSION_set_timeout: extern "C-unwind" fn(AnySession<'_>, c_long) -> c_long;
+        SSL_SESSION_is_resumable: extern "C-unwind" fn(AnySession<'_>) -> c_int;
+        SSL_SESSION_set1_id: unsafe extern "C-unwind" fn(AnySession<'_>, *const c_uchar, c_uint) -> c_int;
+        SSL_SESSION_set_protocol_version: extern "C-unwind" fn(AnySession<'_>, c_int) -> c_int;
+        // The pointer is handed to the functions, and ours do not look at it.
+        CRYPTO_get_ex_new_index:
+            extern "C-unwind" fn(c_int, c_long, *mut c_void, Option<ExNew>, Option<ExDup>, Option<ExFree>) -> c_int;
+        OPENSSL_LH_new: extern "C-unwind" fn(LhHash, LhCompare) -> Option<TableRef<'static>>;
+        OPENSSL_LH_free: unsafe extern "C-unwind" fn(TableRef<'_>);
+        OPENSSL_LH_insert: extern "C-unwind" fn(TableRef<'_>, AnySession<'_>) -> *mut c_void;
+        OPENSSL_LH_error: extern "C-unwind" fn(TableRef<'_>) -> c_int;
+        ERR_set_mark: extern "C-unwind" fn() -> c_int;
+        ERR_pop_to_mark: extern "C-unwind" fn() -> c_int;
+        OpenSSL_version: extern "C-unwind" fn(c_int) -> *const c_char;
+        CRYPTO_get_mem_functions: extern "C-unwind" fn(&mut MallocFunction, &mut ReallocFunction, &mut FreeFunction);
     }
     optional {
         // 3.0
-        fn OSSL_LIB_CTX_set0_default(*mut OSSL_LIB_CTX) -> *mut OSSL_LIB_CTX;
-        fn SSL_get0_param(*mut SSL) -> *mut X509_VERIFY_PARAM;
+        OSSL_LIB_CTX_set0_default: unsafe extern "C-unwind" fn(*mut OSSL_LIB_CTX) -> *mut OSSL_LIB_CTX;
+        SSL_get0_param: extern "C-unwind" fn(SslRef<'_>) -> *mut X509_VERIFY_PARAM;
         // 3.3
-        fn OPENSSL_LH_set_thunks(
-            *mut LHASH, LhHashThunk, LhCompareThunk, LhDoallThunk, LhDoallArgThunk
+        OPENSSL_LH_set_thunks: extern "C-unwind" fn(
+            TableRef<'_>, LhHashThunk, LhCompareThunk, LhDoallThunk, LhDoallArgThunk
         ) -> *mut LHASH;
         // One of each two, by version and configuration: 3.3 brought the first pair, 3.4 the third
         // function, and a libssl without deprecated functions has only those.
-        fn SSL_SESSION_get_time_ex(*const SSL_SESSION) -> libc::time_t;
-        fn SSL_SESSION_get_time(*const SSL_SESSION) -> c_long;
-        fn SSL_SESSION_set_time_ex(*mut SSL_SESSION, libc::time_t) -> libc::time_t;
-        fn SSL_SESSION_set_time(*mut SSL_SESSION, c_long) -> c_long;
-        fn SSL_CTX_flush_sessions(*mut SSL_CTX, c_long);
-        fn SSL_CTX_flush_sessions_ex(*mut SSL_CTX, libc::time_t);
-        fn OPENSSL_atexit(unsafe extern "C" fn()) -> c_int;
+        SSL_SESSION_get_time_ex: extern "C-unwind" fn(AnySession<'_>) -> libc::time_t;
+        SSL_SESSION_get_time: extern "C-unwind" fn(AnySession<'_>) -> c_long;
+        SSL_SESSION_set_time_ex: extern "C-unwind" fn(AnySession<'_>, libc::time_t) -> libc::time_t;
+        SSL_SESSION_set_time: extern "C-unwind" fn(AnySession<'_>, c_long) -> c_long;
+        SSL_CTX_flush_sessions: extern "C-unwind" fn(CtxRef<'_>, c_long);
+        SSL_CTX_flush_sessions_ex: extern "C-unwind" fn(CtxRef<'_>, libc::time_t);
+        OPENSSL_atexit: extern "C-unwind" fn(extern "C" fn()) -> c_int;
         // Only their addresses are used.
-        fn CRYPTO_malloc(usize, *const c_char, c_int) -> *mut c_void;
-        fn CRYPTO_realloc(*mut c_void, usize, *const c_char, c_int) -> *mut c_void;
-        fn CRYPTO_free(*mut c_void, *const c_char, c_int);
+        CRYPTO_malloc: unsafe extern "C-unwind" fn();
+        CRYPTO_realloc: unsafe extern "C-unwind" fn();
+        CRYPTO_free: unsafe extern "C-unwind" fn();
+    }
+}
+
+impl Api {
+    /// `SSL_CTX_ctrl` for a command that takes a number, or nothing.
+    pub(crate) fn ctrl(&self, ctx: CtxRef<'_>, command: c_int, value: c_long) -> c_long {
+        // SAFETY: the context is alive, and these commands do not look at the pointer.
+        unsafe { (self.SSL_CTX_ctrl)(ctx, command, value, std::ptr::null_mut()) }
     }
 }

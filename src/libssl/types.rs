@@ -8,6 +8,8 @@
 
 use std::ffi::{c_char, c_int, c_long, c_uchar, c_uint, c_ulong, c_void};
 
+use super::borrowed::Borrowed;
+
 /// Declares types that are only ever seen through pointers.
 macro_rules! opaque {
     ($($name:ident)*) => {
@@ -29,16 +31,25 @@ pub type SSL_METHOD = ssl_method_st;
 pub type OSSL_LIB_CTX = ossl_lib_ctx_st;
 pub type LHASH = lhash_st;
 
+/// A context.
+pub(crate) type CtxRef<'a> = Borrowed<'a, SSL_CTX>;
+/// A connection.
+pub(crate) type SslRef<'a> = Borrowed<'a, SSL>;
+/// A session, of a libssl that is still to be found out.
+pub(crate) type AnySession<'a> = Borrowed<'a, SSL_SESSION>;
+/// A table.
+pub(crate) type TableRef<'a> = Borrowed<'a, LHASH>;
+
 /// `SSL_CTX_sess_set_new_cb`
-pub type NewCallback = unsafe extern "C-unwind" fn(*mut SSL, *mut SSL_SESSION) -> c_int;
+pub(crate) type NewCallback = extern "C-unwind" fn(SslRef<'_>, AnySession<'_>) -> c_int;
 /// `SSL_CTX_sess_set_remove_cb`
-pub type RemoveCallback = unsafe extern "C-unwind" fn(*mut SSL_CTX, *mut SSL_SESSION);
-/// `SSL_CTX_sess_set_get_cb`
-pub type GetCallback =
-    unsafe extern "C-unwind" fn(*mut SSL, *const c_uchar, c_int, *mut c_int) -> *mut SSL_SESSION;
-/// `SSL_CTX_set_generate_session_id`
-pub type GenerateCallback =
-    unsafe extern "C-unwind" fn(*mut SSL, *mut c_uchar, *mut c_uint) -> c_int;
+pub(crate) type RemoveCallback = extern "C-unwind" fn(CtxRef<'_>, AnySession<'_>);
+/// `SSL_CTX_sess_set_get_cb`: an id, its length, and a variable that says whether libssl is to take a reference of its own.
+pub(crate) type GetCallback =
+    unsafe extern "C-unwind" fn(SslRef<'_>, *const c_uchar, c_int, &mut c_int) -> *mut SSL_SESSION;
+/// `SSL_CTX_set_generate_session_id`: room for an id, and a variable with its length.
+pub(crate) type GenerateCallback =
+    unsafe extern "C-unwind" fn(SslRef<'_>, *mut c_uchar, &mut c_uint) -> c_int;
 
 /// `CRYPTO_EX_new`
 pub type ExNew =
@@ -54,15 +65,17 @@ pub type MallocFunction = *mut c_void;
 pub type ReallocFunction = *mut c_void;
 pub type FreeFunction = *mut c_void;
 
-pub type LhHash = unsafe extern "C-unwind" fn(*const c_void) -> c_ulong;
-pub type LhCompare = unsafe extern "C-unwind" fn(*const c_void, *const c_void) -> c_int;
-pub type LhDoall = unsafe extern "C-unwind" fn(*mut c_void);
-pub type LhDoallArg = unsafe extern "C-unwind" fn(*mut c_void, *mut c_void);
-pub type LhHashThunk = unsafe extern "C-unwind" fn(*const c_void, LhHash) -> c_ulong;
-pub type LhCompareThunk =
-    unsafe extern "C-unwind" fn(*const c_void, *const c_void, LhCompare) -> c_int;
-pub type LhDoallThunk = unsafe extern "C-unwind" fn(*mut c_void, LhDoall);
-pub type LhDoallArgThunk = unsafe extern "C-unwind" fn(*mut c_void, *mut c_void, LhDoallArg);
+// Functions of a table of sessions, to which libcrypto passes sessions alone; NULL if the program looks for that.
+pub(crate) type LhHash = extern "C-unwind" fn(Option<AnySession<'_>>) -> c_ulong;
+pub(crate) type LhCompare =
+    extern "C-unwind" fn(Option<AnySession<'_>>, Option<AnySession<'_>>) -> c_int;
+pub(crate) type LhDoall = extern "C-unwind" fn(AnySession<'_>);
+pub(crate) type LhDoallArg = extern "C-unwind" fn(AnySession<'_>, *mut c_void);
+pub(crate) type LhHashThunk = extern "C-unwind" fn(Option<AnySession<'_>>, LhHash) -> c_ulong;
+pub(crate) type LhCompareThunk =
+    extern "C-unwind" fn(Option<AnySession<'_>>, Option<AnySession<'_>>, LhCompare) -> c_int;
+pub(crate) type LhDoallThunk = extern "C-unwind" fn(AnySession<'_>, LhDoall);
+pub(crate) type LhDoallArgThunk = extern "C-unwind" fn(AnySession<'_>, *mut c_void, LhDoallArg);
 
 pub const SSL_CTRL_SESS_NUMBER: c_int = 20;
 pub const SSL_CTRL_SESS_CONNECT_GOOD: c_int = 22;

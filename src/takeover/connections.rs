@@ -13,14 +13,13 @@
 //! A QUIC connection has an `SSL` inside, which the program never sees, and which libssl asks the generator with. The
 //! parameters of verification are one object for both, by whose address the notes are found as well.
 
-use std::ffi::{c_int, c_void};
-use std::mem::ManuallyDrop;
+use std::ffi::{c_int, c_long, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::callback::Callback;
-use super::registry::{find_borrowed, is_managed};
-use super::{Managed, ending};
+use super::context::{Callback, Context};
+use super::registry::{self, Found};
+use super::watch::{self, Class};
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl};
 use crate::memory;
@@ -64,14 +63,14 @@ fn notes_at<'a>(address: usize) -> Option<&'a Notes> {
 }
 
 /// What is noted of a connection.
-fn notes<'a>(api: &Api, ssl: *const SSL) -> Option<&'a Notes> {
-    let notes = notes_at(ssl.addr())?;
+fn notes<'a>(api: &Api, ssl: SslRef<'a>) -> Option<&'a Notes> {
+    let notes = notes_at(ssl.address())?;
     let is_its = || mark_of(api, ssl).addr() == std::ptr::from_ref(notes).addr();
     (!notes.marked || is_its()).then_some(notes)
 }
 
 /// Out of memory the connection counts as one of its present context, with that one's generator.
-fn note(libssl: &'static Libssl, ssl: *const SSL, change: impl FnOnce(&Notes)) {
+fn note(libssl: &'static Libssl, ssl: SslRef<'_>, change: impl FnOnce(&Notes)) {
     let Some(api) = &libssl.api else { return };
     if let Some(notes) = notes(api, ssl) {
         return change(notes);
@@ -80,128 +79,143 @@ fn note(libssl: &'static Libssl, ssl: *const SSL, change: impl FnOnce(&Notes)) {
     let inner = inner_address(api, ssl);
     // The mark would be on the outer one alone; or the program has put something there.
     if inner != 0 || !mark_of(api, ssl).is_null() {
-        ending::watch_connections(libssl, api);
+        watch_connections(libssl, api);
     }
-    let marked = !ending::watches_connections(libssl, api);
+    let marked = !watch::is_watched(libssl, api, Class::Connections);
     let Some(made) = memory::boxed(Notes { inner, marked, ..Notes::default() }) else { return };
     change(&made);
     let made = Box::into_raw(made);
     if marked {
-        // SAFETY: this live connection of this libssl, which keeps the pointer and does not look behind it.
-        unsafe { (api.SSL_set_record_padding_callback_arg)(ssl.cast_mut(), made.cast()) };
+        (api.SSL_set_record_padding_callback_arg)(ssl, made.cast());
     }
-    for address in [inner, ssl.addr()].into_iter().filter(|&address| address != 0) {
+    for address in [inner, ssl.address()].into_iter().filter(|&address| address != 0) {
         if part(address).insert(address, made.addr()).is_err() {
-            return forget_notes(ssl.addr(), made);
+            return forget_notes(ssl.address(), made);
         }
     }
+}
+
+/// Makes sure that the end of connections is noticed, also of those that were made before. Only where libcrypto has
+/// functions to call for each connection anyway, or where it must be: the first one costs every connection several hundred
+/// instructions.
+pub(crate) fn watch_connections(libssl: &Libssl, api: &Api) {
+    watch::watch(libssl, api, Class::Connections, connection_freed);
+}
+
+unsafe extern "C-unwind" fn connection_freed(
+    ssl: *mut c_void,
+    _value: *mut c_void,
+    _table: *mut c_void,
+    _index: c_int,
+    _argl: c_long,
+    _argp: *mut c_void,
+) {
+    // SAFETY: the connection is alive until its ex_data is freed.
+    unsafe { SslRef::new(ssl.cast()) }.into_iter().for_each(forget);
 }
 
 /// The mark of a connection: the argument of a callback for the padding of records, which hardly a program sets for a single
 /// connection, and which a new connection has from its context. (An ex_data value that no index was registered for would
 /// make SSL_dup fail.)
-fn mark_of(api: &Api, ssl: *const SSL) -> *mut c_void {
-    // SAFETY: whoever asks uses this live connection of this libssl.
-    unsafe { (api.SSL_get_record_padding_callback_arg)(ssl) }
+fn mark_of(api: &Api, ssl: SslRef<'_>) -> *mut c_void {
+    (api.SSL_get_record_padding_callback_arg)(ssl)
 }
 
 /// The address by which the notes of a QUIC connection are found from inside; 0 for any other.
-fn inner_address(api: &Api, ssl: *const SSL) -> usize {
-    // SAFETY: whoever asks uses this live connection of this libssl.
-    let is_quic = unsafe { (api.SSL_version)(ssl) } == OSSL_QUIC1_VERSION;
+fn inner_address(api: &Api, ssl: SslRef<'_>) -> usize {
+    let is_quic = (api.SSL_version)(ssl) == OSSL_QUIC1_VERSION;
     if is_quic { parameters(api, ssl) } else { 0 }
 }
 
-fn parameters(api: &Api, ssl: *const SSL) -> usize {
-    // SAFETY: as above; it is only looked at.
-    api.SSL_get0_param.map_or(0, |get| unsafe { get(ssl.cast_mut()) }.addr())
+fn parameters(api: &Api, ssl: SslRef<'_>) -> usize {
+    api.SSL_get0_param.map_or(0, |get| get(ssl).addr())
+}
+
+/// See [`Context::take_in`]: before a connection is made of this context. Returns the context's libssl if it is taken over.
+pub(crate) fn before_new(ctx: CtxRef<'_>) -> Option<&'static Libssl> {
+    let context = registry::find_borrowed(ctx)?;
+    context.take_in();
+    context.obey_without_callbacks();
+    Some(context.libssl())
 }
 
 /// A connection begins, and inherits the generator that its context has now.
-pub(crate) fn begun(ssl: *const SSL, ctx: *mut SSL_CTX) {
+pub(crate) fn begun(ssl: SslRef<'_>, ctx: CtxRef<'_>) {
     forget(ssl);
-    if let Some(managed) = find_borrowed(ctx) {
-        inherit(managed.libssl(), ssl, managed.generate_callback());
+    if let Some(context) = registry::find_borrowed(ctx) {
+        inherit(context.libssl(), ssl, context.generate_callback());
     }
 }
 
 #[inline]
-fn inherit(libssl: &'static Libssl, ssl: *const SSL, generate: Option<GenerateCallback>) {
+fn inherit(libssl: &'static Libssl, ssl: SslRef<'_>, generate: Option<GenerateCallback>) {
     if generate.is_some() {
         note(libssl, ssl, |notes| notes.generate.set(generate));
     }
 }
 
 /// Nothing is known of this connection any more, or yet.
-pub(super) fn forget(ssl: *const SSL) {
-    if let Some(notes) = notes_at(ssl.addr()) {
-        forget_notes(ssl.addr(), std::ptr::from_ref(notes).cast_mut());
+fn forget(ssl: SslRef<'_>) {
+    if let Some(notes) = notes_at(ssl.address()) {
+        forget_notes(ssl.address(), std::ptr::from_ref(notes).cast_mut());
     }
 }
 
 fn forget_notes(address: usize, notes: *mut Notes) {
     // SAFETY: from `Box::into_raw`; the connection is being freed, or nobody has seen them.
-    let inner = unsafe { (*notes).inner };
+    let notes = unsafe { Box::from_raw(notes) };
+    let value = std::ptr::from_ref(&*notes).addr();
     // Another connection may have that address already: libssl frees the inner one first.
-    if inner != 0 {
-        part(inner).remove(inner, notes.addr());
+    if notes.inner != 0 {
+        part(notes.inner).remove(notes.inner, value);
     }
-    part(address).remove(address, notes.addr());
-    // SAFETY: as above, and not in the table any more.
-    drop(unsafe { Box::from_raw(notes) });
+    part(address).remove(address, value);
 }
 
-/// The managed context whose cache this connection uses (C13).
-pub(crate) fn session_context(libssl: &Libssl, ssl: *const SSL) -> Option<Arc<Managed>> {
-    session_context_borrowed(libssl, ssl).map(|managed| Arc::clone(&managed))
+/// The context whose cache this connection uses (C13), if it is taken over.
+pub(crate) fn session_context(libssl: &Libssl, ssl: SslRef<'_>) -> Option<Arc<Context>> {
+    session_context_borrowed(libssl, ssl).map(|context| Arc::clone(&context))
 }
 
-/// The same, for who runs no callback meanwhile: see [`find_borrowed`].
-pub(crate) fn session_context_borrowed(
-    libssl: &Libssl,
-    ssl: *const SSL,
-) -> Option<ManuallyDrop<Arc<Managed>>> {
+/// The same, for who runs no callback meanwhile: see [`Found`].
+pub(crate) fn session_context_borrowed(libssl: &Libssl, ssl: SslRef<'_>) -> Option<Found> {
     let api = libssl.api.as_ref()?;
-    // SAFETY: whoever asks uses this live connection of this libssl.
-    let current = unsafe { (api.SSL_get_SSL_CTX)(ssl) };
+    let current = (api.SSL_get_SSL_CTX)(ssl)?.address();
     // A note about another context is of a former SSL at this address.
     let switched =
-        notes(api, ssl).filter(|notes| notes.switched.load(Ordering::Relaxed) == current.addr());
-    find_borrowed(match switched {
-        Some(notes) => notes.original.load(Ordering::Relaxed) as *mut SSL_CTX,
+        notes(api, ssl).filter(|notes| notes.switched.load(Ordering::Relaxed) == current);
+    registry::find_at(match switched {
+        Some(notes) => notes.original.load(Ordering::Relaxed),
         None => current,
     })
 }
 
-/// Notes a switch that libssl has just made.
+/// Notes a switch that libssl has just made, between the contexts of these addresses.
 ///
 /// The context before may be gone already, as the switch has dropped the connection's reference: it is not looked into.
-pub(crate) fn switched(
-    libssl: &'static Libssl,
-    ssl: *const SSL,
-    before: *mut SSL_CTX,
-    after: *mut SSL_CTX,
-) {
-    if before == after || after.is_null() {
+pub(crate) fn switched(libssl: &'static Libssl, ssl: SslRef<'_>, before: usize, after: usize) {
+    if before == after || after == 0 {
         return;
     }
     // Between two contexts that are not ours there is nothing to note.
-    let is_noted = libssl.api.as_ref().is_some_and(|api| notes(api, ssl).is_some());
-    if !is_noted && !is_managed(before) && !is_managed(after) {
+    if !is_noted(libssl, ssl) && !registry::is_known(before) && !registry::is_known(after) {
         return;
     }
     note(libssl, ssl, |notes| {
-        if notes.switched.load(Ordering::Relaxed) != before.addr() {
-            notes.original.store(before.addr(), Ordering::Relaxed);
+        if notes.switched.load(Ordering::Relaxed) != before {
+            notes.original.store(before, Ordering::Relaxed);
         }
         let original = notes.original.load(Ordering::Relaxed);
-        let switched = if original == after.addr() { 0 } else { after.addr() };
-        notes.switched.store(switched, Ordering::Relaxed);
+        notes.switched.store(if original == after { 0 } else { after }, Ordering::Relaxed);
     });
 }
 
+fn is_noted(libssl: &Libssl, ssl: SslRef<'_>) -> bool {
+    libssl.api.as_ref().is_some_and(|api| notes(api, ssl).is_some())
+}
+
 /// The program's generator for this connection alone, asked by the connection or by the one inside.
-pub(super) fn generator(libssl: &Libssl, ssl: *const SSL) -> Option<GenerateCallback> {
+pub(super) fn generator(libssl: &Libssl, ssl: SslRef<'_>) -> Option<GenerateCallback> {
     let api = libssl.api.as_ref()?;
     let inside = || notes_at(parameters(api, ssl));
     notes(api, ssl).or_else(inside)?.generate.get()
@@ -210,16 +224,16 @@ pub(super) fn generator(libssl: &Libssl, ssl: *const SSL) -> Option<GenerateCall
 /// Notes the program's generator for this connection.
 pub(crate) fn set_generator(
     libssl: &'static Libssl,
-    ssl: *const SSL,
+    ssl: SslRef<'_>,
     generate: Option<GenerateCallback>,
 ) {
-    if generate.is_some() || libssl.api.as_ref().is_some_and(|api| notes(api, ssl).is_some()) {
+    if generate.is_some() || is_noted(libssl, ssl) {
         note(libssl, ssl, |notes| notes.generate.set(generate));
     }
 }
 
 /// `SSL_dup` copies the generator, and makes the current context the one whose cache is used.
-pub(crate) fn duplicated(libssl: &'static Libssl, from: *const SSL, to: *const SSL) {
+pub(crate) fn duplicated(libssl: &'static Libssl, from: SslRef<'_>, to: SslRef<'_>) {
     if from != to {
         forget(to);
         let Some(api) = &libssl.api else { return };
@@ -229,17 +243,15 @@ pub(crate) fn duplicated(libssl: &'static Libssl, from: *const SSL, to: *const S
 
 /// What is asked of an `SSL` whose cache is this context's.
 pub(super) struct Connection<'a> {
-    managed: &'a Managed,
-    ssl: *mut SSL,
+    context: &'a Context,
+    ssl: SslRef<'a>,
     /// `SSL_version`, which is 1 for QUIC.
     raw_version: c_int,
 }
 
 impl<'a> Connection<'a> {
-    pub(super) fn new(managed: &'a Managed, ssl: *mut SSL) -> Self {
-        // SAFETY: libssl calls us for this live connection.
-        let raw_version = unsafe { (managed.api().SSL_version)(ssl) };
-        Self { managed, ssl, raw_version }
+    pub(super) fn new(context: &'a Context, ssl: SslRef<'a>) -> Self {
+        Self { context, ssl, raw_version: (context.api().SSL_version)(ssl) }
     }
 
     fn is_quic(&self) -> bool {
@@ -255,34 +267,30 @@ impl<'a> Connection<'a> {
     }
 
     pub(super) fn is_server(&self) -> bool {
-        // SAFETY: libssl calls us for this live connection.
-        unsafe { (self.managed.api().SSL_is_server)(self.ssl) == 1 }
+        (self.context.api().SSL_is_server)(self.ssl) == 1
     }
 
     pub(super) fn has_option(&self, option: u32) -> bool {
-        let api = self.managed.api();
+        let api = self.context.api();
         let options = if self.is_quic() {
             // SSL_get_options would take a mutex that libssl holds while it calls us.
-            // SAFETY: the context of a live connection.
-            unsafe { (api.SSL_CTX_get_options)(self.managed.ctx()) }
+            (api.SSL_CTX_get_options)(self.context.ctx())
         } else {
-            // SAFETY: libssl calls us for this live connection.
-            unsafe { (api.SSL_get_options)(self.ssl) }
+            (api.SSL_get_options)(self.ssl)
         };
         options as u32 & option != 0
     }
 
-    /// Whether libssl is going to demand that its internal cache gives the session up (0-RTT).
+    /// Returns whether libssl is going to demand that its internal cache gives the session up (0-RTT).
     pub(super) fn refuses_replays(&self) -> bool {
         self.is_tls13()
             && self.is_server()
-            // SAFETY: libssl calls us for this live connection.
-            && unsafe { (self.managed.api().SSL_get_max_early_data)(self.ssl) } > 0
+            && (self.context.api().SSL_get_max_early_data)(self.ssl) > 0
             && !self.has_option(SSL_OP_NO_ANTI_REPLAY)
     }
 }
 
-/// Whether a session of this connection's version with this id is stored.
-pub(crate) fn has_matching(managed: &Managed, ssl: *mut SSL, id: &[u8]) -> bool {
-    managed.has(Connection::new(managed, ssl).version(), id)
+/// Returns whether a session of this connection's version with this id is stored.
+pub(crate) fn has_matching(context: &Context, ssl: SslRef<'_>, id: &[u8]) -> bool {
+    context.has(Connection::new(context, ssl).version(), id)
 }

@@ -48,9 +48,9 @@ fn count(address: usize) -> Option<&'static AtomicU8> {
     leaf.counts.get(address / PIECE % PIECES)
 }
 
-/// Makes sure that a session can be counted. Whether there was memory for that.
-pub(super) fn can_count(session: SessionRef) -> bool {
-    make_leaf(session.as_ptr().addr())
+/// Makes sure that a session can be counted. Returns whether there was memory for that.
+pub(super) fn make_countable(session: SessionRef<'_>) -> bool {
+    make_leaf(session.address())
 }
 
 fn make_leaf(address: usize) -> bool {
@@ -73,16 +73,16 @@ fn make_leaf(address: usize) -> bool {
     there.is_ok()
 }
 
-/// Whether a session may be stored somewhere; `false` is certain.
+/// Returns whether a session may be stored somewhere; `false` is certain.
 ///
 /// The caller has just changed the session, and does nothing more if it is stored nowhere. Whoever stores it counts
 /// it first, and looks at the session again after that, with such a fence between the two as well. So at least one of
 /// them sees what the other did, the count or the change, and a session that is being stored while its time is set ends
 /// up with the new expiry.
 #[inline]
-pub(super) fn is_stored(session: SessionRef) -> bool {
+pub(super) fn is_stored(session: SessionRef<'_>) -> bool {
     see_each_other();
-    is_counted(session.as_ptr().addr())
+    is_counted(session.address())
 }
 
 fn is_counted(address: usize) -> bool {
@@ -101,11 +101,11 @@ fn change(address: usize, change: impl Fn(u8) -> Option<u8>) {
 
 impl Handle for Session {
     fn enters(&self) {
-        change(self.as_ptr().addr(), |count| count.checked_add(1));
+        change(self.get().address(), |count| count.checked_add(1));
     }
 
     fn left(&self) {
-        change(self.as_ptr().addr(), |count| count.checked_sub(1));
+        change(self.get().address(), |count| count.checked_sub(1));
     }
 }
 

@@ -7,30 +7,29 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 
 use crate::libssl::Api;
-use crate::libssl::types::SSL_CTX;
+use crate::libssl::types::CtxRef;
 use crate::{options, published, report};
 
-/// Whether a new context is to be left to libssl, which is said once.
-pub(super) fn is_left(api: &Api, ctx: *mut SSL_CTX) -> bool {
+/// Returns whether a new context is to be left to libssl, which is said once.
+pub(super) fn is_left(api: &Api, ctx: CtxRef<'_>) -> bool {
     // A process may have memory functions of another kind, to count or to wipe.
     let is_left = has_memory_functions(api)
-        && File::open("/proc/self/maps")
-            .map_or_else(|_| can_be_mapped_again(ctx.addr()), |maps| is_shared(maps, ctx.addr()));
+        && File::open("/proc/self/maps").map_or_else(
+            |_| can_be_mapped_again(ctx.address()),
+            |maps| is_shared(maps, ctx.address()),
+        );
     if is_left && published::note_left_shared() == 0 && options::get().verbose {
         report::line("leaves to libssl each SSL_CTX in memory that processes share");
     }
     is_left
 }
 
-/// Whether the program has given libcrypto functions for memory. Where the addresses of libcrypto's own differ for
+/// Returns whether the program has given libcrypto functions for memory. Where the addresses of libcrypto's own differ for
 /// another reason, the mapping decides.
 fn has_memory_functions(api: &Api) -> bool {
     let null = std::ptr::null_mut;
     let (mut malloc, mut realloc, mut free) = (null(), null(), null());
-    // SAFETY: three variables of ours.
-    unsafe {
-        (api.CRYPTO_get_mem_functions)(&raw mut malloc, &raw mut realloc, &raw mut free);
-    }
+    (api.CRYPTO_get_mem_functions)(&mut malloc, &mut realloc, &mut free);
     let own = [
         api.CRYPTO_malloc.map_or(null(), |own| own as *mut c_void),
         api.CRYPTO_realloc.map_or(null(), |own| own as *mut c_void),
@@ -39,7 +38,7 @@ fn has_memory_functions(api: &Api) -> bool {
     [malloc, realloc, free] != own
 }
 
-/// Whether an address lies in a shared mapping, where there is no `/proc` or no descriptor left: only the pages of such a
+/// Returns whether an address lies in a shared mapping, where there is no `/proc` or no descriptor left: only the pages of such a
 /// one can be mapped once more. (Before Linux 4.14 others seem to be. In doubt libssl keeps the context: nothing is
 /// lost by that but what sslsweep is for. Not the first way, as pages of a large size cannot be asked about so.)
 fn can_be_mapped_again(address: usize) -> bool {
@@ -55,7 +54,7 @@ fn can_be_mapped_again(address: usize) -> bool {
     true
 }
 
-/// Whether an address lies in a shared mapping, by the lines of `/proc/self/maps`: `BEGIN-END rwxs ...`. Reads it
+/// Returns whether an address lies in a shared mapping, by the lines of `/proc/self/maps`: `BEGIN-END rwxs ...`. Reads it
 /// without an allocation.
 fn is_shared(mut maps: impl Read, address: usize) -> bool {
     let mut chunk = [0; 1024];

@@ -56,7 +56,7 @@ impl<F: Copy> Callback<F> {
     }
 }
 
-/// Whether two are the same function, or none.
+/// Returns whether two are the same function, or none.
 pub(super) fn is_same<F: Copy>(one: Option<F>, other: Option<F>) -> bool {
     to_address(one) == to_address(other)
 }

@@ -1,13 +1,15 @@
-//! Flushing a managed context.
+//! Flushing a context, and its end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::leaving::{Group, Why};
-use super::{Managed, probes};
+use super::state::Context;
 use crate::cache::{BATCH, Cutoff};
 use crate::guard::guard;
 use crate::libssl::Session;
+use crate::libssl::types::SSL_SESS_CACHE_NO_AUTO_CLEAR;
+use crate::{options, time};
 
 /// How much a flush may do; it stops at whichever comes first.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,41 +29,106 @@ pub(crate) struct Flushed {
     pub(crate) took: Duration,
 }
 
-/// Removes the sessions that are due: F1 to F6.
-///
-/// Where the program set a remove callback, all that is due is detached first, in bounded batches,
-/// and the callbacks run after that: what a callback stores again is left for the next flush, so
-/// that a flush always ends. Without a callback each batch is freed at once. Should a callback not
-/// return, what it left waiting is the next flush's. Returns how many sessions were removed.
-pub(crate) fn flush(managed: &Arc<Managed>, cutoff: Cutoff) -> u64 {
-    managed.run_abandoned();
-    if !managed.cache().is_due(cutoff) {
-        return 0;
+impl Context {
+    /// A flush that the program asks for; or libssl from within `SSL_CTX_free`, where it goes through the PLT, so that its
+    /// sessions leave with a context in this way. Then the operator is to know that they were not flushed; and where
+    /// nothing else will tell of the end, nothing is left behind.
+    pub(crate) fn flush_for_caller(self: &Arc<Self>, cutoff: Cutoff, budget: Budget) -> Flushed {
+        self.take_in();
+        let is_whole = cutoff == Cutoff::All;
+        if is_whole && self.events().is_published() && self.is_being_freed() == Some(true) {
+            self.publish_end();
+        }
+        let flushed = self.flush_within(cutoff, budget);
+        if is_whole && self.is_storing() && !self.is_watched() {
+            self.set_storing(false);
+            self.remove_sentinel();
+        }
+        flushed
     }
-    flush_within(managed, cutoff, Budget::default()).removed
-}
 
-/// Removes sessions that are due as far as the budget goes, earliest expiry first. Where there is one,
-/// callbacks run after each batch, since the next batch may be too much.
-pub(crate) fn flush_within(managed: &Arc<Managed>, cutoff: Cutoff, budget: Budget) -> Flushed {
-    managed.run_abandoned();
-    let is_end = managed.is_end_published();
-    let begun = Instant::now();
-    let tm = match cutoff {
-        Cutoff::All => 0,
-        Cutoff::Before(second) => second,
-    };
-    probes::flush_start(managed.ctx(), tm);
-    let removed = match Batches::begin(managed, cutoff) {
-        Some(batches) => remove_in_batches(batches, budget, begun),
-        None => remove_one_by_one(managed, cutoff, budget),
-    };
-    let took = begun.elapsed();
-    if removed > 0 {
-        managed.note_flush(removed, took, is_end);
+    /// Removes the sessions that are due: [`Context::flush_within`] without a bound. Returns how many that were.
+    pub(crate) fn flush(self: &Arc<Self>, cutoff: Cutoff) -> u64 {
+        self.flush_within(cutoff, Budget::default()).removed
     }
-    probes::flush_done(managed.ctx(), removed, took.as_nanos() as u64);
-    Flushed { removed, took }
+
+    /// Removes the sessions that are due, as far as the budget goes, earliest expiry first: F1 to F6.
+    ///
+    /// Where the program set a remove callback, all that is due is detached first, in bounded batches,
+    /// and the callbacks run after that: what a callback stores again is left for the next flush, so
+    /// that a flush always ends. With a budget they run after each batch, since the next one may be too much. Without a
+    /// callback each batch is freed at once. Should a callback not return, what it left waiting is the next flush's.
+    #[inline(never)] // see `run_abandoned`
+    pub(crate) fn flush_within(self: &Arc<Self>, cutoff: Cutoff, budget: Budget) -> Flushed {
+        self.run_abandoned();
+        if !self.cache().is_due(cutoff) {
+            return Flushed { removed: 0, took: Duration::ZERO };
+        }
+        let is_end = self.events().is_end_begun();
+        let begun = Instant::now();
+        self.events().begin_flush(cutoff);
+        let removed = match Batches::begin(self, cutoff) {
+            Some(batches) => remove_in_batches(batches, budget, begun),
+            None => remove_one_by_one(self, cutoff, budget),
+        };
+        let took = begun.elapsed();
+        self.events().end_flush(removed, took, is_end, self.cache());
+        Flushed { removed, took }
+    }
+
+    /// Flushes after every so many sessions of handshakes (C8), or some of what is due after each.
+    pub(crate) fn auto_flush(self: &Arc<Self>) {
+        if options::get().incremental {
+            self.flush_with_store();
+        } else if self.count_toward_flush() {
+            self.flush(Cutoff::Before(time::now()));
+        }
+    }
+
+    /// With `SSLSWEEP_AUTOFLUSH=incremental`: some of what is due leaves with a store, unless the program wants no flush
+    /// but its own.
+    pub(crate) fn flush_with_store(self: &Arc<Self>) {
+        /// More than one, so that what has expired grows less even if nothing else removes it.
+        const SESSIONS: u64 = 4;
+        let cutoff = Cutoff::Before(time::now());
+        if self.lacks(SSL_SESS_CACHE_NO_AUTO_CLEAR) {
+            self.flush_within(cutoff, Budget { sessions: Some(SESSIONS), time: None });
+        }
+    }
+
+    /// The context is going: nothing is stored any more, and everything leaves with its callback.
+    pub(crate) fn end(self: &Arc<Self>) {
+        self.reap_all();
+        self.set_ending();
+        self.publish_end();
+        self.flush(Cutoff::All);
+        self.finish_leaving();
+        self.listings.end();
+    }
+
+    /// All sessions are about to leave because the context ends, and were not flushed to the operator.
+    pub(crate) fn publish_end(&self) {
+        if self.events().is_published() {
+            self.publish_view();
+            self.events().begin_end(self.cache().statistics().flushed);
+        }
+    }
+
+    /// Everything has been flushed past us (P12). Up to 3.6 this thread holds the context's lock, also while the
+    /// callbacks run, as with stock libssl. The next store plants the sentinel again.
+    pub(crate) fn flush_after_libssl(self: &Arc<Self>) {
+        /// Also when a callback ends the thread or throws.
+        struct Over<'a>(&'a Context);
+        impl Drop for Over<'_> {
+            fn drop(&mut self) {
+                self.0.sentinel.rise();
+            }
+        }
+        self.sentinel.fall_here();
+        let _over = Over(self);
+        self.put_all_back();
+        self.flush(Cutoff::All);
+    }
 }
 
 fn remove_in_batches(mut batches: Batches<'_>, budget: Budget, begun: Instant) -> u64 {
@@ -69,7 +136,7 @@ fn remove_in_batches(mut batches: Batches<'_>, budget: Budget, begun: Instant) -
         let left = budget.sessions.map_or(u64::MAX, |most| most - batches.removed.min(most));
         let more = batches.remove(usize::try_from(left).unwrap_or(BATCH).min(BATCH));
         if budget.sessions.is_some() || budget.time.is_some() {
-            batches.managed.run_callbacks(batches.group);
+            batches.context.run_callbacks(batches.group);
         }
         if !more || budget.time.is_some_and(|most| begun.elapsed() >= most) {
             break;
@@ -79,19 +146,19 @@ fn remove_in_batches(mut batches: Batches<'_>, budget: Budget, begun: Instant) -
 }
 
 /// The same without memory for a batch. It ends, whatever the callbacks store again.
-fn remove_one_by_one(managed: &Arc<Managed>, cutoff: Cutoff, budget: Budget) -> u64 {
-    let was_ending = managed.is_ending();
-    let most = budget.sessions.unwrap_or(u64::MAX).min(managed.cache().len() as u64);
+fn remove_one_by_one(context: &Arc<Context>, cutoff: Cutoff, budget: Budget) -> u64 {
+    let was_ending = context.is_ending();
+    let most = budget.sessions.unwrap_or(u64::MAX).min(context.cache().len() as u64);
     let mut removed = 0;
     for _ in 0..most {
-        let Some(session) = managed.cache().take_first_due(cutoff) else { break };
-        let moved = !cutoff.reaches(session.expiry());
-        let leaves = if moved { managed.put_back(session) } else { Some(session) };
+        let Some(session) = context.cache().take_first_due(cutoff) else { break };
+        let moved = !cutoff.reaches(session.get().expiry());
+        let leaves = if moved { context.put_back(session) } else { Some(session) };
         if let Some(session) = leaves {
             removed += 1;
-            managed.leave_flushed(session);
+            context.leave_flushed(&session);
         }
-        if managed.is_ending() != was_ending {
+        if context.is_ending() != was_ending {
             // That callback freed the context, whose end has taken the others.
             break;
         }
@@ -101,7 +168,7 @@ fn remove_one_by_one(managed: &Arc<Managed>, cutoff: Cutoff, budget: Budget) -> 
 
 /// A flush under way.
 struct Batches<'a> {
-    managed: &'a Arc<Managed>,
+    context: &'a Arc<Context>,
     cutoff: Cutoff,
     group: Group,
     detached: Vec<Session>,
@@ -111,53 +178,43 @@ struct Batches<'a> {
 
 impl<'a> Batches<'a> {
     /// Returns `None` if there is no memory for a batch.
-    fn begin(managed: &'a Arc<Managed>, cutoff: Cutoff) -> Option<Self> {
+    fn begin(context: &'a Arc<Context>, cutoff: Cutoff) -> Option<Self> {
         let batch = || {
             let mut sessions = Vec::new();
             sessions.try_reserve_exact(BATCH).ok().map(|()| sessions)
         };
         let (detached, due) = (batch()?, batch()?);
-        Some(Self { managed, cutoff, group: managed.begin_group(), detached, due, removed: 0 })
+        Some(Self { context, cutoff, group: context.begin_group(), detached, due, removed: 0 })
     }
 
     /// Removes one batch, of `most` sessions. Returns whether more may be due.
     fn remove(&mut self, most: usize) -> bool {
-        let Self { managed, cutoff, group, detached, due, removed } = self;
+        let Self { context, cutoff, group, detached, due, removed } = self;
         let begun = Instant::now();
-        let more = guard(false, || managed.cache().take_some_due(*cutoff, most, detached));
+        let more = guard(false, || context.cache().take_some_due(*cutoff, most, detached));
         if !detached.is_empty() {
-            managed.note_batch(begun.elapsed());
+            context.events().batch(begun.elapsed());
         }
-        detached.iter().for_each(|session| session.prefetch());
+        detached.iter().for_each(|session| session.get().prefetch());
         for session in detached.drain(..) {
             // libssl itself may have moved the session's time, which it tells nobody.
-            if cutoff.reaches(session.expiry()) {
+            if cutoff.reaches(session.get().expiry()) {
                 due.push(session);
             } else {
-                due.extend(managed.put_back(session));
+                due.extend(context.put_back(session));
             }
         }
         *removed += due.len() as u64;
-        managed.leave(*group, due, Why::Flushed);
+        context.leave(*group, due, Why::Flushed);
         more
     }
 
     /// Runs the callbacks that are left, and tells how many sessions were removed.
     fn end(self) -> u64 {
-        let Self { managed, group, removed, detached, due, .. } = self;
+        let Self { context, group, removed, detached, due, .. } = self;
         // Callbacks may flush in turn.
         drop((detached, due));
-        managed.run_callbacks(group);
+        context.run_callbacks(group);
         removed
-    }
-}
-
-/// Removes some of the sessions that are due, with a store: `SSLSWEEP_AUTOFLUSH=incremental`.
-pub(crate) fn flush_with_store(managed: &Arc<Managed>, now: i64) {
-    /// More than one, so that what has expired grows less even if nothing else removes it.
-    const SESSIONS: u64 = 4;
-    let cutoff = Cutoff::Before(now);
-    if managed.cache().is_due(cutoff) {
-        flush_within(managed, cutoff, Budget { sessions: Some(SESSIONS), time: None });
     }
 }

@@ -6,7 +6,9 @@
 //! flush around it, inside one another.
 //!
 //! A callback need not return: it may end the thread, throw an exception, or leave by longjmp. Its group is
-//! then abandoned, and the next flush of the context goes on with it.
+//! then abandoned, and the next flush of the context goes on with it; after a longjmp one of the same thread that is
+//! no deeper in its stack, or the context's end. (To look on the stack whether the call is still there would take the
+//! loader's lock.)
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -39,9 +41,9 @@ type Waiting = VecDeque<(Session, Why)>;
 pub(super) enum Runner {
     /// Whoever began it, and is still gathering its sessions.
     Gathering,
-    /// A call of this thread with a variable at this address of its stack. Longjmp out of it leaves this as it
-    /// is, so a thread that finds its own number looks whether the call is still there.
-    Call { thread: usize, variable: usize },
+    /// A call of this thread at this address of its stack. Longjmp out of it leaves this as it is: the call is gone
+    /// when the thread runs there, or further out.
+    Call { thread: usize, stack: usize },
     /// Nobody.
     Abandoned,
 }
@@ -100,7 +102,7 @@ impl Leaving {
         let at = batches.iter().position(|batch| batch.group == group)?;
         let waiting = &mut batches[at].waiting;
         if let Some((soon, _)) = waiting.get(AHEAD) {
-            soon.prefetch();
+            soon.get().prefetch();
         }
         let next = waiting.pop_front();
         let storage = next.is_none().then(|| batches.swap_remove(at));
@@ -115,28 +117,19 @@ impl Leaving {
         self.batches.lock().first().map(|batch| batch.group)
     }
 
-    /// A group that nobody sees to: abandoned, or left by a call of this thread that is not there any more.
-    pub(super) fn abandoned(&self, is_there: impl Fn(usize) -> bool) -> Option<Group> {
+    /// A group that nobody sees to: abandoned, or left by a call of this thread that is gone, as the thread is `here` on its
+    /// stack. (Stacks grow down wherever OpenSSL runs. On another stack, a coroutine's, a call may seem to be gone: then
+    /// either goes on with its group.)
+    pub(super) fn abandoned(&self, here: usize) -> Option<Group> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        let mut own = Vec::new();
-        {
-            let batches = self.batches.lock();
-            for batch in batches.iter() {
-                match batch.runner {
-                    Runner::Abandoned => return Some(batch.group),
-                    // (Without memory, at another flush.)
-                    Runner::Call { thread, variable }
-                        if thread == this_thread() && own.try_reserve(1).is_ok() =>
-                    {
-                        own.push((batch.group, variable));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        // Without the lock, as walking the stack takes those of the loader.
-        own.into_iter().find(|&(_, variable)| !is_there(variable)).map(|(group, _)| group)
+        let is_gone = |runner| match runner {
+            Runner::Abandoned => true,
+            Runner::Call { thread, stack } => thread == this_thread() && stack <= here,
+            Runner::Gathering => false,
+        };
+        let batches = self.batches.lock();
+        batches.iter().find(|batch| is_gone(batch.runner)).map(|batch| batch.group)
     }
 }

@@ -2,17 +2,21 @@
 //! that moment (C14).
 
 use std::ffi::{c_int, c_ulong, c_void};
-use std::sync::Arc;
 
-use super::Managed;
+use crate::cache::Cache;
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{Api, MOST, Session, SessionRef, by_index, of_each_libssl};
+use crate::libssl::{Api, Libssl, MOST, Session, SessionRef, by_index, of_each_libssl};
+use crate::sync::Mutex;
+
+/// The last table of a context.
+#[derive(Debug, Default)]
+pub(crate) struct Listings(Mutex<Option<Listing>>);
 
 /// A table, and the references that keep its sessions alive.
 #[derive(Debug)]
-pub(crate) struct Listing {
-    table: *mut LHASH,
+struct Listing {
+    table: TableRef<'static>,
     api: &'static Api,
     sessions: Vec<Session>,
     /// The cache's changes before these sessions were looked up.
@@ -29,73 +33,79 @@ impl Drop for Listing {
     }
 }
 
-/// Lists the sessions of a context. Valid until the next call for it after a session has come or gone, or
-/// its end: threads that only look get one table, as from libssl. NULL without memory.
-pub(crate) fn list(managed: &Arc<Managed>) -> *mut LHASH {
-    let changes = managed.cache().changes();
-    if let Some(table) = table_since(managed, changes) {
-        return table;
-    }
-    let Some(listing) = make(managed, changes) else { return std::ptr::null_mut() };
-    let table = listing.table;
-    // Not made under the lock, as libcrypto may use the program's allocator.
-    let mut place = managed.listing.lock();
-    let (table, unneeded) = match &*place {
-        // Another thread came first, and may be reading.
-        Some(there) if there.changes == changes => (there.table, Some(listing)),
-        _ => (table, place.replace(listing)),
-    };
-    drop(place);
-    drop(unneeded);
-    table
-}
-
-fn table_since(managed: &Managed, changes: u64) -> Option<*mut LHASH> {
-    let place = managed.listing.lock();
-    place.as_ref().filter(|there| there.changes == changes).map(|there| there.table)
-}
-
-fn make(managed: &Arc<Managed>, changes: u64) -> Option<Listing> {
-    let api = managed.api();
-    let index = managed.libssl().index;
-    let sessions = guard(None, || managed.cache().snapshot())?;
-    // SAFETY: the functions live as long as the process and match their types.
-    let table = unsafe { (api.OPENSSL_LH_new)(HASH[index], COMPARE[index]) };
-    if table.is_null() {
-        return None;
-    }
-    if let Some(set_thunks) = api.OPENSSL_LH_set_thunks {
-        // Without them the typed doall of 3.3 and later calls through NULL.
-        // SAFETY: the table is ours; the thunks only call what they are given.
-        unsafe { set_thunks(table, hash_thunk, compare_thunk, doall_thunk, doall_arg_thunk) };
-    }
-    let listing = Listing { table, api, sessions, changes };
-    for session in &listing.sessions {
-        // SAFETY: the table is ours; the sessions live as long as it does.
-        unsafe { (api.OPENSSL_LH_insert)(table, session.as_ptr().cast()) };
-        // SAFETY: the table is ours.
-        let failed = unsafe { (api.OPENSSL_LH_error)(table) } != 0;
-        if failed {
-            // No table is better than one that does not hold all.
-            return None;
+impl Listings {
+    /// Lists the sessions of a cache. Valid until the next call for it after a session has come or gone, or
+    /// the context's end: threads that only look get one table, as from libssl. NULL without memory.
+    pub(super) fn list(
+        &self,
+        libssl: &'static Libssl,
+        api: &'static Api,
+        cache: &Cache<Session>,
+    ) -> *mut LHASH {
+        let changes = cache.changes();
+        let since = |there: &Listing| there.changes == changes;
+        if let Some(there) = self.0.lock().as_ref().filter(|there| since(there)) {
+            return there.table.as_ptr();
         }
+        let sessions = guard(None, || cache.snapshot());
+        let made = sessions.and_then(|sessions| Listing::new(libssl, api, sessions, changes));
+        let Some(listing) = made else { return std::ptr::null_mut() };
+        let table = listing.table;
+        // Not made under the lock, as libcrypto may use the program's allocator.
+        let mut place = self.0.lock();
+        let (table, unneeded) = match &*place {
+            // Another thread came first, and may be reading.
+            Some(there) if since(there) => (there.table, Some(listing)),
+            _ => (table, place.replace(listing)),
+        };
+        drop(place);
+        drop(unneeded);
+        table.as_ptr()
     }
-    Some(listing)
+
+    /// Frees the table at the end of the context.
+    pub(super) fn end(&self) {
+        let listing = self.0.lock().take();
+        drop(listing);
+    }
+}
+
+impl Listing {
+    fn new(
+        libssl: &'static Libssl,
+        api: &'static Api,
+        sessions: Vec<Session>,
+        changes: u64,
+    ) -> Option<Self> {
+        let table = (api.OPENSSL_LH_new)(HASH[libssl.index], COMPARE[libssl.index])?;
+        if let Some(set_thunks) = api.OPENSSL_LH_set_thunks {
+            // Without them the typed doall of 3.3 and later calls through NULL.
+            set_thunks(table, hash_thunk, compare_thunk, doall_thunk, doall_arg_thunk);
+        }
+        let listing = Self { table, api, sessions, changes };
+        for session in &listing.sessions {
+            (api.OPENSSL_LH_insert)(table, session.get().any());
+            if (api.OPENSSL_LH_error)(table) != 0 {
+                // No table is better than one that does not hold all.
+                return None;
+            }
+        }
+        Some(listing)
+    }
 }
 
 // libcrypto passes a session and nothing else.
 static HASH: [LhHash; MOST] = of_each_libssl!(hash);
 static COMPARE: [LhCompare; MOST] = of_each_libssl!(compare);
 
-fn session<const INDEX: usize>(session: *const c_void) -> Option<SessionRef> {
-    // SAFETY: the table holds and is asked for live sessions of its own libssl.
-    unsafe { SessionRef::new(by_index(INDEX)?, session.cast_mut().cast()) }
+fn session<const INDEX: usize>(session: Option<AnySession<'_>>) -> Option<SessionRef<'_>> {
+    SessionRef::of(by_index(INDEX)?, session?)
 }
 
 /// The program may retrieve by a session of its own, so version and id count, as in libssl. Sessions
 /// without an id are told apart by what they are: several can be stored (C18), and one must not take
 /// another's place in the table.
-unsafe extern "C-unwind" fn hash<const INDEX: usize>(data: *const c_void) -> c_ulong {
+extern "C-unwind" fn hash<const INDEX: usize>(data: Option<AnySession<'_>>) -> c_ulong {
     session::<INDEX>(data).map_or(0, |session| {
         session.id().iter().fold(session.version() as c_ulong, |hash, &byte| {
             hash.wrapping_mul(31).wrapping_add(c_ulong::from(byte))
@@ -103,46 +113,39 @@ unsafe extern "C-unwind" fn hash<const INDEX: usize>(data: *const c_void) -> c_u
     })
 }
 
-unsafe extern "C-unwind" fn compare<const INDEX: usize>(
-    one: *const c_void,
-    other: *const c_void,
+extern "C-unwind" fn compare<const INDEX: usize>(
+    one: Option<AnySession<'_>>,
+    other: Option<AnySession<'_>>,
 ) -> c_int {
     match (session::<INDEX>(one), session::<INDEX>(other)) {
         (Some(one), Some(other)) => {
-            let same = one == other
-                || (!one.id().is_empty()
-                    && one.id() == other.id()
-                    && one.version() == other.version());
+            let same = one == other || (!one.id().is_empty() && one.has_key_of(other));
             c_int::from(!same)
         }
         _ => 1,
     }
 }
 
-unsafe extern "C-unwind" fn hash_thunk(data: *const c_void, hash: LhHash) -> c_ulong {
-    // SAFETY: libcrypto passes the table's own function and an element.
-    unsafe { hash(data) }
+extern "C-unwind" fn hash_thunk(data: Option<AnySession<'_>>, hash: LhHash) -> c_ulong {
+    hash(data)
 }
 
-unsafe extern "C-unwind" fn compare_thunk(
-    one: *const c_void,
-    other: *const c_void,
+extern "C-unwind" fn compare_thunk(
+    one: Option<AnySession<'_>>,
+    other: Option<AnySession<'_>>,
     compare: LhCompare,
 ) -> c_int {
-    // SAFETY: as above.
-    unsafe { compare(one, other) }
+    compare(one, other)
 }
 
-unsafe extern "C-unwind" fn doall_thunk(data: *mut c_void, call: LhDoall) {
-    // SAFETY: libcrypto passes the program's function and an element.
-    unsafe { call(data) }
+extern "C-unwind" fn doall_thunk(data: AnySession<'_>, call: LhDoall) {
+    call(data);
 }
 
-unsafe extern "C-unwind" fn doall_arg_thunk(
-    data: *mut c_void,
+extern "C-unwind" fn doall_arg_thunk(
+    data: AnySession<'_>,
     argument: *mut c_void,
     call: LhDoallArg,
 ) {
-    // SAFETY: as above.
-    unsafe { call(data, argument) }
+    call(data, argument);
 }

@@ -11,14 +11,15 @@
 
 use std::cell::Cell;
 
-use super::Managed;
-use crate::libssl::types::SSL;
-use crate::libssl::{Session, SessionRef, program};
+use super::state::Context;
+use crate::libssl::types::SslRef;
+use crate::libssl::{Session, SessionRef, call_program};
+use crate::stack::here;
 
 /// What a callback is called for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Call {
-    managed: usize,
+pub(crate) struct Call {
+    context: usize,
     about: About,
 }
 
@@ -32,32 +33,34 @@ enum About {
     },
     /// Alive while it is known here: whoever calls back holds a reference, and so does what a longjmp leaves behind.
     Remove {
-        session: SessionRef,
+        session: SessionRef<'static>,
     },
 }
 
 impl Call {
-    pub(super) fn new(managed: &Managed, ssl: *mut SSL) -> Self {
-        Self::about(managed, About::New { ssl: ssl.addr() })
+    pub(crate) fn new(context: &Context, ssl: SslRef<'_>) -> Self {
+        Self::about(context, About::New { ssl: ssl.address() })
     }
 
-    pub(super) fn get(managed: &Managed, ssl: *mut SSL) -> Self {
-        Self::about(managed, About::Get { ssl: ssl.addr() })
+    pub(crate) fn get(context: &Context, ssl: SslRef<'_>) -> Self {
+        Self::about(context, About::Get { ssl: ssl.address() })
     }
 
     /// The reference is its caller's own: see [`About::Remove`].
-    pub(super) fn remove(managed: &Managed, session: &Session) -> Self {
-        Self::about(managed, About::Remove { session: **session })
+    pub(crate) fn remove(context: &Context, session: &Session) -> Self {
+        Self::removal(context, session.get())
     }
 
     /// The same, only to ask.
-    pub(super) fn removal(managed: &Managed, session: SessionRef) -> Self {
-        Self::about(managed, About::Remove { session })
+    pub(crate) fn removal(context: &Context, session: SessionRef<'_>) -> Self {
+        // SAFETY: alive while it is known here, as said there.
+        let session = unsafe { session.extended() };
+        Self::about(context, About::Remove { session })
     }
 
     /// Whether both are for the same object; of sessions also for the same key.
     fn is_for(&self, other: &Self) -> bool {
-        self.managed == other.managed
+        self.context == other.context
             && match (self.about, other.about) {
                 (About::New { ssl: one }, About::New { ssl: other })
                 | (About::Get { ssl: one }, About::Get { ssl: other }) => one == other,
@@ -68,42 +71,40 @@ impl Call {
             }
     }
 
-    fn about(managed: &Managed, about: About) -> Self {
-        Self { managed: std::ptr::from_ref(managed).addr(), about }
+    fn about(context: &Context, about: About) -> Self {
+        Self { context: std::ptr::from_ref(context).addr(), about }
     }
 
     /// Runs a callback of the program's for this.
     #[inline(never)] // a frame of its own, below that of whoever asks `count`
-    pub(super) fn run<R>(self, callback: impl FnOnce() -> R) -> R {
-        let here = 0u8;
-        let _running = RUNNING
-            .with(|running| running.push(Entry { call: self, stack: (&raw const here).addr() }));
-        program(callback)
+    pub(crate) fn run<R>(self, callback: impl FnOnce() -> R) -> R {
+        let variable = 0u8;
+        let entry = Entry { call: self, stack: here(&variable) };
+        let _running = RUNNING.with(|running| running.push(entry));
+        call_program(callback)
     }
 }
 
 /// How many callbacks of this thread run for what `call` says, one inside the other.
 #[inline(always)] // `here` is in the frame of whoever would run one, above that of a call gone
-pub(super) fn count(call: impl FnOnce() -> Call) -> usize {
+pub(crate) fn count(call: impl FnOnce() -> Call) -> usize {
     // Mostly nothing runs, and nothing is asked of the session.
     if RUNNING.with(Running::is_empty) {
         return 0;
     }
-    let here = 0u8;
-    let here = (&raw const here).addr();
-    RUNNING.with(|running| running.count(here, &call()))
+    let variable = 0u8;
+    RUNNING.with(|running| running.count(here(&variable), &call()))
 }
 
 /// Returns whether a callback of the program's runs on this thread.
 #[inline(always)] // as above
-pub(super) fn any() -> bool {
+pub(crate) fn any() -> bool {
     if RUNNING.with(Running::is_empty) {
         return false;
     }
-    let here = 0u8;
-    let here = (&raw const here).addr();
+    let variable = 0u8;
     RUNNING.with(|running| {
-        running.drop_gone(here);
+        running.drop_gone(here(&variable));
         !running.is_empty()
     })
 }
@@ -189,7 +190,7 @@ mod tests {
     use super::*;
 
     fn call(ssl: usize) -> Call {
-        Call { managed: 1, about: About::New { ssl } }
+        Call { context: 1, about: About::New { ssl } }
     }
 
     #[inline(never)] // as a callback's own calls are
@@ -229,14 +230,14 @@ mod tests {
     fn what_a_longjmp_left_is_dropped() {
         #[inline(never)]
         fn left() {
-            let here = 0u8;
-            let stack = (&raw const here).addr();
+            let variable = 0u8;
+            let stack = here(&variable);
             std::mem::forget(RUNNING.with(|running| running.push(Entry { call: call(1), stack })));
             assert!(is_running(|| call(1)));
         }
         left();
-        let here = 0u8;
-        assert_eq!(RUNNING.with(|running| running.count((&raw const here).addr(), &call(1))), 0);
+        let variable = 0u8;
+        assert_eq!(RUNNING.with(|running| running.count(here(&variable), &call(1))), 0);
         assert!(!any());
     }
 }

@@ -3,53 +3,26 @@
 use std::ffi::c_long;
 use std::sync::atomic::Ordering;
 
-use super::{Managed, past};
-use crate::libssl::inside;
+use super::state::Context;
 use crate::libssl::types::*;
 
-impl Managed {
+/// Sessions that handshakes make or fetch between two automatic flushes (man
+/// SSL_CTX_set_session_cache_mode; contract C8).
+const AUTO_FLUSH_EVERY: u32 = 255;
+
+impl Context {
     /// The mode that the program set.
     pub(crate) fn mode(&self) -> u32 {
         self.mode.load(Ordering::Relaxed)
     }
 
     /// Returns whether the program's mode lacks this flag.
-    pub(super) fn lacks(&self, flag: u32) -> bool {
+    pub(crate) fn lacks(&self, flag: u32) -> bool {
         self.mode() & flag == 0
     }
 
-    /// Sets the program's mode, gives libssl the one that leaves the cache to us, and returns the
-    /// program's previous one.
-    pub(crate) fn set_mode(&self, mode: u32) -> u32 {
-        self.set_real_mode(mode);
-        let former = self.mode.swap(mode, Ordering::Relaxed);
-        self.publish_view();
-        former
-    }
-
-    pub(super) fn set_real_mode(&self, mode: u32) {
-        let real = past::real_mode(mode);
-        self.real_ctrl(SSL_CTRL_SET_SESS_CACHE_MODE, c_long::from(real as i32));
-    }
-
-    /// The size that the program set; 0 is unlimited.
-    pub(crate) fn size(&self) -> c_long {
-        self.size.load(Ordering::Relaxed) as c_long
-    }
-
-    /// Sets the size and returns the previous one; a negative one is refused with 0 (C1).
-    pub(crate) fn set_size(&self, size: c_long) -> c_long {
-        if size < 0 {
-            return 0;
-        }
-        self.take_in();
-        self.note_size(size)
-    }
-
     pub(super) fn note_size(&self, size: c_long) -> c_long {
-        if let Some(published) = &self.published {
-            published.set_limit(size);
-        }
+        self.events().limit(size);
         self.size.swap(size, Ordering::Relaxed) as c_long
     }
 
@@ -63,19 +36,15 @@ impl Managed {
         saturate(self.external_hits.load(Ordering::Relaxed))
     }
 
-    pub(super) fn note_external_hit(&self) {
+    pub(crate) fn note_external_hit(&self) {
         self.external_hits.fetch_add(1, Ordering::Relaxed);
-        if let Some(published) = &self.published {
-            published.note_external_hit();
-        }
+        self.events().external_hit();
     }
 
     /// The program's get callback found nothing, and nobody else was asked: with `NO_INTERNAL_LOOKUP`.
-    pub(super) fn note_external_miss(&self) {
+    pub(crate) fn note_external_miss(&self) {
         self.external_misses.fetch_add(1, Ordering::Relaxed);
-        if let Some(published) = &self.published {
-            published.note_external_miss();
-        }
+        self.events().external_miss();
     }
 
     /// Lookups that found nothing, here or, if they did not come here, with the program.
@@ -83,46 +52,35 @@ impl Managed {
         self.cache().statistics().misses + self.external_misses.load(Ordering::Relaxed)
     }
 
-    /// Lookups that found nothing here, and those that libssl itself counts (a client's). What a get callback
-    /// does not find is no miss to libssl (C12).
-    pub(crate) fn misses(&self) -> c_long {
-        let real = self.real_ctrl(SSL_CTRL_SESS_MISSES, 0);
-        saturate(self.cache().statistics().misses).saturating_add(real)
-    }
-
     /// Sessions that were evicted.
     pub(crate) fn cache_full(&self) -> c_long {
         saturate(self.cache().statistics().evicted)
-    }
-
-    // A value set past us before is overwritten, and does not come back.
-
-    pub(crate) fn set_new(&self, callback: Option<NewCallback>) {
-        self.take_in();
-        self.new.set(callback);
     }
 
     pub(crate) fn new_callback(&self) -> Option<NewCallback> {
         self.new.get()
     }
 
-    pub(crate) fn set_get(&self, callback: Option<GetCallback>) {
-        self.take_in();
-        self.get.set(callback);
-        self.publish_view();
+    /// What the new callback has replaced past us.
+    pub(crate) fn replaced_new(&self) -> Option<NewCallback> {
+        self.new.replaced()
     }
 
     pub(crate) fn get_callback(&self) -> Option<GetCallback> {
         self.get.get()
     }
 
-    pub(crate) fn set_remove(&self, callback: Option<RemoveCallback>) {
-        self.take_in();
-        self.remove.set(callback);
+    /// What the get callback has replaced past us.
+    pub(crate) fn replaced_get(&self) -> Option<GetCallback> {
+        self.get.replaced()
     }
 
     pub(crate) fn remove_callback(&self) -> Option<RemoveCallback> {
         self.remove.get()
+    }
+
+    pub(crate) fn generate_callback(&self) -> Option<GenerateCallback> {
+        self.generate.get()
     }
 
     pub(crate) fn set_generate(&self, callback: Option<GenerateCallback>) {
@@ -134,22 +92,25 @@ impl Managed {
 
     /// What a connection has inherited whose beginning was not seen. It has one, and the context may have none
     /// any more.
-    pub(super) fn inherited_generator(&self) -> Option<GenerateCallback> {
+    pub(crate) fn inherited_generator(&self) -> Option<GenerateCallback> {
         self.generate.get().or_else(|| self.last_generate.get())
     }
 
-    pub(super) fn generate_callback(&self) -> Option<GenerateCallback> {
-        self.generate.get()
-    }
-
-    pub(super) fn real_ctrl(&self, command: i32, value: c_long) -> c_long {
-        // SAFETY: the context is alive: whoever called us uses it.
-        inside(|| unsafe {
-            (self.api().SSL_CTX_ctrl)(self.ctx(), command, value, std::ptr::null_mut())
-        })
+    /// Counts a session that a handshake has made or fetched from the program. Returns whether an automatic
+    /// flush is due.
+    ///
+    /// Whether we stored it is not asked: with `NO_INTERNAL_STORE` the program may do that itself from
+    /// its callback (stunnel does), and its sessions expire as well.
+    pub(super) fn count_toward_flush(&self) -> bool {
+        let sessions = self.sessions_since_flush.fetch_add(1, Ordering::Relaxed) + 1;
+        if sessions < AUTO_FLUSH_EVERY {
+            return false;
+        }
+        self.sessions_since_flush.store(0, Ordering::Relaxed);
+        self.lacks(SSL_SESS_CACHE_NO_AUTO_CLEAR)
     }
 }
 
-fn saturate(count: u64) -> c_long {
+pub(super) fn saturate(count: u64) -> c_long {
     c_long::try_from(count).unwrap_or(c_long::MAX)
 }

@@ -1,0 +1,212 @@
+//! How sessions enter a context's cache, are found, and leave it one by one.
+
+use super::leaving::Why;
+use super::state::Context;
+use crate::cache::{Expiry, Key, Stored};
+use crate::guard::guard;
+use crate::libssl::{Session, SessionRef};
+use crate::sync::see_each_other;
+use crate::takeover::counts;
+
+impl Context {
+    /// Stores a session. Returns whether it was stored or replaced another one (C3).
+    ///
+    /// Takes one reference. What leaves for it has its remove callback run, with no lock held.
+    pub(crate) fn store(&self, session: SessionRef<'_>) -> bool {
+        let Some(mut owned) = session.retain() else { return false };
+        let key = self.stored_key(session);
+        let mut expiry = session.expiry();
+        let stored = loop {
+            if self.is_ending() {
+                return false;
+            }
+            let limit = usize::try_from(self.size()).unwrap_or(0);
+            let Some(stored) = self.try_store(key, owned, expiry, limit) else { return false };
+            match stored {
+                Stored::Added { evicted } => {
+                    if let Some(evicted) = evicted {
+                        self.leave_evicted(&evicted);
+                    }
+                    break true;
+                }
+                // Dropped without a callback, and left resumable for others who hold it (C3).
+                Stored::Replaced(_) => break true,
+                Stored::Present(_) => break false,
+                Stored::NoMemory(_) => return false,
+                Stored::Full { session: refused, replaced } => {
+                    owned = refused;
+                    let mut left = Vec::new();
+                    let more = guard(0, || self.cache().evict(limit, &mut left));
+                    // None left and none too many: another thread has made room meanwhile.
+                    if left.is_empty() && more > 0 && replaced.is_none() {
+                        return false;
+                    }
+                    drop(replaced);
+                    left.iter().for_each(|session| self.events().evict(session.get()));
+                    let group = self.begin_group();
+                    self.leave(group, &mut left, Why::Other);
+                    self.run_callbacks(group);
+                    expiry = session.expiry();
+                }
+            }
+        };
+        self.follow_change(session, expiry);
+        stored
+    }
+
+    /// The key that a session is stored under, or would be. (One that has lost its id while it was stored is found by what
+    /// it is: [`Context::re_key`].)
+    fn stored_key(&self, session: SessionRef<'_>) -> Key {
+        let by_object = session.id().is_empty().then(|| self.key_of_object(session));
+        let stored = by_object.filter(|&key| self.cache().contains(key));
+        stored.unwrap_or_else(|| self.key(session))
+    }
+
+    fn try_store(
+        &self,
+        key: Key,
+        session: Session,
+        expiry: Expiry,
+        limit: usize,
+    ) -> Option<Stored<Session>> {
+        if !counts::make_countable(session.get()) {
+            return Some(Stored::NoMemory(session));
+        }
+        let address = session.get().address();
+        let stored = guard(None, || Some(self.cache().store(key, session, expiry, limit)));
+        if let Some(Stored::Added { .. } | Stored::Replaced(_)) = stored {
+            self.events().store(address, expiry);
+        }
+        self.events().change(self.cache());
+        stored
+    }
+
+    /// A session has been stored by this expiry. Whoever changed it just before has not found it here (C6).
+    fn follow_change(&self, session: SessionRef<'_>, expiry: Expiry) {
+        see_each_other();
+        if session.expiry() != expiry {
+            self.re_expire(session);
+        }
+    }
+
+    /// Puts a session back that was taken out too early, whatever the size.
+    ///
+    /// Not in place of one that was stored under its key meanwhile, be it this very one: then it has left
+    /// before, and is returned. So it is without memory.
+    pub(super) fn put_back(&self, session: Session) -> Option<Session> {
+        // One that the program's get callback has returned may not have been stored before.
+        if !counts::make_countable(session.get()) {
+            return Some(session);
+        }
+        let held = session.clone();
+        // It must not take the place of another one without an id.
+        let key = match held.get().id() {
+            [] => self.key_of_object(held.get()),
+            _ => self.key(held.get()),
+        };
+        let expiry = held.get().expiry();
+        let refused = guard(None, || self.cache().put_back(key, session, expiry));
+        self.follow_change(held.get(), expiry);
+        refused
+    }
+
+    /// The same, for one that nobody flushed: it leaves as if evicted.
+    pub(super) fn put_back_or_leave(&self, session: Session) {
+        if let Some(refused) = self.put_back(session) {
+            self.leave_evicted(&refused);
+        }
+    }
+
+    /// The session's time or timeout has been set: if it is stored here, it is flushed and evicted by its new expiry.
+    pub(crate) fn re_expire(&self, session: SessionRef<'_>) {
+        let owned = session.borrowed();
+        let by_object = session.id().is_empty().then(|| self.key_of_object(session));
+        for key in [Some(self.key(session)), by_object].into_iter().flatten() {
+            // Should two threads set times at once, the one that reads last also stores last.
+            loop {
+                let expiry = session.expiry();
+                let stored = guard(false, || self.cache().re_expire(key, &owned, expiry));
+                if stored {
+                    self.events().change(self.cache());
+                }
+                if !stored || session.expiry() == expiry {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The session's version or id, which was this before, has been set: if it is stored here, it is found by its new key. A
+    /// session that was stored under that leaves without a callback, as when one is stored in its place.
+    ///
+    /// A session that loses its id is found by what it is, or all such sessions would have one key.
+    pub(crate) fn re_key(&self, session: SessionRef<'_>, version: i32, id: &[u8]) {
+        let owned = session.borrowed();
+        let by_object = self.key_of_object(session);
+        let new = if session.id().is_empty() { by_object } else { self.key(session) };
+        for old in [self.key_of(version, id), by_object] {
+            drop(guard(None, || self.cache().re_key(old, new, &owned)));
+        }
+    }
+
+    /// `SSL_CTX_remove_session`. Returns whether something was stored under the session's key (C5).
+    pub(crate) fn remove(&self, session: SessionRef<'_>) -> bool {
+        if session.id().is_empty() {
+            return false;
+        }
+        if self.is_removing(session) {
+            self.mark_not_resumable(session);
+            return false;
+        }
+        let planted = self.planted.consume(session);
+        let stored = self.take_stored(session);
+        self.mark_not_resumable(session);
+        self.call_remove_borrowed(session);
+        planted || stored.is_some()
+    }
+
+    /// Removes what is stored under a key that libssl's own removal has just looked for in vain, and
+    /// tells the program as libssl would.
+    pub(crate) fn remove_after_libssl(&self, session: SessionRef<'_>) {
+        self.planted.consume(session);
+        let stored = self.take_stored(session);
+        self.call_remove_borrowed(session);
+        drop(stored);
+    }
+
+    /// Takes out what is stored under the session's key.
+    pub(super) fn take_stored(&self, session: SessionRef<'_>) -> Option<Session> {
+        self.note_taken(guard(None, || self.cache().take(self.key(session))))
+    }
+
+    /// A session from the cache for this id, if it is one that still has it.
+    pub(crate) fn lookup(&self, version: i32, id: &[u8]) -> Option<Session> {
+        // libssl takes the id from a session that it finds not resumable while another connection
+        // resumes it; such a one must not be offered again.
+        let found = guard(None, || self.cache().get(self.key_of(version, id)));
+        match &found {
+            Some(session) => self.events().hit(session.get()),
+            None => self.events().miss(),
+        }
+        found.filter(|session| session.get().id() == id)
+    }
+
+    /// Takes out the session stored under this id, if it is one that still has it.
+    pub(crate) fn take(&self, version: i32, id: &[u8]) -> Option<Session> {
+        let found = self.lookup(version, id)?;
+        let key = self.key_of(version, id);
+        self.note_taken(guard(None, || self.cache().take_exactly(key, &found)))
+    }
+
+    fn note_taken(&self, taken: Option<Session>) -> Option<Session> {
+        if taken.is_some() {
+            self.events().change(self.cache());
+        }
+        taken
+    }
+
+    /// Returns whether a session of this version and id is stored.
+    pub(crate) fn has(&self, version: i32, id: &[u8]) -> bool {
+        guard(false, || self.cache().contains(self.key_of(version, id)))
+    }
+}

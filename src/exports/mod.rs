@@ -17,6 +17,8 @@ mod connection;
 mod context;
 mod entries;
 mod flush;
+#[cfg(any())] // for cbindgen
+mod header;
 mod libcrypto;
 mod load;
 mod own;
@@ -77,7 +79,7 @@ impl<R: Failure, F: FnOnce(Option<&'static Libssl>) -> Option<R>> RealFn<R> for 
     }
 }
 
-/// What a function returns that could not do its work.
+/// The value that a function returns which could not do its work.
 trait Failure {
     const FAILURE: Self;
 }

@@ -1,4 +1,4 @@
-//! What must be known of an `SSL` and libssl does not tell: the context whose cache it uses, and its
+//! Facts about an `SSL` that libssl does not tell: the context whose cache it uses, and its
 //! own session id generator.
 //!
 //! The cache is that of the context given to `SSL_new`, also after `SSL_set_SSL_CTX` (SNI), while the
@@ -54,7 +54,7 @@ fn part(address: usize) -> &'static Addresses {
     &NOTES[number].0
 }
 
-/// What is noted under the address of a connection: of this one, or of one that was there before.
+/// The notes under the address of a connection: of this one, or of one that was there before.
 fn notes_at<'a>(address: usize) -> Option<&'a Notes> {
     let notes = part(address).get(address)? as *const Notes;
     // SAFETY: from `Box::into_raw`, and freed with the connection, or by one that begins at its address: that of the
@@ -62,7 +62,7 @@ fn notes_at<'a>(address: usize) -> Option<&'a Notes> {
     Some(unsafe { &*notes })
 }
 
-/// What is noted of a connection.
+/// The notes of a connection.
 fn notes<'a>(api: &Api, ssl: SslRef<'a>) -> Option<&'a Notes> {
     let notes = notes_at(ssl.address())?;
     let is_its = || mark_of(api, ssl).addr() == std::ptr::from_ref(notes).addr();
@@ -241,7 +241,7 @@ pub(crate) fn duplicated(libssl: &'static Libssl, from: SslRef<'_>, to: SslRef<'
     }
 }
 
-/// What is asked of an `SSL` whose cache is this context's.
+/// An `SSL` whose cache is this context's, for questions about it.
 pub(super) struct Connection<'a> {
     context: &'a Context,
     ssl: SslRef<'a>,

@@ -28,7 +28,7 @@ struct Last {
 }
 
 thread_local! {
-    /// What this thread found last, which it mostly looks for again. Without a destructor: the C
+    /// The state that this thread found last, which it mostly looks for again. Without a destructor: the C
     /// library needs memory to register one, and ends the process if there is none.
     static LAST: Cell<Last> = const { Cell::new(Last { ctx: 0, changes: 0, context: 0 }) };
 }
@@ -147,7 +147,7 @@ fn storing_after(number: u64) -> Option<Arc<Context>> {
     first
 }
 
-/// What contexts that have ended did, beside their number. Not under one lock: at exit nothing may wait.
+/// Sums over the contexts that have ended, beside their number. Not under one lock: at exit nothing may wait.
 static ENDED: AtomicU64 = AtomicU64::new(0);
 static DONE: [AtomicU64; 7] = [const { AtomicU64::new(0) }; 7];
 
@@ -157,7 +157,7 @@ fn counts(of: &mut Statistics) -> [&mut u64; 7] {
     [stored, evicted, flushed, batches, taken, hits, misses]
 }
 
-/// What all contexts have done together.
+/// Sums over all contexts.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     pub(super) contexts: u64,

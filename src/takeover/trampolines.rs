@@ -21,7 +21,7 @@ pub(crate) fn of(libssl: &Libssl) -> Trampolines {
     Trampolines { new: NEW[libssl.index], get: GET[libssl.index], remove: remove_session }
 }
 
-/// What a libssl gets for the program's generator: ours, or none.
+/// The generator that a libssl gets for the program's: ours, or none.
 pub(crate) fn generator_for(
     libssl: &Libssl,
     own: Option<GenerateCallback>,
@@ -146,7 +146,7 @@ unsafe extern "C-unwind" fn get_session<const INDEX: usize>(
     }
 }
 
-/// What the internal cache has for a connection.
+/// The answer of the internal cache to a connection.
 enum Internal {
     Found(Session),
     Absent,

@@ -13,7 +13,7 @@ use crate::libssl::{Api, Libssl, MOST, call_libssl, of_each_libssl};
 static WATCHED: [AtomicUsize; 64] = [const { AtomicUsize::new(NOBODY) }; 64];
 const NOBODY: usize = usize::MAX;
 
-/// What is known of each libssl.
+/// The state of each libssl.
 #[derive(Debug)]
 struct Known {
     /// Its `OPENSSL_cleanup` has run.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 #[derive(Debug)]
 pub(crate) struct Callback<F> {
     address: AtomicPtr<()>,
-    /// What the present one has replaced past us, and may call: it found ours in that place.
+    /// The one that the present one has replaced past us, and may call: it found ours in that place.
     replaced: AtomicPtr<()>,
     function: PhantomData<F>,
 }
@@ -43,7 +43,7 @@ impl<F: Copy> Callback<F> {
         }
     }
 
-    /// What the present one has replaced past us.
+    /// The one that the present one has replaced past us.
     pub(crate) fn replaced(&self) -> Option<F> {
         self.load(&self.replaced)
     }

@@ -20,7 +20,7 @@ pub(crate) struct Budget {
     pub(crate) time: Option<Duration>,
 }
 
-/// What a flush did.
+/// The result of a flush.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flushed {
     /// Sessions removed.

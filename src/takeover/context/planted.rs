@@ -1,4 +1,4 @@
-//! What a context has planted in its real cache, for a moment ([`super::stand_ins`]).
+//! The stand-ins that a context has planted in its real cache, for a moment ([`super::stand_ins`]).
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -25,7 +25,7 @@ pub(super) struct Plant {
     pub(super) stored: Option<Session>,
 }
 
-/// What became of a plant.
+/// The result of adding a plant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Added {
     /// It is to be planted.

@@ -16,7 +16,7 @@ use crate::takeover::watch;
 /// may set past us.)
 const REAL_SIZE: c_long = c_long::MAX;
 
-/// What each real mode of ours has besides the program's client and server bits.
+/// The flags that each real mode of ours has besides the program's client and server bits.
 const REAL_FLAGS: u32 = SSL_SESS_CACHE_NO_INTERNAL | SSL_SESS_CACHE_NO_AUTO_CLEAR;
 
 /// The real mode that leaves the cache to us. The client and server bits decide whether libssl tells us of new

@@ -16,7 +16,7 @@ use crate::libssl::types::SslRef;
 use crate::libssl::{Session, SessionRef, call_program};
 use crate::stack::here;
 
-/// What a callback is called for.
+/// The occasion of a callback.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call {
     context: usize,
@@ -58,7 +58,7 @@ impl Call {
         Self::about(context, About::Remove { session })
     }
 
-    /// Whether both are for the same object; of sessions also for the same key.
+    /// Returns whether both are for the same object; of sessions also for the same key.
     fn is_for(&self, other: &Self) -> bool {
         self.context == other.context
             && match (self.about, other.about) {

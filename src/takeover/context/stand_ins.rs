@@ -80,7 +80,7 @@ impl Context {
         if self.planted.is_empty() {
             return;
         }
-        // What cannot go back is called back for, in which the context might end.
+        // Sessions that cannot go back are called back for, in which the context might end.
         let context = Arc::clone(self);
         while let Some(stray) = context.planted.take_stray() {
             context.take_back(stray);

@@ -15,7 +15,7 @@ use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, Session, SessionRef};
 use crate::options;
 
-/// What libssl calls for a context, instead of the program's callbacks.
+/// The callbacks that libssl has for a context, instead of the program's.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trampolines {
     pub(crate) new: NewCallback,
@@ -36,7 +36,7 @@ pub(crate) struct Context {
     keys: KeyMaker,
     events: Events,
 
-    // What the program believes it set.
+    // Set by the program, as it believes.
     pub(super) mode: AtomicU32,
     pub(super) size: AtomicI64,
     pub(super) new: Callback<NewCallback>,
@@ -45,7 +45,7 @@ pub(crate) struct Context {
     pub(super) generate: Callback<GenerateCallback>,
     pub(super) last_generate: Callback<GenerateCallback>,
 
-    // What it may ask, beside what the cache counts itself.
+    // Counts that it may ask for, beside those of the cache.
     pub(super) external_hits: AtomicU64,
     pub(super) external_misses: AtomicU64,
     pub(super) sessions_since_flush: AtomicU32,

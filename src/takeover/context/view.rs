@@ -61,7 +61,7 @@ impl Context {
         self.new.get()
     }
 
-    /// What the new callback has replaced past us.
+    /// The callback that the new callback has replaced past us.
     pub(crate) fn replaced_new(&self) -> Option<NewCallback> {
         self.new.replaced()
     }
@@ -70,7 +70,7 @@ impl Context {
         self.get.get()
     }
 
-    /// What the get callback has replaced past us.
+    /// The callback that the get callback has replaced past us.
     pub(crate) fn replaced_get(&self) -> Option<GetCallback> {
         self.get.replaced()
     }
@@ -90,7 +90,7 @@ impl Context {
         }
     }
 
-    /// What a connection has inherited whose beginning was not seen. It has one, and the context may have none
+    /// The generator that a connection has inherited whose beginning was not seen. It has one, and the context may have none
     /// any more.
     pub(crate) fn inherited_generator(&self) -> Option<GenerateCallback> {
         self.generate.get().or_else(|| self.last_generate.get())
@@ -99,7 +99,7 @@ impl Context {
     /// Counts a session that a handshake has made or fetched from the program. Returns whether an automatic
     /// flush is due.
     ///
-    /// Whether we stored it is not asked: with `NO_INTERNAL_STORE` the program may do that itself from
+    /// A session counts also if we did not store it: with `NO_INTERNAL_STORE` the program may do that itself from
     /// its callback (stunnel does), and its sessions expire as well.
     pub(super) fn count_toward_flush(&self) -> bool {
         let sessions = self.sessions_since_flush.fetch_add(1, Ordering::Relaxed) + 1;

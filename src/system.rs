@@ -2,6 +2,7 @@
 //! pointer to one value, so that most are safe to call.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::AtomicU32;
 
@@ -30,6 +31,8 @@ unsafe extern "C" {
         about: Option<&mut libc::siginfo_t>,
         timeout: &libc::timespec,
     ) -> c_int;
+    safe fn fstat(file: c_int, status: &mut MaybeUninit<libc::stat>) -> c_int;
+    safe fn sigemptyset(set: &mut MaybeUninit<libc::sigset_t>) -> c_int;
     safe fn fallocate(file: c_int, mode: c_int, at: libc::off_t, bytes: libc::off_t) -> c_int;
     safe fn pthread_setcancelstate(state: c_int, former: &mut c_int) -> c_int;
     safe fn __errno_location() -> *mut c_int;
@@ -65,18 +68,16 @@ pub(crate) fn uncancelled<R>(step: impl FnOnce() -> R) -> R {
 
 /// A description of an open file.
 pub(crate) fn file_status(file: c_int) -> Option<libc::stat> {
-    let mut status = std::mem::MaybeUninit::zeroed();
-    // SAFETY: any number may be asked about, and there is room for the answer.
-    let failed = unsafe { libc::fstat(file, status.as_mut_ptr()) } != 0;
-    // SAFETY: zeros are a status too.
-    (!failed).then_some(unsafe { status.assume_init() })
+    let mut status = MaybeUninit::uninit();
+    let failed = fstat(file, &mut status) != 0;
+    // SAFETY: fstat has filled it in.
+    (!failed).then(|| unsafe { status.assume_init() })
 }
 
 /// A set without signals.
 pub(crate) fn no_signals() -> libc::sigset_t {
-    let mut set = std::mem::MaybeUninit::zeroed();
-    // SAFETY: room for a set.
-    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    let mut set = MaybeUninit::uninit();
+    sigemptyset(&mut set);
     // SAFETY: sigemptyset has filled it in.
     unsafe { set.assume_init() }
 }

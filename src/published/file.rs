@@ -113,7 +113,7 @@ fn make() -> io::Result<()> {
         word.store(to_word(bytes), Ordering::Relaxed);
     }
     place::begin(family);
-    image::set_family(Some(family));
+    image::begin(family);
     // Last: now it is a statistics file.
     header.magic.store(MAGIC, Ordering::Release);
     Ok(())
@@ -186,7 +186,7 @@ extern "C" fn end() {
     let Some(family) = image::family() else { return };
     // What comes after this, such as contexts that the program frees at exit, counts for nobody: nor does a child that
     // has counted nothing take a place any more.
-    image::set_family(None);
+    image::end();
     place::leave(family);
     let pid = image::known_pid();
     if pid.is_some() {

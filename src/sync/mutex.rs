@@ -119,9 +119,7 @@ unsafe impl RawMutex for Raw {
 
     #[inline]
     unsafe fn unlock(&self) {
-        if self.0.swap(FREE, Ordering::Release) & STATE == CONTENDED {
-            system::wake_one(&self.0);
-        }
+        self.release();
     }
 }
 
@@ -131,8 +129,7 @@ unsafe impl RawMutexFair for Raw {
     unsafe fn unlock_fair(&self) {
         let held = self.0.load(Ordering::Relaxed);
         if held & STATE != CONTENDED {
-            // SAFETY: the caller has the lock.
-            return unsafe { self.unlock() };
+            return self.release();
         }
         let word = &raw const self.0;
         let handed = held & !STATE | HANDED;
@@ -147,6 +144,15 @@ unsafe impl RawMutexFair for Raw {
 }
 
 impl Raw {
+    #[inline]
+    fn release(&self) {
+        let word = &raw const self.0;
+        if self.0.swap(FREE, Ordering::Release) & STATE == CONTENDED {
+            // The word may be gone: whoever had the lock since may have freed it.
+            system::wake_one(word);
+        }
+    }
+
     #[inline]
     fn acquire(&self) -> Had {
         let own = generation() << 2;

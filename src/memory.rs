@@ -1,6 +1,6 @@
 //! The allocator of this library: the C library's, and the system's pages for what is large.
 //!
-//! The library is a guest in somebody's server, so a lack of memory must not end the process. Tables are reserved fallibly, and
+//! The library is a guest in somebody's server, which must not end because memory has run out. Tables are reserved fallibly, and
 //! [`boxed`] and [`arc`] return `None`. Some pieces of the standard library abort instead (a path, an entry of a folder).
 //! They are used in one place, the making of the file of figures, which has its own room ([`with_room`]).
 //!
@@ -170,8 +170,8 @@ fn take_ready(wanted: Layout) -> *mut u8 {
     ready
 }
 
-/// Calls `make`, which allocates once, of this layout. Memory for that is found before, and lies ready in case that there is
-/// none any more; if none is found, `make` is dropped.
+/// Calls `make`, which allocates once, of this layout. Memory for that is found before, and is used if there
+/// is none any more. `None` if none is found; then `make` is dropped.
 fn with_ready<R>(layout: Layout, make: impl FnOnce() -> R) -> Option<R> {
     assert!(layout.size() > 0, "only memory is allocated");
     // SAFETY: the size is not zero.
@@ -222,7 +222,7 @@ impl Room {
     }
 
     fn take(&self, layout: Layout) -> *mut u8 {
-        if self.owner.load(Ordering::Relaxed) != this_thread() {
+        if is_large(layout) || self.owner.load(Ordering::Relaxed) != this_thread() {
             return std::ptr::null_mut();
         }
         let at = self.free.load(Ordering::Relaxed).next_multiple_of(layout.align());

@@ -28,7 +28,7 @@ impl Identity {
     }
 }
 
-/// What standard error was when it was first looked at.
+/// The file that standard error was at the first look.
 struct Remembered {
     state: AtomicU8,
     device: AtomicU64,

@@ -1,6 +1,6 @@
-//! Whose libssl a call is for.
+//! The libssl that a call is for.
 //!
-//! The version node says it where a libssl of that node was there at the start. Where all came later, several may have
+//! The version node names it where a libssl of that node was there at the start. Where all came later, several may have
 //! one node (Python's own and one that a wheel has brought along, say), so the object that the call comes from is looked
 //! at: the dynamic loader has bound its other calls to libssl, past us, and the places where it keeps their
 //! addresses tell which one. The object is where the call returns to. That is another object's where the compiler has made

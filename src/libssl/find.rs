@@ -230,7 +230,7 @@ pub(crate) fn libssl_of_method(method: *const SSL_METHOD) -> Option<&'static Lib
     })
 }
 
-/// Keeps this library in the process: libssl gets functions of ours, and may outlive whoever brings us along.
+/// Keeps this library in the process: libssl gets functions of ours, and may outlive the plug-in that has us inside.
 ///
 /// The shared library is linked with `-z nodelete`. A plug-in that has the static one inside is kept by a reference, which is
 /// taken by its own constructor, where the loader's lock is this thread's.

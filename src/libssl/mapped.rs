@@ -4,10 +4,10 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::ops::Range;
 
-/// A view of an object that stays loaded for the lifetime. What does not lie in it is not read.
+/// A view of an object that stays loaded for the lifetime. Nothing outside of it is read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mapped<'a> {
-    /// What the addresses in the object's file are counted from.
+    /// The address in memory of address 0 in the object's file.
     base: usize,
     start: usize,
     end: usize,
@@ -22,7 +22,7 @@ impl<'a> Mapped<'a> {
         Self { base, start: range.start, end: range.end, object: PhantomData }
     }
 
-    /// Where an address of the object's file is mapped to.
+    /// The address in memory of an address in the object's file.
     pub(super) fn at(self, address: usize) -> usize {
         self.base.wrapping_add(address)
     }

@@ -184,8 +184,8 @@ fn remove_stale() {
 /// handler of a signal may have called `exit`.
 extern "C" fn end() {
     let Some(family) = image::family() else { return };
-    // What comes after this, such as contexts that the program frees at exit, counts for nobody: nor does a child that
-    // has counted nothing take a place any more.
+    // Contexts that the program frees after this count for nobody, and a child that has counted nothing takes no place any
+    // more.
     image::end();
     place::leave(family);
     let pid = image::known_pid();

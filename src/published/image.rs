@@ -24,7 +24,7 @@ static PID: AtomicU32 = AtomicU32::new(0);
 static PID_OF: AtomicU64 = AtomicU64::new(0);
 
 /// This process, or one that it descends from, is the first of a pid namespace that was made after the file: its pid
-/// means another process to whoever reads.
+/// means another process to the readers of the file.
 static IS_ELSEWHERE: AtomicBool = AtomicBool::new(false);
 
 /// The place in `forked` where this process was noted at the fork; `FORKED`: in none.
@@ -55,7 +55,7 @@ pub(super) fn known_pid() -> Option<u32> {
     (PID_OF.load(Ordering::Relaxed) == image()).then(|| PID.load(Ordering::Relaxed))
 }
 
-/// This process's pid; `None` if it means another process to whoever reads.
+/// This process's pid; `None` if it means another process to the readers of the file.
 pub(super) fn pid(family: &Family) -> Option<u32> {
     let pid = known_pid().unwrap_or_else(|| note_pid(family));
     (!IS_ELSEWHERE.load(Ordering::Relaxed)).then_some(pid)

@@ -241,7 +241,7 @@ fn take_place(family: &Family) -> Option<(usize, u64)> {
     })?;
     let process = &family.processes[place];
     process.dead.store(0, Ordering::Relaxed);
-    // A request was to whoever had the place before.
+    // A request was to the process that had the place before.
     process.request.store(0, Ordering::Relaxed);
     process.since.store(since_boot(), Ordering::Relaxed);
     OWNER.store(process.owner.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -81,7 +81,7 @@ static MEMORY: Memory = Memory;
 unsafe impl GlobalAlloc for Memory {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         #[cfg(any(test, fuzzing))]
-        if !asked() {
+        if !count_allocation() {
             return fallback(layout);
         }
         let memory = if is_large(layout) {
@@ -110,7 +110,7 @@ unsafe impl GlobalAlloc for Memory {
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         #[cfg(any(test, fuzzing))]
-        let is_refused = !asked();
+        let is_refused = !count_allocation();
         #[cfg(not(any(test, fuzzing)))]
         let is_refused = false;
         let Ok(wanted) = Layout::from_size_align(size, layout.align()) else {
@@ -265,7 +265,7 @@ thread_local! {
 
 /// Counts an allocation. Returns whether it may be made.
 #[cfg(any(test, fuzzing))]
-fn asked() -> bool {
+fn count_allocation() -> bool {
     let number = ALLOCATIONS.replace(ALLOCATIONS.get() + 1);
     number != FAILING.get()
 }

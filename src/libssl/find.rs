@@ -250,9 +250,9 @@ fn load(object: &Object, start: &Start) -> Option<&'static Libssl> {
     }
     for (index, place) in FOUND.iter().enumerate() {
         if place.get().is_none() {
-            let (libssl, state) = Libssl::open(object, index, start);
+            let (libssl, version, refusal) = Libssl::open(object, index, start);
             if place.set(memory::boxed(libssl)?).is_ok() && options::get().verbose {
-                state.report(object.path());
+                report_found(object.path(), version, refusal);
             }
         }
         // Another thread may have been faster, with this one or with another.
@@ -264,8 +264,12 @@ fn load(object: &Object, start: &Start) -> Option<&'static Libssl> {
 }
 
 impl Libssl {
-    /// Resolves the functions of a libssl. Returns also what there is to say about it.
-    fn open(object: &Object, index: usize, start: &Start) -> (Self, State) {
+    /// Resolves the functions of a libssl. Returns also the text of its version, and why it is left alone if it is.
+    fn open(
+        object: &Object,
+        index: usize,
+        start: &Start,
+    ) -> (Self, &'static CStr, Option<Refusal>) {
         let real = RealFns::of(|name| start.function(object, name));
         let libcrypto = object.libcrypto();
         let own = |name: &CStr| {
@@ -276,15 +280,14 @@ impl Libssl {
             }
         };
         let (version, text) = version(own);
-        let (api, refused) = match usable(own, version, text) {
-            Ok(api) => (Some(api), None),
-            Err(refused) => (None, Some(refused)),
-        };
+        let api = usable(own, version, text);
+        let refusal = api.as_ref().err().copied();
+        let api = api.ok();
         let calls_itself_through_plt = object.imports(c"SSL_CTX_new_ex");
         let stays = start.globals.iter().any(|global| global.is_same(object));
         let object = object.clone();
         let libssl = Self { real, api, index, calls_itself_through_plt, version, object, stays };
-        (libssl, State { text, refused })
+        (libssl, text, refusal)
     }
 
     pub(super) fn object(&self) -> &Object {
@@ -316,31 +319,16 @@ impl Libssl {
     }
 }
 
-/// A libssl as it was found.
-struct State {
-    /// The text of its version.
-    text: &'static CStr,
-    refused: Option<Refused>,
-}
+/// Why a libssl is left alone, in two parts of one text.
+type Refusal = [&'static str; 2];
 
-/// Why a libssl is left alone.
-enum Refused {
-    Disabled,
-    Other,
-    Lacks(&'static str),
-}
-
-impl State {
-    fn report(&self, path: &CStr) {
-        let (path, text) = (report::Text(path), report::Text(self.text));
-        let reason = match self.refused {
-            None => return report::line(format_args!("found {path} ({text})")),
-            Some(Refused::Disabled) => ("SSLSWEEP_DISABLE=1", ""),
-            Some(Refused::Other) => ("not OpenSSL 1.1.1 or later", ""),
-            Some(Refused::Lacks(function)) => ("it has no ", function),
-        };
-        let (reason, function) = reason;
-        report::line(format_args!("does not take over {path} ({text}): {reason}{function}"));
+fn report_found(path: &CStr, version: &CStr, refusal: Option<Refusal>) {
+    let (path, version) = (report::Text(path), report::Text(version));
+    match refusal {
+        None => report::line(format_args!("found {path} ({version})")),
+        Some([reason, of]) => {
+            report::line(format_args!("does not take over {path} ({version}): {reason}{of}"));
+        }
     }
 }
 
@@ -349,16 +337,16 @@ fn usable(
     function: impl Fn(&CStr) -> *mut c_void,
     version: c_ulong,
     text: &CStr,
-) -> Result<Api, Refused> {
+) -> Result<Api, Refusal> {
     if options::get().disable {
-        return Err(Refused::Disabled);
+        return Err(["SSLSWEEP_DISABLE=1", ""]);
     }
     if !text.to_bytes().starts_with(b"OpenSSL ") || version < 0x1010_1000 {
-        return Err(Refused::Other);
+        return Err(["not OpenSSL 1.1.1 or later", ""]);
     }
-    let api = Api::resolve(function).map_err(Refused::Lacks)?;
+    let api = Api::resolve(function).map_err(|missing| ["it has no ", missing])?;
     if api.SSL_SESSION_get_time_ex.is_none() && api.SSL_SESSION_get_time.is_none() {
-        return Err(Refused::Lacks("SSL_SESSION_get_time_ex"));
+        return Err(["it has no ", "SSL_SESSION_get_time_ex"]);
     }
     Ok(api)
 }

@@ -1,10 +1,10 @@
 //! The boundary: no panic of ours crosses it, and whatever passes through from others is let pass.
 
-use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::report;
+pub(crate) use crate::system::uncancelled;
 
 /// Runs a step of our own. Should it panic, which would be a defect of ours, the program gets `failure`
 /// and goes on, and standard error says so once.
@@ -22,23 +22,6 @@ pub(crate) fn guard<R>(failure: R, step: impl FnOnce() -> R) -> R {
         }
         failure
     })
-}
-
-/// Does something in whose middle the thread must not end: a step that writes, or asks for random bytes,
-/// where POSIX lets a cancellation strike.
-pub(crate) fn uncancelled<R>(step: impl FnOnce() -> R) -> R {
-    const DISABLE: c_int = 1; // PTHREAD_CANCEL_DISABLE of glibc and musl
-    unsafe extern "C" {
-        /// The `libc` crate has it not on every target.
-        fn pthread_setcancelstate(state: c_int, former: *mut c_int) -> c_int;
-    }
-    let mut former = DISABLE;
-    // SAFETY: changes this thread alone, and `former` is ours.
-    unsafe { pthread_setcancelstate(DISABLE, &raw mut former) };
-    let result = step();
-    // SAFETY: as above.
-    unsafe { pthread_setcancelstate(former, &raw mut former) };
-    result
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! takeover   what a managed SSL_CTX is, and what libssl calls
 //! cache      the engine: pure safe Rust, knows nothing of OpenSSL
 //! libssl     at the side: the real library
+//! system     below all: the operating system's functions
 //! ```
 
 // time_t and long are taken to hold 64 bits, as they do on every 64-bit Linux.
@@ -26,5 +27,6 @@ mod published;
 mod report;
 mod stack;
 mod sync;
+mod system;
 mod takeover;
 mod time;

@@ -1,10 +1,12 @@
 //! Options from the environment, read once. A set-user-id program has none (contract P7).
 
 use std::ffi::CStr;
+use std::fmt;
+use std::num::NonZeroUsize;
 
-use once_cell::race::OnceBox;
+use once_cell::race::OnceNonZeroUsize;
 
-use crate::report;
+use crate::{report, system};
 
 /// The operator's options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,80 +35,70 @@ const TABLE: [(&CStr, [&str; 2], Field); 5] = [
     (c"SSLSWEEP_EVICTION", ["expiry", "lru"], |options| &mut options.least_recently_used),
 ];
 
-static DEFAULT: Options = Options {
-    verbose: false,
-    disable: false,
-    statistics: false,
-    incremental: false,
-    least_recently_used: false,
-};
-
-static OPTIONS: OnceBox<Options> = OnceBox::new();
+/// The options as bits, in the order of the table, above a lowest one that is always set.
+static OPTIONS: OnceNonZeroUsize = OnceNonZeroUsize::new();
 
 /// The options, and on the first call a line for each value that can't be used.
 #[inline]
-pub(crate) fn get() -> &'static Options {
-    OPTIONS.get().unwrap_or_else(begin)
+pub(crate) fn get() -> Options {
+    let bits = OPTIONS.get().unwrap_or_else(begin).get();
+    let mut options = Options::default();
+    for (number, (_, _, field)) in TABLE.into_iter().enumerate() {
+        *field(&mut options) = bits >> (number + 1) & 1 != 0;
+    }
+    options
 }
 
 #[cold]
-fn begin() -> &'static Options {
-    let (options, complaints) = read(|name| {
-        // SAFETY: the name is a string.
-        let value = unsafe { secure_getenv(name.as_ptr()) };
-        // SAFETY: a value that is not NULL is a string in the environment.
-        (!value.is_null()).then(|| unsafe { CStr::from_ptr(value) }.to_owned())
-    });
-    if OPTIONS.set(Box::new(options)).is_ok() {
-        complaints.iter().for_each(report::line);
+fn begin() -> NonZeroUsize {
+    let bits = read(system::variable, |_| {});
+    if OPTIONS.set(bits).is_ok() {
+        read(system::variable, |complaint| report::line(complaint));
     }
-    OPTIONS.get().unwrap_or(&DEFAULT)
+    bits
 }
 
-unsafe extern "C" {
-    /// glibc and musl; the `libc` crate has it not on every target.
-    fn secure_getenv(name: *const std::ffi::c_char) -> *mut std::ffi::c_char;
-}
-
-fn read(get: impl Fn(&CStr) -> Option<std::ffi::CString>) -> (Options, Vec<String>) {
-    let mut options = Options::default();
-    let mut complaints = Vec::new();
-    for (name, [default, other], field) in TABLE {
-        match get(name).as_deref().map(CStr::to_bytes) {
-            None => {}
-            Some(value) if value == default.as_bytes() => {}
-            Some(value) if value == other.as_bytes() => *field(&mut options) = true,
-            Some(value) => complaints.push(format!(
+/// Reads the options, and has something to say about each value that can't be used.
+fn read<'a>(
+    get: impl Fn(&'static CStr) -> Option<&'a CStr>,
+    mut complain: impl FnMut(fmt::Arguments<'_>),
+) -> NonZeroUsize {
+    let mut bits = NonZeroUsize::MIN;
+    for (number, (name, [default, other], _)) in TABLE.into_iter().enumerate() {
+        let value = get(name).map_or(default.as_bytes(), CStr::to_bytes);
+        if value == other.as_bytes() {
+            bits |= 2 << number;
+        } else if value != default.as_bytes() {
+            // Whatever the value holds, the answer is one readable line.
+            complain(format_args!(
                 "{}={} is neither {default} nor {other}; using {default}",
-                name.to_string_lossy(),
-                // Whatever the value holds, the answer is one readable line.
-                value
-                    .iter()
-                    .take(64)
-                    .flat_map(|&byte| byte.escape_ascii())
-                    .map(char::from)
-                    .collect::<String>(),
-            )),
+                report::Text(name),
+                value[..value.len().min(64)].escape_ascii(),
+            ));
         }
     }
-    (options, complaints)
+    bits
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn with(value: &'static CStr) -> (Options, Vec<String>) {
-        read(|name| (name == c"SSLSWEEP_DISABLE").then(|| value.to_owned()))
+    /// The bits, and what is said.
+    fn with(value: &'static CStr) -> (usize, Vec<String>) {
+        let mut complaints = Vec::new();
+        let get = |name| (name == c"SSLSWEEP_DISABLE").then_some(value);
+        let bits = read(get, |complaint| complaints.push(complaint.to_string()));
+        (bits.get(), complaints)
     }
 
     #[test]
     fn p7_values() {
-        assert_eq!(with(c"0"), (Options::default(), vec![]));
-        assert_eq!(with(c"1").0, Options { disable: true, ..DEFAULT });
+        assert_eq!(with(c"0"), (1, vec![]));
+        assert_eq!(with(c"1").0, 1 | 2 << 1);
         for bad in [c"", c"2", c"yes", c"1 ", c"01"] {
-            let (options, complaints) = with(bad);
-            assert_eq!(options, Options::default());
+            let (bits, complaints) = with(bad);
+            assert_eq!(bits, 1);
             assert_eq!(complaints.len(), 1);
             assert!(complaints[0].starts_with("SSLSWEEP_DISABLE="), "{complaints:?}");
             assert!(complaints[0].ends_with("using 0"), "{complaints:?}");

@@ -5,10 +5,11 @@
 //! file. (A duplicate would be simpler, but would hold a pipe or a terminal open.) Nothing here allocates or locks:
 //! a line may come from a signal handler that calls `exit`, or from a thread that has interrupted `malloc`.
 
+use std::ffi::CStr;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use crate::guard::uncancelled;
+use crate::system::{self, uncancelled};
 
 /// Longer lines are cut.
 const LINE: usize = 1024;
@@ -22,18 +23,12 @@ struct Identity(u64, u64, Kind);
 
 impl Identity {
     fn of(file: libc::c_int) -> Option<Self> {
-        let mut found = std::mem::MaybeUninit::<libc::stat>::uninit();
-        // SAFETY: room for the answer; any number may be asked about.
-        if unsafe { libc::fstat(file, found.as_mut_ptr()) } != 0 {
-            return None;
-        }
-        // SAFETY: fstat has filled it in.
-        let found = unsafe { found.assume_init() };
+        let found = system::file_status(file)?;
         Some(Self(found.st_dev, found.st_ino, found.st_mode & libc::S_IFMT))
     }
 }
 
-/// What standard error was when it was first looked at.
+/// The file that standard error was at the first look.
 struct Remembered {
     state: AtomicU8,
     device: AtomicU64,
@@ -148,53 +143,50 @@ const SIGNALS: [(libc::c_int, libc::c_int); 3] =
 fn write_quietly(line: &[u8]) {
     let held_back = signals(&SIGNALS.map(|(signal, _)| signal));
     let (mut before, mut pending) = (signals(&[]), signals(&[]));
-    // SAFETY: changes this thread's mask alone, and both sets are ours.
-    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const held_back, &raw mut before) };
-    // SAFETY: room for the answer.
-    unsafe { libc::sigpending(&raw mut pending) };
-    // SAFETY: the bytes of a slice.
-    let written = unsafe { libc::write(libc::STDERR_FILENO, line.as_ptr().cast(), line.len()) };
-    let error = if written < 0 { errno() } else { 0 };
+    system::pthread_sigmask(libc::SIG_BLOCK, Some(&held_back), Some(&mut before));
+    system::sigpending(&mut pending);
+    let written = system::write_to(libc::STDERR_FILENO, line);
+    let error = if written { 0 } else { system::errno() };
     let ours = SIGNALS.iter().find(|&&(signal, with)| {
-        // SAFETY: a set that is filled in.
-        error != 0 && with == error && unsafe { libc::sigismember(&raw const pending, signal) == 0 }
+        error != 0 && with == error && system::sigismember(&pending, signal) == 0
     });
     if let Some(&(signal, _)) = ours {
-        let only = signals(&[signal]);
         let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the set and the time are ours, and nothing is asked of the signal's details.
-        unsafe { libc::sigtimedwait(&raw const only, std::ptr::null_mut(), &raw const at_once) };
+        system::sigtimedwait(&signals(&[signal]), None, &at_once);
     }
-    // SAFETY: the mask that was there.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut()) };
+    system::pthread_sigmask(libc::SIG_SETMASK, Some(&before), None);
 }
 
 /// A set of signals.
 fn signals(which: &[libc::c_int]) -> libc::sigset_t {
-    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: room for a set.
-    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    // SAFETY: sigemptyset has filled it in.
-    let mut set = unsafe { set.assume_init() };
+    let mut set = system::no_signals();
     for &signal in which {
-        // SAFETY: a set of our own.
-        unsafe { libc::sigaddset(&raw mut set, signal) };
+        system::sigaddset(&mut set, signal);
     }
     set
 }
 
-fn errno() -> libc::c_int {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+/// Runs a step and then restores `errno`: the program may be about to look at what its own last call has left there.
+fn with_errno_kept(step: impl FnOnce()) {
+    let before = system::errno();
+    step();
+    system::set_errno(before);
 }
 
-/// The program may be about to look at what its own last call has left there.
-fn with_errno_kept(step: impl FnOnce()) {
-    let before = errno();
-    step();
-    // SAFETY: no preconditions.
-    let place = unsafe { libc::__errno_location() };
-    // SAFETY: this thread's own.
-    unsafe { place.write(before) };
+/// A string of somebody else's, shown with a mark in place of what is no UTF-8.
+pub(crate) struct Text<'a>(pub(crate) &'a CStr);
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.to_bytes().utf8_chunks().try_for_each(|part| {
+            to.write_str(part.valid())?;
+            if part.invalid().is_empty() {
+                Ok(())
+            } else {
+                to.write_char(char::REPLACEMENT_CHARACTER)
+            }
+        })
+    }
 }
 
 #[cfg(test)]

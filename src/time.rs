@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::system;
+
 /// Seconds since the epoch, as `time(NULL)`.
 pub(crate) fn now() -> i64 {
     match SystemTime::now().duration_since(UNIX_EPOCH) {
@@ -12,6 +14,5 @@ pub(crate) fn now() -> i64 {
 
 /// The same, up to a tick of the clock behind, for a small part of the cost.
 pub(crate) fn about_now() -> i64 {
-    // SAFETY: the result is returned, and nothing stored.
-    unsafe { libc::time(std::ptr::null_mut()) }
+    system::time(None)
 }

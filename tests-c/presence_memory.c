@@ -42,6 +42,7 @@ int plugin_end(void)
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -70,14 +71,17 @@ static int with_plugin(long at, int from_there_on)
     return end() ? more : 2;
 }
 
-int main(void)
+/* Without figures in shared memory and, in the same process once more, with them. */
+int main(int argc, char **argv)
 {
     int bad = 0, tried = 0, status;
+    (void)argc;
     for (int from_there_on = 0; from_there_on < 2; from_there_on++)
         for (long at = 0, more = 1; more; at++, tried++) {
+            fflush(stdout);
             pid_t child = fork();
             if (child == 0)
-                _exit(with_plugin(at, from_there_on));
+                exit(with_plugin(at, from_there_on));
             int ended = child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status);
             more = ended && WEXITSTATUS(status) == 1;
             if (!ended || WEXITSTATUS(status) > 1) {
@@ -86,6 +90,11 @@ int main(void)
             }
         }
     printf("# allocations that failed: %d\n", tried - 2);
+    fflush(stdout);
+    if (bad == 0 && getenv("SSLSWEEP_STATS") == NULL) {
+        setenv("SSLSWEEP_STATS", "1", 1);
+        execv("/proc/self/exe", argv);
+    }
     printf("%s P1 - the libssl of a plug-in without memory\ndone\n", bad ? "FAILED" : "ok");
     return bad != 0;
 }

@@ -1,6 +1,6 @@
-//! Whose libssl a call is for.
+//! The libssl that a call is for.
 //!
-//! The version node says it where a libssl of that node was there at the start. Where all came later, several may have
+//! The version node names it where a libssl of that node was there at the start. Where all came later, several may have
 //! one node (Python's own and one that a wheel has brought along, say), so the object that the call comes from is looked
 //! at: the dynamic loader has bound its other calls to libssl, past us, and the places where it keeps their
 //! addresses tell which one. The object is where the call returns to. That is another object's where the compiler has made
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::find::{ANCHOR, Libssl, known_at, libssl_of_object, start};
 use super::node::Node;
-use super::object::{Object, Wanted, find_object, object_at, read_slot};
+use super::object::{Object, Wanted, find_object, object_at};
 use super::symbols::RealFns;
 use crate::guard::guard;
 use crate::{options, report};
@@ -129,7 +129,7 @@ impl Caller {
     fn linked(self, name: &'static CStr) -> Option<&'static Libssl> {
         let caller = object_at(self.returns_to)?;
         let place = Place::of(&caller, name);
-        let remembered = place.slot(&caller).and_then(|slot| known_at(read_slot(slot)));
+        let remembered = place.slot(&caller).and_then(|slot| known_at(caller.read_slot(slot)?));
         let libssl = remembered.or_else(|| {
             let object = self.object(name).or_else(|| self.only_one(name))?;
             let libssl = libssl_of_object(&object)?;
@@ -156,16 +156,16 @@ impl Caller {
         }
         let provides =
             |address| object_at(address).is_some_and(|object| self.is_provider(&object, name));
-        bound_to_libssl(&caller, provides).and_then(|slot| object_at(read_slot(slot))).or_else(
-            || {
+        bound_to_libssl(&caller, provides)
+            .and_then(|slot| object_at(caller.read_slot(slot)?))
+            .or_else(|| {
                 // Nothing else of it has been bound yet.
                 caller.needed().find_map(|needed| {
                     find_object(|object| {
                         object.soname() == Some(needed) && self.is_provider(object, name)
                     })
                 })
-            },
-        )
+            })
     }
 
     /// Returns whether an object other than ours is a libssl for this caller, or has at least the function that was called: a
@@ -200,7 +200,7 @@ impl Caller {
             if options::get().verbose && !SAID.swap(true, Ordering::Relaxed) {
                 report::line(format_args!(
                     "{candidates} libssl are loaded, and a call of {} does not tell which one it is for",
-                    name.to_string_lossy()
+                    report::Text(name)
                 ));
             }
             // A flush and a setter would write into an object of another make.
@@ -243,7 +243,7 @@ impl Caller {
 /// The target of the call instruction before a return address.
 enum Called {
     /// The function whose address the loader has put here.
-    Slot(*const usize),
+    Slot(usize),
     /// The function at this address.
     Code(usize),
     /// It does not say.
@@ -255,37 +255,26 @@ enum Called {
 /// there. Any other indirect call is one of an address that the program keeps itself, from `dlsym`.
 #[cfg(target_arch = "x86_64")]
 fn called(caller: &Object, returns_to: usize) -> Called {
-    let bytes = |at: usize| {
-        let code: *const [u8; 6] = std::ptr::with_exposed_provenance(at);
-        // SAFETY: what a call returns to is code, with the call before it; and a stub is longer than these bytes.
-        unsafe { code.read() }
+    let relative = |from: usize, offset: [u8; 4]| {
+        from.wrapping_add_signed(i32::from_le_bytes(offset) as isize)
     };
-    let relative = |from: usize, offset: &[u8]| {
-        let offset = i32::from_le_bytes(offset.try_into().unwrap_or_default());
-        from.wrapping_add_signed(offset as isize)
-    };
-    let slot = |at: usize, offset: &[u8]| {
-        Called::Slot(std::ptr::with_exposed_provenance(relative(at, offset)))
-    };
-    match bytes(returns_to - 6) {
-        [_, 0xe8, offset @ ..] => {
-            let mut target = relative(returns_to, &offset);
+    match caller.code(returns_to - 6) {
+        Some([_, 0xe8, offset @ ..]) => {
+            let target = relative(returns_to, offset);
             // Or it is not that instruction, only the end of another one that looks like it.
             if !caller.is_code(target) {
                 return Called::Code(0);
             }
-            if bytes(target)[..4] == [0xf3, 0x0f, 0x1e, 0xfa] {
-                target += 4; // endbr64
-            }
-            if bytes(target)[0] == 0xf2 {
-                target += 1; // bnd
-            }
-            match bytes(target) {
-                [0xff, 0x25, offset @ ..] => slot(target + 6, &offset),
-                _ => Called::Code(relative(returns_to, &offset)),
+            let has =
+                |at: usize, bytes: &[u8]| caller.code(at).is_some_and(|is| is.starts_with(bytes));
+            let after_endbr64 = target + if has(target, &[0xf3, 0x0f, 0x1e, 0xfa]) { 4 } else { 0 };
+            let jump = after_endbr64 + usize::from(has(after_endbr64, &[0xf2])); // bnd
+            match caller.code(jump) {
+                Some([0xff, 0x25, offset @ ..]) => Called::Slot(relative(jump + 6, offset)),
+                _ => Called::Code(target),
             }
         }
-        [0xff, 0x15, offset @ ..] => slot(returns_to, &offset),
+        Some([0xff, 0x15, offset @ ..]) => Called::Slot(relative(returns_to, offset)),
         _ => Called::Code(0),
     }
 }
@@ -297,7 +286,7 @@ fn called(_caller: &Object, _returns_to: usize) -> Called {
 }
 
 /// The slot of an object into which the loader has put the address of a function of libssl, if the address is accepted.
-fn bound_to_libssl(caller: &Object, accepted: impl Fn(usize) -> bool) -> Option<*const usize> {
+fn bound_to_libssl(caller: &Object, accepted: impl Fn(usize) -> bool) -> Option<usize> {
     let prefixes: [&[u8]; 4] = [b"SSL_", b"TLS_", b"DTLS_", b"OPENSSL_init_ssl"];
     caller.bound_slot(&prefixes, accepted)
 }
@@ -326,7 +315,7 @@ impl Place {
         Self { remembered: &SLOTS[hash % REMEMBERED], key }
     }
 
-    fn slot(&self, caller: &Object) -> Option<*const usize> {
+    fn slot(&self, caller: &Object) -> Option<usize> {
         let Remembered { key, slot } = self.remembered;
         if key.load(Ordering::Acquire) != self.key {
             return None;
@@ -334,10 +323,10 @@ impl Place {
         let found = slot.load(Ordering::Acquire);
         // Unchanged meanwhile, so the slot belongs to the key.
         let is_same = key.load(Ordering::Acquire) == self.key;
-        (is_same && caller.range.contains(&found)).then(|| std::ptr::with_exposed_provenance(found))
+        (is_same && caller.range.contains(&found)).then_some(found)
     }
 
-    fn remember(&self, slot: *const usize) {
+    fn remember(&self, slot: usize) {
         /// Not a key, which are odd. A child that was forked meanwhile remembers nothing here, and looks each time.
         const BUSY: usize = 2;
         let Remembered { key, slot: place } = self.remembered;
@@ -345,7 +334,7 @@ impl Place {
         let taken =
             || key.compare_exchange(former, BUSY, Ordering::Acquire, Ordering::Relaxed).is_ok();
         if former != BUSY && taken() {
-            place.store(slot.expose_provenance(), Ordering::Release);
+            place.store(slot, Ordering::Release);
             key.store(self.key, Ordering::Release);
         }
     }

@@ -1,58 +1,30 @@
 //! The dynamic section of a loaded object, and the tables that it leads to: symbols, their versions, relocations.
 
-use std::ffi::{CStr, c_char};
-use std::marker::PhantomData;
-use std::ops::{ControlFlow, Range};
+use std::ffi::CStr;
+use std::ops::ControlFlow;
 
-/// An entry of a dynamic section.
-#[repr(C)]
-pub(super) struct Dynamic {
-    tag: i64,
-    value: usize,
-}
+use super::mapped::Mapped;
 
-const DT_NULL: i64 = 0;
-const DT_NEEDED: i64 = 1;
-const DT_PLTRELSZ: i64 = 2;
-const DT_HASH: i64 = 4;
-const DT_STRTAB: i64 = 5;
-const DT_SYMTAB: i64 = 6;
-const DT_RELA: i64 = 7;
-const DT_RELASZ: i64 = 8;
-pub(super) const DT_SONAME: i64 = 14;
-const DT_JMPREL: i64 = 23;
-const DT_GNU_HASH: i64 = 0x6fff_fef5;
-pub(super) const DT_FLAGS_1: i64 = 0x6fff_fffb;
-const DT_VERSYM: i64 = 0x6fff_fff0;
-const DT_VERDEF: i64 = 0x6fff_fffc;
+// Tags of a dynamic section.
+const DT_NULL: usize = 0;
+const DT_NEEDED: usize = 1;
+const DT_PLTRELSZ: usize = 2;
+const DT_HASH: usize = 4;
+const DT_STRTAB: usize = 5;
+const DT_SYMTAB: usize = 6;
+const DT_RELA: usize = 7;
+const DT_RELASZ: usize = 8;
+pub(super) const DT_SONAME: usize = 14;
+const DT_JMPREL: usize = 23;
+const DT_GNU_HASH: usize = 0x6fff_fef5;
+pub(super) const DT_FLAGS_1: usize = 0x6fff_fffb;
+const DT_VERSYM: usize = 0x6fff_fff0;
+const DT_VERDEF: usize = 0x6fff_fffc;
 
-#[repr(C)]
-struct Symbol {
-    name: u32,
-    info: u8,
-    other: u8,
-    section: u16,
-    value: usize,
-    size: u64,
-}
-
-#[repr(C)]
-struct Relocation {
-    offset: usize,
-    info: u64,
-    addend: i64,
-}
-
-#[repr(C)]
-struct VersionDefinition {
-    version: u16,
-    flags: u16,
-    index: u16,
-    count: u16,
-    hash: u32,
-    names: u32,
-    next: u32,
-}
+// Sizes of entries, all of them of 64-bit objects.
+const DYNAMIC: usize = 16;
+const SYMBOL: usize = 24;
+const RELOCATION: usize = 24;
 
 /// The hidden bit of a version index.
 const HIDDEN: u16 = 0x8000;
@@ -70,112 +42,94 @@ pub(super) enum Wanted<'a> {
     Default,
 }
 
-/// The dynamic section of an object that stays loaded for the lifetime.
+/// The dynamic section of an object.
 #[derive(Clone, Copy)]
 pub(super) struct Section<'a> {
-    base: usize,
-    range: &'a Range<usize>,
-    first: *const Dynamic,
-    object: PhantomData<&'a Dynamic>,
+    object: Mapped<'a>,
+    first: usize,
 }
 
-/// The tables of an object.
+/// The addresses of an object's tables; 0 for one that it has not.
 pub(super) struct Tables<'a> {
-    object: PhantomData<&'a Dynamic>,
-    symbols: *const Symbol,
-    strings: *const c_char,
-    gnu_hash: *const u32,
-    hash: *const u32,
-    versions: *const u16,
-    definitions: *const u8,
+    object: Mapped<'a>,
+    symbols: usize,
+    strings: usize,
+    gnu_hash: usize,
+    hash: usize,
+    versions: usize,
+    definitions: usize,
 }
 
 impl<'a> Section<'a> {
-    /// # Safety
-    ///
-    /// The dynamic section of an object that lies at `base`, in this range, and stays loaded for the lifetime; NULL is an empty one.
-    pub(super) unsafe fn new(base: usize, range: &'a Range<usize>, first: *const Dynamic) -> Self {
-        Self { base, range, first, object: PhantomData }
+    /// The section that begins at this address; an empty one outside of the object.
+    pub(super) fn new(object: Mapped<'a>, first: usize) -> Self {
+        Self { object, first }
     }
 
-    fn entries(self) -> impl Iterator<Item = &'a Dynamic> {
-        let mut next = self.first;
-        std::iter::from_fn(move || {
-            if next.is_null() {
-                return None;
-            }
-            // SAFETY: a dynamic section, which ends with DT_NULL.
-            let entry = unsafe { &*next };
-            next = next.wrapping_add(1);
-            (entry.tag != DT_NULL).then_some(entry)
-        })
+    /// Its tags and their values.
+    fn entries(self) -> impl Iterator<Item = (usize, usize)> {
+        let entry = move |at| {
+            let tag = self.object.word(at).filter(|&tag| tag != DT_NULL)?;
+            Some((tag, self.object.word(at + 8)?))
+        };
+        (self.first..).step_by(DYNAMIC).map_while(entry)
     }
 
-    pub(super) fn value(self, tag: i64) -> Option<usize> {
-        self.entries().find(|entry| entry.tag == tag).map(|entry| entry.value)
+    pub(super) fn value(self, wanted: usize) -> Option<usize> {
+        self.entries().find(|&(tag, _)| tag == wanted).map(|(_, value)| value)
     }
 
-    /// A pointer of the dynamic section. glibc has moved it to where the object lies, unless the section is read-only.
-    fn address(self, tag: i64) -> usize {
+    /// The address of a table. glibc has moved it to where the object lies, unless the section is read-only.
+    fn address(self, tag: usize) -> usize {
         match self.value(tag) {
             None | Some(0) => 0,
-            Some(value) if self.range.contains(&value) => value,
-            Some(value) => self.base.wrapping_add(value),
+            Some(value) if self.object.contains(value) => value,
+            Some(value) => self.object.at(value),
         }
-    }
-
-    fn pointer<T>(self, tag: i64) -> *const T {
-        std::ptr::with_exposed_provenance(self.address(tag))
     }
 
     pub(super) fn tables(self) -> Option<Tables<'a>> {
         let tables = Tables {
-            object: PhantomData,
-            symbols: self.pointer(DT_SYMTAB),
-            strings: self.pointer(DT_STRTAB),
-            gnu_hash: self.pointer(DT_GNU_HASH),
-            hash: self.pointer(DT_HASH),
-            versions: self.pointer(DT_VERSYM),
-            definitions: self.pointer(DT_VERDEF),
+            object: self.object,
+            symbols: self.address(DT_SYMTAB),
+            strings: self.address(DT_STRTAB),
+            gnu_hash: self.address(DT_GNU_HASH),
+            hash: self.address(DT_HASH),
+            versions: self.address(DT_VERSYM),
+            definitions: self.address(DT_VERDEF),
         };
-        (!tables.symbols.is_null() && !tables.strings.is_null()).then_some(tables)
+        (tables.symbols != 0 && tables.strings != 0).then_some(tables)
     }
 
     pub(super) fn string(self, offset: usize) -> Option<&'a CStr> {
-        let strings: *const c_char = self.pointer(DT_STRTAB);
-        // SAFETY: an offset that the object's own dynamic section has.
-        (!strings.is_null()).then(|| unsafe { CStr::from_ptr(strings.wrapping_add(offset)) })
+        self.object.string(self.address(DT_STRTAB).checked_add(offset)?)
     }
 
     /// The names of the objects that this one needs.
     pub(super) fn needed(self) -> impl Iterator<Item = &'a CStr> {
-        let needed = self.entries().filter(|entry| entry.tag == DT_NEEDED);
-        needed.filter_map(move |entry| self.string(entry.value))
+        let needed = self.entries().filter(|&(tag, _)| tag == DT_NEEDED);
+        needed.filter_map(move |(_, name)| self.string(name))
     }
 
     /// Visits each place where the loader has put, or will put, the address of a function that this object takes from
     /// others: the function's name and the place.
     pub(super) fn visit_imports<B>(
         self,
-        mut visit: impl FnMut(&CStr, *const usize) -> ControlFlow<B>,
+        mut visit: impl FnMut(&CStr, usize) -> ControlFlow<B>,
     ) -> Option<B> {
         let tables = self.tables()?;
         for (table, size) in [(DT_JMPREL, DT_PLTRELSZ), (DT_RELA, DT_RELASZ)] {
-            let relocations: *const Relocation = self.pointer(table);
-            let count = self.value(size).unwrap_or(0) / size_of::<Relocation>();
-            for number in 0..if relocations.is_null() { 0 } else { count } {
-                // SAFETY: within the object's table of relocations.
-                let relocation = unsafe { &*relocations.wrapping_add(number) };
-                let symbol = (relocation.info >> 32) as usize;
-                if symbol == 0 || !is_function_slot(relocation.info as u32) {
+            let table = self.address(table);
+            let count = self.value(size).unwrap_or(0) / RELOCATION;
+            for number in 0..if table == 0 { 0 } else { count } {
+                let at = table + number * RELOCATION;
+                let (place, info) = (self.object.word(at)?, self.object.word(at + 8)?);
+                let symbol = info >> 32;
+                if symbol == 0 || !is_function_slot(info as u32) {
                     continue;
                 }
-                // SAFETY: the symbol that a relocation of the object names.
-                let symbol = unsafe { &*tables.symbols.wrapping_add(symbol) };
-                let name = tables.name(symbol);
-                let slot =
-                    std::ptr::with_exposed_provenance(self.base.wrapping_add(relocation.offset));
-                if let ControlFlow::Break(found) = visit(name, slot) {
+                let name = tables.name(tables.symbols + symbol * SYMBOL)?;
+                if let ControlFlow::Break(found) = visit(name, self.object.at(place)) {
                     return Some(found);
                 }
             }
@@ -195,35 +149,31 @@ fn is_function_slot(kind: u32) -> bool {
 }
 
 impl<'a> Tables<'a> {
-    fn name(&self, symbol: &Symbol) -> &CStr {
-        // SAFETY: an offset into the object's own strings.
-        unsafe { CStr::from_ptr(self.strings.wrapping_add(symbol.name as usize)) }
+    /// The name of the symbol at an address.
+    fn name(&self, symbol: usize) -> Option<&'a CStr> {
+        self.object.string(self.strings + self.object.u32(symbol)? as usize)
     }
 
+    /// The version index of a symbol, where the object has versions.
     fn version_index(&self, number: usize) -> Option<u16> {
-        // SAFETY: there is one for each symbol.
-        (!self.versions.is_null()).then(|| unsafe { *self.versions.wrapping_add(number) })
+        if self.versions == 0 { None } else { self.object.u16(self.versions + 2 * number) }
     }
 
     /// The node of a version that the object defines.
-    fn version_name(&self, index: u16) -> Option<&'a CStr> {
+    fn version_name(&self, wanted: u16) -> Option<&'a CStr> {
+        // Of a definition: its index, the way to its first name and to the next definition.
+        const INDEX: usize = 4;
+        const NAMES: usize = 12;
+        const NEXT: usize = 16;
         let mut at = self.definitions;
-        while !at.is_null() {
-            // SAFETY: within the object's definitions, which are aligned to words.
-            let definition = unsafe { &*at.cast::<VersionDefinition>() };
-            if definition.index == index {
-                let name = at.wrapping_add(definition.names as usize);
-                // SAFETY: the first name of a definition, an offset into the object's strings.
-                let offset = unsafe { *name.cast::<u32>() } as usize;
-                // SAFETY: as above.
-                return Some(unsafe { CStr::from_ptr(self.strings.wrapping_add(offset)) });
+        while self.object.u16(at + INDEX)? != wanted {
+            match self.object.u32(at + NEXT)? {
+                0 => return None,
+                next => at += next as usize,
             }
-            if definition.next == 0 {
-                break;
-            }
-            at = at.wrapping_add(definition.next as usize);
         }
-        None
+        let name = at + self.object.u32(at + NAMES)? as usize;
+        self.object.string(self.strings + self.object.u32(name)? as usize)
     }
 
     /// The version node of a defined function.
@@ -235,7 +185,7 @@ impl<'a> Tables<'a> {
 
     /// The address of a defined function in the object, chosen among its versions as the dynamic loader does.
     pub(super) fn find(&self, name: &CStr, wanted: Wanted<'_>) -> Option<usize> {
-        self.visit(name, |number, symbol| {
+        self.visit(name, |number, value| {
             let accepted = match self.version_index(number) {
                 // An object without versions satisfies every caller.
                 None => true,
@@ -250,88 +200,83 @@ impl<'a> Tables<'a> {
                     Wanted::Default => index & HIDDEN == 0,
                 },
             };
-            if accepted { ControlFlow::Break(symbol.value) } else { ControlFlow::Continue(()) }
+            if accepted { ControlFlow::Break(value) } else { ControlFlow::Continue(()) }
         })
     }
 
-    /// Visits the defined functions of a name, with their numbers.
+    /// Visits the defined functions of a name: their numbers and values.
     fn visit<B>(
         &self,
         name: &CStr,
-        mut visit: impl FnMut(usize, &Symbol) -> ControlFlow<B>,
+        mut visit: impl FnMut(usize, usize) -> ControlFlow<B>,
     ) -> Option<B> {
+        const INFO: usize = 4;
+        const SECTION: usize = 6;
+        const VALUE: usize = 8;
         let mut one = |number: usize| {
-            // SAFETY: a number that the object's hash table has.
-            let symbol = unsafe { &*self.symbols.wrapping_add(number) };
+            let at = self.symbols + number * SYMBOL;
+            let [info] = self.object.bytes(at + INFO)?;
             // No type or a function (not one that is yet to be chosen), and defined here.
-            if symbol.info & 0xf <= 2 && symbol.section != 0 && self.name(symbol) == name {
-                return visit(number, symbol);
+            let is_defined = info & 0xf <= 2 && self.object.u16(at + SECTION)? != 0;
+            if is_defined && self.name(at)? == name {
+                return visit(number, self.object.word(at + VALUE)?).break_value();
             }
-            ControlFlow::Continue(())
+            None
         };
-        let found = if !self.gnu_hash.is_null() {
-            visit_gnu_hash(self.gnu_hash, name, &mut one)
-        } else if !self.hash.is_null() {
-            visit_hash(self.hash, name, &mut one)
+        if self.gnu_hash != 0 {
+            self.visit_gnu_hash(name, &mut one)
+        } else if self.hash != 0 {
+            self.visit_hash(name, &mut one)
         } else {
-            ControlFlow::Continue(())
-        };
-        found.break_value()
-    }
-}
-
-/// Visits the numbers of the symbols that may have this name, by a table of `DT_GNU_HASH`.
-fn visit_gnu_hash<B>(
-    table: *const u32,
-    name: &CStr,
-    visit: &mut impl FnMut(usize) -> ControlFlow<B>,
-) -> ControlFlow<B> {
-    // SAFETY: within the table: its header, the filter's words, the buckets and the chains, in this order; and a chain
-    // has an end.
-    let word = |at: usize| unsafe { *table.wrapping_add(at) };
-    let (buckets, first, filter) = (word(0) as usize, word(1) as usize, word(2) as usize);
-    let buckets_at = 4 + filter * (size_of::<usize>() / size_of::<u32>());
-    let hash = name
-        .to_bytes()
-        .iter()
-        .fold(5381u32, |hash, &byte| hash.wrapping_mul(33).wrapping_add(byte.into()));
-    if buckets == 0 {
-        return ControlFlow::Continue(());
-    }
-    let mut number = word(buckets_at + hash as usize % buckets) as usize;
-    while number >= first.max(1) {
-        let chained = word(buckets_at + buckets + number - first);
-        if (chained ^ hash) & !1 == 0 {
-            visit(number)?;
+            None
         }
-        if chained & 1 != 0 {
-            break;
-        }
-        number += 1;
     }
-    ControlFlow::Continue(())
-}
 
-/// The same by a table of `DT_HASH`.
-fn visit_hash<B>(
-    table: *const u32,
-    name: &CStr,
-    visit: &mut impl FnMut(usize) -> ControlFlow<B>,
-) -> ControlFlow<B> {
-    // SAFETY: within the table: its header, the buckets and the chains, in this order; and a chain has an end.
-    let word = |at: usize| unsafe { *table.wrapping_add(at) };
-    let buckets = word(0) as usize;
-    let hash = name.to_bytes().iter().fold(0u32, |hash, &byte| {
-        let hash = (hash << 4).wrapping_add(byte.into());
-        (hash ^ (hash >> 24 & 0xf0)) & 0x0fff_ffff
-    });
-    if buckets == 0 {
-        return ControlFlow::Continue(());
+    /// Visits the numbers of the symbols that may have this name, by a table of `DT_GNU_HASH`: its header, the filter's
+    /// words, the buckets and the chains.
+    fn visit_gnu_hash<B>(
+        &self,
+        name: &CStr,
+        visit: &mut impl FnMut(usize) -> Option<B>,
+    ) -> Option<B> {
+        let word = |number: usize| self.object.u32(self.gnu_hash + 4 * number);
+        let (buckets, first, filter) = (word(0)? as usize, word(1)? as usize, word(2)? as usize);
+        let buckets_at = 4 + 2 * filter;
+        let hash = name
+            .to_bytes()
+            .iter()
+            .fold(5381u32, |hash, &byte| hash.wrapping_mul(33).wrapping_add(byte.into()));
+        let mut number = word(buckets_at + (hash as usize).checked_rem(buckets)?)? as usize;
+        while number >= first.max(1) {
+            let chained = word(buckets_at + buckets + number - first)?;
+            if (chained ^ hash) & !1 == 0 {
+                if let Some(found) = visit(number) {
+                    return Some(found);
+                }
+            }
+            if chained & 1 != 0 {
+                break;
+            }
+            number += 1;
+        }
+        None
     }
-    let mut number = word(2 + hash as usize % buckets) as usize;
-    while number != 0 {
-        visit(number)?;
-        number = word(2 + buckets + number) as usize;
+
+    /// The same by a table of `DT_HASH`: its header, the buckets and the chains.
+    fn visit_hash<B>(&self, name: &CStr, visit: &mut impl FnMut(usize) -> Option<B>) -> Option<B> {
+        let word = |number: usize| self.object.u32(self.hash + 4 * number);
+        let buckets = word(0)? as usize;
+        let hash = name.to_bytes().iter().fold(0u32, |hash, &byte| {
+            let hash = (hash << 4).wrapping_add(byte.into());
+            (hash ^ (hash >> 24 & 0xf0)) & 0x0fff_ffff
+        });
+        let mut number = word(2 + (hash as usize).checked_rem(buckets)?)? as usize;
+        while number != 0 {
+            if let Some(found) = visit(number) {
+                return Some(found);
+            }
+            number = word(2 + buckets + number)? as usize;
+        }
+        None
     }
-    ControlFlow::Continue(())
 }

@@ -5,7 +5,7 @@
 //! first call from an object that is linked with them ([`super::caller`]). Each is resolved once. None gets a reference
 //! from us: libssl keeps itself in the process, and whatever is linked with it must be free to go.
 
-use std::ffi::{CStr, CString, c_char, c_ulong, c_void};
+use std::ffi::{CStr, c_char, c_ulong, c_void};
 
 use once_cell::race::OnceBox;
 
@@ -13,11 +13,10 @@ use super::node::Node;
 use super::object::{Object, Wanted, find_object, loaded_objects, object_at};
 use super::symbols::{Api, RealFns};
 use super::types::{OpenSslVersion, SSL_METHOD};
-use crate::{options, report};
+use crate::{memory, options, report};
 
 /// How many libssl of one process are taken over.
-pub(crate) const MOST: usize = 8;
-
+pub(crate) const MAX_LIBSSL: usize = 8;
 /// A real libssl, found in this process.
 #[derive(Debug)]
 pub(crate) struct Libssl {
@@ -39,7 +38,7 @@ pub(crate) struct Libssl {
 // Races instead of locks: a thread that waits for a lock of ours while it holds the loader's could stop everybody.
 
 /// Every libssl that was found. None is forgotten.
-static FOUND: [OnceBox<Libssl>; MOST] = [const { OnceBox::new() }; MOST];
+static FOUND: [OnceBox<Libssl>; MAX_LIBSSL] = [const { OnceBox::new() }; MAX_LIBSSL];
 
 /// The objects that were there when this library was loaded.
 #[derive(Debug)]
@@ -115,21 +114,25 @@ impl Start {
     }
 
     /// The path of an object that comes before us for callers of a libssl that is there from the start. They call that, not us.
-    pub(super) fn comes_first(&self) -> Option<CString> {
+    pub(super) fn comes_first(&self) -> Option<&CStr> {
         const NAME: &CStr = c"SSL_CTX_new";
         let mut others = self.globals.iter().filter(|object| !object.is_same(&self.ours));
         let version = others.find(|object| object.defines(ANCHOR))?.version_of(NAME);
         let wanted = version.map_or(Wanted::Unversioned, Wanted::Node);
         let mut all = self.globals.iter();
         let first = all.find(|object| !object.function(NAME, wanted).is_null())?;
-        (!first.is_same(&self.ours)).then(|| first.path().to_owned())
+        (!first.is_same(&self.ours)).then(|| first.path())
     }
 }
 
 /// How many objects at the beginning of the loader's list were there at the start: the program, what is preloaded, and
 /// all that these need. What constructors have loaded since comes after them.
 fn count_at_start(all: &[Object]) -> usize {
-    let names: Vec<_> = all.iter().map(|object| (object.soname(), object.path())).collect();
+    let mut names = Vec::new();
+    if names.try_reserve_exact(all.len()).is_err() {
+        return 0;
+    }
+    names.extend(all.iter().map(|object| (object.soname(), object.path())));
     let place = |needed: &CStr| {
         names.iter().position(|&(soname, path)| {
             soname == Some(needed) || file_name(path) == needed.to_bytes() || path == needed
@@ -174,7 +177,7 @@ impl Object {
             |address| object_at(address).is_some_and(|found| found.defines(ANCHOR_OF_LIBCRYPTO));
         let prefixes: [&[u8]; 5] = [b"CRYPTO_", b"OPENSSL_", b"ERR_", b"EVP_", b"BIO_"];
         if let Some(slot) = self.bound_slot(&prefixes, is_libcrypto) {
-            return object_at(super::object::read_slot(slot));
+            return object_at(self.read_slot(slot)?);
         }
         self.needed().find_map(|needed| {
             find_object(|object| {
@@ -224,7 +227,7 @@ pub(crate) fn libssl_of_method(method: *const SSL_METHOD) -> Option<&'static Lib
     })
 }
 
-/// Keeps this library in the process: libssl gets functions of ours, and may outlive whoever brings us along.
+/// Keeps this library in the process: libssl gets functions of ours, and may outlive the plug-in that has us inside.
 ///
 /// The shared library is linked with `-z nodelete`. A plug-in that has the static one inside is kept by a reference, which is
 /// taken by its own constructor, where the loader's lock is this thread's.
@@ -244,9 +247,9 @@ fn load(object: &Object, start: &Start) -> Option<&'static Libssl> {
     }
     for (index, place) in FOUND.iter().enumerate() {
         if place.get().is_none() {
-            let (libssl, report) = Libssl::open(object, index, start);
-            if place.set(Box::new(libssl)).is_ok() && options::get().verbose {
-                report::line(&report);
+            let (libssl, version, refusal) = Libssl::open(object, index, start);
+            if place.set(memory::boxed(libssl)?).is_ok() && options::get().verbose {
+                report_found(object.path(), version, refusal);
             }
         }
         // Another thread may have been faster, with this one or with another.
@@ -258,8 +261,12 @@ fn load(object: &Object, start: &Start) -> Option<&'static Libssl> {
 }
 
 impl Libssl {
-    /// Resolves the functions of a libssl. Also returns what there is to say.
-    fn open(object: &Object, index: usize, start: &Start) -> (Self, String) {
+    /// Resolves the functions of a libssl. Returns also the text of its version, and why it is left alone if it is.
+    fn open(
+        object: &Object,
+        index: usize,
+        start: &Start,
+    ) -> (Self, &'static CStr, Option<Refusal>) {
         let real = RealFns::of(|name| start.function(object, name));
         let libcrypto = object.libcrypto();
         let own = |name: &CStr| {
@@ -270,15 +277,14 @@ impl Libssl {
             }
         };
         let (version, text) = version(own);
-        let shown = object.path().to_string_lossy();
-        let (api, report) = match usable(own, version, &text) {
-            Ok(api) => (Some(api), format!("found {shown} ({text})")),
-            Err(reason) => (None, format!("does not take over {shown} ({text}): {reason}")),
-        };
+        let api = usable(own, version, text);
+        let refusal = api.as_ref().err().copied();
+        let api = api.ok();
         let calls_itself_through_plt = object.imports(c"SSL_CTX_new_ex");
         let stays = start.globals.iter().any(|global| global.is_same(object));
         let object = object.clone();
-        (Self { real, api, index, calls_itself_through_plt, version, object, stays }, report)
+        let libssl = Self { real, api, index, calls_itself_through_plt, version, object, stays };
+        (libssl, text, refusal)
     }
 
     pub(super) fn object(&self) -> &Object {
@@ -310,43 +316,49 @@ impl Libssl {
     }
 }
 
-/// The functions that the takeover calls in a libssl, or why it is left alone.
+/// Why a libssl is left alone, in two parts of one text.
+type Refusal = [&'static str; 2];
+
+fn report_found(path: &CStr, version: &CStr, refusal: Option<Refusal>) {
+    let (path, version) = (report::Text(path), report::Text(version));
+    match refusal {
+        None => report::line(format_args!("found {path} ({version})")),
+        Some([reason, of]) => {
+            report::line(format_args!("does not take over {path} ({version}): {reason}{of}"));
+        }
+    }
+}
+
+/// The functions that the takeover calls in a libssl.
 fn usable(
     function: impl Fn(&CStr) -> *mut c_void,
     version: c_ulong,
-    text: &str,
-) -> Result<Api, String> {
+    text: &CStr,
+) -> Result<Api, Refusal> {
     if options::get().disable {
-        return Err("SSLSWEEP_DISABLE=1".into());
+        return Err(["SSLSWEEP_DISABLE=1", ""]);
     }
-    if !text.starts_with("OpenSSL ") || version < 0x1010_1000 {
-        return Err("not OpenSSL 1.1.1 or later".into());
+    if !text.to_bytes().starts_with(b"OpenSSL ") || version < 0x1010_1000 {
+        return Err(["not OpenSSL 1.1.1 or later", ""]);
     }
-    let api = Api::resolve(function).map_err(|missing| format!("it has no {missing}"))?;
+    let api = Api::resolve(function).map_err(|missing| ["it has no ", missing])?;
     if api.SSL_SESSION_get_time_ex.is_none() && api.SSL_SESSION_get_time.is_none() {
-        return Err("it has no SSL_SESSION_get_time_ex".into());
+        return Err(["it has no ", "SSL_SESSION_get_time_ex"]);
     }
     Ok(api)
 }
 
 /// `OpenSSL_version_num` and the text of `OpenSSL_version`.
-fn version(function: impl Fn(&CStr) -> *mut c_void) -> (c_ulong, String) {
-    type VersionNum = unsafe extern "C" fn() -> c_ulong;
+fn version(function: impl Fn(&CStr) -> *mut c_void) -> (c_ulong, &'static CStr) {
+    const UNKNOWN: &CStr = c"unknown version";
     let (number, text) = (function(ANCHOR_OF_LIBCRYPTO), function(c"OpenSSL_version"));
-    if number.is_null() || text.is_null() {
-        return (0, "unknown version".into());
-    }
-    // SAFETY: an address under this name is this function, by OpenSSL's ABI.
-    let number: VersionNum = unsafe { std::mem::transmute(number) };
+    // SAFETY: an address under this name is this function, by OpenSSL's ABI, and NULL is `None`. It has no preconditions.
+    let number: Option<extern "C" fn() -> c_ulong> = unsafe { std::mem::transmute(number) };
     // SAFETY: as above.
-    let text: OpenSslVersion = unsafe { std::mem::transmute(text) };
-    // SAFETY: has no preconditions.
-    let number = unsafe { number() };
+    let text: Option<OpenSslVersion> = unsafe { std::mem::transmute(text) };
+    let (Some(number), Some(text)) = (number, text) else { return (0, UNKNOWN) };
     // SAFETY: has no preconditions; 0 is OPENSSL_VERSION.
     let text: *const c_char = unsafe { text(0) };
-    if text.is_null() {
-        return (number, "unknown version".into());
-    }
     // SAFETY: OpenSSL_version returns a static string.
-    (number, unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+    (number(), if text.is_null() { UNKNOWN } else { unsafe { CStr::from_ptr(text) } })
 }

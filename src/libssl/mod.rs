@@ -5,6 +5,7 @@ mod caller;
 mod elf;
 mod find;
 mod inside;
+mod mapped;
 mod node;
 mod object;
 mod prefetch;
@@ -29,7 +30,7 @@ macro_rules! of_each_libssl {
 }
 
 pub(crate) use caller::Caller;
-pub(crate) use find::{Libssl, MOST, by_index, libssl_of_method, stay_loaded};
+pub(crate) use find::{Libssl, MAX_LIBSSL, by_index, libssl_of_method, stay_loaded};
 pub(crate) use inside::{call_libssl, call_program, is_in_libssl};
 pub(crate) use node::Node;
 pub(crate) use of_each_libssl;
@@ -38,6 +39,6 @@ pub(crate) use symbols::{Api, function};
 
 /// Resolves what there is at the start, and tells what comes before us for callers of a libssl that is there, if anything
 /// does.
-pub(crate) fn begin() -> Option<std::ffi::CString> {
+pub(crate) fn begin() -> Option<&'static std::ffi::CStr> {
     find::start().comes_first()
 }

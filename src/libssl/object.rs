@@ -6,11 +6,13 @@
 //! `_dl_find_object` (glibc 2.35) takes none.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
+use std::mem::offset_of;
 use std::ops::{ControlFlow, Range};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(super) use super::elf::Wanted;
-use super::elf::{DT_FLAGS_1, DT_SONAME, Dynamic, Section};
+use super::elf::{DT_FLAGS_1, DT_SONAME, Section};
+use super::mapped::Mapped;
 
 /// A loaded object. It is looked into only while it is known to stay: while it calls us, while one that needs it does, or
 /// inside [`find_object`].
@@ -19,23 +21,21 @@ pub(crate) struct Object {
     base: usize,
     /// The addresses that it is mapped to.
     pub(super) range: Range<usize>,
-    dynamic: *const Dynamic,
-    name: *const c_char,
+    /// The address of its dynamic section.
+    dynamic: usize,
+    /// The address of its path, or NULL.
+    name: usize,
 }
-
-// SAFETY: what the pointers lead to is the loader's, and only read.
-unsafe impl Send for Object {}
-// SAFETY: as above.
-unsafe impl Sync for Object {}
 
 impl Object {
     /// The object's path; empty for the program.
     pub(crate) fn path(&self) -> &CStr {
-        if self.name.is_null() {
+        if self.name == 0 {
             return c"";
         }
+        let name: *const c_char = std::ptr::with_exposed_provenance(self.name);
         // SAFETY: the loader's name of the object, which stays as long as the object.
-        unsafe { CStr::from_ptr(self.name) }
+        unsafe { CStr::from_ptr(name) }
     }
 
     /// Returns whether the object is there still, and not another one in its place.
@@ -49,35 +49,48 @@ impl Object {
 
     /// A number that tells this object from whatever was mapped at other addresses.
     pub(super) fn identity(&self) -> usize {
-        self.range.start.rotate_left(40) ^ self.dynamic.addr()
+        self.range.start.rotate_left(40) ^ self.dynamic
+    }
+
+    /// The memory that it is mapped to.
+    fn memory(&self) -> Mapped<'_> {
+        // SAFETY: an object that is loaded; its own tables and instructions lead to what is read.
+        unsafe { Mapped::new(self.base, &self.range) }
+    }
+
+    /// The bytes of code at an address. (A stub is longer than these, and a call lies before where it returns to.)
+    pub(super) fn code(&self, at: usize) -> Option<[u8; 6]> {
+        self.memory().bytes(at)
     }
 
     /// Returns whether this and what follows it within the length of a few instructions is code of the object.
     pub(super) fn is_code(&self, address: usize) -> bool {
         const LENGTH: usize = 16;
-        if !self.range.contains(&address) {
-            return false;
-        }
-        let at_base: *const libc::Elf64_Ehdr = std::ptr::with_exposed_provenance(self.range.start);
-        // SAFETY: an object is mapped from its beginning, and a page holds its header.
-        let header = unsafe { &*at_base };
-        let headers = self.range.start + header.e_phoff as usize;
-        header.e_ident[..4] == *b"\x7fELF"
-            && (0..header.e_phnum.into()).any(|number| {
-                let headers: *const libc::Elf64_Phdr = std::ptr::with_exposed_provenance(headers);
-                // SAFETY: one of the object's program headers, which lie in the same page.
-                let header = unsafe { &*headers.wrapping_add(number) };
-                let start = self.base.wrapping_add(header.p_vaddr as usize);
-                let end = start.wrapping_add(header.p_memsz as usize);
-                header.p_type == libc::PT_LOAD
-                    && header.p_flags & libc::PF_X != 0
-                    && (start..end.saturating_sub(LENGTH)).contains(&address)
+        // An object is mapped from its beginning, and the first page holds its header and its program headers.
+        let (memory, start) = (self.memory(), self.range.start);
+        let table = || {
+            let is_elf = memory.bytes(start)? == *b"\x7fELF";
+            let at = start + memory.word(start + offset_of!(libc::Elf64_Ehdr, e_phoff))?;
+            let count = memory.u16(start + offset_of!(libc::Elf64_Ehdr, e_phnum))?;
+            is_elf.then_some((at, count))
+        };
+        let is_in = |header: usize| {
+            let kind = memory.u32(header + offset_of!(libc::Elf64_Phdr, p_type))?;
+            let flags = memory.u32(header + offset_of!(libc::Elf64_Phdr, p_flags))?;
+            let start = memory.at(memory.word(header + offset_of!(libc::Elf64_Phdr, p_vaddr))?);
+            let size = memory.word(header + offset_of!(libc::Elf64_Phdr, p_memsz))?;
+            let is_code = kind == libc::PT_LOAD && flags & libc::PF_X != 0;
+            Some(is_code && (start..(start + size).saturating_sub(LENGTH)).contains(&address))
+        };
+        let size = size_of::<libc::Elf64_Phdr>();
+        memory.contains(address)
+            && table().is_some_and(|(at, count)| {
+                (0..count.into()).any(|number: usize| is_in(at + number * size) == Some(true))
             })
     }
 
     fn section(&self) -> Section<'_> {
-        // SAFETY: the loader's section of an object that is loaded.
-        unsafe { Section::new(self.base, &self.range, self.dynamic) }
+        Section::new(self.memory(), self.dynamic)
     }
 
     /// Returns whether it is never unloaded (`-z nodelete`).
@@ -120,11 +133,11 @@ impl Object {
     }
 
     /// Returns whether the object takes a function of this name from others, and the loader puts its address here.
-    pub(super) fn imports_at(&self, wanted: &CStr, slot: *const usize) -> bool {
+    pub(super) fn imports_at(&self, wanted: &CStr, slot: usize) -> bool {
         self.has_import(|name, place| place == slot && name == wanted)
     }
 
-    fn has_import(&self, wanted: impl Fn(&CStr, *const usize) -> bool) -> bool {
+    fn has_import(&self, wanted: impl Fn(&CStr, usize) -> bool) -> bool {
         let found = self.section().visit_imports(|name, slot| match wanted(name, slot) {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
@@ -138,23 +151,22 @@ impl Object {
         &self,
         prefixes: &[&[u8]],
         accepted: impl Fn(usize) -> bool,
-    ) -> Option<*const usize> {
+    ) -> Option<usize> {
         self.section().visit_imports(|name, slot| {
             if prefixes.iter().any(|prefix| name.to_bytes().starts_with(prefix)) {
-                let address = read_slot(slot);
-                if !self.range.contains(&address) && accepted(address) {
+                let bound = self.read_slot(slot).filter(|address| !self.range.contains(address));
+                if bound.is_some_and(&accepted) {
                     return ControlFlow::Break(slot);
                 }
             }
             ControlFlow::Continue(())
         })
     }
-}
 
-/// The address in a slot, which the loader may be writing at this moment.
-pub(super) fn read_slot(slot: *const usize) -> usize {
-    // SAFETY: a slot of an object that is loaded; aligned, as the processor's relocations are.
-    unsafe { slot.read_volatile() }
+    /// The address in a slot of this object, which the loader may be writing at this moment.
+    pub(super) fn read_slot(&self, slot: usize) -> Option<usize> {
+        self.memory().slot(slot)
+    }
 }
 
 /// The first loaded object that `wanted` accepts, in the order in which they were loaded: those that were there at the
@@ -162,37 +174,24 @@ pub(super) fn read_slot(slot: *const usize) -> usize {
 ///
 /// `wanted` runs while no object can go, under the lock of the loader's list: it may read, and must neither allocate nor
 /// call anybody.
-pub(super) fn find_object(wanted: impl FnMut(&Object) -> bool) -> Option<Object> {
-    struct Search<F> {
-        wanted: F,
+pub(super) fn find_object(mut wanted: impl FnMut(&Object) -> bool) -> Option<Object> {
+    struct Search<'a> {
+        wanted: &'a mut dyn FnMut(&Object) -> bool,
         found: Option<Object>,
     }
-    unsafe extern "C" fn visit<F: FnMut(&Object) -> bool>(
-        info: *mut libc::dl_phdr_info,
-        _size: usize,
-        search: *mut c_void,
-    ) -> c_int {
-        // SAFETY: what was handed to dl_iterate_phdr below.
-        let search = unsafe { &mut *search.cast::<Search<F>>() };
-        // SAFETY: dl_iterate_phdr passes a valid description.
-        let object = described(unsafe { &*info });
-        match object.filter(|object| (search.wanted)(object)) {
-            Some(object) => {
-                search.found = Some(object);
-                1
-            }
-            None => 0,
-        }
+    #[expect(improper_ctypes, reason = "the search is only handed on")]
+    unsafe extern "C" {
+        safe fn dl_iterate_phdr(
+            visit: extern "C" fn(&libc::dl_phdr_info, usize, &mut Search<'_>) -> c_int,
+            search: &mut Search<'_>,
+        ) -> c_int;
     }
-    fn with_visit<F: FnMut(&Object) -> bool>(
-        _: &F,
-    ) -> unsafe extern "C" fn(*mut libc::dl_phdr_info, usize, *mut c_void) -> c_int {
-        visit::<F>
+    extern "C" fn visit(info: &libc::dl_phdr_info, _: usize, search: &mut Search<'_>) -> c_int {
+        search.found = described(info).filter(|object| (search.wanted)(object));
+        search.found.is_some().into()
     }
-    let visit = with_visit(&wanted);
-    let mut search = Search { wanted, found: None };
-    // SAFETY: `visit` matches the prototype and the search, which outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
+    let mut search = Search { wanted: &mut wanted, found: None };
+    dl_iterate_phdr(visit, &mut search);
     search.found
 }
 
@@ -219,27 +218,22 @@ pub(super) fn loaded_objects() -> Vec<Object> {
 
 fn described(info: &libc::dl_phdr_info) -> Option<Object> {
     let base = info.dlpi_addr as usize;
-    let (mut start, mut end) = (usize::MAX, 0);
-    let mut dynamic: *const Dynamic = std::ptr::null();
-    for number in 0..info.dlpi_phnum {
-        // SAFETY: one of the object's program headers.
-        let header = unsafe { &*info.dlpi_phdr.wrapping_add(number.into()) };
+    let (mut start, mut end, mut dynamic) = (usize::MAX, 0, 0);
+    // SAFETY: the object's program headers.
+    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+    for header in headers {
         let at = base.wrapping_add(header.p_vaddr as usize);
         match header.p_type {
             libc::PT_LOAD => {
                 start = start.min(at & !0xfff);
                 end = end.max(at.wrapping_add(header.p_memsz as usize));
             }
-            libc::PT_DYNAMIC => dynamic = std::ptr::with_exposed_provenance(at),
+            libc::PT_DYNAMIC => dynamic = at,
             _ => {}
         }
     }
-    (start < end && !dynamic.is_null()).then_some(Object {
-        base,
-        range: start..end,
-        dynamic,
-        name: info.dlpi_name,
-    })
+    let name = info.dlpi_name.expose_provenance();
+    (start < end && dynamic != 0).then_some(Object { base, range: start..end, dynamic, name })
 }
 
 /// The object that is mapped at an address.
@@ -251,15 +245,13 @@ pub(super) fn object_at(address: usize) -> Option<Object> {
     }
 }
 
-type Find = unsafe extern "C" fn(*mut c_void, *mut Found) -> c_int;
-
 /// `struct dl_find_object`, of which the first members are looked at.
 #[repr(C)]
 struct Found {
     flags: u64,
     start: usize,
     end: usize,
-    link: *const Link,
+    link: Option<&'static Link>,
     others: [usize; 12],
 }
 
@@ -267,9 +259,11 @@ struct Found {
 #[repr(C)]
 struct Link {
     base: usize,
-    name: *const c_char,
-    dynamic: *const Dynamic,
+    name: usize,
+    dynamic: usize,
 }
+
+type Find = extern "C" fn(*const c_void, &mut Found) -> c_int;
 
 /// glibc's `_dl_find_object`, where there is one.
 fn loader_find() -> Option<impl Fn(usize) -> Option<Object>> {
@@ -288,24 +282,16 @@ fn loader_find() -> Option<impl Fn(usize) -> Option<Object>> {
         return None;
     }
     let function: *mut c_void = std::ptr::with_exposed_provenance_mut(address);
-    // SAFETY: a function under this name is this function, and the loader's own object stays.
+    // SAFETY: a function under this name is this function, and the loader's own object stays. It may be asked about any
+    // address; its answer stays while somebody at that address calls us.
     let find: Find = unsafe { std::mem::transmute(function) };
     Some(move |address: usize| {
-        let mut found = std::mem::MaybeUninit::<Found>::zeroed();
-        // SAFETY: any address may be asked about, and there is room for the answer.
-        if unsafe { find(std::ptr::without_provenance_mut(address), found.as_mut_ptr()) } != 0 {
+        let mut found = Found { flags: 0, start: 0, end: 0, link: None, others: [0; 12] };
+        if find(std::ptr::without_provenance(address), &mut found) != 0 {
             return None;
         }
-        // SAFETY: zero, or filled in.
-        let found = unsafe { found.assume_init() };
-        // SAFETY: the loader's description of an object, which stays while somebody at this address calls us.
-        let link = unsafe { found.link.as_ref() }?;
-        Some(Object {
-            base: link.base,
-            range: found.start..found.end,
-            dynamic: link.dynamic,
-            name: link.name,
-        })
+        let Link { base, name, dynamic } = *found.link?;
+        Some(Object { base, range: found.start..found.end, dynamic, name })
     })
 }
 
@@ -334,12 +320,12 @@ mod tests {
             object.soname().is_some_and(|name| name.to_bytes().starts_with(b"libc.so"))
         })
         .unwrap();
-        for name in [c"malloc", c"dl_iterate_phdr", c"pthread_atfork", c"secure_getenv"] {
-            // SAFETY: a string.
-            let wanted = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-            if !wanted.is_null() {
-                assert_eq!(libc.function(name, Wanted::Default), wanted, "{name:?}");
-            }
+        let wanted: [(_, *const ()); 2] = [
+            (c"malloc", libc::malloc as *const ()),
+            (c"dl_iterate_phdr", libc::dl_iterate_phdr as *const ()),
+        ];
+        for (name, wanted) in wanted {
+            assert_eq!(libc.function(name, Wanted::Default).addr(), wanted.addr(), "{name:?}");
         }
         assert!(libc.function(c"no such function", Wanted::Default).is_null());
         assert_eq!(libc.version_of(c"secure_getenv"), Some(c"GLIBC_2.17"));
@@ -357,7 +343,7 @@ mod tests {
         let slot = mine
             .bound_slot(&[b"malloc", b"write"], |address| libc.range.contains(&address))
             .unwrap();
-        assert!(libc.range.contains(&read_slot(slot)));
+        assert!(mine.read_slot(slot).is_some_and(|address| libc.range.contains(&address)));
         assert!(mine.imports(c"dl_iterate_phdr") && !mine.imports(c"no such function"));
         assert!(mine.needed().any(|name| name == c"libc.so.6"));
     }

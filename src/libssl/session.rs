@@ -6,7 +6,7 @@ use std::mem::ManuallyDrop;
 use std::num::NonZero;
 use std::ptr::NonNull;
 
-use super::find::{Libssl, MOST, by_index};
+use super::find::{Libssl, MAX_LIBSSL, by_index};
 use super::prefetch;
 use super::symbols::Api;
 use super::types::{AnySession, SSL_MAX_SSL_SESSION_ID_LENGTH, SSL_SESSION};
@@ -19,8 +19,9 @@ const SIZE: usize = 936;
 /// returns. (A second pointer would cost each stored session eight bytes.)
 type Tagged = NonNull<SSL_SESSION>;
 
-const INDEX: usize = MOST - 1;
-const _: () = assert!(MOST == 8, "malloc aligns to more than that, and three bits count to eight");
+const INDEX: usize = MAX_LIBSSL - 1;
+const _: () =
+    assert!(MAX_LIBSSL == 8, "malloc aligns to more than that, and three bits count to eight");
 
 /// A session that somebody else keeps alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

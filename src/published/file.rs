@@ -4,7 +4,6 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
@@ -17,8 +16,8 @@ use sslsweep_figures::{Family, LAYOUT, MAGIC, NAME_WORDS, pid_of, version};
 
 use super::image::{self, image};
 use super::place;
-use crate::guard::uncancelled;
-use crate::{options, report};
+use crate::system::{self, uncancelled};
+use crate::{memory, options, report};
 
 /// Its name, padded with zero bytes, and whether system calls were filtered when it was made.
 static PATH: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
@@ -66,21 +65,21 @@ pub(super) fn begin() {
 }
 
 fn begin_now() {
-    // SAFETY: the handlers live as long as this object, with which they are registered.
-    unsafe { libc::atexit(end) };
-    // SAFETY: as above.
-    unsafe { libc::pthread_atfork(Some(image::forks), None, Some(image::forked)) };
-    if let Err(error) = uncancelled(make) {
+    system::atexit(end);
+    system::pthread_atfork(Some(image::forks), None, Some(image::forked));
+    let complain = |error: io::Error| {
         report::line(format_args!("no statistics: the file in {FOLDER} cannot be made: {error}"));
-    }
+    };
+    // SAFETY: one thread at a time makes it, and what stays of that is the mapping and words.
+    let made = uncancelled(|| unsafe { memory::with_room(|| make().unwrap_or_else(complain)) });
+    made.unwrap_or_else(|| complain(io::ErrorKind::OutOfMemory.into()));
 }
 
 fn make() -> io::Result<()> {
     const BYTES: u64 = size_of::<Family>() as u64;
     // Beyond the process's limit for files there would be a signal.
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: room for the answer.
-    let known = unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) } == 0;
+    let known = system::getrlimit(libc::RLIMIT_FSIZE, &mut limit) == 0;
     if known && limit.rlim_cur < BYTES {
         return Err(io::Error::from_raw_os_error(libc::EFBIG));
     }
@@ -88,15 +87,14 @@ fn make() -> io::Result<()> {
     let pid = std::process::id();
     let start = files::start_of(pid).ok_or(io::ErrorKind::NotFound)?;
     let (file, path) = create(pid, start)?;
-    let made = map(&file, BYTES);
-    let Ok(family) = made else {
-        let _ = fs::remove_file(&path);
-        return made.map(drop);
-    };
+    let made = system::map_shared(&file, BYTES as usize);
+    let at = made.inspect_err(|_| drop(fs::remove_file(&path)))?;
+    // SAFETY: a mapping of this size, on a page, that is never undone; zero bytes are words.
+    let family = unsafe { &*at.cast::<Family>() };
     for (word, bytes) in PATH.iter().zip(path.as_bytes().chunks(8)) {
         word.store(to_word(bytes), Ordering::Relaxed);
     }
-    FILTERED.store(filtered(), Ordering::Relaxed);
+    FILTERED.store(system::system_call_filter(), Ordering::Relaxed);
     let header = &family.header;
     for (word, value) in [
         (&header.layout, LAYOUT),
@@ -115,7 +113,7 @@ fn make() -> io::Result<()> {
         word.store(to_word(bytes), Ordering::Relaxed);
     }
     place::begin(family);
-    image::set_family(Some(family));
+    image::begin(family);
     // Last: now it is a statistics file.
     header.magic.store(MAGIC, Ordering::Release);
     Ok(())
@@ -143,8 +141,7 @@ fn create(pid: u32, start: u64) -> io::Result<(File, String)> {
         match made {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let about = fs::symlink_metadata(&path)?;
-                // SAFETY: no preconditions.
-                if about.uid() != unsafe { libc::geteuid() } || number + 1 == PROGRAMS {
+                if about.uid() != system::geteuid() || number + 1 == PROGRAMS {
                     return Err(error);
                 }
                 // The program that this process was before an exec may have left it, or its children use it.
@@ -170,8 +167,7 @@ fn open_regular(path: &Path) -> io::Result<(File, fs::Metadata)> {
 
 /// Removes what processes have left that were killed.
 fn remove_stale() {
-    // SAFETY: no preconditions.
-    let user = unsafe { libc::geteuid() };
+    let user = system::geteuid();
     let Ok(folder) = fs::read_dir(FOLDER) else { return };
     let processes = Processes::default();
     for entry in folder.filter_map(Result::ok) {
@@ -184,37 +180,13 @@ fn remove_stale() {
     }
 }
 
-fn map(file: &File, bytes: u64) -> io::Result<&'static Family> {
-    // Not by a length alone: a hole that cannot be filled because the folder is full would be a fatal signal at
-    // the first figure written there.
-    // SAFETY: our own descriptor.
-    if unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, bytes as libc::off_t) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let access = libc::PROT_READ | libc::PROT_WRITE;
-    let (null, length) = (std::ptr::null_mut(), bytes as usize);
-    // SAFETY: anywhere; our own descriptor.
-    let at = unsafe { libc::mmap(null, length, access, libc::MAP_SHARED, file.as_raw_fd(), 0) };
-    if at == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a mapping of this size, on a page, that is never undone; zero bytes are words.
-    Ok(unsafe { &*at.cast::<Family>() })
-}
-
-/// The kernel's filter of system calls for this thread: 0 none, 2 there is one, negative if it does not say.
-fn filtered() -> i32 {
-    // SAFETY: a plain query.
-    unsafe { libc::prctl(libc::PR_GET_SECCOMP) }
-}
-
 /// At exit: gives this process's place up, and takes the file away if it was the last. No lock and no memory, since a
 /// handler of a signal may have called `exit`.
 extern "C" fn end() {
     let Some(family) = image::family() else { return };
-    // What comes after this, such as contexts that the program frees at exit, counts for nobody: nor does a child that
-    // has counted nothing take a place any more.
-    image::set_family(None);
+    // Contexts that the program frees after this count for nobody, and a child that has counted nothing takes no place any
+    // more.
+    image::end();
     place::leave(family);
     let pid = image::known_pid();
     if pid.is_some() {
@@ -234,7 +206,7 @@ extern "C" fn end() {
     }
     // A process that has been sandboxed since the file was made may have no right to take it away: then the next to
     // begin does that.
-    if filtered() != FILTERED.load(Ordering::Relaxed) || owners.any(lives) {
+    if system::system_call_filter() != FILTERED.load(Ordering::Relaxed) || owners.any(lives) {
         return;
     }
     let mut path = [0; size_of_val(&PATH)];
@@ -246,8 +218,6 @@ extern "C" fn end() {
 }
 
 fn lives(pid: u32) -> bool {
-    // SAFETY: no signal, only whether there is such a process.
-    pid != 0
-        && (unsafe { libc::kill(pid as libc::pid_t, 0) } == 0
-            || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM))
+    // No signal, only the question whether there is such a process.
+    pid != 0 && (system::kill(pid as libc::pid_t, 0) == 0 || system::errno() == libc::EPERM)
 }

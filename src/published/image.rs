@@ -3,14 +3,18 @@
 //! A child knows by [`generation`] that it is one, also after `_Fork`. Its one system call, `getpid`, is made at the fork,
 //! where handlers of forks run.
 
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use once_cell::race::OnceRef;
 use sslsweep_figures::{FORKED, Family};
 
 use crate::sync::generation;
 
-/// The mapping; NULL where nothing is published.
-static FAMILY: AtomicPtr<Family> = AtomicPtr::new(std::ptr::null_mut());
+/// The mapping; none where nothing is published.
+static FAMILY: OnceRef<'static, Family> = OnceRef::new();
+
+/// The process ends, and what comes now counts for nobody.
+static IS_ENDING: AtomicBool = AtomicBool::new(false);
 
 /// Forks whose handlers ran: where the kernel has no page that it wipes, [`generation`] does not change.
 static FORKS: AtomicU32 = AtomicU32::new(0);
@@ -20,7 +24,7 @@ static PID: AtomicU32 = AtomicU32::new(0);
 static PID_OF: AtomicU64 = AtomicU64::new(0);
 
 /// This process, or one that it descends from, is the first of a pid namespace that was made after the file: its pid
-/// means another process to whoever reads.
+/// means another process to the readers of the file.
 static IS_ELSEWHERE: AtomicBool = AtomicBool::new(false);
 
 /// The place in `forked` where this process was noted at the fork; `FORKED`: in none.
@@ -28,14 +32,17 @@ static NOTED: AtomicUsize = AtomicUsize::new(FORKED);
 
 /// The mapping.
 pub(super) fn family() -> Option<&'static Family> {
-    // SAFETY: NULL, or a mapping of this size that is never undone; zero bytes are words.
-    unsafe { FAMILY.load(Ordering::Acquire).as_ref() }
+    FAMILY.get().filter(|_| !IS_ENDING.load(Ordering::Relaxed))
 }
 
-pub(super) fn set_family(family: Option<&'static Family>) {
-    let family =
-        family.map_or(std::ptr::null_mut(), |family| std::ptr::from_ref(family).cast_mut());
-    FAMILY.store(family, Ordering::Release);
+/// Makes the mapping known.
+pub(super) fn begin(family: &'static Family) {
+    let _ = FAMILY.set(family);
+}
+
+/// Makes the mapping unknown, as the process ends.
+pub(super) fn end() {
+    IS_ENDING.store(true, Ordering::Relaxed);
 }
 
 /// This process image. Its lowest bit is 0.
@@ -48,7 +55,7 @@ pub(super) fn known_pid() -> Option<u32> {
     (PID_OF.load(Ordering::Relaxed) == image()).then(|| PID.load(Ordering::Relaxed))
 }
 
-/// This process's pid; `None` if it means another process to whoever reads.
+/// This process's pid; `None` if it means another process to the readers of the file.
 pub(super) fn pid(family: &Family) -> Option<u32> {
     let pid = known_pid().unwrap_or_else(|| note_pid(family));
     (!IS_ELSEWHERE.load(Ordering::Relaxed)).then_some(pid)

@@ -16,6 +16,7 @@ use super::words::{
     add_up, claim, clear, clear_process, copy, copy_process, give_back, give_up, is_unchanged,
     process_pid,
 };
+use crate::system;
 
 /// Which process image the statics below speak of, and whether a thread is changing them.
 static IMAGE: AtomicU64 = AtomicU64::new(0);
@@ -240,7 +241,7 @@ fn take_place(family: &Family) -> Option<(usize, u64)> {
     })?;
     let process = &family.processes[place];
     process.dead.store(0, Ordering::Relaxed);
-    // A request was to whoever had the place before.
+    // A request was to the process that had the place before.
     process.request.store(0, Ordering::Relaxed);
     process.since.store(since_boot(), Ordering::Relaxed);
     OWNER.store(process.owner.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -255,7 +256,6 @@ fn claim_block(family: &Family, pid: u32) -> Option<usize> {
 /// Nanoseconds of the clock that a process's start is measured by.
 fn since_boot() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: room for the answer.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    system::clock_gettime(libc::CLOCK_BOOTTIME, &mut now);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

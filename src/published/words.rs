@@ -19,8 +19,8 @@ pub(super) fn give_back(owner: &AtomicU64) {
     let _ = owner.compare_exchange(is, freed(is), Ordering::AcqRel, Ordering::Relaxed);
 }
 
-/// Frees all that belongs to this pid: the blocks first, since the place names the pid for whoever comes after a process
-/// that is killed in the middle of this.
+/// Frees all that belongs to this pid: the blocks first, since the place names the pid to the process that goes on
+/// after one that is killed in the middle of this.
 pub(super) fn give_up(family: &Family, pid: u32) {
     let places = family.processes.iter().map(|process| &process.owner);
     family

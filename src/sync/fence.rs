@@ -1,6 +1,6 @@
 //! A fence that costs nothing while there is one thread.
 
-use std::sync::atomic::{Ordering, compiler_fence};
+use std::sync::atomic::{AtomicU8, Ordering, compiler_fence};
 
 /// Makes others see this thread's earlier writes before it reads theirs: `fence(SeqCst)`, which takes longer
 /// than all else that a setter of a session does, unless nobody is there to see it.
@@ -25,49 +25,28 @@ fn full_fence() {
 /// that is made after that sees all that was done before.
 #[inline]
 fn is_alone() -> bool {
-    // SAFETY: NULL, or a variable of the C library's that may change at any time.
-    let single = single_threaded();
-    // SAFETY: as above.
-    !single.is_null() && unsafe { single.read_volatile() } != 0
+    SINGLE_THREADED.is_some_and(|single| single.load(Ordering::Relaxed) != 0)
 }
 
-// Weakly, as older C libraries and others lack it; `extern` blocks know no weak symbols.
-#[inline]
-fn single_threaded() -> *const u8 {
-    #[cfg(all(target_env = "gnu", target_arch = "x86_64", not(miri)))]
-    {
-        let address;
-        // SAFETY: reads an address that the loader has put there.
-        unsafe {
-            std::arch::asm!(
-                ".weak __libc_single_threaded",
-                "mov {}, qword ptr [rip + __libc_single_threaded@GOTPCREL]",
-                out(reg) address, options(pure, nomem, nostack, preserves_flags)
-            );
-        }
-        address
-    }
-    #[cfg(all(target_env = "gnu", target_arch = "aarch64", not(miri)))]
-    {
-        let address;
-        // SAFETY: as above.
-        unsafe {
-            std::arch::asm!(
-                ".weak __libc_single_threaded",
-                "adrp {0}, :got:__libc_single_threaded",
-                "ldr {0}, [{0}, :got_lo12:__libc_single_threaded]",
-                out(reg) address, options(pure, nomem, nostack, preserves_flags)
-            );
-        }
-        address
-    }
-    #[cfg(any(
-        miri,
-        not(target_env = "gnu"),
-        not(any(target_arch = "x86_64", target_arch = "aarch64"))
-    ))]
-    std::ptr::null()
+// Weakly, as older C libraries and others lack it; `extern` blocks know no weak symbols. The loader fills the address in.
+#[cfg(not(miri))]
+std::arch::global_asm!(
+    ".weak __libc_single_threaded",
+    ".pushsection .data.rel.ro.sslsweep_fence,\"aw\",@progbits",
+    ".balign 8",
+    ".hidden sslsweep_single_threaded",
+    ".globl sslsweep_single_threaded",
+    "sslsweep_single_threaded: .quad __libc_single_threaded",
+    ".popsection",
+);
+
+#[cfg(not(miri))]
+unsafe extern "C" {
+    #[link_name = "sslsweep_single_threaded"]
+    safe static SINGLE_THREADED: Option<&'static AtomicU8>;
 }
+#[cfg(miri)]
+static SINGLE_THREADED: Option<&'static AtomicU8> = None;
 
 #[cfg(test)]
 mod tests {

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use parking_lot::lock_api::{self, GuardNoSend, RawMutex, RawMutexFair};
 
 use super::generation::generation;
+use crate::system;
 
 const FREE: u32 = 0;
 const LOCKED: u32 = 1;
@@ -118,9 +119,7 @@ unsafe impl RawMutex for Raw {
 
     #[inline]
     unsafe fn unlock(&self) {
-        if self.0.swap(FREE, Ordering::Release) & STATE == CONTENDED {
-            wake_one(&raw const self.0);
-        }
+        self.release();
     }
 }
 
@@ -130,22 +129,30 @@ unsafe impl RawMutexFair for Raw {
     unsafe fn unlock_fair(&self) {
         let held = self.0.load(Ordering::Relaxed);
         if held & STATE != CONTENDED {
-            // SAFETY: the caller has the lock.
-            return unsafe { self.unlock() };
+            return self.release();
         }
         let word = &raw const self.0;
         let handed = held & !STATE | HANDED;
         self.0.store(handed, Ordering::Release);
         // Nobody was asleep any more: it is free again, and whoever fell asleep meanwhile is woken.
-        if !wake_one(word)
+        if !system::wake_one(word)
             && self.0.compare_exchange(handed, FREE, Ordering::Release, Ordering::Relaxed).is_ok()
         {
-            wake_one(word);
+            system::wake_one(word);
         }
     }
 }
 
 impl Raw {
+    #[inline]
+    fn release(&self) {
+        let word = &raw const self.0;
+        if self.0.swap(FREE, Ordering::Release) & STATE == CONTENDED {
+            // The word may be gone: whoever had the lock since may have freed it.
+            system::wake_one(word);
+        }
+    }
+
     #[inline]
     fn acquire(&self) -> Had {
         let own = generation() << 2;
@@ -184,7 +191,7 @@ impl Raw {
                     continue;
                 }
                 _ => {
-                    self.sleep(state);
+                    system::sleep_while(&self.0, state);
                     slept = true;
                     continue;
                 }
@@ -199,23 +206,6 @@ impl Raw {
     fn change(&self, from: u32, to: u32) -> bool {
         self.0.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
-
-    /// Sleeps until woken, unless the state is another one already. Wakes for no reason too.
-    fn sleep(&self, state: u32) {
-        let timeout: *const libc::timespec = std::ptr::null();
-        let wait = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-        // SAFETY: the word is alive while we are in here; without a timeout.
-        unsafe { libc::syscall(libc::SYS_futex, self.0.as_ptr(), wait, state, timeout) };
-    }
-}
-
-/// Returns whether a thread was asleep. The word may be gone: whoever had the lock since may have freed it. Then
-/// nobody wakes, or somebody who sleeps for other reasons and bears it.
-#[cold]
-fn wake_one(word: *const AtomicU32) -> bool {
-    let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-    // SAFETY: the kernel takes the address for a number.
-    unsafe { libc::syscall(libc::SYS_futex, word, wake, 1) == 1 }
 }
 
 #[cfg(test)]

@@ -8,13 +8,13 @@ use super::context::{Call, Context, Trampolines, count};
 use super::{lifetime, registry, sessions};
 use crate::libssl::types::*;
 use crate::libssl::{
-    Libssl, MOST, Session, SessionRef, by_index, call_program, is_in_libssl, of_each_libssl,
+    Libssl, MAX_LIBSSL, Session, SessionRef, by_index, call_program, is_in_libssl, of_each_libssl,
 };
 
 // The connection's functions do not know whose connection it is.
-static NEW: [NewCallback; MOST] = of_each_libssl!(new_session);
-static GET: [GetCallback; MOST] = of_each_libssl!(get_session);
-static GENERATE: [GenerateCallback; MOST] = of_each_libssl!(generate_session_id);
+static NEW: [NewCallback; MAX_LIBSSL] = of_each_libssl!(new_session);
+static GET: [GetCallback; MAX_LIBSSL] = of_each_libssl!(get_session);
+static GENERATE: [GenerateCallback; MAX_LIBSSL] = of_each_libssl!(generate_session_id);
 
 /// The callbacks that a context of this libssl gets.
 pub(crate) fn of(libssl: &Libssl) -> Trampolines {

@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 use crate::libssl::types::*;
-use crate::libssl::{Api, Libssl, MOST, call_libssl, of_each_libssl};
+use crate::libssl::{Api, Libssl, MAX_LIBSSL, call_libssl, of_each_libssl};
 
 /// The default library contexts in which our free functions are registered: see [`watched`]. An entry is there only
 /// after its function is. Should there be no room, nobody hears.
@@ -23,13 +23,13 @@ struct Known {
     /// A context of our own, see [`scratch_context`].
     scratch: AtomicPtr<SSL_CTX>,
 }
-static KNOWN: [Known; MOST] = [const {
+static KNOWN: [Known; MAX_LIBSSL] = [const {
     Known {
         cleaned_up: AtomicBool::new(false),
         listening: AtomicBool::new(false),
         scratch: AtomicPtr::new(std::ptr::null_mut()),
     }
-}; MOST];
+}; MAX_LIBSSL];
 
 /// The class of objects that a free function is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ fn default_library_context(api: &Api) -> usize {
 /// Whose objects are watched: a library context (1.1.1 has one, NULL), with the class of the objects and the index of
 /// the libssl in the bits that are zero in an address.
 fn watched(library: usize, libssl: &Libssl, class: Class) -> usize {
-    const _: () = assert!(MOST <= 8);
+    const _: () = assert!(MAX_LIBSSL <= 8);
     library | libssl.index << 1 | usize::from(class == Class::Connections)
 }
 
@@ -118,7 +118,7 @@ pub(crate) fn unwatch(libssl: &Libssl, library: *mut OSSL_LIB_CTX) {
     }
 }
 
-static CLEANED_UP: [extern "C" fn(); MOST] = of_each_libssl!(cleaned_up);
+static CLEANED_UP: [extern "C" fn(); MAX_LIBSSL] = of_each_libssl!(cleaned_up);
 
 extern "C" fn cleaned_up<const INDEX: usize>() {
     KNOWN[INDEX].cleaned_up.store(true, Ordering::Release);

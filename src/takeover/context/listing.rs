@@ -6,7 +6,7 @@ use std::ffi::{c_int, c_ulong, c_void};
 use crate::cache::Cache;
 use crate::guard::guard;
 use crate::libssl::types::*;
-use crate::libssl::{Api, Libssl, MOST, Session, SessionRef, by_index, of_each_libssl};
+use crate::libssl::{Api, Libssl, MAX_LIBSSL, Session, SessionRef, by_index, of_each_libssl};
 use crate::sync::Mutex;
 
 /// The last table of a context.
@@ -95,8 +95,8 @@ impl Listing {
 }
 
 // libcrypto passes a session and nothing else.
-static HASH: [LhHash; MOST] = of_each_libssl!(hash);
-static COMPARE: [LhCompare; MOST] = of_each_libssl!(compare);
+static HASH: [LhHash; MAX_LIBSSL] = of_each_libssl!(hash);
+static COMPARE: [LhCompare; MAX_LIBSSL] = of_each_libssl!(compare);
 
 fn session<const INDEX: usize>(session: Option<AnySession<'_>>) -> Option<SessionRef<'_>> {
     SessionRef::of(by_index(INDEX)?, session?)

@@ -67,12 +67,12 @@ pub(super) fn SSL_set_generate_session_id(
 ) -> c_int {
     let Some(ssl) = ssl else { return c_int::FAILURE };
     let Some(context) = session_context(&real, ssl) else { return real.call() };
-    let installed = trampolines::generator_for(context.libssl(), callback);
-    let set = context.libssl().real.SSL_set_generate_session_id;
+    let installed = trampolines::generator_for(context.libssl, callback);
+    let set = context.libssl.real.SSL_set_generate_session_id;
     // SAFETY: a live connection; our generator lives as long as the process.
     let result = set.map_or(0, |set| unsafe { set(Some(ssl), installed) });
     if result == 1 {
-        connections::set_generator(context.libssl(), ssl, callback);
+        connections::set_generator(context.libssl, ssl, callback);
     }
     result
 }

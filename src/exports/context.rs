@@ -3,7 +3,7 @@
 
 use std::ffi::{c_char, c_int, c_long, c_void};
 
-use super::{RealFn, for_other, taken_over};
+use super::{RealFn, ask, for_other, taken_over};
 use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{is_in_libssl, libssl_of_method};
@@ -81,10 +81,7 @@ pub(super) fn SSL_CTX_sess_set_new_cb(
     ctx: Option<CtxRef<'_>>,
     callback: Option<NewCallback>,
 ) {
-    match taken_over(ctx) {
-        Some(context) => context.set_new(callback),
-        None => for_other(real, ctx),
-    }
+    ask(real, ctx, |context| context.set_new(callback))
 }
 
 /// SSL_CTX_sess_get_new_cb(3): the program's callback, never ours.
@@ -92,10 +89,7 @@ pub(super) fn SSL_CTX_sess_get_new_cb(
     real: impl RealFn<Option<NewCallback>>,
     ctx: Option<CtxRef<'_>>,
 ) -> Option<NewCallback> {
-    match taken_over(ctx) {
-        Some(context) => context.new_callback(),
-        None => for_other(real, ctx),
-    }
+    ask(real, ctx, |context| context.new.get())
 }
 
 /// SSL_CTX_sess_set_remove_cb(3). May be called at any time, also in mid-flush: each session's
@@ -105,10 +99,7 @@ pub(super) fn SSL_CTX_sess_set_remove_cb(
     ctx: Option<CtxRef<'_>>,
     callback: Option<RemoveCallback>,
 ) {
-    match taken_over(ctx) {
-        Some(context) => context.set_remove(callback),
-        None => for_other(real, ctx),
-    }
+    ask(real, ctx, |context| context.set_remove(callback))
 }
 
 /// SSL_CTX_sess_get_remove_cb(3): the program's callback, never ours.
@@ -116,10 +107,7 @@ pub(super) fn SSL_CTX_sess_get_remove_cb(
     real: impl RealFn<Option<RemoveCallback>>,
     ctx: Option<CtxRef<'_>>,
 ) -> Option<RemoveCallback> {
-    match taken_over(ctx) {
-        Some(context) => context.remove_callback(),
-        None => for_other(real, ctx),
-    }
+    ask(real, ctx, |context| context.remove.get())
 }
 
 /// SSL_CTX_sess_set_get_cb(3).
@@ -128,10 +116,7 @@ pub(super) fn SSL_CTX_sess_set_get_cb(
     ctx: Option<CtxRef<'_>>,
     callback: Option<GetCallback>,
 ) {
-    match taken_over(ctx) {
-        Some(context) => context.set_get(callback),
-        None => for_other(real, ctx),
-    }
+    ask(real, ctx, |context| context.set_get(callback))
 }
 
 /// SSL_CTX_sess_get_get_cb(3): the program's callback, never ours.
@@ -139,10 +124,7 @@ pub(super) fn SSL_CTX_sess_get_get_cb(
     real: impl RealFn<Option<GetCallback>>,
     ctx: Option<CtxRef<'_>>,
 ) -> Option<GetCallback> {
-    match taken_over(ctx) {
-        Some(context) => context.get_callback(),
-        None => for_other(real, ctx),
-    }
+    ask(real, ctx, |context| context.get.get())
 }
 
 /// SSL_CTX_set_generate_session_id(3). An id that a stored session has is refused, as in stock.
@@ -153,8 +135,8 @@ pub(super) fn SSL_CTX_set_generate_session_id(
 ) -> c_int {
     let Some(context) = taken_over(ctx) else { return for_other(real, ctx) };
     context.set_generate(callback);
-    let installed = trampolines::generator_for(context.libssl(), callback);
-    let set = context.libssl().real.SSL_CTX_set_generate_session_id;
+    let installed = trampolines::generator_for(context.libssl, callback);
+    let set = context.libssl.real.SSL_CTX_set_generate_session_id;
     // SAFETY: a live context; our generator lives as long as the process.
     set.map_or(0, |set| unsafe { set(ctx, installed) })
 }
@@ -166,8 +148,5 @@ pub(super) fn SSL_CTX_sessions(
     real: impl RealFn<*mut LHASH>,
     ctx: Option<CtxRef<'_>>,
 ) -> *mut LHASH {
-    match taken_over(ctx) {
-        Some(context) => context.list(),
-        None => for_other(real, ctx),
-    }
+    ask(real, ctx, |context| context.list())
 }

@@ -42,6 +42,18 @@ fn for_other<R: Failure>(real: impl RealFn<R>, ctx: Option<CtxRef<'_>>) -> R {
     if ctx.is_some() { real.call() } else { R::FAILURE }
 }
 
+/// Asks the state of a context that is taken over, and the real function for any other.
+fn ask<R: Failure>(
+    real: impl RealFn<R>,
+    ctx: Option<CtxRef<'_>>,
+    ours: impl FnOnce(&Arc<Context>) -> R,
+) -> R {
+    match taken_over(ctx) {
+        Some(context) => ours(&context),
+        None => for_other(real, ctx),
+    }
+}
+
 /// The real function behind an export, with the caller's arguments. Where it is not there it fails, as does a function of
 /// OpenSSL that cannot do its work.
 trait RealFn<R> {

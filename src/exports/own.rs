@@ -83,7 +83,7 @@ pub unsafe extern "C-unwind" fn sslsweep_flush(
     if let Some(flushed) = unsafe { flushed.as_mut() } {
         *flushed = sslsweep_flushed {
             removed: done.removed,
-            still_due: context.cache().count_due(cutoff),
+            still_due: context.cache.count_due(cutoff),
             took_ns: u64::try_from(done.took.as_nanos()).unwrap_or(u64::MAX),
         };
     }
@@ -165,15 +165,15 @@ pub unsafe extern "C" fn sslsweep_get_statistics(
 }
 
 fn statistics_of(context: &Context) -> sslsweep_statistics {
-    let done = context.cache().statistics();
-    let events = context.events();
+    let done = context.cache.statistics();
+    let events = &context.events;
     let flush_times = events.flush_times();
     sslsweep_statistics {
         version: SSLSWEEP_API_VERSION,
         reserved: 0,
-        sessions: context.cache().len() as u64,
+        sessions: context.cache.len() as u64,
         limit: context.size().max(0) as u64,
-        due: context.cache().count_due(Cutoff::Before(time::now())),
+        due: context.cache.count_due(Cutoff::Before(time::now())),
         stores: done.stored,
         hits: done.hits,
         misses: context.all_misses(),
@@ -211,7 +211,7 @@ pub unsafe extern "C-unwind" fn sslsweep_for_each_session(
     // SAFETY: the caller's own context, alive during the call.
     let context = taken_over(unsafe { CtxRef::new(ctx) });
     let (Some(context), Some(visit)) = (context, visit) else { return -1 };
-    let Some(sessions) = context.cache().snapshot() else { return -1 };
+    let Some(sessions) = context.cache.snapshot() else { return -1 };
     let mut visited = 0;
     for session in sessions {
         visited += 1;

@@ -21,7 +21,7 @@ pub(super) fn SSL_CTX_add_session(
     session: Option<AnySession<'_>>,
 ) -> c_int {
     let Some(context) = taken_over(ctx) else { return for_other(real, ctx) };
-    let session = session.and_then(|session| SessionRef::of(context.libssl(), session));
+    let session = session.and_then(|session| SessionRef::of(context.libssl, session));
     let stored = session.is_some_and(|session| sessions::add(&context, session));
     if stored && options::get().incremental {
         context.flush_with_store();
@@ -39,7 +39,7 @@ pub(super) fn SSL_CTX_remove_session(
     session: Option<AnySession<'_>>,
 ) -> c_int {
     let Some(context) = taken_over(ctx) else { return for_other(real, ctx) };
-    let session = session.and_then(|session| SessionRef::of(context.libssl(), session));
+    let session = session.and_then(|session| SessionRef::of(context.libssl, session));
     let removed = session.is_some_and(|session| context.remove(session));
     context.obey();
     c_int::from(removed)

@@ -136,14 +136,14 @@ pub(crate) fn before_new(ctx: CtxRef<'_>) -> Option<&'static Libssl> {
     let context = registry::find_borrowed(ctx)?;
     context.take_in();
     context.obey_without_callbacks();
-    Some(context.libssl())
+    Some(context.libssl)
 }
 
 /// A connection begins, and inherits the generator that its context has now.
 pub(crate) fn begun(ssl: SslRef<'_>, ctx: CtxRef<'_>) {
     forget(ssl);
     if let Some(context) = registry::find_borrowed(ctx) {
-        inherit(context.libssl(), ssl, context.generate_callback());
+        inherit(context.libssl, ssl, context.generate.get());
     }
 }
 
@@ -251,7 +251,7 @@ pub(super) struct Connection<'a> {
 
 impl<'a> Connection<'a> {
     pub(super) fn new(context: &'a Context, ssl: SslRef<'a>) -> Self {
-        Self { context, ssl, raw_version: (context.api().SSL_version)(ssl) }
+        Self { context, ssl, raw_version: (context.api.SSL_version)(ssl) }
     }
 
     fn is_quic(&self) -> bool {
@@ -267,11 +267,11 @@ impl<'a> Connection<'a> {
     }
 
     pub(super) fn is_server(&self) -> bool {
-        (self.context.api().SSL_is_server)(self.ssl) == 1
+        (self.context.api.SSL_is_server)(self.ssl) == 1
     }
 
     pub(super) fn has_option(&self, option: u32) -> bool {
-        let api = self.context.api();
+        let api = self.context.api;
         let options = if self.is_quic() {
             // SSL_get_options would take a mutex that libssl holds while it calls us.
             (api.SSL_CTX_get_options)(self.context.ctx())
@@ -285,7 +285,7 @@ impl<'a> Connection<'a> {
     pub(super) fn refuses_replays(&self) -> bool {
         self.is_tls13()
             && self.is_server()
-            && (self.context.api().SSL_get_max_early_data)(self.ssl) > 0
+            && (self.context.api.SSL_get_max_early_data)(self.ssl) > 0
             && !self.has_option(SSL_OP_NO_ANTI_REPLAY)
     }
 }

@@ -99,7 +99,7 @@ pub(super) fn forget(context: &Arc<Context>) {
 fn note_end(value: usize) {
     let context = owned(value);
     context.set_storing(false);
-    let mut statistics = context.cache().statistics();
+    let mut statistics = context.cache.statistics();
     ENDED.fetch_add(1, Ordering::Relaxed);
     for (sum, count) in DONE.iter().zip(counts(&mut statistics)) {
         sum.fetch_add(*count, Ordering::Relaxed);
@@ -114,7 +114,7 @@ pub(super) fn for_each_storing(mut visit: impl FnMut(&Arc<Context>)) {
     let (mut found_ones, mut all) = (Vec::new(), true);
     CONTEXTS.for_each(|value| {
         let context = found(value);
-        if !context.cache().is_empty() {
+        if !context.cache.is_empty() {
             all &= found_ones.try_reserve(1).is_ok();
             if all {
                 found_ones.push(Arc::clone(&context));
@@ -129,7 +129,7 @@ pub(super) fn for_each_storing(mut visit: impl FnMut(&Arc<Context>)) {
     let mut next = storing_after(0);
     while let Some(context) = next {
         visit(&context);
-        next = storing_after(context.number());
+        next = storing_after(context.number);
     }
 }
 
@@ -139,8 +139,8 @@ fn storing_after(number: u64) -> Option<Arc<Context>> {
     let mut first: Option<Arc<Context>> = None;
     CONTEXTS.for_each(|value| {
         let context = found(value);
-        let later = context.number() > number && !context.cache().is_empty();
-        if later && first.as_ref().is_none_or(|first| context.number() < first.number()) {
+        let later = context.number > number && !context.cache.is_empty();
+        if later && first.as_ref().is_none_or(|first| context.number < first.number) {
             first = Some(Arc::clone(&context));
         }
     });
@@ -175,8 +175,8 @@ pub(super) fn totals() -> Totals {
     CONTEXTS.try_for_each(|value| {
         let context = found(value);
         totals.contexts += 1;
-        totals.done = totals.done + context.cache().try_statistics().unwrap_or_default();
-        totals.stored += context.cache().len();
+        totals.done = totals.done + context.cache.try_statistics().unwrap_or_default();
+        totals.stored += context.cache.len();
     });
     totals
 }

@@ -43,16 +43,16 @@ extern "C-unwind" fn new_session<const INDEX: usize>(
 ) -> c_int {
     let Some(context) = session_context::<INDEX>(ssl) else { return 0 };
     context.reap();
-    let Some(borrowed) = SessionRef::of(context.libssl(), session) else { return 0 };
+    let Some(borrowed) = SessionRef::of(context.libssl, session) else { return 0 };
     let call = Call::new(&context, ssl);
-    if let Some(new) = chained(call, || context.replaced_new()) {
+    if let Some(new) = chained(call, || context.new.replaced()) {
         return new.map_or(0, |new| call.run(|| new(ssl, session)));
     }
     context.publish_view();
     if is_to_be_stored(&context, ssl) {
         sessions::add(&context, borrowed);
     }
-    let kept = context.new_callback().map_or(0, |new| call.run(|| new(ssl, session)));
+    let kept = context.new.get().map_or(0, |new| call.run(|| new(ssl, session)));
     context.auto_flush();
     context.obey();
     kept
@@ -76,7 +76,7 @@ fn is_to_be_stored(context: &Context, ssl: SslRef<'_>) -> bool {
             || !connection.is_server()
             || connection.refuses_replays()
             // The program's callback, not ours, which is always there.
-            || context.remove_callback().is_some()
+            || context.remove.get().is_some()
             || connection.has_option(SSL_OP_NO_TICKET))
 }
 
@@ -98,7 +98,7 @@ unsafe extern "C-unwind" fn get_session<const INDEX: usize>(
     let call = Call::get(&context, ssl);
     // SAFETY: the program's own callback, with what we were given.
     let run = |get: GetCallback, copy| call.run(|| unsafe { get(ssl, id, length, copy) });
-    if let Some(get) = chained(call, || context.replaced_get()) {
+    if let Some(get) = chained(call, || context.get.replaced()) {
         let context = Arc::clone(&context);
         let found = get.map_or(null, |get| run(get, copy));
         drop(context);
@@ -122,7 +122,7 @@ unsafe extern "C-unwind" fn get_session<const INDEX: usize>(
 
     // From here on callbacks run.
     let context = Arc::clone(&context);
-    let Some(get) = context.get_callback() else { return null };
+    let Some(get) = context.get.get() else { return null };
     let session = run(get, copy);
     let owned = match *copy {
         // The program keeps its reference and wants libssl to take one of its own.
@@ -130,11 +130,11 @@ unsafe extern "C-unwind" fn get_session<const INDEX: usize>(
             // SAFETY: the program has just returned the session, so it is alive.
             let session = unsafe { AnySession::new(session) };
             session
-                .and_then(|session| SessionRef::of(context.libssl(), session))
+                .and_then(|session| SessionRef::of(context.libssl, session))
                 .and_then(SessionRef::retain)
         }
         // SAFETY: as above, and the program gives its reference away.
-        0 => unsafe { Session::adopt(context.libssl(), session) },
+        0 => unsafe { Session::adopt(context.libssl, session) },
     };
     match owned {
         Some(session) if take_external(&context, ssl, &session) => hand_over(session, copy),
@@ -212,7 +212,7 @@ extern "C-unwind" fn remove_session(ctx: CtxRef<'_>, session: AnySession<'_>) {
         return;
     }
     let Some(context) = registry::find(ctx) else { return };
-    let Some(session) = SessionRef::of(context.libssl(), session) else { return };
+    let Some(session) = SessionRef::of(context.libssl, session) else { return };
     if lifetime::handle_own(&context, session) {
         return;
     }

@@ -63,6 +63,12 @@ impl Events {
         self.published.clone().map(|published| published as _)
     }
 
+    fn tell(&self, tell: impl FnOnce(&Published)) {
+        if let Some(published) = &self.published {
+            tell(published);
+        }
+    }
+
     // --- Sessions ----------------------------------------------------------------------------
 
     /// A session was stored under a new key or in place of another one.
@@ -97,21 +103,15 @@ impl Events {
 
     /// A session has come, gone, or been given another expiry.
     pub(super) fn change(&self, cache: &Cache<Session>) {
-        if let Some(published) = &self.published {
-            published.note_change(cache);
-        }
+        self.tell(|published| published.note_change(cache));
     }
 
     pub(super) fn external_hit(&self) {
-        if let Some(published) = &self.published {
-            published.note_external_hit();
-        }
+        self.tell(|published| published.note_external_hit());
     }
 
     pub(super) fn external_miss(&self) {
-        if let Some(published) = &self.published {
-            published.note_external_miss();
-        }
+        self.tell(|published| published.note_external_miss());
     }
 
     // --- Flushes -----------------------------------------------------------------------------
@@ -179,25 +179,21 @@ impl Events {
 
     /// The most sessions.
     pub(super) fn limit(&self, size: i64) {
-        if let Some(published) = &self.published {
-            published.set_limit(size);
-        }
+        self.tell(|published| published.set_limit(size));
     }
 
     /// The program's mode, whether it has a get callback and gives out tickets that need no cache, and what libssl has
     /// counted.
     pub(super) fn view(&self, mode: u32, external: bool, tickets: bool, handshakes: Handshakes) {
-        if let Some(published) = &self.published {
+        self.tell(|published| {
             published.set_mode(mode, external, tickets);
             published.note_handshakes(handshakes);
-        }
+        });
     }
 
     /// All sessions are about to leave because the context ends; flushes have removed so many of it.
     pub(super) fn begin_end(&self, flushed: u64) {
-        if let Some(published) = &self.published {
-            published.begin_end(flushed);
-        }
+        self.tell(|published| published.begin_end(flushed));
     }
 
     pub(super) fn is_end_begun(&self) -> bool {
@@ -216,9 +212,7 @@ impl Events {
 
     /// A request has been carried out.
     pub(super) fn answer(&self, request: u64, removed: u64) {
-        if let Some(published) = &self.published {
-            published.answer(request, removed);
-        }
+        self.tell(|published| published.answer(request, removed));
     }
 }
 

@@ -36,7 +36,7 @@ impl Context {
     pub(crate) fn flush_for_caller(self: &Arc<Self>, cutoff: Cutoff, budget: Budget) -> Flushed {
         self.take_in();
         let is_whole = cutoff == Cutoff::All;
-        if is_whole && self.events().is_published() && self.is_being_freed() == Some(true) {
+        if is_whole && self.events.is_published() && self.is_being_freed() == Some(true) {
             self.publish_end();
         }
         let flushed = self.flush_within(cutoff, budget);
@@ -61,18 +61,18 @@ impl Context {
     #[inline(never)] // see `run_abandoned`
     pub(crate) fn flush_within(self: &Arc<Self>, cutoff: Cutoff, budget: Budget) -> Flushed {
         self.run_abandoned();
-        if !self.cache().is_due(cutoff) {
+        if !self.cache.is_due(cutoff) {
             return Flushed { removed: 0, took: Duration::ZERO };
         }
-        let is_end = self.events().is_end_begun();
+        let is_end = self.events.is_end_begun();
         let begun = Instant::now();
-        self.events().begin_flush(cutoff);
+        self.events.begin_flush(cutoff);
         let removed = match Batches::begin(self, cutoff) {
             Some(batches) => remove_in_batches(batches, budget, begun),
             None => remove_one_by_one(self, cutoff, budget),
         };
         let took = begun.elapsed();
-        self.events().end_flush(removed, took, is_end, self.cache());
+        self.events.end_flush(removed, took, is_end, &self.cache);
         Flushed { removed, took }
     }
 
@@ -108,9 +108,9 @@ impl Context {
 
     /// All sessions are about to leave because the context ends, and were not flushed to the operator.
     pub(crate) fn publish_end(&self) {
-        if self.events().is_published() {
+        if self.events.is_published() {
             self.publish_view();
-            self.events().begin_end(self.cache().statistics().flushed);
+            self.events.begin_end(self.cache.statistics().flushed);
         }
     }
 
@@ -148,10 +148,10 @@ fn remove_in_batches(mut batches: Batches<'_>, budget: Budget, begun: Instant) -
 /// The same without memory for a batch. It ends, whatever the callbacks store again.
 fn remove_one_by_one(context: &Arc<Context>, cutoff: Cutoff, budget: Budget) -> u64 {
     let was_ending = context.is_ending();
-    let most = budget.sessions.unwrap_or(u64::MAX).min(context.cache().len() as u64);
+    let most = budget.sessions.unwrap_or(u64::MAX).min(context.cache.len() as u64);
     let mut removed = 0;
     for _ in 0..most {
-        let Some(session) = context.cache().take_first_due(cutoff) else { break };
+        let Some(session) = context.cache.take_first_due(cutoff) else { break };
         let moved = !cutoff.reaches(session.get().expiry());
         let leaves = if moved { context.put_back(session) } else { Some(session) };
         if let Some(session) = leaves {
@@ -191,9 +191,9 @@ impl<'a> Batches<'a> {
     fn remove(&mut self, most: usize) -> bool {
         let Self { context, cutoff, group, detached, due, removed } = self;
         let begun = Instant::now();
-        let more = guard(false, || context.cache().take_some_due(*cutoff, most, detached));
+        let more = guard(false, || context.cache.take_some_due(*cutoff, most, detached));
         if !detached.is_empty() {
-            context.events().batch(begun.elapsed());
+            context.events.batch(begun.elapsed());
         }
         detached.iter().for_each(|session| session.get().prefetch());
         for session in detached.drain(..) {

@@ -21,7 +21,7 @@ impl Context {
     /// Not within a callback of the program's, which may hold a lock that another callback waits for: a later use will look.
     #[inline(always)] // see `running::any`
     pub(crate) fn obey(self: &Arc<Self>) {
-        if self.events().is_asked() && !running::any() {
+        if self.events.is_asked() && !running::any() {
             self.obey_now();
         }
     }
@@ -31,23 +31,23 @@ impl Context {
         // A callback may free the context, and its state with it.
         let context = Arc::clone(self);
         // A context that ends flushes itself.
-        if context.events().is_end_begun() {
+        if context.events.is_end_begun() {
             return;
         }
-        if let Some(request) = context.events().take_request(|_| true) {
+        if let Some(request) = context.events.take_request(|_| true) {
             let removed = context.flush(cutoff(request));
-            context.events().answer(request, removed);
+            context.events.answer(request, removed);
         }
     }
 
     /// The same where no callback may run: only if nothing would leave. So contexts answer that store nothing.
     pub(crate) fn obey_without_callbacks(&self) {
-        if !self.events().is_asked() {
+        if !self.events.is_asked() {
             return;
         }
-        let nothing_leaves = |request| !self.cache().is_due(cutoff(request));
-        if let Some(request) = self.events().take_request(nothing_leaves) {
-            self.events().answer(request, 0);
+        let nothing_leaves = |request| !self.cache.is_due(cutoff(request));
+        if let Some(request) = self.events.take_request(nothing_leaves) {
+            self.events.answer(request, 0);
         }
     }
 }

@@ -71,7 +71,7 @@ impl Context {
     /// does not find is no miss to libssl (C12).
     pub(crate) fn misses(&self) -> c_long {
         let real = self.real_ctrl(SSL_CTRL_SESS_MISSES, 0);
-        saturate(self.cache().statistics().misses).saturating_add(real)
+        saturate(self.cache.statistics().misses).saturating_add(real)
     }
 
     /// Compares callbacks, mode and size of the real context with what we set. What differs becomes the
@@ -80,7 +80,7 @@ impl Context {
     /// A value that equals ours cannot be seen. A generator of session ids cannot either, as libssl does not
     /// tell which one is set.
     pub(crate) fn take_in(&self) {
-        let (api, ctx, ours) = (self.api(), self.ctx(), self.trampolines);
+        let (api, ctx, ours) = (self.api, self.ctx(), self.trampolines);
         if take_in_callback(&self.new, ours.new, (api.SSL_CTX_sess_get_new_cb)(ctx)) {
             (api.SSL_CTX_sess_set_new_cb)(ctx, Some(ours.new));
         }
@@ -118,16 +118,16 @@ impl Context {
 
     /// Publishes what the program has set, and what libssl itself has counted.
     pub(crate) fn publish_view(&self) {
-        if !self.events().is_published() {
+        if !self.events.is_published() {
             return;
         }
-        let tickets = (self.api().SSL_CTX_get_options)(self.ctx()) as u32 & SSL_OP_NO_TICKET == 0;
+        let tickets = (self.api.SSL_CTX_get_options)(self.ctx()) as u32 & SSL_OP_NO_TICKET == 0;
         let handshakes = Handshakes {
             accepted: self.ask_real(SSL_CTRL_SESS_ACCEPT_GOOD) as u32,
             connected: self.ask_real(SSL_CTRL_SESS_CONNECT_GOOD) as u32,
             resumed: self.ask_real(SSL_CTRL_SESS_HIT) as u32,
         };
-        self.events().view(self.mode(), self.get_callback().is_some(), tickets, handshakes);
+        self.events.view(self.mode(), self.get.get().is_some(), tickets, handshakes);
     }
 
     /// Returns whether libssl may make room in its own cache when a session is added past us: it has a limit, set past us;
@@ -139,25 +139,25 @@ impl Context {
 
     /// Asks the real context for a value. libssl takes no lock for it and calls nothing back.
     pub(crate) fn ask_real(&self, command: c_int) -> c_long {
-        self.api().ctrl(self.ctx(), command, 0)
+        self.api.ctrl(self.ctx(), command, 0)
     }
 
     fn real_ctrl(&self, command: c_int, value: c_long) -> c_long {
-        call_libssl(|| self.api().ctrl(self.ctx(), command, value))
+        call_libssl(|| self.api.ctrl(self.ctx(), command, value))
     }
 
     /// Removes everything from the real cache, whose sessions come to our remove callback.
     pub(crate) fn flush_real(&self) {
-        if let Some(flush_ex) = self.api().SSL_CTX_flush_sessions_ex {
+        if let Some(flush_ex) = self.api.SSL_CTX_flush_sessions_ex {
             flush_ex(self.ctx(), 0);
-        } else if let Some(flush) = self.api().SSL_CTX_flush_sessions {
+        } else if let Some(flush) = self.api.SSL_CTX_flush_sessions {
             flush(self.ctx(), 0);
         }
     }
 
     /// Returns whether a session from the get callback will be used by this libssl.
     pub(crate) fn accepts(&self, session: SessionRef<'_>) -> bool {
-        !self.libssl().ignores_not_resumable() || session.is_resumable()
+        !self.libssl.ignores_not_resumable() || session.is_resumable()
     }
 
     /// Marks a session not resumable.
@@ -172,7 +172,7 @@ impl Context {
 
     /// Adds a session of ours to the real cache.
     pub(super) fn add_real(&self, session: &Session) {
-        let add = self.api().SSL_CTX_add_session;
+        let add = self.api.SSL_CTX_add_session;
         // The real cache takes a reference of its own.
         if call_libssl(|| add(self.ctx(), session.get().any())) != 1 {
             // Out of memory, libssl before 4.0 takes its reference back but leaves the session in its
@@ -183,9 +183,9 @@ impl Context {
 
     /// Removes a session from the real cache, if libssl is not just freeing that. Our trampoline is silent meanwhile.
     pub(super) fn remove_real(&self, session: SessionRef<'_>) {
-        let remove = self.api().SSL_CTX_remove_session;
+        let remove = self.api.SSL_CTX_remove_session;
         let ctx = match self.sentinel.has_fallen_here() {
-            true => watch::scratch_context(self.libssl(), self.api()),
+            true => watch::scratch_context(self.libssl, self.api),
             false => Some(self.ctx()),
         };
         if let Some(ctx) = ctx {
@@ -196,7 +196,7 @@ impl Context {
     /// Plants the context's sentinel, unless it stands. Out of memory, the first net must do.
     pub(crate) fn plant_sentinel(&self) {
         if !self.is_ending() {
-            self.sentinel.make(self.libssl()).iter().for_each(|session| self.add_real(session));
+            self.sentinel.make(self.libssl).iter().for_each(|session| self.add_real(session));
         }
     }
 
@@ -219,7 +219,7 @@ impl Context {
 
     /// Returns whether libcrypto will tell of the context's end.
     pub(crate) fn is_watched(&self) -> bool {
-        watch::hears_of_contexts(self.libssl(), self.api())
+        watch::hears_of_contexts(self.libssl, self.api)
     }
 
     /// Returns whether libssl removes everything because it frees the context: there is no reference any more, and
@@ -230,7 +230,7 @@ impl Context {
     /// callback takes and drops cannot free the context a second time.)
     pub(crate) fn is_being_freed(&self) -> Option<bool> {
         const CFLAGS: c_int = 1; // OPENSSL_CFLAGS
-        let api = self.api();
+        let api = self.api;
         let flags = (api.OpenSSL_version)(CFLAGS);
         if flags.is_null() {
             return None;

@@ -10,7 +10,7 @@ use crate::stack::{here, this_thread};
 impl Context {
     /// Lets an evicted session go. It stays resumable for others (C19).
     pub(super) fn leave_evicted(&self, session: &Session) {
-        self.events().evict(session.get());
+        self.events.evict(session.get());
         self.call_remove(session);
     }
 
@@ -23,7 +23,7 @@ impl Context {
     /// Lets sessions go that leave in some number: with [`Context::run_callbacks`] where there is a
     /// remove callback to run, else, and where there is no memory to let them wait, at once.
     pub(super) fn leave(&self, group: Group, sessions: &mut Vec<Session>, why: Why) {
-        if self.remove_callback().is_some() && self.leaving.add(group, sessions, why) {
+        if self.remove.get().is_some() && self.leaving.add(group, sessions, why) {
             return;
         }
         let was_ending = self.is_ending();
@@ -78,7 +78,7 @@ impl Context {
 
     fn mark_leaving(&self, session: SessionRef, why: Why) {
         if why == Why::Flushed {
-            self.events().expire(session);
+            self.events.expire(session);
             self.mark_not_resumable(session);
         }
     }
@@ -97,14 +97,14 @@ impl Context {
 
     /// For one that the program or libssl holds.
     pub(super) fn call_remove_borrowed(&self, session: SessionRef<'_>) {
-        if self.remove_callback().is_some() {
+        if self.remove.get().is_some() {
             session.retain().iter().for_each(|held| self.call_remove(held));
         }
     }
 
     /// The caller's own reference: a callback may leave by longjmp, and `running` then still knows the session.
     fn call_remove(&self, session: &Session) {
-        self.call_remove_by(self.remove_callback(), session);
+        self.call_remove_by(self.remove.get(), session);
     }
 
     /// Our remove callback was called from within the program's: by libssl, for which C5 holds; or by one that

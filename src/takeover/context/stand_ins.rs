@@ -49,7 +49,7 @@ impl Context {
     }
 
     fn put(&self, version: c_int, id: &[u8], stored: Option<Session>) -> bool {
-        let Some(stand_in) = Session::with_key(self.libssl(), version, id) else { return false };
+        let Some(stand_in) = Session::with_key(self.libssl, version, id) else { return false };
         let added = self.planted.add(stand_in.clone(), stored);
         if added == Added::New {
             self.add_real(&stand_in);

@@ -28,21 +28,22 @@ pub(crate) struct Trampolines {
 pub(crate) struct Context {
     ctx: NonNull<SSL_CTX>,
     /// Its place among all that this process has had.
-    number: u64,
-    libssl: &'static Libssl,
-    api: &'static Api,
+    pub(crate) number: u64,
+    /// The libssl that it belongs to.
+    pub(crate) libssl: &'static Libssl,
+    pub(crate) api: &'static Api,
     pub(super) trampolines: Trampolines,
-    cache: Cache<Session>,
+    pub(crate) cache: Cache<Session>,
     keys: KeyMaker,
-    events: Events,
+    pub(crate) events: Events,
 
     // Set by the program, as it believes.
     pub(super) mode: AtomicU32,
     pub(super) size: AtomicI64,
-    pub(super) new: Callback<NewCallback>,
-    pub(super) get: Callback<GetCallback>,
-    pub(super) remove: Callback<RemoveCallback>,
-    pub(super) generate: Callback<GenerateCallback>,
+    pub(crate) new: Callback<NewCallback>,
+    pub(crate) get: Callback<GetCallback>,
+    pub(crate) remove: Callback<RemoveCallback>,
+    pub(crate) generate: Callback<GenerateCallback>,
     pub(super) last_generate: Callback<GenerateCallback>,
 
     // Counts that it may ask for, beside those of the cache.
@@ -116,27 +117,6 @@ impl Context {
     /// The address of libssl's context, which may be gone.
     pub(crate) fn address(&self) -> usize {
         self.ctx.addr().get()
-    }
-
-    pub(crate) fn number(&self) -> u64 {
-        self.number
-    }
-
-    /// The libssl that the context belongs to.
-    pub(crate) fn libssl(&self) -> &'static Libssl {
-        self.libssl
-    }
-
-    pub(crate) fn api(&self) -> &'static Api {
-        self.api
-    }
-
-    pub(crate) fn cache(&self) -> &Cache<Session> {
-        &self.cache
-    }
-
-    pub(crate) fn events(&self) -> &Events {
-        &self.events
     }
 
     pub(crate) fn key(&self, session: SessionRef<'_>) -> Key {

@@ -36,13 +36,13 @@ impl Context {
                 Stored::Full { session: refused, replaced } => {
                     owned = refused;
                     let mut left = Vec::new();
-                    let more = guard(0, || self.cache().evict(limit, &mut left));
+                    let more = guard(0, || self.cache.evict(limit, &mut left));
                     // None left and none too many: another thread has made room meanwhile.
                     if left.is_empty() && more > 0 && replaced.is_none() {
                         return false;
                     }
                     drop(replaced);
-                    left.iter().for_each(|session| self.events().evict(session.get()));
+                    left.iter().for_each(|session| self.events.evict(session.get()));
                     let group = self.begin_group();
                     self.leave(group, &mut left, Why::Other);
                     self.run_callbacks(group);
@@ -58,7 +58,7 @@ impl Context {
     /// it is: [`Context::re_key`].)
     fn stored_key(&self, session: SessionRef<'_>) -> Key {
         let by_object = session.id().is_empty().then(|| self.key_of_object(session));
-        let stored = by_object.filter(|&key| self.cache().contains(key));
+        let stored = by_object.filter(|&key| self.cache.contains(key));
         stored.unwrap_or_else(|| self.key(session))
     }
 
@@ -73,11 +73,11 @@ impl Context {
             return Some(Stored::NoMemory(session));
         }
         let address = session.get().address();
-        let stored = guard(None, || Some(self.cache().store(key, session, expiry, limit)));
+        let stored = guard(None, || Some(self.cache.store(key, session, expiry, limit)));
         if let Some(Stored::Added { .. } | Stored::Replaced(_)) = stored {
-            self.events().store(address, expiry);
+            self.events.store(address, expiry);
         }
-        self.events().change(self.cache());
+        self.events.change(&self.cache);
         stored
     }
 
@@ -105,7 +105,7 @@ impl Context {
             _ => self.key(held.get()),
         };
         let expiry = held.get().expiry();
-        let refused = guard(None, || self.cache().put_back(key, session, expiry));
+        let refused = guard(None, || self.cache.put_back(key, session, expiry));
         self.follow_change(held.get(), expiry);
         refused
     }
@@ -125,9 +125,9 @@ impl Context {
             // Should two threads set times at once, the one that reads last also stores last.
             loop {
                 let expiry = session.expiry();
-                let stored = guard(false, || self.cache().re_expire(key, &owned, expiry));
+                let stored = guard(false, || self.cache.re_expire(key, &owned, expiry));
                 if stored {
-                    self.events().change(self.cache());
+                    self.events.change(&self.cache);
                 }
                 if !stored || session.expiry() == expiry {
                     break;
@@ -145,7 +145,7 @@ impl Context {
         let by_object = self.key_of_object(session);
         let new = if session.id().is_empty() { by_object } else { self.key(session) };
         for old in [self.key_of(version, id), by_object] {
-            drop(guard(None, || self.cache().re_key(old, new, &owned)));
+            drop(guard(None, || self.cache.re_key(old, new, &owned)));
         }
     }
 
@@ -176,17 +176,17 @@ impl Context {
 
     /// Takes out what is stored under the session's key.
     pub(super) fn take_stored(&self, session: SessionRef<'_>) -> Option<Session> {
-        self.note_taken(guard(None, || self.cache().take(self.key(session))))
+        self.note_taken(guard(None, || self.cache.take(self.key(session))))
     }
 
     /// A session from the cache for this id, if it is one that still has it.
     pub(crate) fn lookup(&self, version: i32, id: &[u8]) -> Option<Session> {
         // libssl takes the id from a session that it finds not resumable while another connection
         // resumes it; such a one must not be offered again.
-        let found = guard(None, || self.cache().get(self.key_of(version, id)));
+        let found = guard(None, || self.cache.get(self.key_of(version, id)));
         match &found {
-            Some(session) => self.events().hit(session.get()),
-            None => self.events().miss(),
+            Some(session) => self.events.hit(session.get()),
+            None => self.events.miss(),
         }
         found.filter(|session| session.get().id() == id)
     }
@@ -195,18 +195,18 @@ impl Context {
     pub(crate) fn take(&self, version: i32, id: &[u8]) -> Option<Session> {
         let found = self.lookup(version, id)?;
         let key = self.key_of(version, id);
-        self.note_taken(guard(None, || self.cache().take_exactly(key, &found)))
+        self.note_taken(guard(None, || self.cache.take_exactly(key, &found)))
     }
 
     fn note_taken(&self, taken: Option<Session>) -> Option<Session> {
         if taken.is_some() {
-            self.events().change(self.cache());
+            self.events.change(&self.cache);
         }
         taken
     }
 
     /// Returns whether a session of this version and id is stored.
     pub(crate) fn has(&self, version: i32, id: &[u8]) -> bool {
-        guard(false, || self.cache().contains(self.key_of(version, id)))
+        guard(false, || self.cache.contains(self.key_of(version, id)))
     }
 }

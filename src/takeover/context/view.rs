@@ -22,13 +22,13 @@ impl Context {
     }
 
     pub(super) fn note_size(&self, size: c_long) -> c_long {
-        self.events().limit(size);
+        self.events.limit(size);
         self.size.swap(size, Ordering::Relaxed) as c_long
     }
 
     /// Sessions stored.
     pub(crate) fn sessions(&self) -> c_long {
-        saturate(self.cache().len() as u64)
+        saturate(self.cache.len() as u64)
     }
 
     /// Sessions that the program's get callback provided.
@@ -38,49 +38,23 @@ impl Context {
 
     pub(crate) fn note_external_hit(&self) {
         self.external_hits.fetch_add(1, Ordering::Relaxed);
-        self.events().external_hit();
+        self.events.external_hit();
     }
 
     /// The program's get callback found nothing, and nobody else was asked: with `NO_INTERNAL_LOOKUP`.
     pub(crate) fn note_external_miss(&self) {
         self.external_misses.fetch_add(1, Ordering::Relaxed);
-        self.events().external_miss();
+        self.events.external_miss();
     }
 
     /// Lookups that found nothing, here or, if they did not come here, with the program.
     pub(crate) fn all_misses(&self) -> u64 {
-        self.cache().statistics().misses + self.external_misses.load(Ordering::Relaxed)
+        self.cache.statistics().misses + self.external_misses.load(Ordering::Relaxed)
     }
 
     /// Sessions that were evicted.
     pub(crate) fn cache_full(&self) -> c_long {
-        saturate(self.cache().statistics().evicted)
-    }
-
-    pub(crate) fn new_callback(&self) -> Option<NewCallback> {
-        self.new.get()
-    }
-
-    /// The callback that the new callback has replaced past us.
-    pub(crate) fn replaced_new(&self) -> Option<NewCallback> {
-        self.new.replaced()
-    }
-
-    pub(crate) fn get_callback(&self) -> Option<GetCallback> {
-        self.get.get()
-    }
-
-    /// The callback that the get callback has replaced past us.
-    pub(crate) fn replaced_get(&self) -> Option<GetCallback> {
-        self.get.replaced()
-    }
-
-    pub(crate) fn remove_callback(&self) -> Option<RemoveCallback> {
-        self.remove.get()
-    }
-
-    pub(crate) fn generate_callback(&self) -> Option<GenerateCallback> {
-        self.generate.get()
+        saturate(self.cache.statistics().evicted)
     }
 
     pub(crate) fn set_generate(&self, callback: Option<GenerateCallback>) {

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! exports    every C symbol: validate, delegate, return
-//! takeover   what a managed SSL_CTX is, and what libssl calls
+//! takeover   the SSL_CTX that is taken over, and what libssl calls
 //! cache      the engine: pure safe Rust, knows nothing of OpenSSL
 //! libssl     at the side: the real library
 //! system     below all: the operating system's functions

@@ -23,7 +23,7 @@ my $program = "$build/stock/presence_probes";
 my $scratch = abs_path(tempdir(CLEANUP => 1));
 my $library = "$scratch/libsslsweep.so";
 
-# Each probe's arguments, as src/takeover/probes.rs and docs/operations.md have them.
+# Each probe's arguments, as src/takeover/context/events.rs and docs/operations.md have them.
 my %probes = (
     'store'        => [qw(ctx session expiry)],
     'evict'        => [qw(ctx session)],

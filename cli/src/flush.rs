@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::arguments::Flush;
 use crate::figures::{self, Block, Figures};
-use crate::{Failure, print, say};
+use crate::output::{Failure, print, say};
 use sslsweep_figures::{REQUEST_ALL, Word};
 
 /// The status if some contexts have yet to flush.
@@ -18,10 +18,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks, and waits for the answers.
 pub fn flush(flush: &Flush) -> Result<(), Failure> {
-    let reading = figures::read(&flush.targets);
-    if let Some(why) = figures::missing(&flush.targets, &reading) {
-        return Err(Failure::new(1, why));
-    }
+    let reading = figures::read_each(&flush.targets)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
     let request = sslsweep_figures::request(now, flush.all);

@@ -13,53 +13,18 @@ mod documents;
 mod figures;
 mod flush;
 mod metrics;
+mod output;
 mod run;
 mod selection;
 mod stat;
+mod system;
 mod text;
 mod top;
-mod verdict;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
 
 use arguments::{Command, Stop};
-
-/// How the command ends when it can't do what it should.
-#[derive(Debug)]
-pub struct Failure {
-    status: u8,
-    message: Option<String>,
-}
-
-impl Failure {
-    fn new(status: u8, message: impl Into<String>) -> Failure {
-        Failure { status, message: Some(message.into()) }
-    }
-
-    /// All has been said.
-    fn silent(status: u8) -> Failure {
-        Failure { status, message: None }
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
-        Failure::new(1, run::plain(&error))
-    }
-}
-
-/// Writes a line to standard error. A failure is ignored: there is nobody to tell.
-fn say(message: &str) {
-    let _ = writeln!(io::stderr(), "sslsweep: {message}");
-}
-
-/// Text on standard output.
-fn print(text: &str) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
-}
+use output::{Failure, print};
 
 fn command(words: &[OsString]) -> Result<(), Failure> {
     let command = match arguments::read(words) {
@@ -83,7 +48,7 @@ fn command(words: &[OsString]) -> Result<(), Failure> {
             }
             Err(Failure::new(status, message))
         }
-        Command::Doctor { target } => doctor::doctor(target.as_deref()),
+        Command::Doctor { target } => doctor::doctor(target.as_deref(), &run::library()),
         Command::Top(options) => top::top(&options),
         Command::Stat(options) => stat::stat(&options),
         Command::Flush(options) => flush::flush(&options),
@@ -100,7 +65,7 @@ extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int
     match command(&words) {
         Ok(()) => 0,
         Err(failure) => {
-            failure.message.iter().for_each(|message| say(message));
+            failure.message.iter().for_each(|message| output::say(message));
             failure.status.into()
         }
     }

@@ -9,8 +9,8 @@ use clap::ValueEnum;
 
 use crate::arguments::Run;
 use crate::doctor;
-use crate::say;
-use crate::text::shown;
+use crate::output::say;
+use crate::text::{plain, shown};
 
 /// Exit statuses, as `env` and `nohup` have them.
 const CANNOT_PRELOAD: u8 = 125;
@@ -57,22 +57,6 @@ fn moved(bin: &Path, lib: &Path, own: &Path) -> Option<PathBuf> {
     own.ends_with(rest(bin)).then(|| tree.join(rest(lib)))
 }
 
-/// Why the library cannot be preloaded, if so.
-pub fn hindrance(library: &Path) -> Option<String> {
-    if std::fs::File::open(library).is_err() {
-        return Some(format!("{} is missing or not readable", shown(library)));
-    }
-    // ld.so would take the pieces for names of other libraries, warn, and go on without us.
-    let splits = |&byte: &u8| byte == b':' || byte.is_ascii_whitespace() || byte == 0x0b;
-    if library.as_os_str().as_bytes().iter().any(splits) {
-        return Some(format!(
-            "cannot preload {}: LD_PRELOAD cannot hold a path with spaces or colons",
-            shown(library)
-        ));
-    }
-    None
-}
-
 /// The options of the command as the library's environment.
 fn environment(run: &Run) -> Vec<(&'static str, String)> {
     let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
@@ -92,15 +76,15 @@ fn environment(run: &Run) -> Vec<(&'static str, String)> {
 /// Becomes the program. It returns only if that failed: with the exit status, and what to say.
 pub fn run(run: &Run) -> (u8, String) {
     let library = library();
-    if let Some(why) = hindrance(&library) {
+    if let Some(why) = doctor::cannot_preload(&library) {
         return (CANNOT_PRELOAD, why);
     }
+    warn(&run.program[0], &library);
     let mut preload = library.into_os_string();
     if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
         preload.push(":");
         preload.push(others);
     }
-    warn(&run.program[0]);
     set("LD_PRELOAD", &preload);
     for (name, value) in environment(run) {
         set(name, OsStr::new(&value));
@@ -111,9 +95,9 @@ pub fn run(run: &Run) -> (u8, String) {
 }
 
 /// Says if sslsweep can have no effect on the program, which runs all the same.
-fn warn(program: &OsStr) {
+fn warn(program: &OsStr, library: &Path) {
     let path = doctor::find(program);
-    if let Some((why, remedy)) = path.and_then(|path| doctor::hindrance(&path)) {
+    if let Some((why, remedy)) = path.and_then(|path| doctor::hindrance(&path, library)) {
         let name = Path::new(program).file_name().unwrap_or(program);
         say(&format!("{} has no effect here: {why}; {remedy}", shown(name)));
     }
@@ -135,12 +119,6 @@ fn become_program(words: &[OsString]) -> io::Error {
     // SAFETY: an array of strings that ends with NULL; it has at least the program's name.
     unsafe { libc::execvp(pointers[0], pointers.as_ptr()) };
     io::Error::last_os_error()
-}
-
-/// Without the number that Rust adds.
-pub fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_string()
 }
 
 #[cfg(test)]

@@ -2,8 +2,6 @@
 
 use clap::Args;
 
-use crate::figures::Figures;
-
 /// One word of the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -26,11 +24,11 @@ impl Target {
         }
     }
 
-    /// Returns whether it means this process.
-    pub fn means(&self, figures: &Figures) -> bool {
+    /// Returns whether it means this process, which runs this program.
+    pub fn means(&self, pid: u32, program: &str) -> bool {
         match self {
-            Target::Pid(pid) => *pid == figures.pid,
-            Target::Name(name) => *name == figures.program,
+            Target::Pid(meant) => *meant == pid,
+            Target::Name(meant) => meant == program,
         }
     }
 }
@@ -54,8 +52,8 @@ impl Selection {
 }
 
 /// Returns whether one of these means the process; no target means all.
-pub fn takes(targets: &[Target], figures: &Figures) -> bool {
-    targets.is_empty() || targets.iter().any(|target| target.means(figures))
+pub fn takes(targets: &[Target], pid: u32, program: &str) -> bool {
+    targets.is_empty() || targets.iter().any(|target| target.means(pid, program))
 }
 
 #[cfg(test)]
@@ -75,8 +73,7 @@ mod tests {
 
     #[test]
     fn processes() {
-        let nginx = crate::figures::tests::figures(&[]);
-        let takes = |targets: &[Target]| takes(targets, &nginx);
+        let takes = |targets: &[Target]| takes(targets, 4711, "nginx");
         let name = |text: &str| Target::Name(text.to_string());
         assert!(takes(&[]));
         assert!(takes(&[Target::Pid(1), name("nginx")]));

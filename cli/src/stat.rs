@@ -3,19 +3,17 @@
 use std::fmt::Write as _;
 
 use crate::arguments::Stat;
-use crate::figures::{self, Block, Figures, Limit, Place, Reading};
+use crate::figures::{self, Block, Figures, Limit, Place, Reading, Verdict};
+use crate::output::{Failure, print, say};
 use crate::selection::Selection;
-use crate::verdict::Verdict;
-use crate::{Failure, metrics, print, say, text};
+use crate::system::user;
+use crate::{metrics, text};
 use sslsweep_figures::Word;
 
 /// Prints what there is. The collector of Prometheus reads text files, so nothing at all is printed as nothing,
 /// and not as an error.
 pub fn stat(stat: &Stat) -> Result<(), Failure> {
-    let reading = figures::read(&stat.selection.targets);
-    if let Some(why) = figures::missing(&stat.selection.targets, &reading) {
-        return Err(Failure::new(1, why));
-    }
+    let reading = figures::read_each(&stat.selection.targets)?;
     if stat.json {
         print(&format!("{:#}\n", metrics::json(&reading.processes)))?;
     } else if stat.prometheus {
@@ -46,7 +44,7 @@ pub fn stat(stat: &Stat) -> Result<(), Failure> {
 pub fn nothing(reading: &Reading) -> String {
     let others = match reading.foreign {
         0 => String::new(),
-        many if figures::user() == 0 => format!(" ({many} files of other users cannot be used)"),
+        many if user() == 0 => format!(" ({many} files of other users cannot be used)"),
         many => format!(" ({many} files of other users: ask as root)"),
     };
     format!(

@@ -18,6 +18,12 @@ pub fn shown(text: impl AsRef<std::ffi::OsStr>) -> String {
     printable(text.as_ref().as_bytes())
 }
 
+/// An error without the number that Rust adds.
+pub fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_string()
+}
+
 /// A number in no more than four characters.
 pub fn short(number: u64) -> String {
     if number < 10_000 {

@@ -1,26 +1,28 @@
 //! A process that runs.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use sslsweep_figures::files::start_of;
+
 use super::elf::{self, Depth};
-use super::{Report, program};
-use crate::figures::{self, Figures};
-use crate::run::plain;
+use super::libraries;
+use super::processes::{files, is_named, variable};
+use super::program::{Look, check_library};
+use super::report::Report;
+use crate::figures::{self, Figures, Verdict};
 use crate::selection::Target;
-use crate::text::{printable, shown};
-use crate::verdict::Verdict;
+use crate::text::{plain, printable, shown};
 
 /// The loader's note that a program runs with more rights than its user's.
 const AT_SECURE: u64 = 23;
 
 /// Looks at a process.
-pub fn examine(pid: u32) -> Result<(Report, String), String> {
+pub fn examine(pid: u32, library: &Path) -> Result<(Report, String), String> {
     let proc = PathBuf::from(format!("/proc/{pid}"));
-    if figures::start_of(pid).is_none() {
+    if start_of(pid).is_none() {
         return Err(figures::no_process(pid));
     }
     let why = |error: io::Error| match error.kind() {
@@ -71,12 +73,12 @@ pub fn examine(pid: u32) -> Result<(Report, String), String> {
     let figures = if loaded { published(pid, &mut report) } else { None };
     if let (false, Ok(path)) = (loaded, fs::canonicalize(proc.join("exe"))) {
         // The program says whether it could have been.
-        let library = program::library(&mut report);
-        let look = program::Look { root: &root, library: library.as_ref(), depth: Depth::Whole };
+        let library = check_library(library, &mut report);
+        let look = Look { root: &root, library: library.as_ref(), depth: Depth::Whole };
         let _ = look.at(&path, &mut report, 0);
     }
     let state = figures.as_ref().map(|figures| cache(figures, &mut report));
-    let verdict = if report.hindered() {
+    let verdict = if report.is_hindered() {
         format!("process {pid} is not taken over.")
     } else if let Some(state) = state {
         format!("process {pid} runs with sslsweep; its cache is {state}.")
@@ -88,18 +90,6 @@ pub fn examine(pid: u32) -> Result<(Report, String), String> {
         format!("process {pid} runs with sslsweep.")
     };
     Ok((report, verdict))
-}
-
-/// The files that a process has mapped.
-pub fn files(maps: &[u8]) -> BTreeSet<&[u8]> {
-    maps.split(|&byte| byte == b'\n')
-        .filter_map(|line| line.iter().position(|&byte| byte == b'/').map(|at| &line[at..]))
-        .collect()
-}
-
-/// Returns whether a path's last part begins so.
-pub fn is_named(path: &[u8], start: &str) -> bool {
-    path.rsplit(|&byte| byte == b'/').next().is_some_and(|name| name.starts_with(start.as_bytes()))
 }
 
 /// Says where the process lives if not where we do; `true` if its files are not ours.
@@ -119,13 +109,6 @@ fn namespaces(proc: &Path, report: &mut Report) -> bool {
         report.note("namespaces", "it has a pid namespace of its own (a container)");
     }
     files
-}
-
-/// A variable of an environment.
-pub fn variable<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    environment
-        .split(|&byte| byte == 0)
-        .find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 /// The environment that a process shows is memory of its own, over which it may write its title (nginx does).
@@ -215,7 +198,7 @@ fn libssls(root: &Path, paths: &[&[u8]], cryptos: &[&[u8]], loaded: bool, report
             .find(beside)
             .or_else(|| cryptos.first().copied().map(path_of).filter(|_| cryptos.len() == 1))
             .and_then(read);
-        program::libssl(path, "", &found, crypto.iter(), report);
+        libraries::libssl(path, "", &found, crypto.as_ref(), report);
     }
     if paths.is_empty() && loaded {
         report.note("libssl", "none is loaded yet; it is taken over when one is");

@@ -10,10 +10,10 @@ use sslsweep_figures::files::{FOLDER, start_of};
 use sslsweep_figures::processes::{Processes, are_hidden};
 
 use super::file::{Absent, Entry, entries};
-use super::{Figures, user};
-use crate::run::plain;
+use super::process::Figures;
 use crate::selection::{Target, takes};
-use crate::text::printable;
+use crate::system::user;
+use crate::text::{plain, printable};
 
 /// All that was read.
 #[derive(Debug, Default)]
@@ -47,7 +47,8 @@ pub fn read(targets: &[Target]) -> Reading {
             Ok(found) if !seen.insert(found.file) => {}
             Ok(found) => {
                 let before = reading.processes.len();
-                let meant = found.processes.into_iter().filter(|it| takes(targets, it));
+                let meant =
+                    found.processes.into_iter().filter(|it| takes(targets, it.pid, &it.program));
                 reading.processes.extend(meant);
                 if found.uncounted > 0 && (asked_for || reading.processes.len() > before) {
                     reading.notes.push(format!(
@@ -112,9 +113,16 @@ fn containers(processes: &Processes) -> Vec<Entry> {
     found
 }
 
+/// Reads what there is of these processes; the error says why nothing can be shown of one of them.
+pub fn read_each(targets: &[Target]) -> Result<Reading, String> {
+    let reading = read(targets);
+    missing(targets, &reading).map_or(Ok(reading), Err)
+}
+
 /// Why nothing can be shown of the first of these that means no process; `None` if each means one.
 pub fn missing(targets: &[Target], reading: &Reading) -> Option<String> {
-    let missing = |target: &&Target| !reading.processes.iter().any(|it| target.means(it));
+    let means = |target: &Target, it: &Figures| target.means(it.pid, &it.program);
+    let missing = |target: &&Target| !reading.processes.iter().any(|it| means(target, it));
     Some(match targets.iter().find(missing)? {
         Target::Pid(pid) => why_nothing(*pid, reading),
         Target::Name(name) => format!(

@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::figures::{self, Block, Figures, Limit, Place, Program};
-use crate::verdict::Verdict;
+use crate::figures::{self, Block, Figures, Limit, Place, Program, Verdict};
 use sslsweep_figures::{HORIZONS, STEPS, Word};
 
 /// The kind of a figure.

@@ -19,10 +19,14 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 
+use sslsweep_figures::files::start_of;
+
 use crate::arguments::Top;
 use crate::figures::{self, Reading};
+use crate::output::{Failure, print, say};
 use crate::selection::Target;
-use crate::{Failure, print, say, stat};
+use crate::stat;
+use crate::text::plain;
 use state::{Next, State};
 use terminal::{Event, Screen};
 
@@ -40,16 +44,13 @@ enum End {
 
 /// Shows what there is until told to stop.
 pub fn top(options: &Top) -> Result<(), Failure> {
-    let reading = figures::read(&options.selection.targets);
-    if let Some(why) = figures::missing(&options.selection.targets, &reading) {
-        return Err(Failure::new(1, why));
-    }
+    let reading = figures::read_each(&options.selection.targets)?;
     // Of terminals without a name nothing is known, so they get lines.
     let unable = ["", "dumb", "unknown"];
     let able = std::env::var("TERM").is_ok_and(|name| !unable.contains(&name.as_str()));
     let end = if io::stdout().is_terminal() && able {
         let failed = |error: io::Error| {
-            let why = crate::run::plain(&error);
+            let why = plain(&error);
             Failure::new(
                 1,
                 format!("the terminal cannot be used: {why}; sslsweep top | cat prints lines"),
@@ -79,7 +80,7 @@ fn again(targets: &[Target]) -> Result<Reading, End> {
         return Ok(reading);
     }
     let has_ended = |target: &Target| match target {
-        Target::Pid(pid) => figures::start_of(*pid).is_none(),
+        Target::Pid(pid) => start_of(*pid).is_none(),
         Target::Name(_) => true,
     };
     let ended = || match targets {

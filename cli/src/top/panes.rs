@@ -12,7 +12,8 @@ use ratatui::widgets::{Bar, BarChart, BarGroup, Paragraph};
 use super::rates::{Rates, WINDOWS};
 use super::rows::{Row, Subject};
 use super::view::{Style, rated};
-use crate::figures::{self, Limit, Place};
+use crate::figures::{Limit, Place};
+use crate::system::now;
 use crate::text::{duration, percent, seconds, short};
 use sslsweep_figures::{HORIZONS, Word};
 
@@ -140,7 +141,7 @@ fn last_flush(row: &Row) -> String {
     if figure(Word::LastFlush) == 0 {
         return "the last flush was in a context that has ended".to_string();
     }
-    let ago = figures::now().saturating_sub(figure(Word::LastFlush));
+    let ago = now().saturating_sub(figure(Word::LastFlush));
     format!(
         "last flush {} ago: {} removed in {}",
         seconds(ago),

@@ -4,8 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::rates::{Averages, Process, Rates, together};
-use crate::figures::{Block, Limit, Place};
-use crate::verdict::Verdict;
+use crate::figures::{Block, Limit, Place, Verdict};
 use sslsweep_figures::Word;
 
 /// Whose figures a row has.

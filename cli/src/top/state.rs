@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 use super::rates::{History, Rates, WINDOWS};
 use super::rows::{Row, SORTS, Sort, Subject, namespace, programs};
 use super::terminal::Key;
-use crate::figures::{Figures, Place, Reading};
+use crate::figures::{Figures, Place, Reading, Verdict};
 use crate::selection::Selection;
 use crate::stat;
-use crate::verdict::Verdict;
 
 /// The kind of thing that has a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-use crate::files::{Name, start_of};
+use crate::name::{Name, start_of};
 
 /// The inode number of the first pid namespace, which has all processes: the kernel's `PROC_PID_INIT_INO`.
 const FIRST: u64 = 0xEFFF_FFFC;

@@ -3,7 +3,8 @@
 
 use sslsweep_figures::{MODE_EXTERNAL, MODE_KNOWN, MODE_TICKETS, Word};
 
-use crate::figures::{Block, Figures, Place};
+use super::block::Block;
+use super::process::{Figures, Place};
 
 /// `SSL_SESS_CACHE_*`, as openssl/ssl.h has them.
 const CLIENT: u64 = 0x1;

@@ -7,6 +7,7 @@ mod picture;
 mod rates;
 mod rows;
 mod state;
+mod style;
 mod terminal;
 mod view;
 
@@ -146,7 +147,7 @@ fn watch(options: &Top, reading: Reading, screen: Screen) -> io::Result<End> {
     let terminal = Terminal::with_options(CrosstermBackend::new(io::stdout()), viewport)?;
     // Its end would show the cursor, which the screen's does, and panic where the terminal is gone.
     let mut terminal = ManuallyDrop::new(terminal);
-    let style = view::Style::of_environment(options.no_color);
+    let style = style::Style::of_environment(options.no_color);
     let mut state = State::new(&options.selection, options.interval);
     state.update(reading, Instant::now());
     let mut due = Instant::now() + options.interval;

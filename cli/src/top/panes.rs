@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::Color;
 use ratatui::symbols::bar;
 use ratatui::text::Line;
-use ratatui::widgets::{Bar, BarChart, BarGroup, Paragraph};
+use ratatui::widgets::{Bar, BarChart, BarGroup, Paragraph, Row as TableRow, Table};
 
-use super::rates::{Rates, WINDOWS};
+use super::rates::{Rates, WINDOWS, rated};
 use super::rows::{Row, Subject};
-use super::view::{Style, rated};
+use super::style::Style;
 use crate::figures::{Limit, Place};
 use crate::system::now;
 use crate::text::{duration, percent, seconds, short};
@@ -177,11 +177,12 @@ pub fn pane(frame: &mut Frame, area: Rect, row: &Row, rates: Option<&Rates>, sty
     frame.render_widget(Paragraph::new(below), bottom);
 }
 
-/// The counters with their averages, one a line.
-fn counters(row: &Row, interval: Duration) -> Vec<Line<'static>> {
+/// The counters with their averages, a line for each.
+fn counters(row: &Row, interval: Duration) -> Table<'static> {
     let line = |name: &str, total: String, rates: [String; WINDOWS.len()]| {
-        let rates: String = rates.iter().map(|rate| format!("{rate:>8}")).collect();
-        Line::from(format!("{name:<26}{total:>14}{rates}"))
+        let figures = [total].into_iter().chain(rates);
+        let figures = figures.map(|figure| Line::from(figure).alignment(Alignment::Right));
+        TableRow::new([Line::from(name.to_string())].into_iter().chain(figures))
     };
     let windows = WINDOWS.map(|window| format!("/s {}s", window.max(interval).as_secs_f64()));
     let mut lines = vec![line("", "total".to_string(), windows)];
@@ -198,37 +199,51 @@ fn counters(row: &Row, interval: Duration) -> Vec<Line<'static>> {
     }
     let rates = row.averages.map(|rates| percent(rates.and_then(|rates| rates.hit_rate())));
     lines.push(line("hit rate, percent", percent(row.block.hit_rate()), rates));
-    lines
+    Table::new(lines, [26, 14, 8, 8, 8]).column_spacing(0)
 }
+
+/// Lines of [`counters`].
+const COUNTERS: u16 = 8;
 
 /// Draws all of the row.
 pub fn details(frame: &mut Frame, area: Rect, row: &Row, interval: Duration, style: Style) {
     let figure = |word: Word| row.block.get(word);
-    let mut lines = vec![heading(row, area.width, style)];
-    lines.extend(state(row, style));
-    lines.push(Line::from(match row.limit {
+    let mut above = vec![heading(row, area.width, style)];
+    above.extend(state(row, style));
+    above.push(Line::from(match row.limit {
         Limit::Unknown => format!("{} sessions stored now", figure(Word::Sessions)),
         Limit::Any => format!("{} sessions stored now, any number may be", figure(Word::Sessions)),
         Limit::Most(most) => format!("{} sessions stored now of {most}", figure(Word::Sessions)),
     }));
-    lines.extend(counters(row, interval));
-    lines.push(Line::from(format!(
-        "removed one by one {}, left at a context's end {}; external hits {}",
-        short(figure(Word::Removals)),
-        short(figure(Word::LeftAtEnd)),
-        short(figure(Word::ExternalHits))
-    )));
-    lines.push(Line::from(format!(
-        "handshakes accepted {}, connected {}; resumed by cache or ticket {}",
-        short(figure(Word::Accepted)),
-        short(figure(Word::Connected)),
-        short(figure(Word::Resumed))
-    )));
-    let lock = duration(figure(Word::LongestBatch));
-    lines.push(Line::from(format!("{}; longest lock {lock}", last_flush(row))));
+    let below = [
+        format!(
+            "removed one by one {}, left at a context's end {}; external hits {}",
+            short(figure(Word::Removals)),
+            short(figure(Word::LeftAtEnd)),
+            short(figure(Word::ExternalHits))
+        ),
+        format!(
+            "handshakes accepted {}, connected {}; resumed by cache or ticket {}",
+            short(figure(Word::Accepted)),
+            short(figure(Word::Connected)),
+            short(figure(Word::Resumed))
+        ),
+        format!("{}; longest lock {}", last_flush(row), duration(figure(Word::LongestBatch))),
+    ];
+    let (first, last) = (above.len() as u16, below.len() as u16);
     let [text, rest] =
-        Layout::vertical([Constraint::Length(lines.len() as u16), Constraint::Fill(1)]).areas(area);
-    frame.render_widget(Paragraph::new(lines), text);
+        Layout::vertical([Constraint::Length(first + COUNTERS + last), Constraint::Fill(1)])
+            .areas(area);
+    // Where there is little room, the upper ones keep theirs.
+    let [top, middle, bottom] = Layout::vertical([
+        Constraint::Min(first),
+        Constraint::Length(COUNTERS),
+        Constraint::Max(last),
+    ])
+    .areas(text);
+    frame.render_widget(Paragraph::new(above), top);
+    frame.render_widget(counters(row, interval), middle);
+    frame.render_widget(Paragraph::new(below.map(Line::from).to_vec()), bottom);
     // The curve is below the table, too, so it is the first to go.
     let curve_height = if rest.height >= 11 { rest.height / 2 } else { 0 };
     let [above, below] =

@@ -7,7 +7,8 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 
-use super::view::{self, Style};
+use super::style::Style;
+use super::view;
 
 /// A character's place on the picture.
 const WIDTH: f32 = 8.4;

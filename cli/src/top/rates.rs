@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::figures::{Block, Place};
+use crate::text::rate;
 use sslsweep_figures::Word;
 
 /// A process: its pid, and when it began.
@@ -48,6 +49,11 @@ impl Rates {
         let all = hits + (self.get(Word::Misses) - self.get(Word::ExternalMisses)).max(0.0);
         (all > 0.0).then(|| hits / all)
     }
+}
+
+/// A rate, or that it is not known yet.
+pub fn rated(rates: Option<&Rates>, word: Word) -> String {
+    rates.map_or("-".to_string(), |rates| rate(rates.get(word)))
 }
 
 /// The rates of a row, by window; not known at the first look.

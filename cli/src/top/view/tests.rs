@@ -186,14 +186,6 @@ fn small_terminals() {
     assert_eq!(lines[1], "    PID PROGRAM      CTX HELD/SIZE STO/s");
 }
 
-#[test]
-fn a_table_of_any_width_is_at_most_that_wide() {
-    for width in 40..200 {
-        let used: u16 = columns(width).iter().map(|(_, width)| width + 1).sum();
-        assert!(used - 1 <= width, "{width}");
-    }
-}
-
 proptest! {
     /// Whatever is picked, shown and pressed, in terminals of any size.
     #[test]

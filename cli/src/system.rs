@@ -4,8 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The user whose files are ours to read; root reads all.
 pub fn user() -> u32 {
-    // SAFETY: a plain query.
-    unsafe { libc::geteuid() }
+    rustix::process::geteuid().as_raw()
 }
 
 /// Seconds since the epoch.

@@ -1,9 +1,12 @@
 //! The file that a name runs, and the rights that it has.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access, getxattr};
+use rustix::process::{getgid, getuid};
 
 use super::report::Report;
 use crate::text::shown;
@@ -20,18 +23,7 @@ pub fn find(name: &OsStr) -> Option<PathBuf> {
 }
 
 fn is_executable(path: &Path) -> bool {
-    CString::new(path.as_os_str().as_bytes()).is_ok_and(|path| {
-        // SAFETY: the path is a string.
-        unsafe { libc::access(path.as_ptr(), libc::X_OK) == 0 }
-    })
-}
-
-fn has_capabilities(path: &Path) -> bool {
-    CString::new(path.as_os_str().as_bytes()).is_ok_and(|path| {
-        let (path, name) = (path.as_ptr(), c"security.capability".as_ptr());
-        // SAFETY: two strings, and no buffer: only the size is asked for.
-        unsafe { libc::getxattr(path, name, std::ptr::null_mut(), 0) > 0 }
-    })
+    access(path, Access::EXEC_OK).is_ok()
 }
 
 /// Reports a program that may not be run at all.
@@ -45,11 +37,10 @@ pub fn to_run(path: &Path, report: &mut Report) {
 /// Reports the rights that make the loader ignore LD_PRELOAD.
 pub fn to_preload(path: &Path, report: &mut Report) {
     let Ok(about) = std::fs::metadata(path) else { return };
-    // SAFETY: a plain query.
-    let user = unsafe { libc::getuid() };
-    // SAFETY: the same.
-    let group = unsafe { libc::getgid() };
-    let (mode, capable) = (about.mode(), has_capabilities(path));
+    let (user, group) = (getuid().as_raw(), getgid().as_raw());
+    // Without a buffer only the size is asked for.
+    let capable = getxattr(path, "security.capability", &mut []).is_ok_and(|size| size > 0);
+    let mode = about.mode();
     for (has, name, gains) in [
         (mode & 0o4000 != 0, "is set-user-ID", about.uid() != user),
         (mode & 0o2000 != 0, "is set-group-ID", about.gid() != group),

@@ -26,86 +26,37 @@ struct Metric {
     help: &'static str,
 }
 
-const fn metric(word: Word, kind: Kind, name: &'static str, help: &'static str) -> Metric {
-    Metric { word, name, kind, help }
+macro_rules! metrics {
+    ($($word:ident $kind:ident $name:literal $help:literal;)*) => {
+        &[$(Metric { word: Word::$word, name: $name, kind: Kind::$kind, help: $help }),*]
+    };
 }
 
-const METRICS: [Metric; 19] = [
-    metric(Word::Sessions, Kind::Gauge, "sessions", "Sessions stored now."),
-    metric(
-        Word::Limit,
-        Kind::Gauge,
-        "sessions_limit",
-        "The most sessions that are stored; 0 for any number. Missing where it is not known.",
-    ),
-    metric(Word::Stores, Kind::Counter, "stores", "Sessions stored."),
-    metric(Word::Hits, Kind::Counter, "hits", "Lookups that found a session."),
-    metric(Word::Misses, Kind::Counter, "misses", "Lookups that found none."),
-    metric(
-        Word::ExternalHits,
-        Kind::Counter,
-        "external_hits",
-        "Sessions that the program's get callback provided.",
-    ),
-    metric(
-        Word::ExternalMisses,
-        Kind::Counter,
-        "external_misses",
-        "Lookups that the program's own cache could not answer either; they are among the misses.",
-    ),
-    metric(Word::Evictions, Kind::Counter, "evictions", "Sessions evicted to make room."),
-    metric(Word::Flushed, Kind::Counter, "flushed", "Sessions that flushes removed."),
-    metric(Word::Removals, Kind::Counter, "removals", "Sessions removed one by one."),
-    metric(
-        Word::LeftAtEnd,
-        Kind::Counter,
-        "left_at_end",
-        "Sessions that were still stored when their context ended.",
-    ),
-    metric(Word::Flushes, Kind::Counter, "flushes", "Flushes that removed something."),
-    metric(
-        Word::LongestBatch,
-        Kind::Nanoseconds,
-        "longest_batch_seconds",
-        "Duration of the longest batch, the longest time that a flush held a lock.",
-    ),
-    metric(
-        Word::LastFlush,
-        Kind::Gauge,
-        "last_flush_timestamp_seconds",
-        "When the last flush ended, in seconds since the epoch; 0 if there was none.",
-    ),
-    metric(
-        Word::LastRemoved,
-        Kind::Gauge,
-        "last_flush_sessions",
-        "Sessions that the last flush removed.",
-    ),
-    metric(
-        Word::LastTook,
-        Kind::Nanoseconds,
-        "last_flush_duration_seconds",
-        "Duration of the last flush.",
-    ),
-    metric(
-        Word::Accepted,
-        Kind::Counter,
-        "accepted_handshakes",
-        "Handshakes that were finished as a server.",
-    ),
-    metric(
-        Word::Connected,
-        Kind::Counter,
-        "connected_handshakes",
-        "Handshakes that were finished as a client.",
-    ),
-    metric(
-        Word::Resumed,
-        Kind::Counter,
-        "resumed_handshakes",
-        "Handshakes that resumed a session, from a cache or by a ticket.",
-    ),
-];
+const METRICS: &[Metric] = metrics! {
+    Sessions Gauge "sessions" "Sessions stored now.";
+    Limit Gauge "sessions_limit"
+        "The most sessions that are stored; 0 for any number. Missing where it is not known.";
+    Stores Counter "stores" "Sessions stored.";
+    Hits Counter "hits" "Lookups that found a session.";
+    Misses Counter "misses" "Lookups that found none.";
+    ExternalHits Counter "external_hits" "Sessions that the program's get callback provided.";
+    ExternalMisses Counter "external_misses"
+        "Lookups that the program's own cache could not answer either; they are among the misses.";
+    Evictions Counter "evictions" "Sessions evicted to make room.";
+    Flushed Counter "flushed" "Sessions that flushes removed.";
+    Removals Counter "removals" "Sessions removed one by one.";
+    LeftAtEnd Counter "left_at_end" "Sessions that were still stored when their context ended.";
+    Flushes Counter "flushes" "Flushes that removed something.";
+    LongestBatch Nanoseconds "longest_batch_seconds"
+        "Duration of the longest batch, the longest time that a flush held a lock.";
+    LastFlush Gauge "last_flush_timestamp_seconds"
+        "When the last flush ended, in seconds since the epoch; 0 if there was none.";
+    LastRemoved Gauge "last_flush_sessions" "Sessions that the last flush removed.";
+    LastTook Nanoseconds "last_flush_duration_seconds" "Duration of the last flush.";
+    Accepted Counter "accepted_handshakes" "Handshakes that were finished as a server.";
+    Connected Counter "connected_handshakes" "Handshakes that were finished as a client.";
+    Resumed Counter "resumed_handshakes" "Handshakes that resumed a session, from a cache or by a ticket.";
+};
 
 struct Histogram {
     first: Word,
@@ -197,7 +148,7 @@ fn number(text: &str) -> Value {
 
 fn block_json(limit: Limit, has_curve: bool, block: &Block) -> Value {
     let mut object = Map::new();
-    for metric in &METRICS {
+    for metric in METRICS {
         let value = block.get(metric.word);
         let value = match (metric.kind, metric.word) {
             (Kind::Nanoseconds, _) => number(&seconds(value)),

@@ -1,6 +1,7 @@
 //! `sslsweep top`: what the caches do, again and again. [`state`] is what is shown, and what keys change, [`view`]
 //! and [`panes`] draw it, [`terminal`] is where; here are the clock, and lines where there is no terminal.
 
+mod columns;
 mod panes;
 #[cfg(test)]
 mod picture;
@@ -113,9 +114,9 @@ fn lines(options: &Top, mut reading: Reading) -> Result<End, Failure> {
             print(&format!("{}\n\n", stat::nothing(&reading)))?;
         }
         state.update(reading, Instant::now());
-        if !state.rows().is_empty() {
+        if !state.rows.is_empty() {
             print(&format!("{}\n", view::lines(&state)))?;
-        } else if state.counted().hidden > 0 {
+        } else if state.counted.hidden > 0 {
             print("no cache is in force; --idle shows which are idle, and why\n\n")?;
         }
         looks += 1;
@@ -159,7 +160,7 @@ fn watch(options: &Top, reading: Reading, screen: Screen) -> io::Result<End> {
         }
         terminal.draw(|frame| view::draw(frame, &mut state, style))?;
         let left = due.saturating_duration_since(Instant::now());
-        match screen.wait(if state.paused() { SLICE } else { left.min(SLICE) })? {
+        match screen.wait(if state.paused { SLICE } else { left.min(SLICE) })? {
             Some(Event::Keys(keys)) if keys.iter().any(|&key| state.key(key) == Next::Quit) => {
                 return Ok(End::Asked);
             }
@@ -169,7 +170,7 @@ fn watch(options: &Top, reading: Reading, screen: Screen) -> io::Result<End> {
             Some(Event::Gone) => return Ok(End::Failed("the terminal is gone".to_string())),
             None => {}
         }
-        if !state.paused() && Instant::now() >= due {
+        if !state.paused && Instant::now() >= due {
             if options.iterations == Some(looks) {
                 return Ok(End::Asked);
             }

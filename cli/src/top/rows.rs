@@ -1,11 +1,9 @@
-//! The rows of the table: of contexts, processes and programs, and how they are sorted.
+//! The rows of the table: of contexts, processes and programs.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::rates::{Averages, Process, Rates, together};
+use super::rates::{Averages, Process, together};
 use crate::figures::{Block, Limit, Place, Verdict};
-use sslsweep_figures::Word;
 
 /// Whose figures a row has.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,61 +57,7 @@ impl Row {
             namespace: self.namespace.clone().or_else(|| other.namespace.clone()),
         }
     }
-
-    /// The order of two rows: names rise, figures fall.
-    pub fn compare(&self, other: &Row, sort: Sort, window: usize) -> Ordering {
-        let figure = |word: Word| other.block.get(word).cmp(&self.block.get(word));
-        let by = |of: &dyn Fn(&Rates) -> f64| {
-            let of = |row: &Row| row.averages[window].as_ref().map_or(-1.0, of);
-            of(other).total_cmp(&of(self))
-        };
-        let rate = |word: Word| by(&|rates| rates.get(word));
-        let order = match sort {
-            Sort::Process => Ordering::Equal,
-            Sort::Program => self.program.cmp(&other.program),
-            Sort::Held => figure(Word::Sessions),
-            Sort::Stores => rate(Word::Stores),
-            Sort::Hits => rate(Word::Hits),
-            Sort::HitRate => by(&|rates| rates.hit_rate().unwrap_or(-1.0)),
-            Sort::Misses => rate(Word::Misses),
-            Sort::Evictions => rate(Word::Evictions),
-            Sort::Flushed => rate(Word::Flushed),
-            Sort::Lock => figure(Word::LongestBatch),
-            Sort::Verdict => self.verdict.cmp(&other.verdict),
-        };
-        order.then_with(|| self.subject.cmp(&other.subject))
-    }
 }
-
-/// The column that rows are sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sort {
-    Process,
-    Program,
-    Held,
-    Stores,
-    Hits,
-    HitRate,
-    Misses,
-    Evictions,
-    Flushed,
-    Lock,
-    Verdict,
-}
-
-pub const SORTS: [Sort; 11] = [
-    Sort::Process,
-    Sort::Program,
-    Sort::Held,
-    Sort::Stores,
-    Sort::Hits,
-    Sort::HitRate,
-    Sort::Evictions,
-    Sort::Flushed,
-    Sort::Lock,
-    Sort::Verdict,
-    Sort::Misses,
-];
 
 /// A row for each program, of the rows of its processes.
 pub fn programs(processes: &[Row]) -> Vec<Row> {

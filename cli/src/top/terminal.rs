@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,6 +13,8 @@ use ratatui::crossterm::terminal::{
     self, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{cursor, execute};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 
 /// A key that was pressed.
@@ -223,15 +225,13 @@ impl Screen {
     }
 
     fn keys(&self, wait: Duration) -> io::Result<Option<Event>> {
-        let stdout = io::stdout().as_raw_fd();
         let Some(mut input) = self.input.as_ref() else {
-            return Ok(poll([stdout, stdout], 0, wait)?.gone.then_some(Event::Gone));
+            return Ok(poll(None, wait)?.gone.then_some(Event::Gone));
         };
-        let files = [input.as_raw_fd(), stdout];
         let mut bytes = Vec::new();
         let mut wait = wait;
         loop {
-            let ready = poll(files, libc::POLLIN, wait)?;
+            let ready = poll(Some(input.as_fd()), wait)?;
             if ready.gone {
                 return Ok(Some(Event::Gone));
             }
@@ -271,33 +271,27 @@ struct Ready {
     gone: bool,
 }
 
-/// Waits until the first can be read, either is gone, or a signal came.
-fn poll(files: [RawFd; 2], events: i16, wait: Duration) -> io::Result<Ready> {
-    let [input, output] = files;
-    let mut polled = [
-        libc::pollfd { fd: input, events, revents: 0 },
-        libc::pollfd { fd: output, events: 0, revents: 0 },
-    ];
+/// Waits until the input can be read, either is gone, or a signal came.
+fn poll(input: Option<BorrowedFd>, wait: Duration) -> io::Result<Ready> {
+    let stdout = io::stdout();
+    let mut polled = vec![PollFd::new(&stdout, PollFlags::empty())];
+    polled.extend(input.map(|input| PollFd::from_borrowed_fd(input, PollFlags::IN)));
     let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: an array of that length.
-    if unsafe { libc::poll(polled.as_mut_ptr(), 2, wait) } < 0 {
-        let error = io::Error::last_os_error();
-        return match error.kind() {
-            io::ErrorKind::Interrupted => Ok(Ready { readable: false, gone: false }),
-            _ => Err(error),
-        };
-    }
-    let gone = libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
+    match rustix::event::poll(&mut polled, wait) {
+        // Then nothing has been found out.
+        Err(Errno::INTR) => return Ok(Ready { readable: false, gone: false }),
+        result => result?,
+    };
+    let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
     Ok(Ready {
-        readable: polled[0].revents & libc::POLLIN != 0,
-        gone: polled.iter().any(|it| it.revents & gone != 0),
+        readable: polled.iter().any(|it| it.revents().contains(PollFlags::IN)),
+        gone: polled.iter().any(|it| it.revents().intersects(gone)),
     })
 }
 
 /// Waits this long, or until nobody is there any more to read what we write; returns whether that is so.
 pub fn is_unread(wait: Duration) -> io::Result<bool> {
-    let stdout = io::stdout().as_raw_fd();
-    Ok(poll([stdout, stdout], 0, wait)?.gone)
+    Ok(poll(None, wait)?.gone)
 }
 
 /// Columns and rows. Terminals that do not know theirs have none, and are taken for the usual size. Of more than anybody

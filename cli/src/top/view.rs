@@ -8,14 +8,12 @@ use ratatui::style::{Color, Modifier, Style as Look};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row as TableRow, Table, TableState, Widget};
 
+use super::columns::{COLUMNS, Column};
 use super::panes;
-use super::rates::{Rates, rated};
-use super::rows::{Row, Sort, Subject};
+use super::rows::Subject;
 use super::state::{State, Totals};
 use super::style::Style;
-use crate::figures::{Limit, Place};
-use crate::text::{duration, percent, short};
-use sslsweep_figures::Word;
+use crate::figures::Place;
 
 /// The least that is of use.
 const WIDTH: u16 = 40;
@@ -51,54 +49,6 @@ const KEYS: &str =
 
 // ---- The table ----
 
-struct Column {
-    heading: &'static str,
-    width: u16,
-    sort: Option<Sort>,
-    text: fn(&Row, Option<&Rates>) -> String,
-}
-
-const fn column(
-    heading: &'static str,
-    width: u16,
-    sort: Option<Sort>,
-    text: fn(&Row, Option<&Rates>) -> String,
-) -> Column {
-    Column { heading, width, sort, text }
-}
-
-/// Eighty columns have room for all but the last three.
-const COLUMNS: [Column; 14] = [
-    column("PID", 7, Some(Sort::Process), |row, _| match &row.subject {
-        Subject::Process((pid, _), _) => pid.to_string(),
-        Subject::Program(_, 1) => "1 proc".to_string(),
-        Subject::Program(_, many) => format!("{many} procs"),
-    }),
-    column("PROGRAM", 8, Some(Sort::Program), |row, _| row.program.clone()),
-    column("CTX", 5, None, |row, _| match row.subject {
-        Subject::Process(_, Place::Context(number)) => short(number),
-        Subject::Process(_, place) => place.to_string(),
-        Subject::Program(..) => Place::All.to_string(),
-    }),
-    column("HELD/SIZE", 9, Some(Sort::Held), |row, _| {
-        let limit = match row.limit {
-            Limit::Most(most) => short(most),
-            other => other.to_string(),
-        };
-        format!("{}/{limit}", short(row.block.get(Word::Sessions)))
-    }),
-    column("STO/s", 5, Some(Sort::Stores), |_, rates| rated(rates, Word::Stores)),
-    column("HIT/s", 5, Some(Sort::Hits), |_, rates| rated(rates, Word::Hits)),
-    column("HIT%", 4, Some(Sort::HitRate), |_, rates| percent(rates.and_then(Rates::hit_rate))),
-    column("EVI/s", 5, Some(Sort::Evictions), |_, rates| rated(rates, Word::Evictions)),
-    column("FLU/s", 5, Some(Sort::Flushed), |_, rates| rated(rates, Word::Flushed)),
-    column("LOCK", 5, Some(Sort::Lock), |row, _| duration(row.block.get(Word::LongestBatch))),
-    column("STATE", 9, Some(Sort::Verdict), |row, _| row.verdict.word().to_string()),
-    column("MIS/s", 5, Some(Sort::Misses), |_, rates| rated(rates, Word::Misses)),
-    column("LAST", 5, None, |row, _| short(row.block.get(Word::LastRemoved))),
-    column("TOOK", 5, None, |row, _| duration(row.block.get(Word::LastTook))),
-];
-
 /// The longest name that is of use.
 const LONGEST_NAME: u16 = 32;
 
@@ -120,12 +70,12 @@ fn table(state: &State, columns: &[Column], style: Style) -> Table<'static> {
         _ => Line::from(text).alignment(Alignment::Right),
     };
     let header = columns.iter().map(|column| {
-        let is_sorted = column.sort == Some(state.sort());
+        let is_sorted = column.heading == state.sort().heading;
         let extra = if is_sorted { Modifier::REVERSED } else { Modifier::empty() };
         let heading = aligned(column, column.heading.to_string());
         Cell::from(heading).style(style.heading().add_modifier(extra))
     });
-    let rows = state.rows().iter().map(|row| {
+    let rows = state.rows.iter().map(|row| {
         let cells = columns
             .iter()
             .map(|column| Cell::from(aligned(column, (column.text)(row, state.rates(row)))));
@@ -152,7 +102,7 @@ fn table(state: &State, columns: &[Column], style: Style) -> Table<'static> {
 /// The table as lines, for where there is no terminal: with all columns.
 pub fn lines(state: &State) -> String {
     let width = needed_width(&COLUMNS);
-    let height = u16::try_from(state.rows().len() + 1).unwrap_or(u16::MAX);
+    let height = u16::try_from(state.rows.len() + 1).unwrap_or(u16::MAX);
     let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
     let style = Style { color: false, unicode: false };
     Widget::render(table(state, &COLUMNS, style), buffer.area, &mut buffer);
@@ -166,7 +116,7 @@ pub fn lines(state: &State) -> String {
 /// Draws the table, scrolled no further down than the selected row asks for.
 fn scrolled(frame: &mut Frame, area: Rect, state: &mut State, style: Style) {
     state.page = usize::from(area.height.saturating_sub(1));
-    let first = state.first.min(state.rows().len().saturating_sub(state.page));
+    let first = state.first.min(state.rows.len().saturating_sub(state.page));
     let picked = state.picked().map(|(place, _)| place);
     let mut place = TableState::new().with_offset(first).with_selected(picked);
     let table = table(state, columns(area.width), style);
@@ -206,7 +156,7 @@ pub fn draw(frame: &mut Frame, state: &mut State, style: Style) {
     if let (true, Some((_, row))) = (is_told, state.picked()) {
         panes::pane(frame, pane, row, state.rates(row), style);
     }
-    if state.rows().is_empty() && state.counted().hidden > 0 {
+    if state.rows.is_empty() && state.counted.hidden > 0 {
         let [_, below] = Layout::vertical([Constraint::Length(2), Constraint::Fill(1)]).areas(body);
         let text = "no cache is in force; press i to see which are idle, and why";
         frame.render_widget(text, below);
@@ -221,14 +171,14 @@ fn title(state: &State, style: Style) -> Line<'static> {
     let counted = |number: u64, what: &str, plural: &str| {
         format!("{number} {what}{}", if number == 1 { "" } else { plural })
     };
-    let all = state.counted();
+    let all = state.counted;
     let mut text = format!(
         "  {}, {}",
         counted(all.processes, "process", "es"),
         counted(all.contexts, "context", "s")
     );
     if all.hidden > 0 {
-        let (what, plural) = match state.totals() {
+        let (what, plural) = match state.totals {
             Totals::Contexts => ("idle line", "s"),
             Totals::Processes => ("idle process", "es"),
             Totals::Programs => ("idle program", "s"),
@@ -236,11 +186,10 @@ fn title(state: &State, style: Style) -> Line<'static> {
         text += &format!(", {} hidden", counted(all.hidden as u64, what, plural));
     }
     text += &format!("  rates over {}s", state.window().as_secs_f64());
-    let heading = COLUMNS.iter().find(|column| column.sort == Some(state.sort()));
-    let way = if state.reversed() { ", reversed" } else { "" };
-    text += &format!("  by {}{way}", heading.map_or("", |column| column.heading));
+    let way = if state.reverse { ", reversed" } else { "" };
+    text += &format!("  by {}{way}", state.sort().heading);
     let mut spans = vec![Span::styled("sslsweep", style.heading())];
-    if state.paused() {
+    if state.paused {
         spans.push(Span::styled("  PAUSED", bold(Color::Yellow)));
     }
     spans.push(Span::raw(text));

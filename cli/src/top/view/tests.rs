@@ -6,7 +6,7 @@ use crate::top::terminal::Key;
 use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use sslsweep_figures::{MODE_EXTERNAL, MODE_KNOWN, MODE_TICKETS};
+use sslsweep_figures::{MODE_EXTERNAL, MODE_KNOWN, MODE_TICKETS, Word};
 use std::time::{Duration, Instant};
 
 const ASCII: Style = Style { color: false, unicode: false };

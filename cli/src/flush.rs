@@ -1,5 +1,5 @@
-//! `sslsweep flush`: an operator's flush. A word in the figures of each process asks for it; every context obeys with its next
-//! use, and says so beside its own figures.
+//! `sslsweep flush`: a flush by the operator. A word in the figures of each process is the request. Every context obeys
+//! at its next use, and answers in its own figures.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -12,11 +12,11 @@ use sslsweep_figures::{REQUEST_ALL, Word};
 /// The status if some contexts have yet to flush.
 const REQUESTED: u8 = 3;
 
-/// How long contexts that are in use may take.
+/// The time that contexts may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Asks, and waits for the answers.
+/// Asks the processes to flush, and waits for their answers.
 pub fn flush(flush: &Flush) -> Result<(), Failure> {
     let reading = figures::read_each(&flush.targets)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -36,7 +36,9 @@ pub fn flush(flush: &Flush) -> Result<(), Failure> {
     }
     let until = Instant::now() + PATIENCE;
     let mut after = figures::again(&asked);
-    while Instant::now() < until && after.iter().any(|process| is_at_it(process, &asked, request)) {
+    while Instant::now() < until
+        && after.iter().any(|process| is_unfinished(process, &asked, request))
+    {
         sleep(PAUSE);
         after = figures::again(&asked);
     }
@@ -80,7 +82,7 @@ pub fn flush(flush: &Flush) -> Result<(), Failure> {
     }
 }
 
-/// The line that says what a process has done.
+/// The line about a process that has flushed.
 fn line(process: &Figures, request: u64) -> String {
     let removed: u64 = blocks(process)
         .filter(|block| has_answered(block, process, request))
@@ -90,26 +92,26 @@ fn line(process: &Figures, request: u64) -> String {
     format!("{} {}: {removed} sessions flushed, {left} stored\n", process.program, process.pid)
 }
 
-/// Those that may hold sessions.
+/// The contexts that may hold sessions.
 fn blocks(process: &Figures) -> impl Iterator<Item = &Block> {
     process.contexts.iter().chain([&process.others])
 }
 
-/// The contexts that have yet to flush: those without sessions need not.
+/// The number of contexts that have yet to flush. Contexts without sessions need not.
 fn outstanding(process: &Figures, request: u64) -> usize {
     let waits =
         |block: &&Block| block.get(Word::Sessions) > 0 && !has_answered(block, process, request);
     process.contexts.iter().filter(waits).count()
 }
 
-/// Returns whether contexts without a block of their own hold sessions. The answer of one of them says nothing of the rest.
+/// Returns whether contexts without a block of their own hold sessions: an answer from one says nothing about the rest.
 fn others_may_wait(process: &Figures) -> bool {
     process.others.get(Word::Sessions) > 0
 }
 
-/// Returns whether it is worth waiting for a process: contexts have yet to flush, or are in the middle of it, when their
-/// sessions have left and their callbacks still run.
-fn is_at_it(process: &Figures, asked: &[Figures], request: u64) -> bool {
+/// Returns whether a process has yet to finish: contexts have yet to flush, or their callbacks still run after the
+/// sessions have left.
+fn is_unfinished(process: &Figures, asked: &[Figures], request: u64) -> bool {
     let before = asked.iter().find(|it| it.pid == process.pid);
     let flushed = |block: &Block| {
         let former = before.and_then(|before| {
@@ -122,8 +124,8 @@ fn is_at_it(process: &Figures, asked: &[Figures], request: u64) -> bool {
         || blocks(process).any(|block| flushed(block) && !has_answered(block, process, request))
 }
 
-/// Returns whether a context has carried this request out, or the one that has taken its place and removes as much. (Not
-/// any greater one: the clock may have been set back since.)
+/// Returns whether a context has carried out this request, or the one that replaced it and removes as much. (Not any
+/// greater number: the clock may have been set back.)
 fn has_answered(block: &Block, process: &Figures, request: u64) -> bool {
     let answered = block.get(Word::Answered);
     answered == request
@@ -144,8 +146,8 @@ mod tests {
         let (expired, all) =
             (sslsweep_figures::request(1000, false), sslsweep_figures::request(1000, true));
         let mut process = figures(&[
-            // Has nothing to flush; has flushed earlier; has flushed what had expired; all, by a later request; by one of a
-            // clock that has been set back since.
+            // One has nothing to flush, one flushed earlier, one flushed expired sessions, one flushed all for a later
+            // request, and one for a request of a clock that was set back.
             (2, &[(0, 1)]),
             (3, &[(0, 2), (sessions, 5), (answered, 900), (removed, 100)]),
             (4, &[(0, 3), (sessions, 5), (answered, expired), (removed, 20)]),
@@ -158,6 +160,6 @@ mod tests {
         assert_eq!(outstanding(&process, all), 3);
         assert_eq!(line(&process, expired), "nginx 4711: 23 sessions flushed, 21 stored\n");
         assert_eq!(line(&process, all), "nginx 4711: 3 sessions flushed, 21 stored\n");
-        assert!(others_may_wait(&process) && is_at_it(&process, &[], all));
+        assert!(others_may_wait(&process) && is_unfinished(&process, &[], all));
     }
 }

@@ -1,7 +1,7 @@
-//! The `sslsweep` command: runs programs with the library preloaded, and shows what it does there.
+//! The `sslsweep` command: runs programs with the library preloaded, and shows the caches there.
 //!
-//! `run` needs no more than [`arguments`] and [`run`]; all else reads what processes publish ([`figures`], whose
-//! layout is the library's) or what the system says of a program ([`doctor`]).
+//! [`run`] starts programs, [`doctor`] examines files and processes, and all other subcommands read the [`figures`]
+//! that processes publish.
 #![cfg_attr(not(test), no_main)]
 #![cfg_attr(test, allow(dead_code, reason = "tests have a main of their own"))]
 
@@ -57,7 +57,7 @@ fn command(words: &[OsString]) -> Result<(), Failure> {
     }
 }
 
-/// Not Rust's own: that would ignore SIGPIPE, and so would the program that takes our place.
+/// Replaces Rust's own `main`, which would ignore SIGPIPE, so that the program that takes our place would, too.
 #[cfg(not(test))]
 #[unsafe(no_mangle)]
 extern "C" fn main(_: libc::c_int, _: *const *const libc::c_char) -> libc::c_int {

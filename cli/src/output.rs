@@ -9,17 +9,17 @@ use crate::text::plain;
 pub struct Failure {
     /// The exit status.
     pub status: u8,
-    /// The message, if there is more to say.
+    /// The message, if it has not been said yet.
     pub message: Option<String>,
 }
 
 impl Failure {
-    /// With a message.
+    /// A failure with a message.
     pub fn new(status: u8, message: impl Into<String>) -> Failure {
         Failure { status, message: Some(message.into()) }
     }
 
-    /// Without a message: all has been said.
+    /// A failure whose message has been said.
     pub fn silent(status: u8) -> Failure {
         Failure { status, message: None }
     }
@@ -37,7 +37,7 @@ impl From<String> for Failure {
     }
 }
 
-/// Writes a line to standard error. A failure is ignored: there is nobody to tell.
+/// Writes a line to standard error. A failure is ignored, because nobody could be told.
 pub fn say(message: &str) {
     let _ = writeln!(io::stderr(), "sslsweep: {message}");
 }

@@ -1,4 +1,4 @@
-//! `sslsweep run`: the program takes our place, with the library preloaded.
+//! `sslsweep run`: replaces the command by a program, with the library preloaded.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -12,7 +12,7 @@ use crate::doctor;
 use crate::output::say;
 use crate::text::{plain, shown};
 
-/// Exit statuses, as `env` and `nohup` have them.
+/// Exit statuses, as in `env` and `nohup`.
 const CANNOT_PRELOAD: u8 = 125;
 const CANNOT_RUN: u8 = 126;
 pub const NOT_FOUND: u8 = 127;
@@ -57,7 +57,7 @@ fn moved(bin: &Path, lib: &Path, own: &Path) -> Option<PathBuf> {
     own.ends_with(rest(bin)).then(|| tree.join(rest(lib)))
 }
 
-/// The options of the command as the library's environment.
+/// The environment for the library, from the options of the command.
 fn environment(run: &Run) -> Vec<(&'static str, String)> {
     let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
         value().map(|it| it.get_name().to_string())
@@ -73,7 +73,7 @@ fn environment(run: &Run) -> Vec<(&'static str, String)> {
     .collect()
 }
 
-/// Becomes the program. It returns only if that failed: with the exit status, and what to say.
+/// Becomes the program. Returns only on failure: the exit status and the message.
 pub fn run(run: &Run) -> (u8, String) {
     let library = library();
     if let Some(why) = doctor::cannot_preload(&library) {
@@ -94,7 +94,7 @@ pub fn run(run: &Run) -> (u8, String) {
     (status, format!("{}: {}", shown(&run.program[0]), plain(&error)))
 }
 
-/// Says if sslsweep can have no effect on the program, which runs all the same.
+/// Warns if sslsweep can have no effect on the program, which runs nevertheless.
 fn warn(program: &OsStr, library: &Path) {
     let path = doctor::find(program);
     if let Some((why, remedy)) = path.and_then(|path| doctor::hindrance(&path, library)) {
@@ -108,8 +108,7 @@ fn set(name: &str, value: &OsStr) {
     unsafe { std::env::set_var(name, value) };
 }
 
-/// Not by `Command::exec`: it would give the program the default for SIGPIPE, where we may have been started with
-/// that signal ignored, as systemd does.
+/// Starts the program in our place. `Command::exec` would reset SIGPIPE, which systemd ignores for services.
 fn become_program(words: &[OsString]) -> io::Error {
     let words: Result<Vec<CString>, _> =
         words.iter().map(|word| CString::new(word.as_bytes())).collect();

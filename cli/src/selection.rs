@@ -1,4 +1,4 @@
-//! The processes that somebody means: by number, or by the program's name.
+//! The processes that the command line selects, by number or by the program's name.
 
 use clap::Args;
 
@@ -24,7 +24,7 @@ impl Target {
         }
     }
 
-    /// Returns whether it means this process, which runs this program.
+    /// Returns whether it means the process of this pid, which runs this program.
     pub fn means(&self, pid: u32, program: &str) -> bool {
         match self {
             Target::Pid(meant) => *meant == pid,
@@ -45,7 +45,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Returns whether idle ones are shown: they are when asked for, in general or by name.
+    /// Returns whether idle processes and contexts are shown: with --idle, or if processes are named.
     pub fn shows_idle(&self) -> bool {
         self.idle || !self.targets.is_empty()
     }

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The user whose files are ours to read; root reads all.
+/// The user whose files we may read; root reads all.
 pub fn user() -> u32 {
     rustix::process::geteuid().as_raw()
 }

@@ -1,4 +1,4 @@
-//! Reading ELF files. Any file may be damaged or hostile; what can't be read is not there.
+//! Reads ELF files. Any file may be damaged or hostile; a part that cannot be read counts as missing.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,43 +12,49 @@ use object::read::{ReadCache, ReadRef};
 
 use crate::text::{plain, shown};
 
-/// More than this is not read.
+/// Larger files are not read.
 const MAX_SIZE: u64 = 1 << 30;
 
-/// The facts that are asked of a file.
+/// The facts about a file.
 #[derive(Debug, Default, Clone)]
 pub struct Elf {
     /// Class and machine, to compare.
     pub kind: (u8, u16),
+    /// The dynamic loader.
     pub interpreter: Option<String>,
-    /// It is loaded into programs, and is none.
+    /// It is a library, not a program.
     pub is_library: bool,
     /// It is the `sslsweep` command.
     pub is_command: bool,
+    /// DT_NEEDED
     pub needed: Vec<String>,
-    /// DT_RPATH and DT_RUNPATH.
+    /// DT_RPATH
     pub rpath: Vec<String>,
+    /// DT_RUNPATH
     pub runpath: Vec<String>,
+    /// DT_SONAME
     pub soname: Option<String>,
     /// It binds its own calls itself.
     pub symbolic: bool,
     /// It defines functions of libssl.
     pub defines_ssl: bool,
-    /// The version node that those have.
+    /// The version node of these functions.
     pub node: Option<String>,
-    /// It defines the library's own function.
+    /// It defines `sslsweep_version`.
     pub defines_ours: bool,
-    /// It calls libssl, dlopen.
+    /// It calls libssl.
     pub calls_ssl: bool,
+    /// It calls dlopen.
     pub calls_dlopen: bool,
-    /// Calls to functions that it defines itself go through the PLT.
+    /// Its calls to functions of its own go through the PLT.
     pub own_plt: bool,
     /// "OpenSSL 3.0.19 27 Jan 2026" and the like.
     pub version: Option<String>,
-    /// Names of others of its kind, by what they leave in a file.
+    /// Another library with the functions of libssl, by the marks that it leaves in a file.
     pub other: Option<&'static str>,
     /// It has parts of libssl inside.
     pub has_libssl: bool,
+    /// It is a Go program.
     pub go: bool,
 }
 
@@ -67,20 +73,20 @@ pub fn kind_name((class, machine): (u8, u16)) -> String {
     format!("{machine}, {} bit", if class == elf::ELFCLASS64 { 64 } else { 32 })
 }
 
-/// How much of a file is read.
+/// The part of a file that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// All of it: also what is inside that no header tells.
+    /// All of it, for marks that no header shows.
     Whole,
-    /// No more than its headers and its dynamic symbols.
+    /// Its headers and its dynamic symbols.
     Headers,
 }
 
-/// The kinds of files.
+/// The contents of a file.
 pub enum Content {
     /// An ELF file.
     Elf(Box<Elf>),
-    /// A script, and the rest of its first line, which names the interpreter.
+    /// A script: the rest of its first line, which names the interpreter.
     Script(Vec<u8>),
     /// Something else, or damaged.
     Other,
@@ -111,7 +117,7 @@ pub fn read(path: &Path, depth: Depth) -> Result<Content, String> {
     Ok(elf.map_or(Content::Other, |elf| Content::Elf(Box::new(elf))))
 }
 
-/// The same of what must be an ELF file.
+/// Reads an ELF file; `None` if it is none.
 pub fn read_elf(path: &Path, depth: Depth) -> Option<Elf> {
     match read(path, depth) {
         Ok(Content::Elf(elf)) => Some(*elf),
@@ -119,7 +125,7 @@ pub fn read_elf(path: &Path, depth: Depth) -> Option<Elf> {
     }
 }
 
-/// The headers of a file; `None` if it is not ELF, or its headers are damaged.
+/// Reads the headers of a file; `None` if it is not ELF, or its headers are damaged.
 fn headers<'data, R: ReadRef<'data>>(data: R, depth: Depth) -> Option<Elf> {
     let start = data.read_bytes_at(0, 5).ok()?;
     if start[..4] != elf::ELFMAG {
@@ -134,10 +140,10 @@ fn headers<'data, R: ReadRef<'data>>(data: R, depth: Depth) -> Option<Elf> {
     Some(found)
 }
 
-/// All of a file.
+/// Reads all of a file.
 fn whole(data: &[u8]) -> Option<Elf> {
     let mut found = headers(data, Depth::Whole)?;
-    // The command has all these names inside, and nothing that they mean.
+    // The command has all these marks inside without what they mean.
     if found.is_command {
         return Some(found);
     }
@@ -146,7 +152,7 @@ fn whole(data: &[u8]) -> Option<Elf> {
     found.other = [("LibreSSL ", "LibreSSL"), ("AWS-LC", "AWS-LC"), ("BoringSSL", "BoringSSL")]
         .into_iter()
         .find_map(|(mark, name)| has(mark.as_bytes()).then_some(name));
-    // File names that libssl's error messages have.
+    // libssl's error messages have these file names.
     found.has_libssl |= has(b"ssl/ssl_sess.c") || has(b"ssl/ssl_lib.c");
     Some(found)
 }
@@ -162,7 +168,7 @@ fn find(data: &[u8], mark: &[u8]) -> Option<usize> {
     None
 }
 
-/// The version: "OpenSSL ", a number of three parts, and a date. Texts that only speak of some version have no date.
+/// Finds the version: "OpenSSL ", a number of three parts, and a date. Texts that only mention a version have no date.
 fn version(data: &[u8]) -> Option<String> {
     const MONTHS: &str = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec";
     let mut from = 0;
@@ -229,7 +235,7 @@ where
             }
         }
     }
-    // A position-independent program is of the same type, and libc can be run.
+    // A position-independent program has the same type, and libc can be run.
     found.is_library = header.e_type(endian) == elf::ET_DYN
         && !is_pie
         && (found.interpreter.is_none() || found.soname.is_some());

@@ -10,7 +10,7 @@ use crate::text::shown;
 /// The version nodes under which callers of libssl reach the library.
 const NODES: [&str; 3] = ["OPENSSL_1_1_0", "OPENSSL_3.0.0", "OPENSSL_4.0.0"];
 
-/// Libraries that need libraries end somewhere.
+/// The most libraries that are read for one program.
 const MAX_LIBRARIES: usize = 1000;
 
 /// A library that is loaded with a program.
@@ -25,7 +25,7 @@ pub struct Library {
     pub elf: Elf,
 }
 
-/// The libraries that are loaded with a program, as the loader would find them below this root.
+/// Finds the libraries of a program as the loader would, below this root. The report gets those that are missing.
 pub fn needed(
     path: &Path,
     program: &Elf,
@@ -76,7 +76,7 @@ pub fn needed(
     found
 }
 
-/// The folders of `/etc/ld.so.conf` and the usual ones. The loader's cache would say the same, in a format of its own.
+/// The folders of `/etc/ld.so.conf` and the usual ones. The loader's cache has the same in a format of its own.
 fn system_folders(root: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(root.join("etc/ld.so.conf.d"))
         .into_iter()
@@ -103,7 +103,7 @@ pub fn libcrypto(libraries: &[Library]) -> Option<&Elf> {
     libraries.iter().map(|library| &library.elf).find(is_libcrypto)
 }
 
-/// Reports what a libssl is. Some know their version by their libcrypto alone.
+/// Reports on a libssl. The version of some is only in their libcrypto.
 pub fn libssl(path: &Path, parent: &str, libssl: &Elf, crypto: Option<&Elf>, report: &mut Report) {
     let soname = libssl.soname.as_deref().unwrap_or_default();
     let version = libssl.version.as_deref().or(crypto.and_then(|it| it.version.as_deref()));

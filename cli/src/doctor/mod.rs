@@ -1,5 +1,5 @@
-//! `sslsweep doctor`: whether a program can be taken over, or a process is, and if not, why and what to do. Nothing
-//! is run: `ldd` would start the program's own loader, which a hostile file chooses itself.
+//! `sslsweep doctor` tells whether a program can be taken over or a process is taken over, why not, and what to do.
+//! It runs nothing: `ldd` would start the program's own loader, which a hostile file can choose.
 
 mod elf;
 mod libraries;
@@ -17,7 +17,7 @@ use crate::output::{Failure, print};
 pub use program::{cannot_preload, hindrance};
 pub use rights::find;
 
-/// Looks at a program, at a process if the word is a number, or without a word at all services that run.
+/// Examines a program, a process if the word is a number, or without a word all running services.
 pub fn doctor(target: Option<&OsStr>, library: &Path) -> Result<(), Failure> {
     let Some(target) = target else { return services::doctor(library) };
     let pid = target

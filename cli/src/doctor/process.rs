@@ -1,4 +1,4 @@
-//! A process that runs.
+//! Examines a running process.
 
 use std::fs;
 use std::io;
@@ -16,10 +16,10 @@ use crate::figures::{self, Figures, Verdict};
 use crate::selection::Target;
 use crate::text::{plain, printable, shown};
 
-/// The loader's note that a program runs with more rights than its user's.
+/// Tells the loader that a program has more rights than its user.
 const AT_SECURE: u64 = 23;
 
-/// Looks at a process.
+/// Examines a process.
 pub fn examine(pid: u32, library: &Path) -> Result<(Report, String), String> {
     let proc = PathBuf::from(format!("/proc/{pid}"));
     if start_of(pid).is_none() {
@@ -72,7 +72,7 @@ pub fn examine(pid: u32, library: &Path) -> Result<(Report, String), String> {
     libssls(&root, &named("libssl.so"), &named("libcrypto.so"), loaded, &mut report);
     let figures = if loaded { published(pid, &mut report) } else { None };
     if let (false, Ok(path)) = (loaded, fs::canonicalize(proc.join("exe"))) {
-        // The program says whether it could have been.
+        // The program shows whether it could have been loaded.
         let library = check_library(library, &mut report);
         let look = Look { root: &root, library: library.as_ref(), depth: Depth::Whole };
         let _ = look.at(&path, &mut report, 0);
@@ -92,7 +92,7 @@ pub fn examine(pid: u32, library: &Path) -> Result<(Report, String), String> {
     Ok((report, verdict))
 }
 
-/// Says where the process lives if not where we do; `true` if its files are not ours.
+/// Reports namespaces that are not ours; returns whether the files are others.
 fn namespaces(proc: &Path, report: &mut Report) -> bool {
     let differs = |name: &str| match (
         fs::read_link(proc.join("ns").join(name)),
@@ -111,7 +111,7 @@ fn namespaces(proc: &Path, report: &mut Report) -> bool {
     files
 }
 
-/// The environment that a process shows is memory of its own, over which it may write its title (nginx does).
+/// Returns whether the process has written its title over its environment, as nginx does.
 fn is_overwritten(environment: &[u8]) -> bool {
     let first = environment.split(|&byte| byte == 0).next().unwrap_or_default();
     let name = first.split(|&byte| byte == b'=').next().unwrap_or_default();
@@ -122,7 +122,7 @@ fn is_overwritten(environment: &[u8]) -> bool {
             || name.contains(&b'/'))
 }
 
-/// Why the library is not there.
+/// Reports why the library is not loaded.
 fn why_not(pid: u32, proc: &Path, root: &Path, environment: &[u8], report: &mut Report) {
     let preload = variable(environment, "LD_PRELOAD").unwrap_or_default();
     let library = preload
@@ -189,7 +189,7 @@ fn libssls(root: &Path, paths: &[&[u8]], cryptos: &[&[u8]], loaded: bool, report
             report.note("libssl", format!("{}, which cannot be read (any more)", shown(path)));
             continue;
         };
-        // Some know their version by their libcrypto alone; where there are several, by the one beside them.
+        // Of several libcryptos, the one in the same folder has its version.
         let beside = |other: &&Path| other.parent() == path.parent();
         let crypto = cryptos
             .iter()
@@ -205,7 +205,7 @@ fn libssls(root: &Path, paths: &[&[u8]], cryptos: &[&[u8]], loaded: bool, report
     }
 }
 
-/// The figures that the process publishes, if it does.
+/// The figures that the process publishes; the report says why there are none.
 fn published(pid: u32, report: &mut Report) -> Option<Figures> {
     let reading = figures::read(&[Target::Pid(pid)]);
     let Some(figures) = reading.processes.into_iter().next() else {
@@ -240,7 +240,7 @@ fn published(pid: u32, report: &mut Report) -> Option<Figures> {
     Some(figures)
 }
 
-/// The state of its cache, in a word; the reason and the setting go into the report.
+/// The state of the cache in words; the report gets the reason and the setting.
 fn cache(figures: &Figures, report: &mut Report) -> &'static str {
     let verdict = Verdict::of_process(figures);
     if !verdict.is_idle() {

@@ -18,7 +18,7 @@ pub struct Seen {
     pub maps: Vec<u8>,
 }
 
-/// All processes whose mapped files can be seen, and the number of the others. The kernel's own have none.
+/// All processes whose mapped files can be seen, and the number of processes whose files are hidden.
 pub fn all() -> io::Result<(Vec<Seen>, usize)> {
     let mut seen = Vec::new();
     let mut hidden = 0;
@@ -33,7 +33,7 @@ pub fn all() -> io::Result<(Vec<Seen>, usize)> {
                 let program = printable(program.strip_suffix(b"\n").unwrap_or(&program));
                 seen.push(Seen { pid, program, maps });
             }
-            // One that has ended meanwhile is not hidden.
+            // A process that has just ended is not hidden.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => hidden += 1,
             Err(_) => {}
         }
@@ -49,7 +49,7 @@ pub fn files(maps: &[u8]) -> BTreeSet<&[u8]> {
         .collect()
 }
 
-/// Returns whether a path's last part begins so.
+/// Returns whether the last part of a path begins with this.
 pub fn is_named(path: &[u8], start: &str) -> bool {
     path.rsplit(|&byte| byte == b'/').next().is_some_and(|name| name.starts_with(start.as_bytes()))
 }

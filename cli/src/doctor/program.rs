@@ -1,4 +1,4 @@
-//! A program on the disk.
+//! Examines a program on the disk.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -11,20 +11,20 @@ use super::report::{Finding, Mark, Report};
 use super::rights::{self, find};
 use crate::text::shown;
 
-/// Scripts that run scripts end somewhere.
+/// The most scripts that run each other.
 const MAX_SCRIPTS: usize = 4;
 
-/// The facts that are known beforehand, and how much of each file is read.
+/// A way to look at programs.
 pub struct Look<'a> {
     /// The root of the program's files.
     pub root: &'a Path,
     /// The library that would be preloaded.
     pub library: Option<&'a Elf>,
-    /// How much of each file is read.
+    /// The part of each file that is read.
     pub depth: Depth,
 }
 
-/// Looks at a program by its path or name.
+/// Examines a program by its path or name.
 pub fn examine(name: &OsStr, library: &Path) -> Result<(Report, String), String> {
     if name.is_empty() {
         return Err("the name of the program is empty".to_string());
@@ -57,8 +57,8 @@ pub fn examine(name: &OsStr, library: &Path) -> Result<(Report, String), String>
     Ok((report, verdict))
 }
 
-/// The reason why this library can have no effect on a program, and the remedy; `None` also where that is not known.
-/// Only headers are read.
+/// The reason why this library can have no effect on a program, and the remedy; `None` also if that is not known. Reads
+/// only headers.
 pub fn hindrance(path: &Path, library: &Path) -> Option<(String, String)> {
     let library = elf::read_elf(library, Depth::Headers);
     let look = Look { root: Path::new("/"), library: library.as_ref(), depth: Depth::Headers };
@@ -78,7 +78,7 @@ pub fn cannot_preload(library: &Path) -> Option<String> {
     if std::fs::File::open(library).is_err() {
         return Some(format!("{name} is missing or not readable"));
     }
-    // ld.so would take the pieces for names of other libraries, warn, and go on without us.
+    // ld.so would take the pieces for other libraries, warn, and start the program without ours.
     let splits = |&byte: &u8| byte == b':' || byte.is_ascii_whitespace() || byte == 0x0b;
     library.as_os_str().as_bytes().iter().any(splits).then(|| {
         format!("cannot preload {name}: LD_PRELOAD cannot hold a path with spaces or colons")
@@ -154,7 +154,7 @@ impl Look<'_> {
     ) -> Result<(), String> {
         let mut words =
             line.split(|byte| b" \t".contains(byte)).filter(|word| !word.is_empty()).peekable();
-        // env runs what its first argument names that is no option.
+        // env runs its first argument that is no option.
         words.next_if(|word| word.ends_with(b"/env"));
         let interpreter = words.find(|word| !word.starts_with(b"-"));
         let Some(interpreter) = interpreter.and_then(|word| find(OsStr::from_bytes(word))) else {

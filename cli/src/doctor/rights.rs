@@ -1,4 +1,4 @@
-//! The file that a name runs, and the rights that it has.
+//! Finds the file that a name runs, and checks its rights.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -38,7 +38,7 @@ pub fn to_run(path: &Path, report: &mut Report) {
 pub fn to_preload(path: &Path, report: &mut Report) {
     let Ok(about) = std::fs::metadata(path) else { return };
     let (user, group) = (getuid().as_raw(), getgid().as_raw());
-    // Without a buffer only the size is asked for.
+    // An empty buffer asks for the size only.
     let capable = getxattr(path, "security.capability", &mut []).is_ok_and(|size| size > 0);
     let mode = about.mode();
     for (has, name, gains) in [

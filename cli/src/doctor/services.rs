@@ -23,7 +23,7 @@ struct Service {
 }
 
 impl Service {
-    /// Judges a process; `None` if it has nothing to do with libssl.
+    /// The line of a process; `None` if the process does not use libssl.
     fn of(seen: &Seen, figures: Option<&Figures>, library: &Path) -> Option<Service> {
         let mapped = files(&seen.maps);
         let has = |start: &str| mapped.iter().any(|path| is_named(path, start));
@@ -43,7 +43,7 @@ impl Service {
                 let remedy = verdict.remedy(&figures.program);
                 let remedy = remedy.map(|it| format!("; setting: {it}")).unwrap_or_default();
                 let sentence = verdict.sentence();
-                // The word says that already.
+                // The state says that already.
                 let why = sentence.strip_prefix("in force: ").unwrap_or(sentence);
                 (verdict.word(), why.to_string() + &remedy)
             }
@@ -62,7 +62,7 @@ impl Service {
     }
 }
 
-/// Why a process runs without sslsweep, and what to do.
+/// The reason why a process runs without sslsweep, and the remedy.
 fn without(proc: &Path, library: &Path) -> String {
     let hindrance = fs::read_link(proc.join("exe")).ok().and_then(|exe| {
         let inside = proc.join("root").join(exe.strip_prefix("/").unwrap_or(&exe));

@@ -21,18 +21,18 @@ impl Block {
         self.0[word as usize]
     }
 
-    /// How many sessions expire when (`HORIZONS`).
+    /// The numbers of sessions by the time until they expire (`HORIZONS`).
     pub fn curve(&self) -> &[u64] {
         &self.0[Word::Curve as usize..][..CURVE]
     }
 
-    /// A histogram: the flushes', or the batches'.
+    /// The histogram that begins at this word.
     pub fn times(&self, first: Word) -> &[u64] {
         &self.0[first as usize..][..STEPS]
     }
 
-    /// Moves the curve on from the second in which it was made: that of a context in which nothing happens is old.
-    /// Within a part sessions are taken to expire as late as they can, so that what is due surely is.
+    /// Moves the curve to this second: a context in which nothing happens does not make its curve again. A session
+    /// counts as one that expires at the end of its part, so that no session is due too early.
     pub(super) fn age(&mut self, now: u64) {
         let made = self.get(Word::CurveMade);
         let age = i64::try_from(now.saturating_sub(made)).unwrap_or(i64::MAX);
@@ -50,12 +50,12 @@ impl Block {
         self.0[Word::Curve as usize..][..CURVE].copy_from_slice(&moved);
     }
 
-    /// Nothing has happened here yet.
+    /// Returns whether nothing has happened here yet.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|&word| word == 0)
     }
 
-    /// These figures and the other's: sums, but for what has no sum.
+    /// The sums of these figures and the other's; of times and states the later, the greater or none.
     pub fn with(&self, other: &Block) -> Block {
         let mut sum = Block::EMPTY;
         for (place, word) in sum.0.iter_mut().enumerate() {
@@ -77,7 +77,7 @@ impl Block {
 
     /// The part of the lookups in this cache that found a session, from 0 to 1; none without lookups.
     pub fn hit_rate(&self) -> Option<f64> {
-        // Those that went to the program's get callback alone are counted among the misses.
+        // Lookups in the program's own cache alone are among the misses.
         let missed = self.get(Word::Misses).saturating_sub(self.get(Word::ExternalMisses));
         let (hits, missed) = (self.get(Word::Hits) as f64, missed as f64);
         (hits + missed > 0.0).then(|| hits / (hits + missed))

@@ -1,4 +1,4 @@
-//! One file.
+//! Reads one statistics file, and writes the two words that a reader may write.
 
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
@@ -24,9 +24,9 @@ const IRREGULAR: &str = "is not a regular file; remove it";
 const OTHER_LAYOUT: &str =
     "is of another version of sslsweep; restart its program, or use the command of that version";
 
-/// Opens a file that may be anybody's, of any kind.
+/// Opens a file that may be of any kind and anybody's.
 fn open(path: &Path, write: bool) -> io::Result<File> {
-    // Without O_NONBLOCK a pipe of that name would hold us up.
+    // Without O_NONBLOCK a pipe of that name would block.
     OpenOptions::new()
         .read(true)
         .write(write)
@@ -34,7 +34,7 @@ fn open(path: &Path, write: bool) -> io::Result<File> {
         .open(path)
 }
 
-/// The first byte of a process of the table.
+/// The offset of a process in the table.
 pub(super) fn process_at(place: usize) -> usize {
     offset_of!(Family, processes) + place * size_of::<Process>()
 }
@@ -43,7 +43,7 @@ fn get(word: &AtomicU64) -> u64 {
     word.load(Ordering::Relaxed)
 }
 
-/// A copy of a file.
+/// A copy of a file in memory.
 pub(super) struct Contents(Box<Family>);
 
 impl Contents {
@@ -61,7 +61,7 @@ impl Contents {
         unsafe { std::slice::from_raw_parts_mut(first, size_of::<Family>()) }
     }
 
-    /// Reads a file of this length; zeros follow what is missing.
+    /// Reads a file of this length; bytes that are missing are zero.
     fn read(file: &File, length: u64) -> io::Result<Contents> {
         let mut contents = Contents::empty();
         let length = length.min(size_of::<Family>() as u64) as usize;
@@ -73,7 +73,7 @@ impl Contents {
         &self.0.header
     }
 
-    /// Why this cannot be used.
+    /// Checks the header; the error says why the file cannot be used.
     fn check(&self) -> Result<(), &'static str> {
         if get(&self.header().magic) != MAGIC {
             return Err("is not a statistics file; remove it");
@@ -93,7 +93,7 @@ impl Contents {
         printable(name.split(|&byte| byte == 0).next().unwrap_or_default())
     }
 
-    /// Returns the figures that the process in this place of the table has published, once it is ready.
+    /// The figures of the process in this place of the table, if it is ready.
     pub fn process(&self, place: usize) -> Option<Figures> {
         let process = &self.0.processes[place];
         let owner = get(&process.owner);
@@ -101,7 +101,7 @@ impl Contents {
         if pid == 0 || !is_ready(owner, pid) {
             return None;
         }
-        // A number that is there twice would be two series of one name.
+        // Two contexts of one number would be two series of one name.
         let mut seen = HashSet::new();
         let owned = self.0.owners.iter().zip(&self.0.blocks);
         let mut contexts: Vec<Block> = owned
@@ -128,38 +128,38 @@ impl Contents {
     }
 }
 
-/// A file by its name alone.
+/// A file that has not been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     pub path: PathBuf,
     pub name: Name,
-    /// It is in our own folder, and not in a container's: what is stale may be removed.
+    /// It is in our own folder, not in a container's, so it may be removed when it is stale.
     pub ours: bool,
 }
 
 /// The contents of a file.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Each process that lives.
+    /// The living processes.
     pub processes: Vec<Figures>,
-    /// How often a process found no room.
+    /// The number of times that a process found no room.
     pub uncounted: u64,
-    /// The device and inode of the file, which may be seen in several folders.
+    /// The device and inode: several folders may show the same file.
     pub file: (u64, u64),
 }
 
-/// Why there is nothing to show of a file.
+/// The reason why a file shows nothing.
 #[derive(Debug)]
 pub(super) enum Absent {
-    /// It is another user's.
+    /// It belongs to another user.
     Foreign,
-    /// Nobody has it mapped any more. `true`: the file is gone.
+    /// No process has it mapped any more. `true`: the file is gone.
     Stale(#[allow(dead_code, reason = "the tests ask")] bool),
-    /// It is of another pid namespace, whose processes are not to be seen.
+    /// It belongs to another pid namespace, whose processes are hidden.
     Elsewhere,
-    /// It cannot be used: one line that says why.
+    /// It cannot be used: the reason, in one line.
     Bad(String),
-    /// The same, of what another user has made.
+    /// The same for a file that another user has made.
     BadForeign(String),
 }
 
@@ -176,15 +176,15 @@ pub(super) fn entries(folder: &Path, ours: bool) -> io::Result<Vec<Entry>> {
 }
 
 impl Entry {
-    /// The file of this path, which stays where it is.
+    /// The file of this path, which is never removed.
     pub fn at(path: &Path) -> Option<Entry> {
         let name = Name::parse(path.file_name()?.to_str()?)?;
         Some(Entry { path: path.to_path_buf(), name, ours: false })
     }
 
-    /// Reads the file, if it is that of living processes and ours to read.
+    /// Reads the file, if it belongs to living processes and we may read it.
     pub fn read(&self, processes: &Processes) -> Result<Found, Absent> {
-        // Anybody can put anything into the folder, and opening a device may do something.
+        // Anybody can put anything into the folder, and opening a device may have an effect.
         let Ok(about) = fs::symlink_metadata(&self.path) else { return Err(Absent::Stale(true)) };
         let owner = about.uid();
         let user = user();
@@ -197,7 +197,7 @@ impl Entry {
             Err(self.bad(IRREGULAR))
         };
         match result {
-            // Nothing can be done about it from here.
+            // We cannot remove it.
             Err(Absent::Bad(_)) if !self.ours => Err(Absent::Elsewhere),
             Err(Absent::Bad(why)) if owner != user => Err(Absent::BadForeign(why)),
             result => result,
@@ -227,7 +227,7 @@ impl Entry {
         if !about.is_file() {
             return Err(bad(&IRREGULAR));
         }
-        // Of one that stays where it is, those that live are enough to know.
+        // A file that is never removed needs no search for processes that have it mapped.
         let state = if self.ours { in_use(self.name, &file, &about, processes) } else { Use::Live };
         match state {
             Use::Live => {}
@@ -252,7 +252,7 @@ impl Entry {
         Ok(self.living(&contents, &about, processes))
     }
 
-    /// The processes of the table that live; of others, that they do not is noted for those that look for a place.
+    /// The living processes of the table. Dead ones are marked for processes that look for a place.
     fn living(&self, contents: &Contents, about: &fs::Metadata, all: &Processes) -> Found {
         let namespace = get(&contents.header().namespace);
         let (numbers, here) = (all.numbers(namespace), all.is_here(namespace));
@@ -285,8 +285,8 @@ impl Entry {
             figures.age(now());
             processes.push(figures);
         }
-        // Of ours alone, and into the very file that was read: in a folder of a container's, another file may be in its
-        // place by now, put there for somebody with more rights to write to.
+        // Only our own file is marked, and only if it is still the same: in a container's folder somebody may have put
+        // another file there, to make us write into it.
         let same = |file: &File| {
             file.metadata().is_ok_and(|now| (now.dev(), now.ino()) == (about.dev(), about.ino()))
         };
@@ -301,17 +301,17 @@ impl Entry {
         Found { processes, uncounted, file: (about.dev(), about.ino()) }
     }
 
-    /// Returns whether the process that has this pid now is the one that has written there: it has the file mapped, or, where that
-    /// cannot be seen, had begun by then.
+    /// Returns whether the process that has this pid now is the one that has published: it has the file mapped or, if
+    /// that cannot be seen, began before it published.
     fn is_member(&self, pid: u32, start: u64, since: u64, about: &fs::Metadata) -> bool {
-        /// Nanoseconds of a clock tick, of which every Linux shows 100 in a second.
+        /// Nanoseconds of a clock tick: every Linux shows 100 in a second.
         const TICK: u64 = 10_000_000;
         is_mapped_by(pid, self.name, about).unwrap_or_else(|| start.saturating_mul(TICK) <= since)
     }
 }
 
-/// Asks a process to flush, by the one word of its figures that it obeys. Looks once more before that whether the file is what
-/// it was.
+/// Asks a process to flush, through the one word of its figures that it obeys. Checks first that the file is still the
+/// same.
 pub fn ask(figures: &Figures, request: u64) -> Result<(), String> {
     let Source { path, place, pid } = &figures.source;
     let failed = |why: &dyn std::fmt::Display| {
@@ -336,7 +336,7 @@ pub fn ask(figures: &Figures, request: u64) -> Result<(), String> {
     if !lives || !is_ready(get(&contents.0.processes[*place].owner), *pid) {
         return Err(ended());
     }
-    // An earlier request that some context has yet to obey is not taken back.
+    // An earlier request for all sessions remains until every context has obeyed it.
     let outstanding = contents.process(*place).is_some_and(|it| it.has_yet_to_flush_all());
     let request = if outstanding { request | REQUEST_ALL } else { request };
     let at = process_at(*place) + offset_of!(Process, request);

@@ -1,5 +1,5 @@
-//! The figures that processes publish (`sslsweep_figures`). Nothing in a file is trusted: it is read into memory,
-//! since a mapped file could be cut short under our hands, and whatever it holds can only make its own numbers wrong.
+//! The figures that processes publish (`sslsweep_figures`). No file is trusted. A file is copied into memory, because a
+//! mapped file could be truncated while it is read, and wrong contents can only make its own numbers wrong.
 
 mod block;
 mod file;

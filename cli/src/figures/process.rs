@@ -11,9 +11,9 @@ use super::block::Block;
 pub struct Figures {
     /// The process.
     pub pid: u32,
-    /// When it began, in clock ticks since the machine did.
+    /// Its start, in clock ticks since the start of the machine.
     pub start: u64,
-    /// The user whose file it is.
+    /// The owner of the file.
     pub uid: u32,
     /// The program's name, printable.
     pub program: String,
@@ -21,19 +21,19 @@ pub struct Figures {
     pub begun: u64,
     /// Contexts that have ended.
     pub ended: u64,
-    /// Contexts that were left to libssl because they lie in memory that processes share.
+    /// Contexts left to libssl because they lie in shared memory.
     pub left_shared: u64,
     /// The version of the library ([`sslsweep_figures::version`]); 0 if it does not say.
     pub version: u64,
     /// An operator's last request to flush; 0 if there was none.
     pub request: u64,
-    /// Each context that lives and has a block of its own, by number.
+    /// Each living context with a block of its own, by number.
     pub contexts: Vec<Block>,
-    /// The sums of those that have ended.
+    /// The sums of contexts that have ended.
     pub past: Block,
-    /// The sums of those that found no block.
+    /// The sums of contexts that found no block.
     pub others: Block,
-    /// The place that they were read from.
+    /// The place from which the figures were read.
     pub source: Source,
 }
 
@@ -42,20 +42,20 @@ pub struct Figures {
 pub struct Source {
     pub(super) path: PathBuf,
     pub(super) place: usize,
-    /// The process's own pid, which in a container is another than the one that we know it by.
+    /// The pid that the process itself knows, which differs from ours in a container.
     pub(super) pid: u32,
 }
 
 /// The contexts whose figures a block has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
-    /// All contexts', those that have ended included.
+    /// All contexts, including those that have ended.
     All,
-    /// One context's, by its number.
+    /// One context, by its number.
     Context(u64),
-    /// Those of contexts without a block.
+    /// The contexts without a block.
     Others,
-    /// Those of contexts that have ended.
+    /// The contexts that have ended.
     Ended,
 }
 
@@ -70,10 +70,10 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// The most sessions that are stored somewhere.
+/// A limit on stored sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// There is none, or it is not published.
+    /// It is not published, or there is none to publish.
     Unknown,
     /// Any number.
     Any,
@@ -82,7 +82,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// Both together.
+    /// The limit of both together.
     pub fn with(self, other: Limit) -> Limit {
         match (self, other) {
             (Limit::Most(one), Limit::Most(other)) => Limit::Most(one.saturating_add(other)),
@@ -103,13 +103,13 @@ impl std::fmt::Display for Limit {
 }
 
 impl Figures {
-    /// The figures of all contexts together, those that have ended included. ([`Figures::limit`] knows the limit.)
+    /// The sums of all contexts, including those that have ended. ([`Figures::limit`] has the limit.)
     pub fn total(&self) -> Block {
         let blocks = [&self.others, &self.past].into_iter().chain(&self.contexts);
         blocks.fold(Block::EMPTY, |sum, block| sum.with(block))
     }
 
-    /// The most sessions that are stored there: those of all contexts together if each has published its own.
+    /// The limit of this place. All contexts together have one if each has published its own.
     pub fn limit(&self, place: Place) -> Limit {
         let of = |block: &Block| match block.get(Word::Limit) {
             0 => Limit::Any,
@@ -129,20 +129,20 @@ impl Figures {
         }
     }
 
-    /// Returns whether a context with sessions has yet to obey a request to flush all. (Of those without a block it is not
-    /// known.)
+    /// Returns whether a context with sessions has yet to obey a request to flush all. (For contexts without a block this
+    /// is a guess.)
     pub(super) fn has_yet_to_flush_all(&self) -> bool {
         let waits =
             |it: &Block| it.get(Word::Sessions) > 0 && it.get(Word::Answered) != self.request;
         self.request & REQUEST_ALL != 0 && (self.contexts.iter().any(waits) || waits(&self.others))
     }
 
-    /// Moves the curves on to this second.
+    /// Moves the curves to this second.
     pub(super) fn age(&mut self, now: u64) {
         self.contexts.iter_mut().for_each(|block| block.age(now));
     }
 
-    /// The lines that a table has for the process: the sum where there is more than one thing to add, and each of these.
+    /// The lines of the process in a table: the sum, if there is more than one line to add, and each line.
     pub fn places(&self) -> Vec<(Place, Block)> {
         let mut places: Vec<_> = self
             .contexts

@@ -9,7 +9,7 @@ use super::verdict::Verdict;
 pub struct Program<'a> {
     /// Its name.
     pub name: &'a str,
-    /// At least one.
+    /// Its processes, at least one.
     pub processes: Vec<&'a Figures>,
 }
 
@@ -26,12 +26,12 @@ pub fn programs(processes: &[Figures]) -> Vec<Program<'_>> {
 }
 
 impl Program<'_> {
-    /// The figures of all its processes together.
+    /// The sums of all its processes.
     pub fn total(&self) -> Block {
         self.processes.iter().fold(Block::EMPTY, |sum, figures| sum.with(&figures.total()))
     }
 
-    /// The most sessions that all its processes store together.
+    /// The limit of all its processes together.
     pub fn limit(&self) -> Limit {
         let limits = self.processes.iter().map(|figures| figures.limit(Place::All));
         limits.reduce(Limit::with).unwrap_or(Limit::Unknown)

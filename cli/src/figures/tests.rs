@@ -1,4 +1,4 @@
-//! The tests of all of it, and samples for those of other modules.
+//! Tests of reading, and samples for the tests of other modules.
 
 use std::fs::{self, File};
 use std::mem::offset_of;
@@ -14,11 +14,11 @@ use sslsweep_figures::{
 use super::file::{Absent, Contents, Entry, Found, entries, process_at};
 use super::*;
 
-/// The blocks of [`sample`] that are no context's.
+/// The blocks of [`sample`] that belong to no context.
 pub const ENDED: usize = 0;
 pub const OTHERS: usize = 1;
 
-/// Blocks with some of their words; those of contexts are from 2 on.
+/// Blocks and some of their words; contexts have block 2 and higher.
 type Blocks<'a> = &'a [(usize, &'a [(usize, u64)])];
 
 fn put(contents: &mut Contents, at: usize, value: u64) {
@@ -59,7 +59,7 @@ fn sample(pid: u32, start: u64, blocks: Blocks) -> Contents {
     all
 }
 
-/// The figures that `sample` holds, read.
+/// The figures of a sample.
 pub fn figures(blocks: Blocks) -> Figures {
     sample(4711, 99, blocks).process(0).expect("it is whole")
 }
@@ -111,7 +111,7 @@ fn me() -> (u32, u64) {
     (pid, start_of(pid).expect("the process runs"))
 }
 
-/// Reads these bytes as the file of this very process.
+/// Reads these bytes as the file of this process.
 fn read_mine(name: &str, content: &[u8]) -> Result<Found, Absent> {
     let (pid, start) = me();
     let folder = folder(name);
@@ -332,7 +332,7 @@ fn totals() {
 }
 
 proptest! {
-    /// There are figures to show of any words, each context once.
+    /// Any words give figures, with each context once.
     #[test]
     fn any_words(seed in proptest::collection::vec(any::<u64>(), 64), stride in 1_usize..64, owner: u32) {
         let owner = u64::from(owner.max(1)) | READY;

@@ -1,5 +1,5 @@
-//! The figures for scripts: JSON, and the text format of Prometheus. Both are made from one table, with the same
-//! names and units; so is docs/metrics.md.
+//! The figures for scripts: JSON, and the text format of Prometheus. Both come from one table, with the same names and
+//! units, and so does docs/metrics.md.
 
 use std::fmt::Write as _;
 
@@ -103,7 +103,7 @@ const LEFT_SHARED: (&str, &str) = (
     "Contexts left to libssl because they lie in memory that processes share.",
 );
 
-/// The parts of the curve: each from the one number of seconds to below the other.
+/// The parts of the curve: each from one number of seconds to below another.
 fn parts() -> impl Iterator<Item = (String, String)> {
     let bounds = HORIZONS.iter().map(|seconds| seconds.to_string());
     let from =
@@ -123,7 +123,7 @@ fn seconds(nanoseconds: u64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
-/// A state as a label has it.
+/// A state as a label.
 fn state(verdict: Verdict) -> String {
     match verdict {
         Verdict::Unknown => "unknown".to_string(),
@@ -131,7 +131,7 @@ fn state(verdict: Verdict) -> String {
     }
 }
 
-/// A version as [`sslsweep_figures::version`] packs it.
+/// A version in words, from [`sslsweep_figures::version`].
 fn version(word: u64) -> Option<String> {
     let part = |place: u32| word >> (16 * place) & 0xffff;
     (word != 0).then(|| format!("{}.{}.{}", part(2), part(1), part(0)))
@@ -180,7 +180,7 @@ fn block_json(limit: Limit, has_curve: bool, block: &Block) -> Value {
     Value::Object(object)
 }
 
-/// All of it as one JSON value.
+/// All figures as one JSON value.
 pub fn json(processes: &[Figures]) -> Value {
     let context = |figures: &Figures, block: &Block| {
         let number = block.get(Word::Number);
@@ -233,11 +233,11 @@ struct Series {
     labels: String,
     block: Block,
     limit: Limit,
-    /// It is of contexts that live.
+    /// It belongs to living contexts.
     has_curve: bool,
 }
 
-/// Of each process the sum, or each context and what has none of its own: either adds up to the same.
+/// The sum of each process, or each context and the contexts without figures of their own: both add up to the same.
 fn series(processes: &[Figures], per_context: bool) -> Vec<Series> {
     let mut all = Vec::new();
     for figures in processes {
@@ -270,7 +270,7 @@ fn labels(figures: &Figures) -> String {
     )
 }
 
-/// The text format: all samples of a name stand together, as it demands.
+/// The text format, which wants all samples of a name together.
 struct Text(String);
 
 impl Text {
@@ -357,7 +357,7 @@ impl Text {
     }
 }
 
-/// The figures as Prometheus reads them: of each process, or of each context.
+/// The figures for Prometheus, of each process or of each context.
 pub fn prometheus(processes: &[Figures], per_context: bool) -> String {
     let mut text = Text(String::new());
     let all = series(processes, per_context);

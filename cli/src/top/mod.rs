@@ -1,5 +1,5 @@
-//! `sslsweep top`: what the caches do, again and again. [`state`] is what is shown, and what keys change, [`view`]
-//! and [`panes`] draw it, [`terminal`] is where; here are the clock, and lines where there is no terminal.
+//! `sslsweep top`: shows the caches again and again. [`state`] holds what is shown and obeys the keys, [`view`] and
+//! [`panes`] draw on the [`terminal`]. This file has the clock, and prints lines if there is no terminal.
 
 mod columns;
 mod panes;
@@ -32,22 +32,22 @@ use crate::text::plain;
 use state::{Next, State};
 use terminal::{Event, Screen};
 
-/// How the watching ended.
+/// The end of watching.
 enum End {
-    /// As it was asked to.
+    /// It was asked for.
     Asked,
-    /// By a signal.
+    /// A signal came.
     Signal(i32),
-    /// The processes that were watched have ended, which is no failure.
+    /// The watched processes have ended, which is no failure.
     Ended(String),
-    /// There is something else in the way.
+    /// Something else failed.
     Failed(String),
 }
 
-/// Shows what there is until told to stop.
+/// Shows the caches until told to stop.
 pub fn top(options: &Top) -> Result<(), Failure> {
     let reading = figures::read_each(&options.selection.targets)?;
-    // Of terminals without a name nothing is known, so they get lines.
+    // Nothing is known about terminals without a name, so they get lines.
     let unable = ["", "dumb", "unknown"];
     let able = std::env::var("TERM").is_ok_and(|name| !unable.contains(&name.as_str()));
     let end = if io::stdout().is_terminal() && able {
@@ -59,7 +59,7 @@ pub fn top(options: &Top) -> Result<(), Failure> {
             )
         };
         let screen = Screen::new().map_err(failed)?;
-        // The screen ends here, before anything is said.
+        // The screen is dropped before a message is written.
         watch(options, reading, screen).map_err(failed)?
     } else {
         lines(options, reading)?
@@ -75,7 +75,7 @@ pub fn top(options: &Top) -> Result<(), Failure> {
     }
 }
 
-/// A further reading, or that there will be none.
+/// Reads the figures again; the error is the end, if there are none any more.
 fn again(targets: &[Target]) -> Result<Reading, End> {
     let reading = figures::read(targets);
     if targets.is_empty() || !reading.processes.is_empty() {
@@ -135,7 +135,7 @@ fn lines(options: &Top, mut reading: Reading) -> Result<End, Failure> {
 
 // ---- The terminal ----
 
-/// How long signals and the loss of the terminal may wait.
+/// The longest time until a signal or the loss of the terminal is noticed.
 const SLICE: Duration = Duration::from_millis(200);
 
 fn watch(options: &Top, reading: Reading, screen: Screen) -> io::Result<End> {
@@ -146,7 +146,7 @@ fn watch(options: &Top, reading: Reading, screen: Screen) -> io::Result<End> {
     let mut now = area();
     let viewport = TerminalOptions { viewport: Viewport::Fixed(now) };
     let terminal = Terminal::with_options(CrosstermBackend::new(io::stdout()), viewport)?;
-    // Its end would show the cursor, which the screen's does, and panic where the terminal is gone.
+    // Its drop would show the cursor, as the screen's does, and panic if the terminal is gone.
     let mut terminal = ManuallyDrop::new(terminal);
     let style = style::Style::of_environment(options.no_color);
     let mut state = State::new(&options.selection, options.interval);

@@ -1,4 +1,4 @@
-//! The figures of one row: below the table in short, and on a page of its own.
+//! The figures of one row: a short pane below the table, and a page.
 
 use std::time::Duration;
 
@@ -33,11 +33,11 @@ const ASCII: bar::Set = bar::Set {
     empty: " ",
 };
 
-/// Bars, the greatest as high as there is room; what is there at all is seen.
+/// Draws bars, the greatest to the full height. Each value above 0 can be seen.
 fn bars(frame: &mut Frame, area: Rect, width: u16, values: &[u64], names: &[String], style: Style) {
     let most = u128::from(values.iter().copied().max().unwrap_or(0).max(1));
     let room = area.height.saturating_sub(u16::from(!names.is_empty()));
-    // Steps of which a character has eight: the chart would multiply the values, however great they are.
+    // In steps, eight to a character, because the chart multiplies values, which could overflow.
     let steps = u128::from(room) * 8;
     let bars: Vec<Bar> = values
         .iter()
@@ -61,7 +61,7 @@ fn bars(frame: &mut Frame, area: Rect, width: u16, values: &[u64], names: &[Stri
     frame.render_widget(chart, area);
 }
 
-/// Names of the parts of the curve: sessions that expire in less than that.
+/// Names of the parts of the curve, by the time until sessions expire.
 fn parts() -> Vec<String> {
     let mut names: Vec<String> =
         HORIZONS.iter().map(|&horizon| seconds(horizon.unsigned_abs())).collect();
@@ -70,14 +70,14 @@ fn parts() -> Vec<String> {
     names
 }
 
-/// The curve, with a heading.
+/// Draws the curve with a heading.
 fn curve(frame: &mut Frame, area: Rect, row: &Row, style: Style) {
     let values = row.block.curve();
     let width = ((area.width + 1) / values.len() as u16).saturating_sub(1).clamp(1, 4);
     let most = short(values.iter().copied().max().unwrap_or(0));
     let [heading, chart] =
         Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
-    // Names that have no room are left out.
+    // Narrow bars have no names.
     let (names, order) = if width >= 3 { (parts(), "") } else { (Vec::new(), ", due to never") };
     frame.render_widget(
         format!("sessions by time left to expiry{order}; top of scale: {most}"),
@@ -86,7 +86,7 @@ fn curve(frame: &mut Frame, area: Rect, row: &Row, style: Style) {
     bars(frame, chart, width, values, &names, style);
 }
 
-/// A histogram of durations, with a heading, and every eighth step named.
+/// Draws a histogram of durations with a heading, and names every eighth step.
 fn histogram(frame: &mut Frame, area: Rect, name: &str, values: &[u64], style: Style) {
     let [heading, chart, names] =
         Layout::vertical([Constraint::Length(1), Constraint::Fill(1), Constraint::Length(1)])
@@ -150,13 +150,13 @@ fn last_flush(row: &Row) -> String {
     )
 }
 
-/// Draws what is told below the table.
+/// Draws the pane below the table.
 pub fn pane(frame: &mut Frame, area: Rect, row: &Row, rates: Option<&Rates>, style: Style) {
     let figure = |word: Word| row.block.get(word);
     let mut lines = vec![heading(row, area.width, style)];
     lines.extend(state(row, style));
     let mut below = vec![Line::from(last_flush(row))];
-    // A setting is more important.
+    // A setting takes the place of this line.
     if lines.len() == 2 {
         below.push(Line::from(format!(
             "{} flushes ({}/s) removed {}; longest lock {}",
@@ -205,7 +205,7 @@ fn counters(row: &Row, interval: Duration) -> Table<'static> {
 /// Lines of [`counters`].
 const COUNTERS: u16 = 8;
 
-/// Draws all of the row.
+/// Draws the page with all figures of the row.
 pub fn details(frame: &mut Frame, area: Rect, row: &Row, interval: Duration, style: Style) {
     let figure = |word: Word| row.block.get(word);
     let mut above = vec![heading(row, area.width, style)];
@@ -234,7 +234,7 @@ pub fn details(frame: &mut Frame, area: Rect, row: &Row, interval: Duration, sty
     let [text, rest] =
         Layout::vertical([Constraint::Length(first + COUNTERS + last), Constraint::Fill(1)])
             .areas(area);
-    // Where there is little room, the upper ones keep theirs.
+    // If there is little room, the upper parts keep theirs.
     let [top, middle, bottom] = Layout::vertical([
         Constraint::Min(first),
         Constraint::Length(COUNTERS),
@@ -244,7 +244,7 @@ pub fn details(frame: &mut Frame, area: Rect, row: &Row, interval: Duration, sty
     frame.render_widget(Paragraph::new(above), top);
     frame.render_widget(counters(row, interval), middle);
     frame.render_widget(Paragraph::new(below.map(Line::from).to_vec()), bottom);
-    // The curve is below the table, too, so it is the first to go.
+    // The pane shows the curve, too, so it is the first to go.
     let curve_height = if rest.height >= 11 { rest.height / 2 } else { 0 };
     let [above, below] =
         Layout::vertical([Constraint::Length(curve_height), Constraint::Fill(1)]).areas(rest);

@@ -1,4 +1,4 @@
-//! The state of the screen: which rows are shown, in what order, the row that is picked, and what keys change.
+//! The state of the screen: the rows and their order, the selected row, and the effect of keys.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ pub enum Next {
     Quit,
 }
 
-/// How many there are: also contexts without a line of their own, and how many lines are hidden because they are idle.
+/// Numbers of processes, of contexts, including those without a line, and of lines that are hidden because they are idle.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
     pub processes: u64,
@@ -33,8 +33,8 @@ pub struct Counted {
     pub hidden: usize,
 }
 
-/// All that decides what is on the screen. Only [`State::update`] and [`State::key`] change what is public here, but for
-/// `first` and `page`, which the last drawing says.
+/// Everything that decides what is on the screen. Drawing sets `first` and `page`; only [`State::update`] and
+/// [`State::key`] change the rest.
 pub struct State {
     /// The time between two looks.
     pub interval: Duration,
@@ -53,17 +53,17 @@ pub struct State {
     pub first: usize,
     /// The number of rows on the screen.
     pub page: usize,
-    /// No further looks are taken.
+    /// No more looks are taken.
     pub paused: bool,
-    /// A page of help is shown.
+    /// The page of help is shown.
     pub help: bool,
-    /// All of the row picked is shown.
+    /// The page of the selected row is shown.
     pub details: bool,
     /// The kind of thing that has a row.
     pub totals: Totals,
     idle: bool,
     window: usize,
-    /// How many there are.
+    /// The numbers of the last look.
     pub counted: Counted,
 }
 
@@ -91,7 +91,7 @@ impl State {
         }
     }
 
-    /// The row that is picked, and its place.
+    /// The selected row and its place.
     pub fn picked(&self) -> Option<(usize, &Row)> {
         Some((self.picked, self.rows.get(self.picked)?))
     }
@@ -106,12 +106,12 @@ impl State {
         row.averages[self.window].as_ref()
     }
 
-    /// The seconds that the rates are averages of.
+    /// The time over which the rates are averages.
     pub fn window(&self) -> Duration {
         WINDOWS[self.window].max(self.interval)
     }
 
-    /// Takes a further look.
+    /// Takes another look.
     pub fn update(&mut self, reading: Reading, now: Instant) {
         self.notice = match reading.complaints.first() {
             Some(complaint) => Some(complaint.clone()),
@@ -133,14 +133,14 @@ impl State {
     fn take(&mut self, figures: &Figures) {
         let process = (figures.pid, figures.start);
         let namespace = namespace(figures.pid);
-        // The history needs it of each process, also where it is no row.
+        // The history needs the sum of each process, even if the sum has no row.
         let whole = self.history.add(process, Place::All, &figures.total());
         for (place, block) in figures.places() {
             let averages = match place {
                 Place::All => whole,
                 _ => self.history.add(process, place, &block),
             };
-            // A sum has no mode: it is as idle as its process.
+            // A sum has no mode, so it has the state of its process.
             let verdict = match (place, Verdict::at(figures, place, &block)) {
                 (Place::Others | Place::Ended, Verdict::Unknown) => Verdict::of_process(figures),
                 (_, verdict) => verdict,
@@ -157,10 +157,10 @@ impl State {
         }
     }
 
-    /// Makes the rows; the one that was picked stays so, or the one that is in its place now is.
+    /// Makes the rows. The same row stays selected, or the row that is now in its place.
     fn arrange(&mut self) {
         let picked = self.rows.get(self.picked).map(|row| row.subject.clone());
-        // The first row of a process is its sum, or all there is.
+        // The first row of a process is its sum, or its only row.
         let whole = self.all.iter().enumerate().filter(|&(place, row)| {
             self.totals == Totals::Contexts
                 || row.is_whole(place.checked_sub(1).map(|it| &self.all[it]))
@@ -188,11 +188,11 @@ impl State {
         self.picked = place.min(self.rows.len().saturating_sub(1));
     }
 
-    /// Does what a key asks for.
+    /// Obeys a key.
     pub fn key(&mut self, key: Key) -> Next {
         match key {
             Key::Control('c') => return Next::Quit,
-            // The way back, and out.
+            // First back to the table, then out.
             Key::Char('q') | Key::Escape if self.help || self.details => {
                 (self.help, self.details) = (false, false);
             }

@@ -1,4 +1,4 @@
-//! The abilities of the terminal.
+//! The look of what is drawn.
 
 use ratatui::style::{Color, Modifier, Style as Look};
 

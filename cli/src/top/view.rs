@@ -1,5 +1,4 @@
-//! Drawing: the title, the table, the keys. Nothing depends on colour, and where the locale has no UTF-8 nothing but
-//! ASCII is drawn.
+//! Draws the title, the table and the keys. Nothing depends on colour, and without UTF-8 in the locale all is ASCII.
 
 use ratatui::Frame;
 use ratatui::buffer::{self, Buffer};
@@ -15,11 +14,11 @@ use super::state::{State, Totals};
 use super::style::Style;
 use crate::figures::Place;
 
-/// The least that is of use.
+/// The least size that is of use.
 const WIDTH: u16 = 40;
 const HEIGHT: u16 = 6;
 
-/// From this height on the row picked is told more about below the table.
+/// The least height with a pane below the table.
 const WITH_PANE: u16 = 18;
 
 const HELP: [&str; 19] = [
@@ -49,7 +48,7 @@ const KEYS: &str =
 
 // ---- The table ----
 
-/// The longest name that is of use.
+/// The greatest width of a program's name.
 const LONGEST_NAME: u16 = 32;
 
 /// The columns that have room.
@@ -64,7 +63,7 @@ fn needed_width(columns: &[Column]) -> u16 {
 }
 
 fn table(state: &State, columns: &[Column], style: Style) -> Table<'static> {
-    // Words stand to the left, figures to the right.
+    // Words are on the left, figures on the right.
     let aligned = |column: &Column, text: String| match column.heading {
         "PROGRAM" | "STATE" => Line::from(text),
         _ => Line::from(text).alignment(Alignment::Right),
@@ -99,7 +98,7 @@ fn table(state: &State, columns: &[Column], style: Style) -> Table<'static> {
         .row_highlight_style(Look::new().add_modifier(Modifier::REVERSED))
 }
 
-/// The table as lines, for where there is no terminal: with all columns.
+/// The table with all columns as lines, for output that is no terminal.
 pub fn lines(state: &State) -> String {
     let width = needed_width(&COLUMNS);
     let height = u16::try_from(state.rows.len() + 1).unwrap_or(u16::MAX);
@@ -126,7 +125,7 @@ fn scrolled(frame: &mut Frame, area: Rect, state: &mut State, style: Style) {
 
 // ---- The screen ----
 
-/// Draws all of it.
+/// Draws the screen.
 pub fn draw(frame: &mut Frame, state: &mut State, style: Style) {
     let area = frame.area();
     if area.width < WIDTH || area.height < HEIGHT {

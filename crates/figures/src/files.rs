@@ -1,4 +1,4 @@
-//! The folder of statistics files, and how to tell which of them nobody needs any more.
+//! The folder of statistics files, and the test whether a file is still in use.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -13,10 +13,10 @@ use crate::processes::{Numbers, Processes, is_mapped_by};
 /// The folder of the files.
 pub const FOLDER: &str = "/dev/shm";
 
-/// Files of one process: it may have been several programs, and the children of an earlier one may still count.
+/// The most files of one process: it may have run several programs, and children of an earlier one may still count.
 pub const PROGRAMS: u32 = 8;
 
-/// The inode number of this process's pid namespace; 0 where that is not known.
+/// The inode number of this process's pid namespace; 0 if it is not known.
 pub fn namespace() -> u64 {
     fs::metadata("/proc/self/ns/pid").map_or(0, |about| about.ino())
 }
@@ -28,7 +28,7 @@ fn read<const N: usize>(file: &File, at: usize) -> io::Result<[u64; N]> {
     Ok(words.map(u64::from_ne_bytes))
 }
 
-/// A word of a header that was read.
+/// A word of a header.
 macro_rules! word {
     ($header:expr, $field:ident) => {
         $header[offset_of!(Header, $field) / 8]
@@ -42,16 +42,16 @@ const HEADER: usize = words::<Header>();
 pub enum Use {
     /// A living process has it mapped, or may have.
     Live,
-    /// Nobody has.
+    /// No process has it mapped.
     Stale,
-    /// It is not complete, and so young that it may be in the making.
+    /// It is incomplete, but so young that its maker may still be writing it.
     Young,
-    /// It is of another pid namespace, or of one that is not known, and there may be processes that are not to be seen here.
+    /// It belongs to another pid namespace or an unknown one, and hidden processes may have it mapped.
     Elsewhere,
 }
 
-/// Returns the state of the file of this name. The contents are not trusted: they can only make the file look live, and
-/// not hide a visible process that has it mapped. Only a file that seems stale costs a look at all processes.
+/// The state of the file of this name. The contents are not trusted: they can make the file look live, but cannot hide a
+/// visible process that has it mapped. Only a file that seems stale costs a look at all processes.
 pub fn in_use(name: Name, file: &File, about: &Metadata, processes: &Processes) -> Use {
     let header = read::<HEADER>(file, offset_of!(Family, header)).ok();
     let header = header.filter(|header| word!(header, magic) == MAGIC);
@@ -59,7 +59,7 @@ pub fn in_use(name: Name, file: &File, about: &Metadata, processes: &Processes) 
     let numbers = namespace.map_or(Numbers::Own, |namespace| processes.numbers(namespace));
     let lives = |pid: u32| match numbers.of(pid) {
         None => false,
-        // One that we may not look into is taken for live.
+        // A process that we may not look into counts as live.
         Some(pid) => is_mapped_by(pid, name, about).unwrap_or(true),
     };
     if lives(name.pid) {
@@ -68,7 +68,7 @@ pub fn in_use(name: Name, file: &File, about: &Metadata, processes: &Processes) 
     match header.and_then(|header| pids(file, about, &header)) {
         Some(pids) if pids.iter().any(|&pid| lives(pid)) => return Use::Live,
         Some(_) => {}
-        // Of another version, damaged, or not finished.
+        // It is of another version, damaged, or unfinished.
         None => {
             let now = SystemTime::now();
             let age = about.modified().ok().and_then(|time| now.duration_since(time).ok());
@@ -86,7 +86,7 @@ pub fn in_use(name: Name, file: &File, about: &Metadata, processes: &Processes) 
     }
 }
 
-/// The pids that a file names, if it has this layout.
+/// The pids in a file, if it has this layout.
 fn pids(file: &File, about: &Metadata, header: &[u64; HEADER]) -> Option<Vec<u32>> {
     let whole = size_of::<Family>() as u64;
     let known =
@@ -114,7 +114,6 @@ mod tests {
 
     #[test]
     fn a_process() {
-        let me = std::process::id();
         assert_ne!(namespace(), 0);
     }
 }

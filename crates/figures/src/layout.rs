@@ -4,48 +4,48 @@
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// "SSLSWEEP" as it lies in memory.
+/// "SSLSWEEP" in memory.
 pub const MAGIC: u64 = u64::from_ne_bytes(*b"SSLSWEEP");
 
-/// Rises with every change of this file.
+/// The version of the layout, which rises with every change of it.
 pub const LAYOUT: u64 = 4;
 
-/// Processes of a family that count at the same time.
+/// The most processes of a family that count at the same time.
 pub const PROCESSES: usize = 128;
 
 /// Blocks of a family, for the contexts of all its processes.
 pub const BLOCKS: usize = 512;
 
-/// Contexts of one process that have blocks of their own, so that it leaves some to others.
+/// The most contexts of one process with blocks of their own, so that it leaves some to others.
 pub const CONTEXTS: usize = 256;
 
 /// Words of the program's name.
 pub const NAME_WORDS: usize = 8;
 
-/// Children that are remembered before they have counted anything.
+/// The most children that are remembered before they have counted anything.
 pub const FORKED: usize = 32;
 
-/// Steps of a histogram of durations: 0 is less than a microsecond, each further one twice as long.
+/// Steps of a histogram of durations: the first is less than a microsecond, each further one twice as long.
 pub const STEPS: usize = 24;
 
-/// The curve of what will expire: part by part, sessions that expire in fewer seconds than this, and in no fewer
-/// than the part before. The first part is due already. Two more parts follow: later, and never.
+/// The ends of the curve's parts, in seconds until a session expires. A part begins where the part before ends; the
+/// first part is due already. Two more parts follow: later, and never.
 pub const HORIZONS: [i64; 14] =
     [0, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 604_800];
 
 /// Parts of the curve.
 pub const CURVE: usize = HORIZONS.len() + 2;
 
-/// Cache lines behind a block's figures in which lookups are counted: threads that look up at once would
-/// otherwise wait for one another's line. (With one counter, two threads that do nothing else took 1.25 to 1.3 times
-/// as long; with stripes no longer than without figures. `make bench STATS=1`.)
+/// Cache lines after a block's figures that count lookups, because concurrent threads would wait for each other's line.
+/// (With one counter, lookups of two threads took 1.25 to 1.3 times as long; with stripes they take as long as without
+/// figures: `make bench STATS=1`.)
 pub const STRIPES: usize = 8;
 
-/// Set in an owner's word beside its pid: what is owned is complete, and may be read. Above it stands how often it was
-/// claimed, which stays when it is given up.
+/// Set in an owner's word beside its pid: the place or block is complete, and may be read. The bits above count the
+/// claims, and remain when it is given up.
 pub const READY: u64 = 1 << 32;
 
-/// The pid in an owner's word; 0: nobody's.
+/// The pid in an owner's word; 0 without an owner.
 pub const fn pid_of(owner: u64) -> u32 {
     owner as u32
 }
@@ -71,20 +71,20 @@ pub const MODE_KNOWN: u64 = 1 << 63;
 /// Set in a block's mode: the context gives out tickets that need no cache (`SSL_OP_NO_TICKET` is not set).
 pub const MODE_TICKETS: u64 = 1 << 62;
 
-/// Set in a block's mode: the program has a get callback, so a cache of its own.
+/// Set in a block's mode: the program has a get callback, and so a cache of its own.
 pub const MODE_EXTERNAL: u64 = 1 << 61;
 
-/// Set in a request: remove every session, and not only those that have expired.
+/// Set in a request: remove every session, not only the expired ones.
 pub const REQUEST_ALL: u64 = 1;
 
-/// A request of this moment, in nanoseconds since the epoch, which makes it another one than any before. Each context
-/// obeys it with its next use of the cache, and writes it to [`Block::answered`]. A connection that begins is such a use
-/// only if nothing would leave. A context that begins later has it answered from the beginning.
+/// A request, made unique by its time in nanoseconds since the epoch. Each context obeys the request at its next use of
+/// the cache, and writes the request to [`Block::answered`]. The begin of a connection is such a use only if no session
+/// would leave. A context that begins later has answered the request from its beginning.
 pub const fn request(nanoseconds: u64, all: bool) -> u64 {
     (nanoseconds | REQUEST_ALL) - !all as u64
 }
 
-/// A version as a word, to compare: each part in 16 bits.
+/// A version as a word that can be compared: each part in 16 bits.
 pub const fn version(major: u64, minor: u64, patch: u64) -> u64 {
     major << 32 | minor << 16 | patch
 }
@@ -95,7 +95,7 @@ pub const fn version(major: u64, minor: u64, patch: u64) -> u64 {
 pub struct Family {
     /// The file's identity: version, size and maker.
     pub header: Header,
-    /// The owner of each block, in one place: whoever looks for a free one touches few pages.
+    /// The owner of each block, all together: a search for a free block touches few pages.
     pub owners: [AtomicU64; BLOCKS],
     /// The processes.
     pub processes: [Process; PROCESSES],
@@ -103,8 +103,8 @@ pub struct Family {
     pub blocks: [Block; BLOCKS],
 }
 
-/// The beginning of a file. The first four words keep their places in every layout: a file of another one is removed only if
-/// nobody can have it mapped, and its namespace says how that is known.
+/// The beginning of a file. The first four words keep their places in every layout: a file of another layout is removed
+/// only if no process can have it mapped, which its namespace helps to tell.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Header {
@@ -114,19 +114,19 @@ pub struct Header {
     pub layout: AtomicU64,
     /// Bytes of the file.
     pub bytes: AtomicU64,
-    /// The inode number of the maker's pid namespace: elsewhere its pids mean other processes.
+    /// The inode number of the maker's pid namespace: in others its pids mean other processes.
     pub namespace: AtomicU64,
     /// The process that made it.
     pub pid: AtomicU64,
-    /// When that began, as in the file's name.
+    /// The start of that process, as in the file's name.
     pub start: AtomicU64,
-    /// How often a process found no room in the table, or no pid that means anything here, and so counts for nobody.
+    /// Processes that are not counted: they found no room in the table, or have no pid in this namespace.
     pub uncounted: AtomicU64,
-    /// How many children found no room in `forked`, and took the place of an older one.
+    /// Children that found no room in `forked`, and took the place of an older one.
     pub forks: AtomicU64,
     /// The program's name, padded with zero bytes.
     pub name: [AtomicU64; NAME_WORDS],
-    /// The last children that were forked and have counted nothing yet; of one that has not begun to run, its parent.
+    /// The last forked children that have counted nothing yet; for a child that has not begun to run, its parent.
     pub forked: [AtomicU64; FORKED],
     /// The version of the library that made it: [`version`].
     pub version: AtomicU64,
@@ -140,15 +140,15 @@ pub struct Header {
 pub struct Process {
     /// Its pid, with [`READY`] when it may be read; pid 0: free.
     pub owner: AtomicU64,
-    /// A reader has found the process of this pid dead: if it is the owner's, the place is free.
+    /// The pid of a process that a reader has found dead: if the owner has this pid, the place is free.
     pub dead: AtomicU64,
-    /// When it came in, in nanoseconds of the clock that process starts are measured by: it began before that.
+    /// A time after the start of the process, in nanoseconds of the clock of process starts.
     pub since: AtomicU64,
     /// Contexts that have begun.
     pub begun: AtomicU64,
     /// Contexts that have ended.
     pub ended: AtomicU64,
-    /// Contexts that were left to libssl because they lie in memory that processes share.
+    /// Contexts left to libssl because they lie in shared memory.
     pub left_shared: AtomicU64,
     /// An operator's request, the only word that a reader writes and the process obeys ([`request`]); 0: none.
     pub request: AtomicU64,
@@ -156,22 +156,22 @@ pub struct Process {
     pub reserved: [AtomicU64; 9],
     /// The sums of contexts that have ended.
     pub past: Block,
-    /// The sums of those that found no block of their own.
+    /// The sums of contexts that found no block of their own.
     pub others: Block,
 }
 
-/// How a figure goes into that of several contexts together.
+/// The way to combine a figure of several contexts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// It is added up.
     Sum,
     /// The largest one counts.
     Most,
-    /// It says how a context is now or was last, and ends with it.
+    /// It describes the present or last state of a context, and ends with it.
     Now,
 }
 
-/// The one list of a block's figures: the kind, the name among [`Word`]s, the field.
+/// The only list of a block's figures: the kind, the name in [`Word`], the field.
 macro_rules! figures {
     ($($(#[doc = $about:literal])* $kind:ident $word:ident $field:ident: $type:ty;)*) => {
         /// The figures of one context, or of several together.
@@ -185,8 +185,8 @@ macro_rules! figures {
             pub stripes: [Stripe; STRIPES],
         }
 
-        /// The words of a block before its stripes, by their places in [`Block`]: a reader copies them out, and looks
-        /// figures up by name.
+        /// The words of a block before its stripes, by their places in [`Block`]: a reader copies them and looks figures
+        /// up by name.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[repr(usize)]
         pub enum Word {
@@ -194,7 +194,7 @@ macro_rules! figures {
         }
 
         impl Block {
-            /// A copy of the words that [`Word`] names; the lookups of the stripes are in `hits` and `misses`.
+            /// A copy of the words that [`Word`] names, with the stripes' lookups added to hits and misses.
             pub fn read(&self) -> [u64; FIGURES] {
                 let mut copy = [0; FIGURES];
                 $(for (at, word) in self.$field.words().iter().enumerate() {
@@ -209,7 +209,7 @@ macro_rules! figures {
                 copy
             }
 
-            /// Each word that holds a figure, those of the stripes included, in an order that is always the same.
+            /// Each word that holds a figure, including those of the stripes, always in the same order.
             pub fn figures(&self) -> impl Iterator<Item = (Kind, &AtomicU64)> {
                 let stripes = self.stripes.iter().flat_map(|stripe| [&stripe.hits, &stripe.misses]);
                 [$((Kind::$kind, self.$field.words()),)*]
@@ -247,9 +247,9 @@ figures! {
     Now Limit limit: AtomicU64;
     /// Sessions stored under a new key, or in place of another one.
     Sum Stores stores: AtomicU64;
-    /// Lookups that found a session; those of the stripes come in addition.
+    /// Lookups that found a session, in addition to those of the stripes.
     Sum Hits hits: AtomicU64;
-    /// Lookups that did not; those of the stripes come in addition.
+    /// Lookups that found none, in addition to those of the stripes.
     Sum Misses misses: AtomicU64;
     /// Sessions that the program's get callback provided.
     Sum ExternalHits external_hits: AtomicU64;
@@ -271,35 +271,32 @@ figures! {
     Now LastTook last_took: AtomicU64;
     /// When the curve was made, in seconds since the epoch.
     Now CurveMade curve_made: AtomicU64;
-    /// How many sessions expire when ([`HORIZONS`]).
+    /// The numbers of sessions by the time until they expire ([`HORIZONS`]).
     Now Curve curve: [AtomicU64; CURVE];
     /// The histogram of flushes.
     Sum FlushTimes flush_times: [AtomicU64; STEPS];
     /// The histogram of batches.
     Sum BatchTimes batch_times: [AtomicU64; STEPS];
-    /// Lookups that neither the cache nor the program's get callback could answer, where the program keeps a cache of
-    /// its own: they are among the misses.
+    /// Lookups that neither the cache nor the program's get callback could answer; they are among the misses.
     Sum ExternalMisses external_misses: AtomicU64;
-    /// The cache mode, as the program has set it, with the `MODE_` bits; 0 in a sum.
+    /// The cache mode that the program has set, with the `MODE_` bits; 0 in a sum.
     Now Mode mode: AtomicU64;
-    /// Connections that this context's handshakes have finished as a server (`SSL_CTX_sess_accept_good`).
-    /// As all of libssl's counts, it is read when the next connection begins, when a handshake makes a session, with a
-    /// setting, with a flush, and at the end of the context.
+    /// Handshakes that were finished as a server (`SSL_CTX_sess_accept_good`). This and libssl's other counts are read
+    /// when a connection begins, a handshake makes a session, a setting changes, a flush runs, or the context ends.
     Sum Accepted accepted: AtomicU64;
-    /// The same as a client (`SSL_CTX_sess_connect_good`).
+    /// Handshakes that were finished as a client (`SSL_CTX_sess_connect_good`).
     Sum Connected connected: AtomicU64;
-    /// Connections that resumed a session, by the cache or by a ticket (`SSL_CTX_sess_hits`).
+    /// Handshakes that resumed a session, by the cache or by a ticket (`SSL_CTX_sess_hits`).
     Sum Resumed resumed: AtomicU64;
     /// Sessions that were still stored when their context ended.
     Sum LeftAtEnd left_at_end: AtomicU64;
-    /// The last request that this context has carried out; of several together, that any of them has.
+    /// The last request that this context, or any of several, has carried out.
     Now Answered answered: AtomicU64;
-    /// Sessions that this request removed here. Written before `answered`; of several contexts together it may rise after
-    /// that.
+    /// Sessions that this request removed here. Written before `answered`; for several contexts it may rise later.
     Now AnsweredRemoved answered_removed: AtomicU64;
-    /// Nanoseconds of all flushes that the histogram of flushes counts.
+    /// Nanoseconds of all flushes in the histogram.
     Sum FlushTimeSum flush_time_sum: AtomicU64;
-    /// Nanoseconds of all batches that the histogram of batches counts.
+    /// Nanoseconds of all batches in the histogram.
     Sum BatchTimeSum batch_time_sum: AtomicU64;
 }
 
@@ -309,16 +306,16 @@ figures! {
 pub struct Stripe {
     /// Lookups that found a session.
     pub hits: AtomicU64,
-    /// Lookups that did not.
+    /// Lookups that found none.
     pub misses: AtomicU64,
 }
 
-/// Words of something that consists of them.
+/// The number of words of a type that consists of words.
 pub const fn words<T>() -> usize {
     size_of::<T>() / size_of::<u64>()
 }
 
-/// Words of a block that [`Word`] names, whole cache lines.
+/// Words of a block before its stripes, in whole cache lines.
 pub const FIGURES: usize = offset_of!(Block, stripes) / 8;
 
 const _: () = assert!(FIGURES % 8 == 0 && size_of::<Family>() % 64 == 0);

@@ -5,20 +5,20 @@ use std::io::Read;
 
 const PREFIX: &str = "sslsweep.";
 
-/// A file's name, `sslsweep.PID.START`, and `.NUMBER` where the process has been another program whose file is still in
-/// use. START is the maker's start time, field 22 of `/proc/PID/stat`.
+/// A file's name: `sslsweep.PID.START`, with the start of its maker, or `sslsweep.PID.START.NUMBER` if the process has
+/// run another program before, whose file is still in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name {
     /// The process that made it.
     pub pid: u32,
-    /// When that began.
+    /// The start of that process.
     pub start: u64,
-    /// From 0 on, which is not written.
+    /// The number of the file, from 0 on; 0 is not written.
     pub number: u32,
 }
 
 impl Name {
-    /// Understands a file's name: nothing but what the library would call it, so no sign and no leading zero.
+    /// Reads a name exactly as the library writes it: without signs and leading zeros.
     pub fn parse(text: &str) -> Option<Name> {
         let mut parts = text.strip_prefix(PREFIX)?.split('.');
         let name = Name {
@@ -37,7 +37,8 @@ impl std::fmt::Display for Name {
     }
 }
 
-/// When a process began: field 22 of its `stat`, counted behind the name, which may hold anything.
+/// The start of a process, in clock ticks since the start of the machine: field 22 of its `stat`, where the name before
+/// may hold anything.
 pub fn start_of(pid: u32) -> Option<u64> {
     let mut stat = Vec::new();
     File::open(format!("/proc/{pid}/stat")).ok()?.take(4096).read_to_end(&mut stat).ok()?;

@@ -15,7 +15,7 @@ const ASCII: Style = Style { color: false, unicode: false };
 const SERVER: u64 = MODE_KNOWN | 2;
 const EXTERNAL: u64 = SERVER | 0x300 | MODE_EXTERNAL;
 
-/// A busy server with a context that is idle, and one that keeps a cache of its own, as they are after this many seconds.
+/// A busy server with an idle context, and a server with a cache of its own, after this number of seconds.
 fn look(second: u64) -> Reading {
     let word = |word: Word| word as usize;
     let mut first = vec![
@@ -32,7 +32,7 @@ fn look(second: u64) -> Reading {
         (word(Word::LeftAtEnd), 17),
         (word(Word::Accepted), 331_000),
         (word(Word::LongestBatch), 21_300),
-        // After now, whenever that is, which makes it no time ago.
+        // A time in the future reads as 0 seconds ago.
         (word(Word::LastFlush), u64::MAX),
         (word(Word::LastRemoved), 306),
         (word(Word::LastTook), 148_000),
@@ -187,7 +187,7 @@ fn small_terminals() {
 }
 
 proptest! {
-    /// Whatever is picked, shown and pressed, in terminals of any size.
+    /// Any keys work in terminals of any size.
     #[test]
     fn any_keys(width in 1_u16..200, height in 1_u16..60, keys in proptest::collection::vec(0_usize..16, 0..20), unicode: bool) {
         const KEYS: [Key; 16] = [Key::Up, Key::Down, Key::PageUp, Key::PageDown, Key::Home, Key::End, Key::Enter,

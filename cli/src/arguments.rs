@@ -271,18 +271,14 @@ pub fn read(words: &[OsString]) -> Result<Command, Stop> {
             subcommand.render_usage().to_string().replacen("Usage: ", "", 1)
         });
     let arguments = matches.and_then(|it| Arguments::from_arg_matches(&it));
-    match arguments.map_err(|error| stop(&error, &usage))?.command {
-        Command::Program(program) => Ok(Command::Run(Run { program, ..Run::default() })),
-        command => Ok(command),
-    }
+    arguments.map(|it| it.command).map_err(|error| stop(&error, &usage))
 }
 
 /// The subcommand that a misspelt word may mean.
 pub fn meant(word: &OsStr) -> Option<String> {
     let subcommands = Arguments::command().get_subcommands().cloned().collect::<Vec<_>>();
     let definition = clap::Command::new("sslsweep").subcommands(subcommands);
-    let error = definition.try_get_matches_from([OsStr::new("sslsweep"), word]).err()?;
-    suggestion(&error)
+    suggestion(&definition.try_get_matches_from([OsStr::new("sslsweep"), word]).err()?)
 }
 
 fn suggestion(error: &clap::Error) -> Option<String> {
@@ -332,8 +328,8 @@ mod tests {
             &["run", "--", "nginx", "--help", "--"],
         ] {
             match read_words(words) {
-                Ok(Command::Run(run)) => {
-                    assert_eq!(run.program, ["nginx", "--help", "--"], "{words:?}")
+                Ok(Command::Run(Run { program, .. }) | Command::Program(program)) => {
+                    assert_eq!(program, ["nginx", "--help", "--"], "{words:?}")
                 }
                 other => panic!("{words:?}: {other:?}"),
             }

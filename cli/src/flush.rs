@@ -19,67 +19,69 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Asks the processes to flush, and waits for their answers.
 pub fn flush(flush: &Flush) -> Result<(), Failure> {
     let reading = figures::read_each(&flush.targets)?;
+    reading.notes.iter().for_each(|note| say(note));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
     let request = sslsweep_figures::request(now, flush.all);
-    let mut asked = Vec::new();
     let mut refused = false;
-    reading.notes.iter().for_each(|note| say(note));
-    for process in reading.processes {
-        match figures::ask(&process, request) {
-            Ok(()) => asked.push(process),
-            Err(why) => {
-                refused = true;
-                say(&why);
-            }
-        }
-    }
-    let until = Instant::now() + PATIENCE;
-    let mut after = figures::again(&asked);
-    while Instant::now() < until
-        && after.iter().any(|process| is_unfinished(process, &asked, request))
-    {
-        sleep(PAUSE);
-        after = figures::again(&asked);
-    }
+    let mut refuse = |why: String| {
+        refused = true;
+        say(&why);
+    };
+    let mut asked = reading.processes;
+    asked.retain(|process| figures::ask(process, request).map_err(&mut refuse).is_ok());
+    let after = wait(&asked, request);
     print(&after.iter().map(|process| line(process, request)).collect::<String>())?;
     for process in asked.iter().filter(|it| !after.iter().any(|after| after.pid == it.pid)) {
+        let (program, pid) = (&process.program, process.pid);
         if figures::lives(process) {
-            refused = true;
-            say(&format!(
-                "{} {} has been asked, but whether it has flushed is not known: its figures have been removed or damaged",
-                process.program, process.pid
+            refuse(format!(
+                "{program} {pid} has been asked, but whether it has flushed is not known: its figures have been removed or damaged"
             ));
         } else {
-            say(&format!("{} {} has ended", process.program, process.pid));
+            say(&format!("{program} {pid} has ended"));
         }
     }
-    let mut waits = false;
-    for process in &after {
-        let contexts = match outstanding(process, request) {
-            0 => String::new(),
-            1 => "1 context".to_string(),
-            contexts => format!("{contexts} contexts"),
-        };
-        let others =
-            if others_may_wait(process) { "contexts without figures of their own" } else { "" };
-        let both: Vec<&str> =
-            [contexts.as_str(), others].into_iter().filter(|it| !it.is_empty()).collect();
-        if !both.is_empty() {
-            waits = true;
-            say(&format!(
-                "requested: done at the next use of the cache, of {} of {} {}",
-                both.join(" and of "),
-                process.program,
-                process.pid
-            ));
-        }
-    }
-    match (refused, waits) {
+    let waiting: Vec<String> =
+        after.iter().filter_map(|process| waiting(process, request)).collect();
+    waiting.iter().for_each(|line| say(line));
+    match (refused, waiting.is_empty()) {
         (true, _) => Err(Failure::silent(1)),
-        (_, true) => Err(Failure::silent(REQUESTED)),
+        (_, false) => Err(Failure::silent(REQUESTED)),
         _ => Ok(()),
     }
+}
+
+/// Waits until all have answered, or for too long; returns their figures, without processes that have ended.
+fn wait(asked: &[Figures], request: u64) -> Vec<Figures> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let after = figures::again(asked);
+        if Instant::now() >= until || !after.iter().any(|it| is_unfinished(it, asked, request)) {
+            return after;
+        }
+        sleep(PAUSE);
+    }
+}
+
+/// The message about contexts that have yet to flush, if there are any.
+fn waiting(process: &Figures, request: u64) -> Option<String> {
+    let contexts = match outstanding(process, request) {
+        0 => None,
+        1 => Some("1 context".to_string()),
+        contexts => Some(format!("{contexts} contexts")),
+    };
+    let others = "contexts without figures of their own".to_string();
+    let others = others_may_wait(process).then_some(others);
+    let all: Vec<String> = contexts.into_iter().chain(others).collect();
+    (!all.is_empty()).then(|| {
+        format!(
+            "requested: done at the next use of the cache, of {} of {} {}",
+            all.join(" and of "),
+            process.program,
+            process.pid
+        )
+    })
 }
 
 /// The line about a process that has flushed.

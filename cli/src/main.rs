@@ -23,7 +23,7 @@ mod top;
 
 use std::ffi::OsString;
 
-use arguments::{Command, Stop};
+use arguments::{Command, Run, Stop};
 use output::{Failure, print};
 
 fn command(words: &[OsString]) -> Result<(), Failure> {
@@ -38,22 +38,22 @@ fn command(words: &[OsString]) -> Result<(), Failure> {
         }
     };
     match command {
-        Command::Run(program) => {
-            let (status, mut message) = run::run(&program);
-            let is_subcommand = words[0] == "run" || words[0] == "--";
-            if let (run::NOT_FOUND, false, Some(meant)) =
-                (status, is_subcommand, arguments::meant(&words[0]))
+        Command::Run(run) => Err(run::run(&run)),
+        Command::Program(program) => {
+            let meant = arguments::meant(&program[0]);
+            let mut failure = run::run(&Run { program, ..Run::default() });
+            if let (run::NOT_FOUND, Some(message), Some(meant)) =
+                (failure.status, &mut failure.message, meant)
             {
                 message.push_str(&format!("; did you mean: sslsweep {meant}?"));
             }
-            Err(Failure::new(status, message))
+            Err(failure)
         }
         Command::Doctor { target } => doctor::doctor(target.as_deref(), &run::library()),
         Command::Top(options) => top::top(&options),
         Command::Stat(options) => stat::stat(&options),
         Command::Flush(options) => flush::flush(&options),
         Command::Completions { shell } => Ok(print(&completions::completion(shell))?),
-        Command::Program(_) => unreachable!("arguments::read makes it a Run"),
     }
 }
 

@@ -6,10 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 
 use crate::arguments::Run;
 use crate::doctor;
-use crate::output::say;
+use crate::output::{Failure, say};
 use crate::text::{plain, shown};
 
 /// Exit statuses, as in `env` and `nohup`.
@@ -58,26 +59,25 @@ fn moved(bin: &Path, lib: &Path, own: &Path) -> Option<PathBuf> {
 }
 
 /// The environment for the library, from the options of the command.
-fn environment(run: &Run) -> Vec<(&'static str, String)> {
-    let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
-        value().map(|it| it.get_name().to_string())
-    };
+fn environment(run: &Run) -> impl Iterator<Item = (&'static str, String)> {
+    let on = |set: bool| set.then(|| "1".to_string());
+    let name = |value: PossibleValue| value.get_name().to_string();
+    let (autoflush, eviction) = (run.autoflush.as_ref(), run.eviction.as_ref());
     [
-        ("SSLSWEEP_STATS", run.stats.then(|| "1".to_string())),
-        ("SSLSWEEP_VERBOSE", run.verbose.then(|| "1".to_string())),
-        ("SSLSWEEP_AUTOFLUSH", run.autoflush.and_then(|it| name(&|| it.to_possible_value()))),
-        ("SSLSWEEP_EVICTION", run.eviction.and_then(|it| name(&|| it.to_possible_value()))),
+        ("SSLSWEEP_STATS", on(run.stats)),
+        ("SSLSWEEP_VERBOSE", on(run.verbose)),
+        ("SSLSWEEP_AUTOFLUSH", autoflush.and_then(ValueEnum::to_possible_value).map(name)),
+        ("SSLSWEEP_EVICTION", eviction.and_then(ValueEnum::to_possible_value).map(name)),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
-    .collect()
 }
 
-/// Becomes the program. Returns only on failure: the exit status and the message.
-pub fn run(run: &Run) -> (u8, String) {
+/// Becomes the program. Returns only if that fails.
+pub fn run(run: &Run) -> Failure {
     let library = library();
     if let Some(why) = doctor::cannot_preload(&library) {
-        return (CANNOT_PRELOAD, why);
+        return Failure::new(CANNOT_PRELOAD, why);
     }
     warn(&run.program[0], &library);
     let mut preload = library.into_os_string();
@@ -91,7 +91,7 @@ pub fn run(run: &Run) -> (u8, String) {
     }
     let error = become_program(&run.program);
     let status = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
-    (status, format!("{}: {}", shown(&run.program[0]), plain(&error)))
+    Failure::new(status, format!("{}: {}", shown(&run.program[0]), plain(&error)))
 }
 
 /// Warns if sslsweep can have no effect on the program, which runs nevertheless.
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn options_become_environment() {
-        assert_eq!(environment(&Run::default()), []);
+        assert_eq!(environment(&Run::default()).count(), 0);
         let all = Run {
             stats: true,
             verbose: true,
@@ -154,7 +154,7 @@ mod tests {
             program: vec![],
         };
         let pairs: Vec<String> =
-            environment(&all).iter().map(|(name, value)| format!("{name}={value}")).collect();
+            environment(&all).map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(
             pairs,
             [

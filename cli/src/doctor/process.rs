@@ -1,5 +1,6 @@
 //! Examines a running process.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -126,51 +127,48 @@ fn is_overwritten(environment: &[u8]) -> bool {
 fn why_not(pid: u32, proc: &Path, root: &Path, environment: &[u8], report: &mut Report) {
     let preload = variable(environment, "LD_PRELOAD").unwrap_or_default();
     let library = preload
-        .split(|&byte| byte == b':' || byte == b' ')
-        .find(|path| path.windows(11).any(|part| part == b"libsslsweep"));
-    let Some(library) = library else {
-        if is_overwritten(environment) {
-            report.no(
-                "sslsweep",
-                "not loaded; what LD_PRELOAD named when the program began cannot be seen any more",
-                "start it again: sslsweep run --stats -- PROGRAM, and see what it says on standard error",
-            );
-            return;
-        }
-        report.no(
-            "sslsweep",
+        .split(|byte| b": ".contains(byte))
+        .find(|path| path.windows(11).any(|part| part == b"libsslsweep"))
+        .map(path_of);
+    let (text, remedy) = match library {
+        None if is_overwritten(environment) => (
+            "not loaded; what LD_PRELOAD named when the program began cannot be seen any more",
+            "start it again: sslsweep run --stats -- PROGRAM, and see what it says on standard error",
+        ),
+        None => (
             "not loaded: LD_PRELOAD did not name it when the program began",
             "start it again: sslsweep run --stats -- PROGRAM",
-        );
-        return;
-    };
-    let path = Path::new(std::ffi::OsStr::from_bytes(library));
-    let inside = root.join(path.strip_prefix("/").unwrap_or(path));
-    if secure(proc) {
-        report.no(
-            "sslsweep",
+        ),
+        Some(_) if is_secure(proc) => (
             "LD_PRELOAD names it, but the program runs with more rights than its user's: the system ignores that",
             "let the service manager give it these rights (User=, AmbientCapabilities=)",
-        );
-    } else if !inside.exists() {
-        report.no(
-            "sslsweep",
-            format!(
+        ),
+        Some(path) if !below(root, path).exists() => (
+            &*format!(
                 "LD_PRELOAD names {}, which is not among the files of process {pid}",
                 shown(path)
             ),
             "install sslsweep where the process lives, or mount the library there",
-        );
-    } else {
-        report.no(
-            "sslsweep",
+        ),
+        Some(_) => (
             "LD_PRELOAD names it, but it is not loaded",
             "see what the loader said on the program's standard error, and what is said below of the program",
-        );
-    }
+        ),
+    };
+    report.no("sslsweep", text, remedy);
 }
 
-fn secure(proc: &Path) -> bool {
+fn path_of(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+/// A path of a process, below the root of the process.
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Returns whether the loader runs the program with more rights than its user's.
+fn is_secure(proc: &Path) -> bool {
     let words = fs::read(proc.join("auxv")).unwrap_or_default();
     let size = size_of::<usize>();
     let word = |bytes: &[u8]| bytes.try_into().map_or(0, usize::from_ne_bytes) as u64;
@@ -179,25 +177,18 @@ fn secure(proc: &Path) -> bool {
         .any(|pair| word(&pair[..size]) == AT_SECURE && word(&pair[size..]) != 0)
 }
 
+/// Reports each libssl of these paths.
 fn libssls(root: &Path, paths: &[&[u8]], cryptos: &[&[u8]], loaded: bool, report: &mut Report) {
-    let path_of = |bytes| Path::new(std::ffi::OsStr::from_bytes(bytes));
-    let read = |path: &Path| {
-        elf::read_elf(&root.join(path.strip_prefix("/").unwrap_or(path)), Depth::Whole)
-    };
+    let read = |path: &Path| elf::read_elf(&below(root, path), Depth::Whole);
     for path in paths.iter().copied().map(path_of) {
         let Some(found) = read(path) else {
             report.note("libssl", format!("{}, which cannot be read (any more)", shown(path)));
             continue;
         };
         // Of several libcryptos, the one in the same folder has its version.
-        let beside = |other: &&Path| other.parent() == path.parent();
-        let crypto = cryptos
-            .iter()
-            .copied()
-            .map(path_of)
-            .find(beside)
-            .or_else(|| cryptos.first().copied().map(path_of).filter(|_| cryptos.len() == 1))
-            .and_then(read);
+        let beside = cryptos.iter().copied().map(path_of).find(|it| it.parent() == path.parent());
+        let only = cryptos.first().filter(|_| cryptos.len() == 1).copied().map(path_of);
+        let crypto = beside.or(only).and_then(read);
         libraries::libssl(path, "", &found, crypto.as_ref(), report);
     }
     if paths.is_empty() && loaded {

@@ -133,7 +133,7 @@ pub fn libssl(path: &Path, parent: &str, libssl: &Elf, crypto: Option<&Elf>, rep
         } else if libssl.own_plt {
             "its own calls go through the PLT"
         } else {
-            "no calls of its own to be seen"
+            "makes no visible calls of its own"
         };
         report.yes("libssl", format!("{path}, {version}{by}; {how}"));
     }

@@ -68,7 +68,7 @@ pub fn examine(pid: u32, library: &Path) -> Result<(Report, String), String> {
     }
     let set = |name: &str| variable(&environment, name);
     if loaded && set("SSLSWEEP_DISABLE") == Some(b"1") {
-        report.no("options", "SSLSWEEP_DISABLE=1: it stands aside", "start the program without it");
+        report.no("options", "SSLSWEEP_DISABLE=1 switches it off", "start the program without it");
     }
     libssls(&root, &named("libssl.so"), &named("libcrypto.so"), loaded, &mut report);
     let figures = if loaded { published(pid, &mut report) } else { None };
@@ -144,10 +144,7 @@ fn why_not(pid: u32, proc: &Path, root: &Path, environment: &[u8], report: &mut 
             "let the service manager give it these rights (User=, AmbientCapabilities=)",
         ),
         Some(path) if !below(root, path).exists() => (
-            &*format!(
-                "LD_PRELOAD names {}, which is not among the files of process {pid}",
-                shown(path)
-            ),
+            &*format!("LD_PRELOAD names {}, which does not exist for process {pid}", shown(path)),
             "install sslsweep where the process lives, or mount the library there",
         ),
         Some(_) => (
@@ -182,7 +179,7 @@ fn libssls(root: &Path, paths: &[&[u8]], cryptos: &[&[u8]], loaded: bool, report
     let read = |path: &Path| elf::read_elf(&below(root, path), Depth::Whole);
     for path in paths.iter().copied().map(path_of) {
         let Some(found) = read(path) else {
-            report.note("libssl", format!("{}, which cannot be read (any more)", shown(path)));
+            report.note("libssl", format!("{}, which can no longer be read", shown(path)));
             continue;
         };
         // Of several libcryptos, the one in the same folder has its version.

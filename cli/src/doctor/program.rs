@@ -159,11 +159,11 @@ impl Look<'_> {
         let interpreter = words.find(|word| !word.starts_with(b"-"));
         let Some(interpreter) = interpreter.and_then(|word| find(OsStr::from_bytes(word))) else {
             let text = format!("{} is a script whose interpreter is missing", shown(path));
-            report.no("program", text, "install that");
+            report.no("program", text, "install the interpreter");
             return Ok(());
         };
         let (script, runs) = (shown(path), shown(&interpreter));
-        report.note("program", format!("{script} is a script that {runs} runs: that is looked at"));
+        report.note("program", format!("{script} is a script that {runs} runs: see {runs}"));
         if depth == MAX_SCRIPTS {
             return Err(format!("{script}: scripts that run each other"));
         }
@@ -205,7 +205,7 @@ impl Look<'_> {
         if interpreter.contains("ld-musl") {
             report.no(
                 "linkage",
-                "it is built for musl, and the library for glibc: with that it does not start",
+                "it is built for musl, and the library for glibc: the program does not start with it",
                 "use a build for glibc; do not preload the library into this one",
             );
             return;

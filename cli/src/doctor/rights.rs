@@ -29,7 +29,7 @@ fn is_executable(path: &Path) -> bool {
 /// Reports a program that may not be run at all.
 pub fn to_run(path: &Path, report: &mut Report) {
     if !is_executable(path) {
-        let text = format!("{} must not be run", shown(path));
+        let text = format!("{} is not executable", shown(path));
         report.no("program", text, "chmod +x, if it is a program");
     }
 }

@@ -1,6 +1,7 @@
-//! Stands in for a program that publishes: makes the statistics file of its own process, keeps it mapped, and
-//! writes what it is told to. Lines on standard input: BLOCK WORD VALUE, where block 0 is that of contexts that have
-//! ended, 1 that of contexts without a block, and all others are contexts'. It says "ready", and "ok" after each line.
+//! A program of the tests that publishes: it makes the statistics file of its own process, keeps the file mapped, and
+//! writes into it. Each line of standard input is BLOCK WORD VALUE: block 0 is for contexts that have ended, block 1
+//! for contexts without a block, and each other block for one context. The program says "ready" at first, and "ok"
+//! after each line.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, Write};

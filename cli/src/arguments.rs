@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, 
 
 use crate::selection::{Selection, Target};
 
-/// The heading of clap's own is "Usage:"; ours is that of the messages.
+/// clap's own heading is "Usage:"; this is the heading of our messages.
 const TEMPLATE: &str = "usage: {usage}\n\n{about-with-newline}\n{all-args}{after-help}";
 
 const USAGE: &str = "sslsweep run [OPTIONS] [--] PROGRAM [ARGUMENT...]
@@ -130,7 +130,7 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
-    /// A program to run, with its arguments.
+    /// A program to run, with its arguments
     #[command(external_subcommand)]
     Program(Vec<OsString>),
 }
@@ -221,7 +221,7 @@ pub struct Flush {
     pub all: bool,
 }
 
-/// The shells that are completed for.
+/// The shells that have a completion script.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Shell {
     /// bash
@@ -230,7 +230,7 @@ pub enum Shell {
     Zsh,
     /// fish
     Fish,
-    /// Pids and names, for the completions themselves
+    /// Pids and names of processes, for which the scripts ask
     #[value(hide = true)]
     Targets,
 }
@@ -245,9 +245,9 @@ fn interval(text: &str) -> Result<Duration, String> {
 /// An answer in place of a command.
 #[derive(Debug)]
 pub enum Stop {
-    /// The help or version that was asked for.
+    /// The help or the version.
     Answer(String),
-    /// The command line is wrong: one line, and the usage.
+    /// The command line is wrong: a message of one line, and the usage.
     Wrong(String, String),
 }
 
@@ -258,7 +258,7 @@ pub fn read(words: &[OsString]) -> Result<Command, Stop> {
     if words == ["--"] {
         return Err(none());
     }
-    // Behind `--` clap knows no subcommand.
+    // clap accepts no subcommand after `--`.
     let run = (first == "--").then(|| OsString::from("run"));
     let all = std::iter::once(OsString::from("sslsweep")).chain(run).chain(words.iter().cloned());
     let mut definition = Arguments::command();
@@ -271,18 +271,14 @@ pub fn read(words: &[OsString]) -> Result<Command, Stop> {
             subcommand.render_usage().to_string().replacen("Usage: ", "", 1)
         });
     let arguments = matches.and_then(|it| Arguments::from_arg_matches(&it));
-    match arguments.map_err(|error| stop(&error, &usage))?.command {
-        Command::Program(program) => Ok(Command::Run(Run { program, ..Run::default() })),
-        command => Ok(command),
-    }
+    arguments.map(|it| it.command).map_err(|error| stop(&error, &usage))
 }
 
-/// The subcommand that may be meant by a word that is none.
+/// The subcommand that a misspelt word may mean.
 pub fn meant(word: &OsStr) -> Option<String> {
     let subcommands = Arguments::command().get_subcommands().cloned().collect::<Vec<_>>();
     let definition = clap::Command::new("sslsweep").subcommands(subcommands);
-    let error = definition.try_get_matches_from([OsStr::new("sslsweep"), word]).err()?;
-    suggestion(&error)
+    suggestion(&definition.try_get_matches_from([OsStr::new("sslsweep"), word]).err()?)
 }
 
 fn suggestion(error: &clap::Error) -> Option<String> {
@@ -295,7 +291,7 @@ fn suggestion(error: &clap::Error) -> Option<String> {
     }
 }
 
-/// clap's messages are of several paragraphs: "error: ...", tips, and most have "Usage: ...".
+/// Shortens clap's message, which has several paragraphs: "error: ...", tips and mostly "Usage: ...".
 fn stop(error: &clap::Error, usage: &str) -> Stop {
     let text = error.render().to_string();
     if !error.use_stderr() {
@@ -332,8 +328,8 @@ mod tests {
             &["run", "--", "nginx", "--help", "--"],
         ] {
             match read_words(words) {
-                Ok(Command::Run(run)) => {
-                    assert_eq!(run.program, ["nginx", "--help", "--"], "{words:?}")
+                Ok(Command::Run(Run { program, .. }) | Command::Program(program)) => {
+                    assert_eq!(program, ["nginx", "--help", "--"], "{words:?}")
                 }
                 other => panic!("{words:?}: {other:?}"),
             }

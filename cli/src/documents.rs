@@ -1,10 +1,10 @@
-//! Files of the documentation that are made of the command itself: `make pictures` writes them, and the tests
-//! say when one is no longer what the command would write.
+//! Files of the documentation that the command itself makes: `make pictures` writes them, and the tests fail if one is
+//! out of date.
 
 use std::fs;
 use std::path::Path;
 
-/// Compares the file with what it should be, or writes it when `SSLSWEEP_WRITE_DOCUMENTS` is set.
+/// Compares the file with this text, or writes it if `SSLSWEEP_WRITE_DOCUMENTS` is set.
 pub fn check(path: &str, text: &str) {
     let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
     if std::env::var_os("SSLSWEEP_WRITE_DOCUMENTS").is_some() {

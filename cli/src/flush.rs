@@ -1,89 +1,90 @@
-//! `sslsweep flush`: an operator's flush. A word in the figures of each process asks for it; every context obeys with its next
-//! use, and says so beside its own figures.
+//! `sslsweep flush`: a flush by the operator. A word in the figures of each process is the request. Every context obeys
+//! at its next use, and answers in its own figures.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::arguments::Flush;
 use crate::figures::{self, Block, Figures};
-use crate::{Failure, print, say};
+use crate::output::{Failure, print, say};
 use sslsweep_figures::{REQUEST_ALL, Word};
 
 /// The status if some contexts have yet to flush.
 const REQUESTED: u8 = 3;
 
-/// How long contexts that are in use may take.
+/// The time that contexts may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Asks, and waits for the answers.
+/// Asks the processes to flush, and waits for their answers.
 pub fn flush(flush: &Flush) -> Result<(), Failure> {
-    let reading = figures::read(&flush.targets);
-    if let Some(why) = figures::missing(&flush.targets, &reading) {
-        return Err(Failure::new(1, why));
-    }
+    let reading = figures::read_each(&flush.targets)?;
+    reading.notes.iter().for_each(|note| say(note));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
     let request = sslsweep_figures::request(now, flush.all);
-    let mut asked = Vec::new();
     let mut refused = false;
-    reading.notes.iter().for_each(|note| say(note));
-    for process in reading.processes {
-        match figures::ask(&process, request) {
-            Ok(()) => asked.push(process),
-            Err(why) => {
-                refused = true;
-                say(&why);
-            }
-        }
-    }
-    let until = Instant::now() + PATIENCE;
-    let mut after = figures::again(&asked);
-    while Instant::now() < until && after.iter().any(|process| is_at_it(process, &asked, request)) {
-        sleep(PAUSE);
-        after = figures::again(&asked);
-    }
+    let mut refuse = |why: String| {
+        refused = true;
+        say(&why);
+    };
+    let mut asked = reading.processes;
+    asked.retain(|process| figures::ask(process, request).map_err(&mut refuse).is_ok());
+    let after = wait(&asked, request);
     print(&after.iter().map(|process| line(process, request)).collect::<String>())?;
     for process in asked.iter().filter(|it| !after.iter().any(|after| after.pid == it.pid)) {
+        let (program, pid) = (&process.program, process.pid);
         if figures::lives(process) {
-            refused = true;
-            say(&format!(
-                "{} {} has been asked, but whether it has flushed is not known: its figures have been removed or damaged",
-                process.program, process.pid
+            refuse(format!(
+                "{program} {pid} has been asked, but whether it has flushed is not known: its figures have been removed or damaged"
             ));
         } else {
-            say(&format!("{} {} has ended", process.program, process.pid));
+            say(&format!("{program} {pid} has ended"));
         }
     }
-    let mut waits = false;
-    for process in &after {
-        let contexts = match outstanding(process, request) {
-            0 => String::new(),
-            1 => "1 context".to_string(),
-            contexts => format!("{contexts} contexts"),
-        };
-        let others =
-            if others_may_wait(process) { "contexts without figures of their own" } else { "" };
-        let both: Vec<&str> =
-            [contexts.as_str(), others].into_iter().filter(|it| !it.is_empty()).collect();
-        if !both.is_empty() {
-            waits = true;
-            say(&format!(
-                "requested: done at the next use of the cache, of {} of {} {}",
-                both.join(" and of "),
-                process.program,
-                process.pid
-            ));
-        }
-    }
-    match (refused, waits) {
+    let waiting: Vec<String> =
+        after.iter().filter_map(|process| waiting(process, request)).collect();
+    waiting.iter().for_each(|line| say(line));
+    match (refused, waiting.is_empty()) {
         (true, _) => Err(Failure::silent(1)),
-        (_, true) => Err(Failure::silent(REQUESTED)),
+        (_, false) => Err(Failure::silent(REQUESTED)),
         _ => Ok(()),
     }
 }
 
-/// The line that says what a process has done.
+/// Waits until all have answered, or for too long; returns their figures, without processes that have ended.
+fn wait(asked: &[Figures], request: u64) -> Vec<Figures> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let after = figures::again(asked);
+        if Instant::now() >= until || !after.iter().any(|it| is_unfinished(it, asked, request)) {
+            return after;
+        }
+        sleep(PAUSE);
+    }
+}
+
+/// The message about contexts that have yet to flush, if there are any.
+fn waiting(process: &Figures, request: u64) -> Option<String> {
+    let contexts = match outstanding(process, request) {
+        0 => None,
+        1 => Some("1 context".to_string()),
+        contexts => Some(format!("{contexts} contexts")),
+    };
+    let others = "contexts without figures of their own".to_string();
+    let others = others_may_wait(process).then_some(others);
+    let all: Vec<String> = contexts.into_iter().chain(others).collect();
+    (!all.is_empty()).then(|| {
+        format!(
+            "requested: done at the next use of the cache, of {} of {} {}",
+            all.join(" and of "),
+            process.program,
+            process.pid
+        )
+    })
+}
+
+/// The line about a process that has flushed.
 fn line(process: &Figures, request: u64) -> String {
     let removed: u64 = blocks(process)
         .filter(|block| has_answered(block, process, request))
@@ -93,26 +94,26 @@ fn line(process: &Figures, request: u64) -> String {
     format!("{} {}: {removed} sessions flushed, {left} stored\n", process.program, process.pid)
 }
 
-/// Those that may hold sessions.
+/// The contexts that may hold sessions.
 fn blocks(process: &Figures) -> impl Iterator<Item = &Block> {
     process.contexts.iter().chain([&process.others])
 }
 
-/// The contexts that have yet to flush: those without sessions need not.
+/// The number of contexts that have yet to flush. Contexts without sessions need not.
 fn outstanding(process: &Figures, request: u64) -> usize {
     let waits =
         |block: &&Block| block.get(Word::Sessions) > 0 && !has_answered(block, process, request);
     process.contexts.iter().filter(waits).count()
 }
 
-/// Returns whether contexts without a block of their own hold sessions. The answer of one of them says nothing of the rest.
+/// Returns whether contexts without a block of their own hold sessions: an answer from one says nothing about the rest.
 fn others_may_wait(process: &Figures) -> bool {
     process.others.get(Word::Sessions) > 0
 }
 
-/// Returns whether it is worth waiting for a process: contexts have yet to flush, or are in the middle of it, when their
-/// sessions have left and their callbacks still run.
-fn is_at_it(process: &Figures, asked: &[Figures], request: u64) -> bool {
+/// Returns whether a process has yet to finish: contexts have yet to flush, or their callbacks still run after the
+/// sessions have left.
+fn is_unfinished(process: &Figures, asked: &[Figures], request: u64) -> bool {
     let before = asked.iter().find(|it| it.pid == process.pid);
     let flushed = |block: &Block| {
         let former = before.and_then(|before| {
@@ -125,8 +126,8 @@ fn is_at_it(process: &Figures, asked: &[Figures], request: u64) -> bool {
         || blocks(process).any(|block| flushed(block) && !has_answered(block, process, request))
 }
 
-/// Returns whether a context has carried this request out, or the one that has taken its place and removes as much. (Not
-/// any greater one: the clock may have been set back since.)
+/// Returns whether a context has carried out this request, or the one that replaced it and removes as much. (Not any
+/// greater number: the clock may have been set back.)
 fn has_answered(block: &Block, process: &Figures, request: u64) -> bool {
     let answered = block.get(Word::Answered);
     answered == request
@@ -147,8 +148,8 @@ mod tests {
         let (expired, all) =
             (sslsweep_figures::request(1000, false), sslsweep_figures::request(1000, true));
         let mut process = figures(&[
-            // Has nothing to flush; has flushed earlier; has flushed what had expired; all, by a later request; by one of a
-            // clock that has been set back since.
+            // One has nothing to flush, one flushed earlier, one flushed expired sessions, one flushed all for a later
+            // request, and one for a request of a clock that was set back.
             (2, &[(0, 1)]),
             (3, &[(0, 2), (sessions, 5), (answered, 900), (removed, 100)]),
             (4, &[(0, 3), (sessions, 5), (answered, expired), (removed, 20)]),
@@ -161,6 +162,6 @@ mod tests {
         assert_eq!(outstanding(&process, all), 3);
         assert_eq!(line(&process, expired), "nginx 4711: 23 sessions flushed, 21 stored\n");
         assert_eq!(line(&process, all), "nginx 4711: 3 sessions flushed, 21 stored\n");
-        assert!(others_may_wait(&process) && is_at_it(&process, &[], all));
+        assert!(others_may_wait(&process) && is_unfinished(&process, &[], all));
     }
 }

@@ -1,4 +1,4 @@
-//! `sslsweep run`: the program takes our place, with the library preloaded.
+//! `sslsweep run`: replaces the command by a program, with the library preloaded.
 
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
@@ -6,13 +6,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 
 use crate::arguments::Run;
 use crate::doctor;
-use crate::say;
-use crate::text::shown;
+use crate::output::{Failure, say};
+use crate::text::{plain, shown};
 
-/// Exit statuses, as `env` and `nohup` have them.
+/// Exit statuses, as in `env` and `nohup`.
 const CANNOT_PRELOAD: u8 = 125;
 const CANNOT_RUN: u8 = 126;
 pub const NOT_FOUND: u8 = 127;
@@ -57,63 +58,46 @@ fn moved(bin: &Path, lib: &Path, own: &Path) -> Option<PathBuf> {
     own.ends_with(rest(bin)).then(|| tree.join(rest(lib)))
 }
 
-/// Why the library cannot be preloaded, if so.
-pub fn hindrance(library: &Path) -> Option<String> {
-    if std::fs::File::open(library).is_err() {
-        return Some(format!("{} is missing or not readable", shown(library)));
-    }
-    // ld.so would take the pieces for names of other libraries, warn, and go on without us.
-    let splits = |&byte: &u8| byte == b':' || byte.is_ascii_whitespace() || byte == 0x0b;
-    if library.as_os_str().as_bytes().iter().any(splits) {
-        return Some(format!(
-            "cannot preload {}: LD_PRELOAD cannot hold a path with spaces or colons",
-            shown(library)
-        ));
-    }
-    None
-}
-
-/// The options of the command as the library's environment.
-fn environment(run: &Run) -> Vec<(&'static str, String)> {
-    let name = |value: &dyn Fn() -> Option<clap::builder::PossibleValue>| {
-        value().map(|it| it.get_name().to_string())
-    };
+/// The environment for the library, from the options of the command.
+fn environment(run: &Run) -> impl Iterator<Item = (&'static str, String)> {
+    let on = |set: bool| set.then(|| "1".to_string());
+    let name = |value: PossibleValue| value.get_name().to_string();
+    let (autoflush, eviction) = (run.autoflush.as_ref(), run.eviction.as_ref());
     [
-        ("SSLSWEEP_STATS", run.stats.then(|| "1".to_string())),
-        ("SSLSWEEP_VERBOSE", run.verbose.then(|| "1".to_string())),
-        ("SSLSWEEP_AUTOFLUSH", run.autoflush.and_then(|it| name(&|| it.to_possible_value()))),
-        ("SSLSWEEP_EVICTION", run.eviction.and_then(|it| name(&|| it.to_possible_value()))),
+        ("SSLSWEEP_STATS", on(run.stats)),
+        ("SSLSWEEP_VERBOSE", on(run.verbose)),
+        ("SSLSWEEP_AUTOFLUSH", autoflush.and_then(ValueEnum::to_possible_value).map(name)),
+        ("SSLSWEEP_EVICTION", eviction.and_then(ValueEnum::to_possible_value).map(name)),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
-    .collect()
 }
 
-/// Becomes the program. It returns only if that failed: with the exit status, and what to say.
-pub fn run(run: &Run) -> (u8, String) {
+/// Becomes the program. Returns only if that fails.
+pub fn run(run: &Run) -> Failure {
     let library = library();
-    if let Some(why) = hindrance(&library) {
-        return (CANNOT_PRELOAD, why);
+    if let Some(why) = doctor::cannot_preload(&library) {
+        return Failure::new(CANNOT_PRELOAD, why);
     }
+    warn(&run.program[0], &library);
     let mut preload = library.into_os_string();
     if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
         preload.push(":");
         preload.push(others);
     }
-    warn(&run.program[0]);
     set("LD_PRELOAD", &preload);
     for (name, value) in environment(run) {
         set(name, OsStr::new(&value));
     }
     let error = become_program(&run.program);
     let status = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
-    (status, format!("{}: {}", shown(&run.program[0]), plain(&error)))
+    Failure::new(status, format!("{}: {}", shown(&run.program[0]), plain(&error)))
 }
 
-/// Says if sslsweep can have no effect on the program, which runs all the same.
-fn warn(program: &OsStr) {
+/// Warns if sslsweep can have no effect on the program, which runs nevertheless.
+fn warn(program: &OsStr, library: &Path) {
     let path = doctor::find(program);
-    if let Some((why, remedy)) = path.and_then(|path| doctor::hindrance(&path)) {
+    if let Some((why, remedy)) = path.and_then(|path| doctor::hindrance(&path, library)) {
         let name = Path::new(program).file_name().unwrap_or(program);
         say(&format!("{} has no effect here: {why}; {remedy}", shown(name)));
     }
@@ -124,8 +108,7 @@ fn set(name: &str, value: &OsStr) {
     unsafe { std::env::set_var(name, value) };
 }
 
-/// Not by `Command::exec`: it would give the program the default for SIGPIPE, where we may have been started with
-/// that signal ignored, as systemd does.
+/// Starts the program in our place. `Command::exec` would reset SIGPIPE, which systemd ignores for services.
 fn become_program(words: &[OsString]) -> io::Error {
     let words: Result<Vec<CString>, _> =
         words.iter().map(|word| CString::new(word.as_bytes())).collect();
@@ -135,12 +118,6 @@ fn become_program(words: &[OsString]) -> io::Error {
     // SAFETY: an array of strings that ends with NULL; it has at least the program's name.
     unsafe { libc::execvp(pointers[0], pointers.as_ptr()) };
     io::Error::last_os_error()
-}
-
-/// Without the number that Rust adds.
-pub fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_string()
 }
 
 #[cfg(test)]
@@ -168,7 +145,7 @@ mod tests {
 
     #[test]
     fn options_become_environment() {
-        assert_eq!(environment(&Run::default()), []);
+        assert_eq!(environment(&Run::default()).count(), 0);
         let all = Run {
             stats: true,
             verbose: true,
@@ -177,7 +154,7 @@ mod tests {
             program: vec![],
         };
         let pairs: Vec<String> =
-            environment(&all).iter().map(|(name, value)| format!("{name}={value}")).collect();
+            environment(&all).map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(
             pairs,
             [

@@ -1,8 +1,6 @@
-//! The processes that somebody means: by number, or by the program's name.
+//! The processes that the command line selects, by number or by the program's name.
 
 use clap::Args;
-
-use crate::figures::Figures;
 
 /// One word of the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +24,11 @@ impl Target {
         }
     }
 
-    /// Returns whether it means this process.
-    pub fn means(&self, figures: &Figures) -> bool {
+    /// Returns whether it means the process of this pid, which runs this program.
+    pub fn means(&self, pid: u32, program: &str) -> bool {
         match self {
-            Target::Pid(pid) => *pid == figures.pid,
-            Target::Name(name) => *name == figures.program,
+            Target::Pid(meant) => *meant == pid,
+            Target::Name(meant) => meant == program,
         }
     }
 }
@@ -47,15 +45,15 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Returns whether idle ones are shown: they are when asked for, in general or by name.
+    /// Returns whether idle processes and contexts are shown: with --idle, or if processes are named.
     pub fn shows_idle(&self) -> bool {
         self.idle || !self.targets.is_empty()
     }
 }
 
 /// Returns whether one of these means the process; no target means all.
-pub fn takes(targets: &[Target], figures: &Figures) -> bool {
-    targets.is_empty() || targets.iter().any(|target| target.means(figures))
+pub fn takes(targets: &[Target], pid: u32, program: &str) -> bool {
+    targets.is_empty() || targets.iter().any(|target| target.means(pid, program))
 }
 
 #[cfg(test)]
@@ -75,8 +73,7 @@ mod tests {
 
     #[test]
     fn processes() {
-        let nginx = crate::figures::tests::figures(&[]);
-        let takes = |targets: &[Target]| takes(targets, &nginx);
+        let takes = |targets: &[Target]| takes(targets, 4711, "nginx");
         let name = |text: &str| Target::Name(text.to_string());
         assert!(takes(&[]));
         assert!(takes(&[Target::Pid(1), name("nginx")]));

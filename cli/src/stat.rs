@@ -1,21 +1,18 @@
-//! `sslsweep stat`: the figures once.
+//! `sslsweep stat`: prints the figures once.
 
 use std::fmt::Write as _;
 
 use crate::arguments::Stat;
-use crate::figures::{self, Block, Figures, Limit, Place, Reading};
+use crate::figures::{self, Block, Figures, Limit, Place, Reading, Verdict};
+use crate::output::{Failure, print, say};
 use crate::selection::Selection;
-use crate::verdict::Verdict;
-use crate::{Failure, metrics, print, say, text};
+use crate::system::user;
+use crate::{metrics, text};
 use sslsweep_figures::Word;
 
-/// Prints what there is. The collector of Prometheus reads text files, so nothing at all is printed as nothing,
-/// and not as an error.
+/// Prints the figures. For Prometheus, whose collector reads text files, no figures are an empty output and no error.
 pub fn stat(stat: &Stat) -> Result<(), Failure> {
-    let reading = figures::read(&stat.selection.targets);
-    if let Some(why) = figures::missing(&stat.selection.targets, &reading) {
-        return Err(Failure::new(1, why));
-    }
+    let reading = figures::read_each(&stat.selection.targets)?;
     if stat.json {
         print(&format!("{:#}\n", metrics::json(&reading.processes)))?;
     } else if stat.prometheus {
@@ -34,7 +31,7 @@ pub fn stat(stat: &Stat) -> Result<(), Failure> {
         ));
     }
     reading.notes.iter().chain(&reading.complaints).for_each(|line| say(line));
-    // One file that cannot be used is no reason to throw away what the others say.
+    // A file that cannot be used is no failure if others show something.
     if reading.complaints.is_empty() || !reading.processes.is_empty() {
         Ok(())
     } else {
@@ -42,11 +39,11 @@ pub fn stat(stat: &Stat) -> Result<(), Failure> {
     }
 }
 
-/// Says that there is nothing to show, and what to do about it.
+/// The message that there is nothing to show, with the remedy.
 pub fn nothing(reading: &Reading) -> String {
     let others = match reading.foreign {
         0 => String::new(),
-        many if figures::user() == 0 => format!(" ({many} files of other users cannot be used)"),
+        many if user() == 0 => format!(" ({many} files of other users cannot be used)"),
         many => format!(" ({many} files of other users: ask as root)"),
     };
     format!(
@@ -54,7 +51,7 @@ pub fn nothing(reading: &Reading) -> String {
     )
 }
 
-/// The idle ones that are not shown, in a line; nothing if there are none. (`top` has it, too.)
+/// The line about idle processes and contexts that are not shown; `None` if there are none.
 pub fn left_out(processes: u64, contexts: u64) -> Option<String> {
     let count = |number: u64, one: &str, many: &str| match number {
         1 => format!("1 {one}"),
@@ -66,7 +63,7 @@ pub fn left_out(processes: u64, contexts: u64) -> Option<String> {
     (!all.is_empty()).then(|| format!("idle, and left out: {}; see --idle", all.join(" and ")))
 }
 
-/// The columns behind those that name a line and its state: the heading, and the figure.
+/// The columns after the state: the heading and the figure.
 const COLUMNS: [(&str, Word); 13] = [
     ("HELD", Word::Sessions),
     ("SIZE", Word::Limit),
@@ -83,10 +80,10 @@ const COLUMNS: [(&str, Word); 13] = [
     ("MAXLOCK", Word::LongestBatch),
 ];
 
-/// A line for each context and one for each process and program, the counts in full.
+/// A table with a line for each context, process and program, and with full counts.
 struct Table {
     lines: Vec<Vec<String>>,
-    /// Lines about idle ones, for standard error.
+    /// Lines about idle processes, for standard error.
     remarks: Vec<String>,
 }
 
@@ -143,7 +140,7 @@ impl Table {
         self.lines.push(line);
     }
 
-    /// The lines below their headings; nothing if there are none.
+    /// The lines with their headings; empty if there are none.
     fn text(&self) -> String {
         if self.lines.is_empty() {
             return String::new();
@@ -157,14 +154,14 @@ impl Table {
     }
 }
 
-/// Why a process is idle, and what helps.
+/// The reason why a process is idle, and the remedy.
 fn remark(figures: &Figures, verdict: Verdict) -> String {
     let remedy = verdict.remedy(&figures.program).map(|setting| format!("; remedy: {setting}"));
     let (program, pid) = (&figures.program, figures.pid);
     format!("{program} {pid} is {}{}", verdict.sentence(), remedy.unwrap_or_default())
 }
 
-/// Columns as wide as what is in them; all but the names of programs and states to the right.
+/// Aligns columns: programs and states to the left, all others to the right.
 fn aligned(lines: &[Vec<String>]) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {

@@ -1,6 +1,6 @@
-//! Numbers, times and foreign text as a person reads them: short, and nothing that a terminal would obey.
+//! Short numbers and times for people, and foreign text without control characters.
 
-/// Bytes that somebody else wrote, in one line of printable ASCII.
+/// Foreign bytes as one line of printable ASCII.
 pub fn printable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for &byte in bytes {
@@ -12,10 +12,16 @@ pub fn printable(bytes: &[u8]) -> String {
     text
 }
 
-/// A path or an argument, made printable in the same way.
+/// A path or an argument as printable ASCII.
 pub fn shown(text: impl AsRef<std::ffi::OsStr>) -> String {
     use std::os::unix::ffi::OsStrExt;
     printable(text.as_ref().as_bytes())
+}
+
+/// An error without the number that Rust adds.
+pub fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_string()
 }
 
 /// A number in no more than four characters.
@@ -40,7 +46,7 @@ pub fn rate(per_second: f64) -> String {
 pub fn percent(part: Option<f64>) -> String {
     match part.map(|part| part.clamp(0.0, 1.0) * 100.0) {
         None => "-".to_string(),
-        // Less than all must not look like all.
+        // Less than all must not read 100.
         Some(percent) if percent > 99.9 && percent < 100.0 => "99.9".to_string(),
         Some(percent) if percent < 99.95 => format!("{percent:.1}"),
         Some(_) => "100".to_string(),
@@ -71,7 +77,7 @@ pub fn seconds(seconds: u64) -> String {
     format!("{seconds}s")
 }
 
-/// Three digits at most, of which one is behind the point where there is room.
+/// At most three digits, with one after the point if there is room.
 fn scaled(number: u64, step: u64, units: &[&str]) -> String {
     let mut unit = 0;
     let mut whole = number / step;

@@ -1,5 +1,5 @@
-//! `sslsweep completions`: what clap knows of the command line, and what it does not: programs, and the processes that publish
-//! figures, for which the shell asks `sslsweep completions targets`.
+//! `sslsweep completions`: clap's script for a shell, which also completes programs and the processes that publish
+//! figures. The script asks `sslsweep completions targets` for these.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use crate::arguments::{Arguments, Shell};
 use crate::figures;
 
-/// The text for a shell.
+/// The script for a shell.
 pub fn completion(shell: Shell) -> String {
     let (generator, more) = match shell {
         Shell::Bash => (clap_complete::Shell::Bash, include_str!("bash")),
@@ -20,7 +20,7 @@ pub fn completion(shell: Shell) -> String {
     clap_complete::generate(generator, &mut Arguments::command(), "sslsweep", &mut text);
     let text = String::from_utf8_lossy(&text);
     match shell {
-        // The function that completes is called by the last line, so others are put before it.
+        // The last line of clap's script calls its function, so ours must come earlier.
         Shell::Zsh => {
             let targets = |line: &str| match line.starts_with("'*::targets ") {
                 true => line.replace(":_default'", ":_sslsweep_targets'"),

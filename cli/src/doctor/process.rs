@@ -1,26 +1,29 @@
-//! A process that runs.
+//! Examines a running process.
 
-use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::elf::{self, Depth};
-use super::{Report, program};
-use crate::figures::{self, Figures};
-use crate::run::plain;
-use crate::selection::Target;
-use crate::text::{printable, shown};
-use crate::verdict::Verdict;
+use sslsweep_figures::files::start_of;
 
-/// The loader's note that a program runs with more rights than its user's.
+use super::elf::{self, Depth};
+use super::libraries;
+use super::processes::{files, is_named, variable};
+use super::program::{Look, check_library};
+use super::report::Report;
+use crate::figures::{self, Figures, Verdict};
+use crate::selection::Target;
+use crate::text::{plain, printable, shown};
+
+/// Tells the loader that a program has more rights than its user.
 const AT_SECURE: u64 = 23;
 
-/// Looks at a process.
-pub fn examine(pid: u32) -> Result<(Report, String), String> {
+/// Examines a process.
+pub fn examine(pid: u32, library: &Path) -> Result<(Report, String), String> {
     let proc = PathBuf::from(format!("/proc/{pid}"));
-    if figures::start_of(pid).is_none() {
+    if start_of(pid).is_none() {
         return Err(figures::no_process(pid));
     }
     let why = |error: io::Error| match error.kind() {
@@ -65,18 +68,18 @@ pub fn examine(pid: u32) -> Result<(Report, String), String> {
     }
     let set = |name: &str| variable(&environment, name);
     if loaded && set("SSLSWEEP_DISABLE") == Some(b"1") {
-        report.no("options", "SSLSWEEP_DISABLE=1: it stands aside", "start the program without it");
+        report.no("options", "SSLSWEEP_DISABLE=1 switches it off", "start the program without it");
     }
     libssls(&root, &named("libssl.so"), &named("libcrypto.so"), loaded, &mut report);
     let figures = if loaded { published(pid, &mut report) } else { None };
     if let (false, Ok(path)) = (loaded, fs::canonicalize(proc.join("exe"))) {
-        // The program says whether it could have been.
-        let library = program::library(&mut report);
-        let look = program::Look { root: &root, library: library.as_ref(), depth: Depth::Whole };
+        // The program shows whether it could have been loaded.
+        let library = check_library(library, &mut report);
+        let look = Look { root: &root, library: library.as_ref(), depth: Depth::Whole };
         let _ = look.at(&path, &mut report, 0);
     }
     let state = figures.as_ref().map(|figures| cache(figures, &mut report));
-    let verdict = if report.hindered() {
+    let verdict = if report.is_hindered() {
         format!("process {pid} is not taken over.")
     } else if let Some(state) = state {
         format!("process {pid} runs with sslsweep; its cache is {state}.")
@@ -90,19 +93,7 @@ pub fn examine(pid: u32) -> Result<(Report, String), String> {
     Ok((report, verdict))
 }
 
-/// The files that a process has mapped.
-pub fn files(maps: &[u8]) -> BTreeSet<&[u8]> {
-    maps.split(|&byte| byte == b'\n')
-        .filter_map(|line| line.iter().position(|&byte| byte == b'/').map(|at| &line[at..]))
-        .collect()
-}
-
-/// Returns whether a path's last part begins so.
-pub fn is_named(path: &[u8], start: &str) -> bool {
-    path.rsplit(|&byte| byte == b'/').next().is_some_and(|name| name.starts_with(start.as_bytes()))
-}
-
-/// Says where the process lives if not where we do; `true` if its files are not ours.
+/// Reports namespaces that are not ours; returns whether the files are others.
 fn namespaces(proc: &Path, report: &mut Report) -> bool {
     let differs = |name: &str| match (
         fs::read_link(proc.join("ns").join(name)),
@@ -121,14 +112,7 @@ fn namespaces(proc: &Path, report: &mut Report) -> bool {
     files
 }
 
-/// A variable of an environment.
-pub fn variable<'a>(environment: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    environment
-        .split(|&byte| byte == 0)
-        .find_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
-}
-
-/// The environment that a process shows is memory of its own, over which it may write its title (nginx does).
+/// Returns whether the process has written its title over its environment, as nginx does.
 fn is_overwritten(environment: &[u8]) -> bool {
     let first = environment.split(|&byte| byte == 0).next().unwrap_or_default();
     let name = first.split(|&byte| byte == b'=').next().unwrap_or_default();
@@ -139,55 +123,49 @@ fn is_overwritten(environment: &[u8]) -> bool {
             || name.contains(&b'/'))
 }
 
-/// Why the library is not there.
+/// Reports why the library is not loaded.
 fn why_not(pid: u32, proc: &Path, root: &Path, environment: &[u8], report: &mut Report) {
     let preload = variable(environment, "LD_PRELOAD").unwrap_or_default();
     let library = preload
-        .split(|&byte| byte == b':' || byte == b' ')
-        .find(|path| path.windows(11).any(|part| part == b"libsslsweep"));
-    let Some(library) = library else {
-        if is_overwritten(environment) {
-            report.no(
-                "sslsweep",
-                "not loaded; what LD_PRELOAD named when the program began cannot be seen any more",
-                "start it again: sslsweep run --stats -- PROGRAM, and see what it says on standard error",
-            );
-            return;
-        }
-        report.no(
-            "sslsweep",
+        .split(|byte| b": ".contains(byte))
+        .find(|path| path.windows(11).any(|part| part == b"libsslsweep"))
+        .map(path_of);
+    let (text, remedy) = match library {
+        None if is_overwritten(environment) => (
+            "not loaded; what LD_PRELOAD named when the program began cannot be seen any more",
+            "start it again: sslsweep run --stats -- PROGRAM, and see what it says on standard error",
+        ),
+        None => (
             "not loaded: LD_PRELOAD did not name it when the program began",
             "start it again: sslsweep run --stats -- PROGRAM",
-        );
-        return;
-    };
-    let path = Path::new(std::ffi::OsStr::from_bytes(library));
-    let inside = root.join(path.strip_prefix("/").unwrap_or(path));
-    if secure(proc) {
-        report.no(
-            "sslsweep",
+        ),
+        Some(_) if is_secure(proc) => (
             "LD_PRELOAD names it, but the program runs with more rights than its user's: the system ignores that",
             "let the service manager give it these rights (User=, AmbientCapabilities=)",
-        );
-    } else if !inside.exists() {
-        report.no(
-            "sslsweep",
-            format!(
-                "LD_PRELOAD names {}, which is not among the files of process {pid}",
-                shown(path)
-            ),
+        ),
+        Some(path) if !below(root, path).exists() => (
+            &*format!("LD_PRELOAD names {}, which does not exist for process {pid}", shown(path)),
             "install sslsweep where the process lives, or mount the library there",
-        );
-    } else {
-        report.no(
-            "sslsweep",
+        ),
+        Some(_) => (
             "LD_PRELOAD names it, but it is not loaded",
             "see what the loader said on the program's standard error, and what is said below of the program",
-        );
-    }
+        ),
+    };
+    report.no("sslsweep", text, remedy);
 }
 
-fn secure(proc: &Path) -> bool {
+fn path_of(bytes: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(bytes))
+}
+
+/// A path of a process, below the root of the process.
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Returns whether the loader runs the program with more rights than its user's.
+fn is_secure(proc: &Path) -> bool {
     let words = fs::read(proc.join("auxv")).unwrap_or_default();
     let size = size_of::<usize>();
     let word = |bytes: &[u8]| bytes.try_into().map_or(0, usize::from_ne_bytes) as u64;
@@ -196,33 +174,26 @@ fn secure(proc: &Path) -> bool {
         .any(|pair| word(&pair[..size]) == AT_SECURE && word(&pair[size..]) != 0)
 }
 
+/// Reports each libssl of these paths.
 fn libssls(root: &Path, paths: &[&[u8]], cryptos: &[&[u8]], loaded: bool, report: &mut Report) {
-    let path_of = |bytes| Path::new(std::ffi::OsStr::from_bytes(bytes));
-    let read = |path: &Path| {
-        elf::read_elf(&root.join(path.strip_prefix("/").unwrap_or(path)), Depth::Whole)
-    };
+    let read = |path: &Path| elf::read_elf(&below(root, path), Depth::Whole);
     for path in paths.iter().copied().map(path_of) {
         let Some(found) = read(path) else {
-            report.note("libssl", format!("{}, which cannot be read (any more)", shown(path)));
+            report.note("libssl", format!("{}, which can no longer be read", shown(path)));
             continue;
         };
-        // Some know their version by their libcrypto alone; where there are several, by the one beside them.
-        let beside = |other: &&Path| other.parent() == path.parent();
-        let crypto = cryptos
-            .iter()
-            .copied()
-            .map(path_of)
-            .find(beside)
-            .or_else(|| cryptos.first().copied().map(path_of).filter(|_| cryptos.len() == 1))
-            .and_then(read);
-        program::libssl(path, "", &found, crypto.iter(), report);
+        // Of several libcryptos, the one in the same folder has its version.
+        let beside = cryptos.iter().copied().map(path_of).find(|it| it.parent() == path.parent());
+        let only = cryptos.first().filter(|_| cryptos.len() == 1).copied().map(path_of);
+        let crypto = beside.or(only).and_then(read);
+        libraries::libssl(path, "", &found, crypto.as_ref(), report);
     }
     if paths.is_empty() && loaded {
         report.note("libssl", "none is loaded yet; it is taken over when one is");
     }
 }
 
-/// The figures that the process publishes, if it does.
+/// The figures that the process publishes; the report says why there are none.
 fn published(pid: u32, report: &mut Report) -> Option<Figures> {
     let reading = figures::read(&[Target::Pid(pid)]);
     let Some(figures) = reading.processes.into_iter().next() else {
@@ -257,7 +228,7 @@ fn published(pid: u32, report: &mut Report) -> Option<Figures> {
     Some(figures)
 }
 
-/// The state of its cache, in a word; the reason and the setting go into the report.
+/// The state of the cache in words; the report gets the reason and the setting.
 fn cache(figures: &Figures, report: &mut Report) -> &'static str {
     let verdict = Verdict::of_process(figures);
     if !verdict.is_idle() {

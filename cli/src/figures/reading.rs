@@ -1,4 +1,4 @@
-//! All files that there are, also those of containers.
+//! Reads all statistics files, including those of containers.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -10,25 +10,25 @@ use sslsweep_figures::files::{FOLDER, start_of};
 use sslsweep_figures::processes::{Processes, are_hidden};
 
 use super::file::{Absent, Entry, entries};
-use super::{Figures, user};
-use crate::run::plain;
+use super::process::Figures;
 use crate::selection::{Target, takes};
-use crate::text::printable;
+use crate::system::user;
+use crate::text::{plain, printable};
 
-/// All that was read.
+/// The result of reading.
 #[derive(Debug, Default)]
 pub struct Reading {
     /// The processes that can be shown.
     pub processes: Vec<Figures>,
-    /// A line for each file that should be readable and is not.
+    /// A line for each file that should be readable but is not.
     pub complaints: Vec<String>,
-    /// A line for each family some of whose processes are not counted.
+    /// A line for each family that has processes without figures.
     pub notes: Vec<String>,
-    /// Files of other users that are not ours to read, or, for root, cannot be used.
+    /// The number of other users' files that we may not read or, for root, cannot use.
     pub foreign: usize,
 }
 
-/// Reads what there is of these processes, or of all.
+/// Reads the figures of these processes, or of all.
 pub fn read(targets: &[Target]) -> Reading {
     let mut reading = Reading::default();
     let processes = Processes::default();
@@ -47,7 +47,8 @@ pub fn read(targets: &[Target]) -> Reading {
             Ok(found) if !seen.insert(found.file) => {}
             Ok(found) => {
                 let before = reading.processes.len();
-                let meant = found.processes.into_iter().filter(|it| takes(targets, it));
+                let meant =
+                    found.processes.into_iter().filter(|it| takes(targets, it.pid, &it.program));
                 reading.processes.extend(meant);
                 if found.uncounted > 0 && (asked_for || reading.processes.len() > before) {
                     reading.notes.push(format!(
@@ -59,10 +60,10 @@ pub fn read(targets: &[Target]) -> Reading {
             }
             Err(Absent::Foreign) => reading.foreign += 1,
             Err(Absent::Stale(_) | Absent::Elsewhere) => {}
-            // Another's file is of no interest to somebody who asks for one process.
+            // A file of another process does not concern these targets.
             Err(Absent::Bad(_)) if !asked_for => {}
             Err(Absent::Bad(why)) => reading.complaints.push(why),
-            // Somebody who asks for this process should know; else no user may spoil the output that root sees.
+            // Another user cannot fill root's output with complaints, unless root asks for this process.
             Err(Absent::BadForeign(why)) if named => reading.complaints.push(why),
             Err(Absent::BadForeign(_)) => reading.foreign += 1,
         }
@@ -71,7 +72,7 @@ pub fn read(targets: &[Target]) -> Reading {
     reading
 }
 
-/// Reads the files of these processes once more. Those that have ended are missing.
+/// Reads the figures of these processes again, without those that have ended.
 pub fn again(former: &[Figures]) -> Vec<Figures> {
     let all = Processes::default();
     let paths: BTreeSet<&Path> = former.iter().map(|it| it.source.path.as_path()).collect();
@@ -82,15 +83,14 @@ pub fn again(former: &[Figures]) -> Vec<Figures> {
     found.flat_map(|found| found.processes).filter(same).collect()
 }
 
-/// Returns whether the process still runs that these are of. (One that only waits for its parent has no program any more.)
+/// Returns whether the process still runs. (A process that only waits for its parent has no program any more.)
 pub fn lives(figures: &Figures) -> bool {
     start_of(figures.pid) == Some(figures.start)
         && fs::read_link(format!("/proc/{}/exe", figures.pid))
             .map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
 }
 
-/// The files of containers, and of processes that have changed their root: of each folder that is not ours. Only root may
-/// look into others'.
+/// The files of containers and of processes that have changed their root, which only root may see.
 fn containers(processes: &Processes) -> Vec<Entry> {
     let folder = |path: &Path| {
         let about = fs::symlink_metadata(path).ok().filter(|about| about.is_dir())?;
@@ -102,7 +102,7 @@ fn containers(processes: &Processes) -> Vec<Entry> {
     let mut folders: HashSet<_> = folder(Path::new(FOLDER)).into_iter().collect();
     let mut found = Vec::new();
     for seen in processes.seen() {
-        // A container may have put a link in the place of either, which would lead into our own files.
+        // A container could put a link in place of either, which would lead to our own files.
         let dev = PathBuf::from(format!("/proc/{}/root/dev", seen.pid));
         let shm = dev.join("shm");
         if folder(&dev).is_some() && folder(&shm).is_some_and(|its| folders.insert(its)) {
@@ -112,9 +112,16 @@ fn containers(processes: &Processes) -> Vec<Entry> {
     found
 }
 
-/// Why nothing can be shown of the first of these that means no process; `None` if each means one.
+/// Reads the figures of these processes; the error says why one of them has none.
+pub fn read_each(targets: &[Target]) -> Result<Reading, String> {
+    let reading = read(targets);
+    missing(targets, &reading).map_or(Ok(reading), Err)
+}
+
+/// The reason why the first target without figures has none; `None` if each target has some.
 pub fn missing(targets: &[Target], reading: &Reading) -> Option<String> {
-    let missing = |target: &&Target| !reading.processes.iter().any(|it| target.means(it));
+    let means = |target: &Target, it: &Figures| target.means(it.pid, &it.program);
+    let missing = |target: &&Target| !reading.processes.iter().any(|it| means(target, it));
     Some(match targets.iter().find(missing)? {
         Target::Pid(pid) => why_nothing(*pid, reading),
         Target::Name(name) => format!(
@@ -124,7 +131,7 @@ pub fn missing(targets: &[Target], reading: &Reading) -> Option<String> {
     })
 }
 
-/// The message about a process that cannot be seen.
+/// The message about a process that does not exist, or is hidden.
 pub fn no_process(pid: u32) -> String {
     if are_hidden() {
         format!(
@@ -135,7 +142,7 @@ pub fn no_process(pid: u32) -> String {
     }
 }
 
-/// Why nothing can be shown of this process.
+/// The reason why this process has no figures.
 fn why_nothing(pid: u32, reading: &Reading) -> String {
     if let Some(complaint) = reading.complaints.first() {
         return complaint.clone();

@@ -1,61 +1,67 @@
-//! The tests of all of it, and samples for those of other modules.
+//! Tests of reading, and samples for the tests of other modules.
 
 use std::fs::{self, File};
+use std::mem::offset_of;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use sslsweep_figures::files::{Name, namespace};
+use sslsweep_figures::files::{Name, namespace, start_of};
 use sslsweep_figures::processes::Processes;
 use sslsweep_figures::{
-    BLOCKS, Block as Layout, Family, Header, LAYOUT, MAGIC, Process, READY, Stripe, words,
+    BLOCKS, Block as Layout, FIGURES, Family, LAYOUT, MAGIC, Process, READY, Stripe, Word, words,
 };
 
-use super::file::{Absent, Entry, Found, Words, entries, process_at};
+use super::file::{Absent, Contents, Entry, Found, entries, process_at};
 use super::*;
 
-/// The blocks of [`sample`] that are no context's.
+/// The blocks of [`sample`] that belong to no context.
 pub const ENDED: usize = 0;
 pub const OTHERS: usize = 1;
 
-/// The words of a file of one process, with the words of its blocks; those of contexts are from 2 on.
-pub fn sample(pid: u32, start: u64, blocks: &[(usize, &[(usize, u64)])]) -> Vec<u64> {
-    let mut all = vec![0; words::<Family>()];
+/// Blocks and some of their words; contexts have block 2 and higher.
+type Blocks<'a> = &'a [(usize, &'a [(usize, u64)])];
+
+fn put(contents: &mut Contents, at: usize, value: u64) {
+    contents.bytes()[at..][..8].copy_from_slice(&value.to_ne_bytes());
+}
+
+/// A file of one process.
+fn sample(pid: u32, start: u64, blocks: Blocks) -> Contents {
+    let mut all = Contents::empty();
     let owner = u64::from(pid) | READY;
-    for (word, value) in [
-        (place!(header in Family, magic in Header), MAGIC),
-        (place!(header in Family, layout in Header), LAYOUT),
-        (place!(header in Family, bytes in Header), size_of::<Family>() as u64),
-        (place!(header in Family, namespace in Header), namespace()),
-        (place!(header in Family, pid in Header), pid.into()),
-        (place!(header in Family, start in Header), start),
-        (place!(header in Family, name in Header), u64::from_ne_bytes(*b"nginx\0\0\0")),
-        (process_at(0) + place!(owner in Process), owner),
-        (
-            process_at(0) + place!(begun in Process),
-            blocks.iter().filter(|(block, _)| *block > OTHERS).count() as u64,
-        ),
+    let begun = blocks.iter().filter(|(block, _)| *block > OTHERS).count() as u64;
+    for (at, value) in [
+        (offset_of!(Family, header.magic), MAGIC),
+        (offset_of!(Family, header.layout), LAYOUT),
+        (offset_of!(Family, header.bytes), size_of::<Family>() as u64),
+        (offset_of!(Family, header.namespace), namespace()),
+        (offset_of!(Family, header.pid), pid.into()),
+        (offset_of!(Family, header.start), start),
+        (offset_of!(Family, header.name), u64::from_ne_bytes(*b"nginx\0\0\0")),
+        (process_at(0) + offset_of!(Process, owner), owner),
+        (process_at(0) + offset_of!(Process, begun), begun),
     ] {
-        all[word] = value;
+        put(&mut all, at, value);
     }
     for (block, figures) in blocks {
-        let at = match *block {
-            ENDED => process_at(0) + place!(past in Process),
-            OTHERS => process_at(0) + place!(others in Process),
+        let first = match *block {
+            ENDED => process_at(0) + offset_of!(Process, past),
+            OTHERS => process_at(0) + offset_of!(Process, others),
             context => {
-                all[place!(owners in Family) + context - 2] = owner;
-                place!(blocks in Family) + (context - 2) * words::<Layout>()
+                put(&mut all, offset_of!(Family, owners) + (context - 2) * 8, owner);
+                offset_of!(Family, blocks) + (context - 2) * size_of::<Layout>()
             }
         };
         for &(word, value) in *figures {
-            all[at + word] = value;
+            put(&mut all, first + word * 8, value);
         }
     }
     all
 }
 
-/// The figures that `sample` holds, read.
-pub fn figures(blocks: &[(usize, &[(usize, u64)])]) -> Figures {
-    Words(sample(4711, 99, blocks)).process(0).expect("it is whole")
+/// The figures of a sample.
+pub fn figures(blocks: Blocks) -> Figures {
+    sample(4711, 99, blocks).process(0).expect("it is whole")
 }
 
 fn folder(name: &str) -> PathBuf {
@@ -68,10 +74,6 @@ fn folder(name: &str) -> PathBuf {
 fn entry(folder: &Path, pid: u32, start: u64) -> Entry {
     let name = Name { pid, start, number: 0 };
     Entry { path: folder.join(name.to_string()), name, ours: true }
-}
-
-fn bytes(words: &[u64]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
 }
 
 /// A mapping of a file, as the library keeps one.
@@ -109,7 +111,7 @@ fn me() -> (u32, u64) {
     (pid, start_of(pid).expect("the process runs"))
 }
 
-/// Reads these bytes as the file of this very process.
+/// Reads these bytes as the file of this process.
 fn read_mine(name: &str, content: &[u8]) -> Result<Found, Absent> {
     let (pid, start) = me();
     let folder = folder(name);
@@ -195,12 +197,12 @@ fn limits() {
 fn a_living_process() {
     let (pid, start) = me();
     let stores = Word::Stores as usize;
-    let words = sample(
+    let mut contents = sample(
         pid,
         start,
         &[(2, &[(0, 7), (stores, 3)]), (5, &[(0, 2), (stores, 4)]), (0, &[(stores, 9)])],
     );
-    let found = read_mine("living", &bytes(&words)).expect("it is whole");
+    let found = read_mine("living", contents.bytes()).expect("it is whole");
     let [figures] = &found.processes[..] else { panic!("{found:?}") };
     assert_eq!((figures.pid, figures.program.as_str()), (pid, "nginx"));
     let numbers: Vec<_> = figures.contexts.iter().map(|block| block.get(Word::Number)).collect();
@@ -212,23 +214,22 @@ fn a_living_process() {
 #[test]
 fn damaged_files() {
     let (pid, start) = me();
-    let whole = sample(pid, start, &[]);
-    let changed = |word: usize, value| {
-        let mut words = whole.clone();
-        words[word] = value;
-        bytes(&words)
+    let whole = sample(pid, start, &[]).bytes().to_vec();
+    let changed = |at: usize, value: u64| {
+        let mut contents = sample(pid, start, &[]);
+        put(&mut contents, at, value);
+        contents.bytes().to_vec()
     };
-    let cut = bytes(&whole[..whole.len() - 1]);
     for (content, why) in [
-        (cut, "damaged"),
-        (bytes(&[whole.clone(), vec![0]].concat()), "damaged"),
+        (whole[..whole.len() - 8].to_vec(), "damaged"),
+        ([&whole[..], &[0; 8]].concat(), "damaged"),
         (vec![1], "damaged"),
-        (changed(place!(header in Family, magic in Header), 1), "not a statistics file"),
-        (changed(place!(header in Family, layout in Header), LAYOUT + 1), "another version"),
-        (changed(place!(header in Family, bytes in Header), 1), "damaged"),
-        (changed(place!(header in Family, pid in Header), u64::MAX), "another process"),
-        (changed(place!(header in Family, pid in Header), 1), "another process"),
-        (changed(place!(header in Family, start in Header), 1), "another process"),
+        (changed(offset_of!(Family, header.magic), 1), "not a statistics file"),
+        (changed(offset_of!(Family, header.layout), LAYOUT + 1), "another version"),
+        (changed(offset_of!(Family, header.bytes), 1), "damaged"),
+        (changed(offset_of!(Family, header.pid), u64::MAX), "another process"),
+        (changed(offset_of!(Family, header.pid), 1), "another process"),
+        (changed(offset_of!(Family, header.start), 1), "another process"),
     ] {
         let said = complaint(read_mine("damaged", &content));
         assert!(said.contains(why) && !said.contains('\n'), "{said}");
@@ -274,7 +275,7 @@ fn stale_files_are_removed_and_nothing_else() {
             matches!(entry.read(&Processes::default()), Err(Absent::Stale(false))),
             "it may be in the making"
         );
-        fs::write(&entry.path, bytes(&sample(pid, start, &[]))).expect("the file is written");
+        fs::write(&entry.path, sample(pid, start, &[]).bytes()).expect("the file is written");
         let mapping = mapped.then(|| Mapped::new(&entry.path));
         match entry.read(&Processes::default()) {
             Err(Absent::Stale(true)) => assert!(!mapped),
@@ -331,18 +332,19 @@ fn totals() {
 }
 
 proptest! {
-    /// There are figures to show of any words, each context once.
+    /// Any words give figures, with each context once.
     #[test]
     fn any_words(seed in proptest::collection::vec(any::<u64>(), 64), stride in 1_usize..64, owner: u32) {
         let owner = u64::from(owner.max(1)) | READY;
-        let mut all: Vec<u64> = (0..words::<Family>()).map(|at| seed[at * stride % seed.len()]).collect();
-        for block in 0..BLOCKS {
-            if block % 3 > 0 {
-                all[place!(owners in Family) + block] = owner;
-            }
+        let mut all = Contents::empty();
+        for at in 0..words::<Family>() {
+            put(&mut all, at * 8, seed[at * stride % seed.len()]);
         }
-        all[process_at(7) + place!(owner in Process)] = owner;
-        let figures = Words(all).process(7).expect("it is complete");
+        for block in (0..BLOCKS).filter(|block| block % 3 > 0) {
+            put(&mut all, offset_of!(Family, owners) + block * 8, owner);
+        }
+        put(&mut all, process_at(7) + offset_of!(Process, owner), owner);
+        let figures = all.process(7).expect("it is complete");
         let mut numbers: Vec<_> = figures.contexts.iter().map(|block| block.get(Word::Number)).collect();
         numbers.dedup();
         prop_assert_eq!(numbers.len(), figures.contexts.len());

@@ -1,12 +1,11 @@
-//! The figures for scripts: JSON, and the text format of Prometheus. Both are made from one table, with the same
-//! names and units; so is docs/metrics.md.
+//! The figures for scripts: JSON, and the text format of Prometheus. Both come from one table, with the same names and
+//! units, and so does docs/metrics.md.
 
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use crate::figures::{self, Block, Figures, Limit, Place, Program};
-use crate::verdict::Verdict;
+use crate::figures::{self, Block, Figures, Limit, Place, Program, Verdict};
 use sslsweep_figures::{HORIZONS, STEPS, Word};
 
 /// The kind of a figure.
@@ -27,86 +26,37 @@ struct Metric {
     help: &'static str,
 }
 
-const fn metric(word: Word, kind: Kind, name: &'static str, help: &'static str) -> Metric {
-    Metric { word, name, kind, help }
+macro_rules! metrics {
+    ($($word:ident $kind:ident $name:literal $help:literal;)*) => {
+        &[$(Metric { word: Word::$word, name: $name, kind: Kind::$kind, help: $help }),*]
+    };
 }
 
-const METRICS: [Metric; 19] = [
-    metric(Word::Sessions, Kind::Gauge, "sessions", "Sessions stored now."),
-    metric(
-        Word::Limit,
-        Kind::Gauge,
-        "sessions_limit",
-        "The most sessions that are stored; 0 for any number. Missing where it is not known.",
-    ),
-    metric(Word::Stores, Kind::Counter, "stores", "Sessions stored."),
-    metric(Word::Hits, Kind::Counter, "hits", "Lookups that found a session."),
-    metric(Word::Misses, Kind::Counter, "misses", "Lookups that found none."),
-    metric(
-        Word::ExternalHits,
-        Kind::Counter,
-        "external_hits",
-        "Sessions that the program's get callback provided.",
-    ),
-    metric(
-        Word::ExternalMisses,
-        Kind::Counter,
-        "external_misses",
-        "Lookups that the program's own cache could not answer either; they are among the misses.",
-    ),
-    metric(Word::Evictions, Kind::Counter, "evictions", "Sessions evicted to make room."),
-    metric(Word::Flushed, Kind::Counter, "flushed", "Sessions that flushes removed."),
-    metric(Word::Removals, Kind::Counter, "removals", "Sessions removed one by one."),
-    metric(
-        Word::LeftAtEnd,
-        Kind::Counter,
-        "left_at_end",
-        "Sessions that were still stored when their context ended.",
-    ),
-    metric(Word::Flushes, Kind::Counter, "flushes", "Flushes that removed something."),
-    metric(
-        Word::LongestBatch,
-        Kind::Nanoseconds,
-        "longest_batch_seconds",
-        "Duration of the longest batch, the longest time that a flush held a lock.",
-    ),
-    metric(
-        Word::LastFlush,
-        Kind::Gauge,
-        "last_flush_timestamp_seconds",
-        "When the last flush ended, in seconds since the epoch; 0 if there was none.",
-    ),
-    metric(
-        Word::LastRemoved,
-        Kind::Gauge,
-        "last_flush_sessions",
-        "Sessions that the last flush removed.",
-    ),
-    metric(
-        Word::LastTook,
-        Kind::Nanoseconds,
-        "last_flush_duration_seconds",
-        "Duration of the last flush.",
-    ),
-    metric(
-        Word::Accepted,
-        Kind::Counter,
-        "accepted_handshakes",
-        "Handshakes that were finished as a server.",
-    ),
-    metric(
-        Word::Connected,
-        Kind::Counter,
-        "connected_handshakes",
-        "Handshakes that were finished as a client.",
-    ),
-    metric(
-        Word::Resumed,
-        Kind::Counter,
-        "resumed_handshakes",
-        "Handshakes that resumed a session, from a cache or by a ticket.",
-    ),
-];
+const METRICS: &[Metric] = metrics! {
+    Sessions Gauge "sessions" "Sessions stored now.";
+    Limit Gauge "sessions_limit"
+        "The most sessions that are stored; 0 for any number. Missing where it is not known.";
+    Stores Counter "stores" "Sessions stored.";
+    Hits Counter "hits" "Lookups that found a session.";
+    Misses Counter "misses" "Lookups that found none.";
+    ExternalHits Counter "external_hits" "Sessions that the program's get callback provided.";
+    ExternalMisses Counter "external_misses"
+        "Lookups that the program's own cache could not answer either; they are among the misses.";
+    Evictions Counter "evictions" "Sessions evicted to make room.";
+    Flushed Counter "flushed" "Sessions that flushes removed.";
+    Removals Counter "removals" "Sessions removed one by one.";
+    LeftAtEnd Counter "left_at_end" "Sessions that were still stored when their context ended.";
+    Flushes Counter "flushes" "Flushes that removed something.";
+    LongestBatch Nanoseconds "longest_batch_seconds"
+        "Duration of the longest batch, the longest time that a flush held a lock.";
+    LastFlush Gauge "last_flush_timestamp_seconds"
+        "When the last flush ended, in seconds since the epoch; 0 if there was none.";
+    LastRemoved Gauge "last_flush_sessions" "Sessions that the last flush removed.";
+    LastTook Nanoseconds "last_flush_duration_seconds" "Duration of the last flush.";
+    Accepted Counter "accepted_handshakes" "Handshakes that were finished as a server.";
+    Connected Counter "connected_handshakes" "Handshakes that were finished as a client.";
+    Resumed Counter "resumed_handshakes" "Handshakes that resumed a session, from a cache or by a ticket.";
+};
 
 struct Histogram {
     first: Word,
@@ -153,7 +103,7 @@ const LEFT_SHARED: (&str, &str) = (
     "Contexts left to libssl because they lie in memory that processes share.",
 );
 
-/// The parts of the curve: each from the one number of seconds to below the other.
+/// The parts of the curve: each from one number of seconds to below another.
 fn parts() -> impl Iterator<Item = (String, String)> {
     let bounds = HORIZONS.iter().map(|seconds| seconds.to_string());
     let from =
@@ -173,7 +123,7 @@ fn seconds(nanoseconds: u64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
-/// A state as a label has it.
+/// A state as a label.
 fn state(verdict: Verdict) -> String {
     match verdict {
         Verdict::Unknown => "unknown".to_string(),
@@ -181,7 +131,7 @@ fn state(verdict: Verdict) -> String {
     }
 }
 
-/// A version as [`sslsweep_figures::version`] packs it.
+/// A version in words, from [`sslsweep_figures::version`].
 fn version(word: u64) -> Option<String> {
     let part = |place: u32| word >> (16 * place) & 0xffff;
     (word != 0).then(|| format!("{}.{}.{}", part(2), part(1), part(0)))
@@ -198,7 +148,7 @@ fn number(text: &str) -> Value {
 
 fn block_json(limit: Limit, has_curve: bool, block: &Block) -> Value {
     let mut object = Map::new();
-    for metric in &METRICS {
+    for metric in METRICS {
         let value = block.get(metric.word);
         let value = match (metric.kind, metric.word) {
             (Kind::Nanoseconds, _) => number(&seconds(value)),
@@ -230,7 +180,7 @@ fn block_json(limit: Limit, has_curve: bool, block: &Block) -> Value {
     Value::Object(object)
 }
 
-/// All of it as one JSON value.
+/// All figures as one JSON value.
 pub fn json(processes: &[Figures]) -> Value {
     let context = |figures: &Figures, block: &Block| {
         let number = block.get(Word::Number);
@@ -283,11 +233,11 @@ struct Series {
     labels: String,
     block: Block,
     limit: Limit,
-    /// It is of contexts that live.
+    /// It belongs to living contexts.
     has_curve: bool,
 }
 
-/// Of each process the sum, or each context and what has none of its own: either adds up to the same.
+/// The sum of each process, or each context and the contexts without figures of their own: both add up to the same.
 fn series(processes: &[Figures], per_context: bool) -> Vec<Series> {
     let mut all = Vec::new();
     for figures in processes {
@@ -320,7 +270,7 @@ fn labels(figures: &Figures) -> String {
     )
 }
 
-/// The text format: all samples of a name stand together, as it demands.
+/// The text format, which wants all samples of a name together.
 struct Text(String);
 
 impl Text {
@@ -407,7 +357,7 @@ impl Text {
     }
 }
 
-/// The figures as Prometheus reads them: of each process, or of each context.
+/// The figures for Prometheus, of each process or of each context.
 pub fn prometheus(processes: &[Figures], per_context: bool) -> String {
     let mut text = Text(String::new());
     let all = series(processes, per_context);

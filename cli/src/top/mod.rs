@@ -1,12 +1,14 @@
-//! `sslsweep top`: what the caches do, again and again. [`state`] is what is shown, and what keys change, [`view`]
-//! and [`panes`] draw it, [`terminal`] is where; here are the clock, and lines where there is no terminal.
+//! `sslsweep top`: shows the caches again and again. [`state`] holds what is shown and obeys the keys, [`view`] and
+//! [`panes`] draw on the [`terminal`]. This file has the clock, and prints lines if there is no terminal.
 
+mod columns;
 mod panes;
 #[cfg(test)]
 mod picture;
 mod rates;
 mod rows;
 mod state;
+mod style;
 mod terminal;
 mod view;
 
@@ -19,44 +21,45 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::layout::Rect;
 use ratatui::{Terminal, TerminalOptions, Viewport};
 
+use sslsweep_figures::files::start_of;
+
 use crate::arguments::Top;
 use crate::figures::{self, Reading};
+use crate::output::{Failure, print, say};
 use crate::selection::Target;
-use crate::{Failure, print, say, stat};
+use crate::stat;
+use crate::text::plain;
 use state::{Next, State};
 use terminal::{Event, Screen};
 
-/// How the watching ended.
+/// The end of watching.
 enum End {
-    /// As it was asked to.
+    /// It was asked for.
     Asked,
-    /// By a signal.
+    /// A signal came.
     Signal(i32),
-    /// The processes that were watched have ended, which is no failure.
+    /// The watched processes have ended, which is no failure.
     Ended(String),
-    /// There is something else in the way.
+    /// Something else failed.
     Failed(String),
 }
 
-/// Shows what there is until told to stop.
+/// Shows the caches until told to stop.
 pub fn top(options: &Top) -> Result<(), Failure> {
-    let reading = figures::read(&options.selection.targets);
-    if let Some(why) = figures::missing(&options.selection.targets, &reading) {
-        return Err(Failure::new(1, why));
-    }
-    // Of terminals without a name nothing is known, so they get lines.
+    let reading = figures::read_each(&options.selection.targets)?;
+    // Nothing is known about terminals without a name, so they get lines.
     let unable = ["", "dumb", "unknown"];
     let able = std::env::var("TERM").is_ok_and(|name| !unable.contains(&name.as_str()));
     let end = if io::stdout().is_terminal() && able {
         let failed = |error: io::Error| {
-            let why = crate::run::plain(&error);
+            let why = plain(&error);
             Failure::new(
                 1,
                 format!("the terminal cannot be used: {why}; sslsweep top | cat prints lines"),
             )
         };
         let screen = Screen::new().map_err(failed)?;
-        // The screen ends here, before anything is said.
+        // The screen is dropped before a message is written.
         watch(options, reading, screen).map_err(failed)?
     } else {
         lines(options, reading)?
@@ -72,14 +75,14 @@ pub fn top(options: &Top) -> Result<(), Failure> {
     }
 }
 
-/// A further reading, or that there will be none.
+/// Reads the figures again; the error is the end, if there are none any more.
 fn again(targets: &[Target]) -> Result<Reading, End> {
     let reading = figures::read(targets);
     if targets.is_empty() || !reading.processes.is_empty() {
         return Ok(reading);
     }
     let has_ended = |target: &Target| match target {
-        Target::Pid(pid) => figures::start_of(*pid).is_none(),
+        Target::Pid(pid) => start_of(*pid).is_none(),
         Target::Name(_) => true,
     };
     let ended = || match targets {
@@ -111,9 +114,9 @@ fn lines(options: &Top, mut reading: Reading) -> Result<End, Failure> {
             print(&format!("{}\n\n", stat::nothing(&reading)))?;
         }
         state.update(reading, Instant::now());
-        if !state.rows().is_empty() {
+        if !state.rows.is_empty() {
             print(&format!("{}\n", view::lines(&state)))?;
-        } else if state.counted().hidden > 0 {
+        } else if state.counted.hidden > 0 {
             print("no cache is in force; --idle shows which are idle, and why\n\n")?;
         }
         looks += 1;
@@ -132,7 +135,7 @@ fn lines(options: &Top, mut reading: Reading) -> Result<End, Failure> {
 
 // ---- The terminal ----
 
-/// How long signals and the loss of the terminal may wait.
+/// The longest time until a signal or the loss of the terminal is noticed.
 const SLICE: Duration = Duration::from_millis(200);
 
 fn watch(options: &Top, reading: Reading, screen: Screen) -> io::Result<End> {
@@ -143,9 +146,9 @@ fn watch(options: &Top, reading: Reading, screen: Screen) -> io::Result<End> {
     let mut now = area();
     let viewport = TerminalOptions { viewport: Viewport::Fixed(now) };
     let terminal = Terminal::with_options(CrosstermBackend::new(io::stdout()), viewport)?;
-    // Its end would show the cursor, which the screen's does, and panic where the terminal is gone.
+    // Its drop would show the cursor, as the screen's does, and panic if the terminal is gone.
     let mut terminal = ManuallyDrop::new(terminal);
-    let style = view::Style::of_environment(options.no_color);
+    let style = style::Style::of_environment(options.no_color);
     let mut state = State::new(&options.selection, options.interval);
     state.update(reading, Instant::now());
     let mut due = Instant::now() + options.interval;
@@ -157,7 +160,7 @@ fn watch(options: &Top, reading: Reading, screen: Screen) -> io::Result<End> {
         }
         terminal.draw(|frame| view::draw(frame, &mut state, style))?;
         let left = due.saturating_duration_since(Instant::now());
-        match screen.wait(if state.paused() { SLICE } else { left.min(SLICE) })? {
+        match screen.wait(if state.paused { SLICE } else { left.min(SLICE) })? {
             Some(Event::Keys(keys)) if keys.iter().any(|&key| state.key(key) == Next::Quit) => {
                 return Ok(End::Asked);
             }
@@ -167,7 +170,7 @@ fn watch(options: &Top, reading: Reading, screen: Screen) -> io::Result<End> {
             Some(Event::Gone) => return Ok(End::Failed("the terminal is gone".to_string())),
             None => {}
         }
-        if !state.paused() && Instant::now() >= due {
+        if !state.paused && Instant::now() >= due {
             if options.iterations == Some(looks) {
                 return Ok(End::Asked);
             }

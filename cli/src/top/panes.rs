@@ -1,18 +1,19 @@
-//! The figures of one row: below the table in short, and on a page of its own.
+//! The figures of one row: a short pane below the table, and a page.
 
 use std::time::Duration;
 
 use ratatui::Frame;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::Color;
 use ratatui::symbols::bar;
 use ratatui::text::Line;
-use ratatui::widgets::{Bar, BarChart, BarGroup, Paragraph};
+use ratatui::widgets::{Bar, BarChart, BarGroup, Paragraph, Row as TableRow, Table};
 
-use super::rates::{Rates, WINDOWS};
+use super::rates::{Rates, WINDOWS, rated};
 use super::rows::{Row, Subject};
-use super::view::{Style, rated};
-use crate::figures::{self, Limit, Place};
+use super::style::Style;
+use crate::figures::{Limit, Place};
+use crate::system::now;
 use crate::text::{duration, percent, seconds, short};
 use sslsweep_figures::{HORIZONS, Word};
 
@@ -32,11 +33,11 @@ const ASCII: bar::Set = bar::Set {
     empty: " ",
 };
 
-/// Bars, the greatest as high as there is room; what is there at all is seen.
+/// Draws bars, the greatest to the full height. Each value above 0 can be seen.
 fn bars(frame: &mut Frame, area: Rect, width: u16, values: &[u64], names: &[String], style: Style) {
     let most = u128::from(values.iter().copied().max().unwrap_or(0).max(1));
     let room = area.height.saturating_sub(u16::from(!names.is_empty()));
-    // Steps of which a character has eight: the chart would multiply the values, however great they are.
+    // In steps, eight to a character, because the chart multiplies values, which could overflow.
     let steps = u128::from(room) * 8;
     let bars: Vec<Bar> = values
         .iter()
@@ -60,7 +61,7 @@ fn bars(frame: &mut Frame, area: Rect, width: u16, values: &[u64], names: &[Stri
     frame.render_widget(chart, area);
 }
 
-/// Names of the parts of the curve: sessions that expire in less than that.
+/// Names of the parts of the curve, by the time until sessions expire.
 fn parts() -> Vec<String> {
     let mut names: Vec<String> =
         HORIZONS.iter().map(|&horizon| seconds(horizon.unsigned_abs())).collect();
@@ -69,14 +70,14 @@ fn parts() -> Vec<String> {
     names
 }
 
-/// The curve, with a heading.
+/// Draws the curve with a heading.
 fn curve(frame: &mut Frame, area: Rect, row: &Row, style: Style) {
     let values = row.block.curve();
     let width = ((area.width + 1) / values.len() as u16).saturating_sub(1).clamp(1, 4);
     let most = short(values.iter().copied().max().unwrap_or(0));
     let [heading, chart] =
         Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
-    // Names that have no room are left out.
+    // Narrow bars have no names.
     let (names, order) = if width >= 3 { (parts(), "") } else { (Vec::new(), ", due to never") };
     frame.render_widget(
         format!("sessions by time left to expiry{order}; top of scale: {most}"),
@@ -85,7 +86,7 @@ fn curve(frame: &mut Frame, area: Rect, row: &Row, style: Style) {
     bars(frame, chart, width, values, &names, style);
 }
 
-/// A histogram of durations, with a heading, and every eighth step named.
+/// Draws a histogram of durations with a heading, and names every eighth step.
 fn histogram(frame: &mut Frame, area: Rect, name: &str, values: &[u64], style: Style) {
     let [heading, chart, names] =
         Layout::vertical([Constraint::Length(1), Constraint::Fill(1), Constraint::Length(1)])
@@ -140,7 +141,7 @@ fn last_flush(row: &Row) -> String {
     if figure(Word::LastFlush) == 0 {
         return "the last flush was in a context that has ended".to_string();
     }
-    let ago = figures::now().saturating_sub(figure(Word::LastFlush));
+    let ago = now().saturating_sub(figure(Word::LastFlush));
     format!(
         "last flush {} ago: {} removed in {}",
         seconds(ago),
@@ -149,13 +150,13 @@ fn last_flush(row: &Row) -> String {
     )
 }
 
-/// Draws what is told below the table.
+/// Draws the pane below the table.
 pub fn pane(frame: &mut Frame, area: Rect, row: &Row, rates: Option<&Rates>, style: Style) {
     let figure = |word: Word| row.block.get(word);
     let mut lines = vec![heading(row, area.width, style)];
     lines.extend(state(row, style));
     let mut below = vec![Line::from(last_flush(row))];
-    // A setting is more important.
+    // A setting takes the place of this line.
     if lines.len() == 2 {
         below.push(Line::from(format!(
             "{} flushes ({}/s) removed {}; longest lock {}",
@@ -176,11 +177,12 @@ pub fn pane(frame: &mut Frame, area: Rect, row: &Row, rates: Option<&Rates>, sty
     frame.render_widget(Paragraph::new(below), bottom);
 }
 
-/// The counters with their averages, one a line.
-fn counters(row: &Row, interval: Duration) -> Vec<Line<'static>> {
+/// The counters with their averages, a line for each.
+fn counters(row: &Row, interval: Duration) -> Table<'static> {
     let line = |name: &str, total: String, rates: [String; WINDOWS.len()]| {
-        let rates: String = rates.iter().map(|rate| format!("{rate:>8}")).collect();
-        Line::from(format!("{name:<26}{total:>14}{rates}"))
+        let figures = [total].into_iter().chain(rates);
+        let figures = figures.map(|figure| Line::from(figure).alignment(Alignment::Right));
+        TableRow::new([Line::from(name.to_string())].into_iter().chain(figures))
     };
     let windows = WINDOWS.map(|window| format!("/s {}s", window.max(interval).as_secs_f64()));
     let mut lines = vec![line("", "total".to_string(), windows)];
@@ -197,38 +199,52 @@ fn counters(row: &Row, interval: Duration) -> Vec<Line<'static>> {
     }
     let rates = row.averages.map(|rates| percent(rates.and_then(|rates| rates.hit_rate())));
     lines.push(line("hit rate, percent", percent(row.block.hit_rate()), rates));
-    lines
+    Table::new(lines, [26, 14, 8, 8, 8]).column_spacing(0)
 }
 
-/// Draws all of the row.
+/// Lines of [`counters`].
+const COUNTERS: u16 = 8;
+
+/// Draws the page with all figures of the row.
 pub fn details(frame: &mut Frame, area: Rect, row: &Row, interval: Duration, style: Style) {
     let figure = |word: Word| row.block.get(word);
-    let mut lines = vec![heading(row, area.width, style)];
-    lines.extend(state(row, style));
-    lines.push(Line::from(match row.limit {
+    let mut above = vec![heading(row, area.width, style)];
+    above.extend(state(row, style));
+    above.push(Line::from(match row.limit {
         Limit::Unknown => format!("{} sessions stored now", figure(Word::Sessions)),
         Limit::Any => format!("{} sessions stored now, any number may be", figure(Word::Sessions)),
         Limit::Most(most) => format!("{} sessions stored now of {most}", figure(Word::Sessions)),
     }));
-    lines.extend(counters(row, interval));
-    lines.push(Line::from(format!(
-        "removed one by one {}, left at a context's end {}; external hits {}",
-        short(figure(Word::Removals)),
-        short(figure(Word::LeftAtEnd)),
-        short(figure(Word::ExternalHits))
-    )));
-    lines.push(Line::from(format!(
-        "handshakes accepted {}, connected {}; resumed by cache or ticket {}",
-        short(figure(Word::Accepted)),
-        short(figure(Word::Connected)),
-        short(figure(Word::Resumed))
-    )));
-    let lock = duration(figure(Word::LongestBatch));
-    lines.push(Line::from(format!("{}; longest lock {lock}", last_flush(row))));
+    let below = [
+        format!(
+            "removed one by one {}, left at a context's end {}; external hits {}",
+            short(figure(Word::Removals)),
+            short(figure(Word::LeftAtEnd)),
+            short(figure(Word::ExternalHits))
+        ),
+        format!(
+            "handshakes accepted {}, connected {}; resumed by cache or ticket {}",
+            short(figure(Word::Accepted)),
+            short(figure(Word::Connected)),
+            short(figure(Word::Resumed))
+        ),
+        format!("{}; longest lock {}", last_flush(row), duration(figure(Word::LongestBatch))),
+    ];
+    let (first, last) = (above.len() as u16, below.len() as u16);
     let [text, rest] =
-        Layout::vertical([Constraint::Length(lines.len() as u16), Constraint::Fill(1)]).areas(area);
-    frame.render_widget(Paragraph::new(lines), text);
-    // The curve is below the table, too, so it is the first to go.
+        Layout::vertical([Constraint::Length(first + COUNTERS + last), Constraint::Fill(1)])
+            .areas(area);
+    // If there is little room, the upper parts keep theirs.
+    let [top, middle, bottom] = Layout::vertical([
+        Constraint::Min(first),
+        Constraint::Length(COUNTERS),
+        Constraint::Max(last),
+    ])
+    .areas(text);
+    frame.render_widget(Paragraph::new(above), top);
+    frame.render_widget(counters(row, interval), middle);
+    frame.render_widget(Paragraph::new(below.map(Line::from).to_vec()), bottom);
+    // The pane shows the curve, too, so it is the first to go.
     let curve_height = if rest.height >= 11 { rest.height / 2 } else { 0 };
     let [above, below] =
         Layout::vertical([Constraint::Length(curve_height), Constraint::Fill(1)]).areas(rest);

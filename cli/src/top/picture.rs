@@ -1,4 +1,4 @@
-//! The picture in the documentation: what [`view`](super::view) draws of a sample, as SVG.
+//! The picture in the documentation: the [`view`] of a sample as SVG.
 
 use std::fmt::Write as _;
 
@@ -7,14 +7,15 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 
-use super::view::{self, Style};
+use super::style::Style;
+use super::view;
 
-/// A character's place on the picture.
+/// The size of a character.
 const WIDTH: f32 = 8.4;
 const HEIGHT: f32 = 18.0;
 const MARGIN: f32 = 12.0;
 
-// Plain colours, since not everything that draws SVG knows variables.
+// Plain colours, because not every viewer of SVG knows variables.
 const RULES: &str = "text { font: 14px ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace; white-space: pre }
     .back { fill: #ffffff } text, .bar { fill: #24292f } .bold { font-weight: bold } .dim { opacity: 0.6 }
     .cyan { fill: #0b6e7f } .green { fill: #1a7f37 } .yellow { fill: #7d5a00 } .red { fill: #b3261e } .reversed { fill: #ffffff }
@@ -87,7 +88,7 @@ fn svg(buffer: &Buffer) -> String {
 fn documentation() {
     let mut terminal = Terminal::new(TestBackend::new(80, 24)).expect("a buffer");
     let mut state = view::tests::sample();
-    // Also what is idle is to be seen.
+    // The picture shows idle lines, too.
     state.key(super::terminal::Key::Char('i'));
     terminal
         .draw(|frame| view::draw(frame, &mut state, Style { color: true, unicode: true }))

@@ -1,19 +1,20 @@
-//! Rates per second: averages over 1, 10 and 60 seconds, of counters that were looked at again and again.
+//! Rates per second: averages of counters over 1, 10 and 60 seconds.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::figures::{Block, Place};
+use crate::text::rate;
 use sslsweep_figures::Word;
 
-/// A process: its pid, and when it began.
+/// A process: its pid and its start.
 pub type Process = (u32, u64);
 
-/// The times that averages are made over.
+/// The times of the averages.
 pub const WINDOWS: [Duration; 3] =
     [Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(60)];
 
-/// The counters of which there are rates.
+/// The counters that have rates.
 const COUNTERS: [Word; 7] = [
     Word::Stores,
     Word::Hits,
@@ -26,7 +27,7 @@ const COUNTERS: [Word; 7] = [
 
 type Counts = [u64; COUNTERS.len()];
 
-/// How often each thing happened in a second.
+/// The rates per second.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Rates([f64; COUNTERS.len()]);
 
@@ -37,12 +38,12 @@ impl Rates {
         place.map_or(0.0, |place| self.0[place])
     }
 
-    /// Those of two things together.
+    /// The sums of these rates and the other's.
     pub fn with(&self, other: &Rates) -> Rates {
         Rates(std::array::from_fn(|place| self.0[place] + other.0[place]))
     }
 
-    /// The part of the lookups that found a session, as [`Block::hit_rate`] has it; none without lookups.
+    /// The part of the lookups that found a session, as in [`Block::hit_rate`]; `None` without lookups.
     pub fn hit_rate(&self) -> Option<f64> {
         let hits = self.get(Word::Hits);
         let all = hits + (self.get(Word::Misses) - self.get(Word::ExternalMisses)).max(0.0);
@@ -50,10 +51,15 @@ impl Rates {
     }
 }
 
-/// The rates of a row, by window; not known at the first look.
+/// A rate in words; a dash if it is not known yet.
+pub fn rated(rates: Option<&Rates>, word: Word) -> String {
+    rates.map_or("-".to_string(), |rates| rate(rates.get(word)))
+}
+
+/// The rates of a row, by window; `None` at the first look.
 pub type Averages = [Option<Rates>; WINDOWS.len()];
 
-/// Sums of averages.
+/// The sums of two rows' rates.
 pub fn together(one: &Averages, other: &Averages) -> Averages {
     std::array::from_fn(|window| match (one[window], other[window]) {
         (Some(one), Some(other)) => Some(one.with(&other)),
@@ -74,13 +80,13 @@ pub struct History {
 }
 
 impl History {
-    /// Begins a look, and forgets those that no average asks for any more.
+    /// Begins a look, and forgets looks that no average needs any more.
     pub fn begin(&mut self, at: Instant) {
         let [shortest, .., longest] = WINDOWS;
         while self.looks.get(1).is_some_and(|look| at.duration_since(look.at) >= longest) {
             self.looks.pop_front();
         }
-        // Of frequent looks one for each second is kept, and those of the last second.
+        // Older than the last second, one look for each second is enough.
         let old = self.looks.iter().rposition(|look| at.duration_since(look.at) > 2 * shortest);
         let is_close = |&old: &usize| {
             old > 0 && self.looks[old].at.duration_since(self.looks[old - 1].at) < shortest
@@ -91,26 +97,26 @@ impl History {
         self.looks.push_back(Look { at, counts: HashMap::new() });
     }
 
-    /// Takes down what a process says of one place, and tells what that makes in a second.
+    /// Adds the figures of one place in a process, and returns its rates.
     pub fn add(&mut self, process: Process, place: Place, block: &Block) -> Averages {
         let Some((now, before)) = self.looks.make_contiguous().split_last_mut() else {
             return Averages::default();
         };
         let counts = COUNTERS.map(|word| block.get(word));
         now.counts.insert((process, place), counts);
-        // Ended contexts were counted while they lived.
+        // Contexts that have ended were counted before.
         if place == Place::Ended {
             return Averages::default();
         }
         WINDOWS.map(|window| {
-            // The youngest look that is old enough, else the oldest that knows the process.
+            // The youngest look that is old enough and knows the process, or the oldest that does.
             let from = before
                 .iter()
                 .rposition(|look| now.at.duration_since(look.at) >= window)
                 .unwrap_or(0);
             let known = |look: &&Look| look.counts.contains_key(&(process, Place::All));
             let then = before[from..].iter().find(known)?;
-            // A context that was not there has begun since.
+            // A context that this look does not know has begun since.
             let old = then.counts.get(&(process, place)).copied().unwrap_or_default();
             let elapsed = now.at.duration_since(then.at).as_secs_f64().max(0.001);
             Some(Rates(std::array::from_fn(|counter| {

@@ -1,14 +1,14 @@
-//! The state of the screen: which rows are shown, in what order, the row that is picked, and what keys change.
+//! The state of the screen: the rows and their order, the selected row, and the effect of keys.
 
 use std::time::{Duration, Instant};
 
+use super::columns::{COLUMNS, Column, sorting};
 use super::rates::{History, Rates, WINDOWS};
-use super::rows::{Row, SORTS, Sort, Subject, namespace, programs};
+use super::rows::{Row, Subject, namespace, programs};
 use super::terminal::Key;
-use crate::figures::{Figures, Place, Reading};
+use crate::figures::{Figures, Place, Reading, Verdict};
 use crate::selection::Selection;
 use crate::stat;
-use crate::verdict::Verdict;
 
 /// The kind of thing that has a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub enum Next {
     Quit,
 }
 
-/// How many there are: also contexts without a line of their own, and how many lines are hidden because they are idle.
+/// Numbers of processes, of contexts, including those without a line, and of lines that are hidden because they are idle.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
     pub processes: u64,
@@ -33,33 +33,42 @@ pub struct Counted {
     pub hidden: usize,
 }
 
-/// All that decides what is on the screen.
+/// Everything that decides what is on the screen. Drawing sets `first` and `page`; only [`State::update`] and
+/// [`State::key`] change the rest.
 pub struct State {
-    /// Seconds between two looks.
+    /// The time between two looks.
     pub interval: Duration,
     history: History,
     /// A row for each context and process.
     all: Vec<Row>,
-    rows: Vec<Row>,
-    /// The reason why something can't be shown.
+    /// The rows that are shown.
+    pub rows: Vec<Row>,
+    /// The reason why something cannot be shown.
     pub notice: Option<String>,
     sort: usize,
-    reverse: bool,
+    /// The order is reversed.
+    pub reverse: bool,
     picked: usize,
-    /// The first row on the screen, and how many there are: the last drawing says.
+    /// The first row on the screen.
     pub first: usize,
+    /// The number of rows on the screen.
     pub page: usize,
-    paused: bool,
-    /// A page of help is shown, or all of the row picked.
+    /// No more looks are taken.
+    pub paused: bool,
+    /// The page of help is shown.
     pub help: bool,
+    /// The page of the selected row is shown.
     pub details: bool,
-    totals: Totals,
+    /// The kind of thing that has a row.
+    pub totals: Totals,
     idle: bool,
     window: usize,
-    counted: Counted,
+    /// The numbers of the last look.
+    pub counted: Counted,
 }
 
 impl State {
+    /// The state before the first look.
     pub fn new(selection: &Selection, interval: Duration) -> State {
         State {
             interval,
@@ -82,32 +91,14 @@ impl State {
         }
     }
 
-    pub fn rows(&self) -> &[Row] {
-        &self.rows
-    }
-
+    /// The selected row and its place.
     pub fn picked(&self) -> Option<(usize, &Row)> {
         Some((self.picked, self.rows.get(self.picked)?))
     }
 
-    pub fn paused(&self) -> bool {
-        self.paused
-    }
-
-    pub fn sort(&self) -> Sort {
-        SORTS[self.sort]
-    }
-
-    pub fn reversed(&self) -> bool {
-        self.reverse
-    }
-
-    pub fn totals(&self) -> Totals {
-        self.totals
-    }
-
-    pub fn counted(&self) -> Counted {
-        self.counted
+    /// The column by which the rows are sorted.
+    pub fn sort(&self) -> &'static Column {
+        sorting().nth(self.sort).unwrap_or(&COLUMNS[0])
     }
 
     /// The rates that are shown.
@@ -115,12 +106,12 @@ impl State {
         row.averages[self.window].as_ref()
     }
 
-    /// The seconds that the rates are averages of.
+    /// The time over which the rates are averages.
     pub fn window(&self) -> Duration {
         WINDOWS[self.window].max(self.interval)
     }
 
-    /// Takes a further look.
+    /// Takes another look.
     pub fn update(&mut self, reading: Reading, now: Instant) {
         self.notice = match reading.complaints.first() {
             Some(complaint) => Some(complaint.clone()),
@@ -142,14 +133,14 @@ impl State {
     fn take(&mut self, figures: &Figures) {
         let process = (figures.pid, figures.start);
         let namespace = namespace(figures.pid);
-        // The history needs it of each process, also where it is no row.
+        // The history needs the sum of each process, even if the sum has no row.
         let whole = self.history.add(process, Place::All, &figures.total());
         for (place, block) in figures.places() {
             let averages = match place {
                 Place::All => whole,
                 _ => self.history.add(process, place, &block),
             };
-            // A sum has no mode: it is as idle as its process.
+            // A sum has no mode, so it has the state of its process.
             let verdict = match (place, Verdict::at(figures, place, &block)) {
                 (Place::Others | Place::Ended, Verdict::Unknown) => Verdict::of_process(figures),
                 (_, verdict) => verdict,
@@ -166,10 +157,10 @@ impl State {
         }
     }
 
-    /// Makes the rows; the one that was picked stays so, or the one that is in its place now is.
+    /// Makes the rows. The same row stays selected, or the row that is now in its place.
     fn arrange(&mut self) {
         let picked = self.rows.get(self.picked).map(|row| row.subject.clone());
-        // The first row of a process is its sum, or all there is.
+        // The first row of a process is its sum, or its only row.
         let whole = self.all.iter().enumerate().filter(|&(place, row)| {
             self.totals == Totals::Contexts
                 || row.is_whole(place.checked_sub(1).map(|it| &self.all[it]))
@@ -181,8 +172,9 @@ impl State {
         let all = rows.len();
         rows.retain(|row| self.idle || !row.verdict.is_idle());
         self.counted.hidden = all - rows.len();
+        let sort = self.sort();
         rows.sort_by(|one, other| {
-            let order = one.compare(other, self.sort(), self.window);
+            let order = sort.compare(one, other, self.window);
             if self.reverse { order.reverse() } else { order }
         });
         self.rows = rows;
@@ -196,11 +188,11 @@ impl State {
         self.picked = place.min(self.rows.len().saturating_sub(1));
     }
 
-    /// Does what a key asks for.
+    /// Obeys a key.
     pub fn key(&mut self, key: Key) -> Next {
         match key {
             Key::Control('c') => return Next::Quit,
-            // The way back, and out.
+            // First back to the table, then out.
             Key::Char('q') | Key::Escape if self.help || self.details => {
                 (self.help, self.details) = (false, false);
             }
@@ -214,8 +206,10 @@ impl State {
             Key::PageDown => self.pick(self.picked + self.page.max(1)),
             Key::Home | Key::Char('g') => self.pick(0),
             Key::End | Key::Char('G') => self.pick(usize::MAX),
-            Key::Char('>') | Key::Right => self.sort = (self.sort + 1) % SORTS.len(),
-            Key::Char('<') | Key::Left => self.sort = (self.sort + SORTS.len() - 1) % SORTS.len(),
+            Key::Char('>') | Key::Right => self.sort = (self.sort + 1) % sorting().count(),
+            Key::Char('<') | Key::Left => {
+                self.sort = self.sort.checked_sub(1).unwrap_or(sorting().count() - 1);
+            }
             Key::Char('r') => self.reverse = !self.reverse,
             Key::Char('i') => self.idle = !self.idle,
             Key::Char('a') => self.window = (self.window + 1) % WINDOWS.len(),
@@ -265,12 +259,12 @@ mod tests {
     }
 
     fn places(state: &State) -> Vec<Place> {
-        state.rows().iter().filter_map(place).collect()
+        state.rows.iter().filter_map(place).collect()
     }
 
     fn stores(state: &State) -> Vec<Option<f64>> {
         let stores = |row| state.rates(row).map(|rates| rates.get(Word::Stores));
-        state.rows().iter().map(stores).collect()
+        state.rows.iter().map(stores).collect()
     }
 
     #[test]
@@ -281,7 +275,7 @@ mod tests {
         assert_eq!(stores(&state), [None; 3]);
         state.update(look([9, 2]), now + Duration::from_secs(2));
         assert_eq!(stores(&state), [3.0, 2.0, 1.0].map(Some));
-        assert_eq!(state.counted(), Counted { processes: 1, contexts: 2, hidden: 0 });
+        assert_eq!(state.counted, Counted { processes: 1, contexts: 2, hidden: 0 });
     }
 
     #[test]
@@ -295,14 +289,14 @@ mod tests {
         press(&mut state, &[Key::Down]);
         assert_eq!(state.picked().and_then(|(_, row)| place(row)), Some(one));
         press(&mut state, &[Key::Char('>'); 3]);
-        assert_eq!((state.sort(), places(&state)), (Sort::Stores, vec![Place::All, two, one]));
+        assert_eq!((state.sort().heading, places(&state)), ("STO/s", vec![Place::All, two, one]));
         assert_eq!(state.picked().map(|(at, row)| (at, place(row))), Some((2, Some(one))));
         press(&mut state, &[Key::Char('r')]);
         assert_eq!(places(&state), [one, two, Place::All]);
         press(&mut state, &[Key::Char('r'), Key::Char('<'), Key::Char('t')]);
-        assert_eq!((state.sort(), places(&state)), (Sort::Held, vec![Place::All]));
+        assert_eq!((state.sort().heading, places(&state)), ("HELD/SIZE", vec![Place::All]));
         press(&mut state, &[Key::Char('p'), Key::End, Key::PageUp, Key::Enter, Key::Char('q')]);
-        assert!(state.paused() && !state.details);
+        assert!(state.paused && !state.details);
         assert_eq!(state.key(Key::Char('q')), Next::Quit);
         assert_eq!(state.key(Key::Control('c')), Next::Quit);
     }
@@ -336,13 +330,13 @@ mod tests {
         state.update(reading(1), now);
         state.update(reading(4), now + Duration::from_secs(1));
         press(&mut state, &[Key::Char('t'), Key::Char('t')]);
-        let subjects: Vec<_> = state.rows().iter().map(|row| row.subject.clone()).collect();
+        let subjects: Vec<_> = state.rows.iter().map(|row| row.subject.clone()).collect();
         let program = |name: &str, count| Subject::Program(name.to_string(), count);
         assert_eq!(subjects, [program("nginx", 2), program("stunnel", 1)]);
         assert_eq!(stores(&state), [Some(6.0), Some(3.0)]);
-        assert_eq!(state.rows()[0].block.get(Word::Stores), 8);
+        assert_eq!(state.rows[0].block.get(Word::Stores), 8);
         press(&mut state, &[Key::Char('t')]);
-        assert_eq!(state.rows().len(), 9);
+        assert_eq!(state.rows.len(), 9);
     }
 
     #[test]
@@ -355,13 +349,13 @@ mod tests {
         let mut state = state();
         state.update(reading(), Instant::now());
         assert_eq!(places(&state), [Place::All, Place::Context(1)]);
-        assert_eq!(state.counted(), Counted { processes: 2, contexts: 4, hidden: 4 });
+        assert_eq!(state.counted, Counted { processes: 2, contexts: 4, hidden: 4 });
         press(&mut state, &[Key::Char('i')]);
-        assert_eq!((state.rows().len(), state.counted().hidden), (6, 0));
+        assert_eq!((state.rows.len(), state.counted.hidden), (6, 0));
         let asked = Selection { targets: vec![], idle: true };
         let mut state = State::new(&asked, Duration::from_secs(1));
         state.update(reading(), Instant::now());
-        assert_eq!(state.rows().len(), 6);
+        assert_eq!(state.rows.len(), 6);
     }
 
     #[test]

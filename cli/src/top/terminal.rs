@@ -1,10 +1,10 @@
-//! The terminal: its screen taken and given back, its keys, its loss, and the signals that end or stop us.
+//! The terminal: takes and restores its screen, reads its keys, notices its loss, and obeys signals.
 //!
-//! Keys are read here, and not by crossterm: on a terminal that is gone its reading never returns.
+//! crossterm does not read the keys: its reading never returns if the terminal is gone.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,6 +13,8 @@ use ratatui::crossterm::terminal::{
     self, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{cursor, execute};
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 
 /// A key that was pressed.
@@ -33,7 +35,7 @@ pub enum Key {
     Help,
 }
 
-/// The sequences that terminals send, without the escape that all begin with.
+/// The sequences of keys, without the escape at the beginning.
 const SEQUENCES: [(&[u8], Key); 21] = [
     (b"[A", Key::Up),
     (b"OA", Key::Up),
@@ -58,7 +60,7 @@ const SEQUENCES: [(&[u8], Key); 21] = [
     (b"[[A", Key::Help),
 ];
 
-/// The keys in these bytes. Sequences that mean none of them are passed over as a whole.
+/// The keys in these bytes, without unknown sequences.
 fn keys(mut bytes: &[u8]) -> Vec<Key> {
     let mut keys = Vec::new();
     while let [first, rest @ ..] = bytes {
@@ -83,7 +85,7 @@ fn keys(mut bytes: &[u8]) -> Vec<Key> {
     keys
 }
 
-/// The length of a sequence that is not known, if it is one.
+/// The length of an unknown sequence, if these bytes begin with one.
 fn foreign(bytes: &[u8]) -> Option<usize> {
     match bytes {
         [b'[', rest @ ..] => {
@@ -95,7 +97,7 @@ fn foreign(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Returns whether the rest of a sequence is still on its way.
+/// Returns whether the rest of a sequence is still to come.
 fn is_cut(bytes: &[u8]) -> bool {
     let escape = bytes.iter().rposition(|&byte| byte == b'\x1b');
     escape.is_some_and(|at| match &bytes[at + 1..] {
@@ -107,10 +109,10 @@ fn is_cut(bytes: &[u8]) -> bool {
 
 // ---- Signals ----
 
-/// The seconds that a terminal that takes nothing any more may hold up the end.
+/// The seconds for which a blocked terminal may delay the end.
 const LAST: u32 = 2;
 
-/// Requests that came by signals.
+/// The signals that have come.
 pub struct Signals {
     ended: Arc<AtomicUsize>,
     stopped: Arc<AtomicBool>,
@@ -125,11 +127,11 @@ impl Signals {
             let ended = Arc::clone(&signals.ended);
             let action = move || {
                 ended.store(signal as usize, Ordering::Relaxed);
-                // A write to the terminal may never return. Then SIGALRM, which nobody handles, ends us.
-                // SAFETY: a plain call, and one that signal handlers may make.
+                // A write to a blocked terminal never returns. Then SIGALRM ends the process.
+                // SAFETY: signal handlers may call alarm.
                 unsafe { libc::alarm(LAST) };
             };
-            // SAFETY: the action only stores a number and makes that call.
+            // SAFETY: the action only stores a number and calls alarm.
             unsafe { signal_hook::low_level::register(signal, action) }?;
         }
         signal_hook::flag::register(SIGTSTP, Arc::clone(&signals.stopped))?;
@@ -137,16 +139,15 @@ impl Signals {
         Ok(signals)
     }
 
-    /// The signal that is to end us.
+    /// The signal that ends the process, if one has come.
     pub fn end(&self) -> Option<i32> {
         Some(self.ended.load(Ordering::Relaxed) as i32).filter(|&signal| signal != 0)
     }
 }
 
-/// Stops this process as SIGTSTP does, until it is continued. Where there is no shell to continue it, nothing happens:
-/// that is the kernel's rule, which SIGSTOP would not keep.
+/// Stops this process by SIGTSTP until it is continued. Unlike SIGSTOP, that does nothing if no shell could continue it.
 fn stop() {
-    // SAFETY: all zero is a valid action: the default, no signal blocked.
+    // SAFETY: zero is a valid action.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = libc::SIG_DFL;
     // SAFETY: as above.
@@ -155,27 +156,28 @@ fn stop() {
     unsafe { libc::sigaction(SIGTSTP, &raw const action, &raw mut ours) };
     // SAFETY: a plain call.
     unsafe { libc::raise(SIGTSTP) };
-    // SAFETY: what was there before, with the handler that is still registered.
+    // SAFETY: this is the former action, whose handler is still registered.
     unsafe { libc::sigaction(SIGTSTP, &raw const ours, std::ptr::null_mut()) };
 }
 
 // ---- The screen ----
 
-/// Something that ended a wait.
+/// The end of a wait.
 pub enum Event {
+    /// Keys were pressed.
     Keys(Vec<Key>),
-    /// The screen is to be drawn from the beginning.
+    /// The screen must be drawn completely.
     Redraw,
-    /// A signal is to end us.
+    /// A signal ends the process.
     Signal(i32),
     /// The terminal is gone.
     Gone,
 }
 
-/// The terminal as we need it; as it was when this ends, however it does.
+/// The terminal in our mode, which its drop or a panic restores.
 pub struct Screen {
     signals: Signals,
-    /// The source of keys: standard input, or the terminal that controls us. Without either there are no keys.
+    /// The source of keys: standard input, the controlling terminal, or none.
     input: Option<File>,
 }
 
@@ -195,14 +197,14 @@ impl Screen {
 
     fn take(&self) -> io::Result<()> {
         if self.input.is_some() {
-            // After SIGSTOP the terminal has the shell's mode, and crossterm believes that it has ours.
+            // After SIGSTOP the terminal is in the shell's mode, but crossterm believes that it is in ours.
             disable_raw_mode()?;
             enable_raw_mode()?;
         }
         execute!(io::stdout(), EnterAlternateScreen, cursor::Hide)
     }
 
-    /// Waits for something to happen, at most for this long.
+    /// Waits for an event, at most for this time.
     pub fn wait(&self, wait: Duration) -> io::Result<Option<Event>> {
         let keys = self.keys(wait)?;
         let (stopped, continued) = (&self.signals.stopped, &self.signals.continued);
@@ -223,15 +225,13 @@ impl Screen {
     }
 
     fn keys(&self, wait: Duration) -> io::Result<Option<Event>> {
-        let stdout = io::stdout().as_raw_fd();
         let Some(mut input) = self.input.as_ref() else {
-            return Ok(poll([stdout, stdout], 0, wait)?.gone.then_some(Event::Gone));
+            return Ok(poll(None, wait)?.gone.then_some(Event::Gone));
         };
-        let files = [input.as_raw_fd(), stdout];
         let mut bytes = Vec::new();
         let mut wait = wait;
         loop {
-            let ready = poll(files, libc::POLLIN, wait)?;
+            let ready = poll(Some(input.as_fd()), wait)?;
             if ready.gone {
                 return Ok(Some(Event::Gone));
             }
@@ -260,7 +260,7 @@ impl Drop for Screen {
     }
 }
 
-/// The mode first: what is written may never arrive.
+/// Restores the terminal: the mode first, because the write may block.
 fn restore() {
     let _ = disable_raw_mode();
     let _ = execute!(io::stdout(), cursor::Show, LeaveAlternateScreen);
@@ -271,41 +271,33 @@ struct Ready {
     gone: bool,
 }
 
-/// Waits until the first can be read, either is gone, or a signal came.
-fn poll(files: [RawFd; 2], events: i16, wait: Duration) -> io::Result<Ready> {
-    let [input, output] = files;
-    let mut polled = [
-        libc::pollfd { fd: input, events, revents: 0 },
-        libc::pollfd { fd: output, events: 0, revents: 0 },
-    ];
+/// Waits until the input can be read, the input or standard output is gone, or a signal comes.
+fn poll(input: Option<BorrowedFd>, wait: Duration) -> io::Result<Ready> {
+    let stdout = io::stdout();
+    let mut polled = vec![PollFd::new(&stdout, PollFlags::empty())];
+    polled.extend(input.map(|input| PollFd::from_borrowed_fd(input, PollFlags::IN)));
     let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: an array of that length.
-    if unsafe { libc::poll(polled.as_mut_ptr(), 2, wait) } < 0 {
-        let error = io::Error::last_os_error();
-        return match error.kind() {
-            io::ErrorKind::Interrupted => Ok(Ready { readable: false, gone: false }),
-            _ => Err(error),
-        };
-    }
-    let gone = libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
+    match rustix::event::poll(&mut polled, wait) {
+        Err(Errno::INTR) => return Ok(Ready { readable: false, gone: false }),
+        result => result?,
+    };
+    let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
     Ok(Ready {
-        readable: polled[0].revents & libc::POLLIN != 0,
-        gone: polled.iter().any(|it| it.revents & gone != 0),
+        readable: polled.iter().any(|it| it.revents().contains(PollFlags::IN)),
+        gone: polled.iter().any(|it| it.revents().intersects(gone)),
     })
 }
 
-/// Waits this long, or until nobody is there any more to read what we write; returns whether that is so.
+/// Waits this long, or until nobody reads standard output any more; returns whether nobody does.
 pub fn is_unread(wait: Duration) -> io::Result<bool> {
-    let stdout = io::stdout().as_raw_fd();
-    Ok(poll([stdout, stdout], 0, wait)?.gone)
+    Ok(poll(None, wait)?.gone)
 }
 
-/// Columns and rows. Terminals that do not know theirs have none, and are taken for the usual size. Of more than anybody
-/// can see, the first are used: each costs memory.
+/// Columns and rows, at most 1000 of each, since each costs memory; 80 and 24 if the terminal does not know its size.
 pub fn size() -> (u16, u16) {
-    const MOST: u16 = 1000;
+    const MAX: u16 = 1000;
     match terminal::size() {
-        Ok((columns, rows)) if columns > 0 && rows > 0 => (columns.min(MOST), rows.min(MOST)),
+        Ok((columns, rows)) if columns > 0 && rows > 0 => (columns.min(MAX), rows.min(MAX)),
         _ => (80, 24),
     }
 }
@@ -321,7 +313,7 @@ mod tests {
             (b"\x1b", &[Key::Escape]),
             (b"\x1b\x1b[A", &[Key::Escape, Key::Up]),
             (b"\x1b[5~\x1bOB\x1b[H\x03", &[Key::PageUp, Key::Down, Key::Home, Key::Control('c')]),
-            // Shift and an arrow, the mouse, a sequence without its end: none of them quits.
+            // Shift and an arrow, the mouse, and a sequence without its end do not quit.
             (b"\x1b[1;2Aj", &[Key::Char('j')]),
             (b"\x1b[<0;1;1M", &[]),
             (b"\x1b[12", &[]),

@@ -1,6 +1,5 @@
-//! The processes of the machine, as far as they can be seen: which of them have a statistics file mapped, and how those of
-//! other pid namespaces are numbered. To look at all of them takes long, so it is done at most once for a whole
-//! reading, and only if something cannot be told without.
+//! The visible processes of the machine: which of them have a statistics file mapped, and the numbers of those in other
+//! pid namespaces. A look at all processes takes long, so it happens at most once in a reading, and only if needed.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -8,12 +7,12 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-use crate::files::{Name, start_of};
+use crate::name::{Name, start_of};
 
-/// The inode number of the first pid namespace, which has all processes: the kernel's `PROC_PID_INIT_INO`.
+/// The inode number of the first pid namespace, which has all processes (the kernel's `PROC_PID_INIT_INO`).
 const FIRST: u64 = 0xEFFF_FFFC;
 
-/// The processes, as they were at the first look.
+/// The processes at the first look.
 #[derive(Debug, Default)]
 pub struct Processes {
     own: OnceCell<Own>,
@@ -25,7 +24,7 @@ pub struct Processes {
 #[derive(Debug)]
 struct Own {
     namespace: u64,
-    /// `/proc` is that of our pid namespace: it may be mounted for another one.
+    /// `/proc` belongs to our pid namespace: it may be mounted for another one.
     is_proc: bool,
 }
 
@@ -43,12 +42,12 @@ pub struct Seen {
 pub enum Numbers {
     /// They are the same.
     Own,
-    /// Those that can be seen.
+    /// They differ; these are visible.
     Other(HashMap<u32, u32>),
 }
 
 impl Numbers {
-    /// The number in `/proc` of this pid; `None` if it is nobody's, or not to be seen.
+    /// The number of this pid in `/proc`; `None` if no process has it, or the process is hidden.
     pub fn of(&self, pid: u32) -> Option<u32> {
         match self {
             Numbers::Own => Some(pid).filter(|&pid| pid != 0),
@@ -61,11 +60,11 @@ impl Numbers {
 struct Mappings {
     /// The lines of `maps` that may have a statistics file.
     lines: Vec<Vec<u8>>,
-    /// Processes whose maps are not ours to read: the start of each, and its owner.
+    /// Processes whose maps we may not read: the start and the owner of each.
     unknown: Vec<(u64, u32)>,
 }
 
-/// The pids that there are in `/proc`.
+/// The pids in `/proc`.
 fn pids() -> Option<impl Iterator<Item = u32>> {
     let entries = fs::read_dir("/proc").ok()?;
     Some(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
@@ -86,13 +85,13 @@ impl Processes {
         })
     }
 
-    /// Returns whether pids of this namespace are the numbers in `/proc`.
+    /// Returns whether the pids of this namespace are the numbers in `/proc`.
     pub fn is_here(&self, namespace: u64) -> bool {
         let own = self.own();
         own.is_proc && own.namespace != 0 && own.namespace == namespace
     }
 
-    /// Returns whether all processes of the machine are to be seen.
+    /// Returns whether all processes of the machine are visible.
     fn sees_all(&self) -> bool {
         self.is_here(FIRST) && !are_hidden()
     }
@@ -108,7 +107,7 @@ impl Processes {
         })
     }
 
-    /// How the pids of a namespace are numbered in `/proc`.
+    /// The numbers in `/proc` of a namespace's pids.
     pub fn numbers(&self, namespace: u64) -> Numbers {
         if self.is_here(namespace) {
             return Numbers::Own;
@@ -117,8 +116,8 @@ impl Processes {
         Numbers::Other(its.filter_map(|seen| Some((innermost(seen.pid)?, seen.pid))).collect())
     }
 
-    /// The process of another namespace that knows itself by this pid and has this file mapped: a child of its maker that
-    /// was forked into that namespace.
+    /// The process of another namespace that has this pid there and has this file mapped: a child of its maker, forked
+    /// into that namespace.
     pub fn elsewhere(&self, pid: u32, name: Name, about: &Metadata) -> Option<u32> {
         let own = self.own().namespace;
         let others = self.seen().iter().filter(|seen| seen.namespace != own);
@@ -128,16 +127,15 @@ impl Processes {
             .map(|seen| seen.pid)
     }
 
-    /// Returns whether nobody can have this file mapped, whose maker is of this pid namespace, or of one not known. An
-    /// unclear answer is no.
+    /// Returns whether no process can have this file mapped, whose maker is of this pid namespace, or of an unknown one.
+    /// Without a clear answer that is no.
     pub fn is_unused(&self, name: Name, about: &Metadata, namespace: Option<u64>) -> bool {
-        // A process that is not to be seen from here may have it: its children may have gone into namespaces
-        // below its own, but into no other.
+        // A hidden process may have it mapped: the maker's children can be in namespaces below its own, but in no other.
         if !namespace.is_some_and(|namespace| self.is_here(namespace)) && !self.sees_all() {
             return false;
         }
         let mappings = self.mappings.get_or_init(look_at_all);
-        // A process that has it mapped has made it, or descends from its maker.
+        // A process that has the file mapped has made it, or descends from its maker.
         let may = |&(start, owner): &(u64, u32)| owner == about.uid() && start >= name.start;
         !mappings.lines.iter().any(|line| shows(line, name, about))
             && !mappings.unknown.iter().any(may)
@@ -156,7 +154,7 @@ fn look_at_all() -> Mappings {
             ),
             Err(_) => {
                 let owner = fs::metadata(format!("/proc/{pid}")).map(|about| about.uid());
-                // One that has ended meanwhile has neither.
+                // A process that has just ended has neither.
                 mappings.unknown.extend(start_of(pid).zip(owner.ok()));
             }
         }
@@ -176,19 +174,18 @@ fn is_missing(pid: u32) -> bool {
     matches!(fs::metadata(format!("/proc/{pid}")), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Returns whether others' processes are not to be seen (hidepid): the first one is always there.
+/// Returns whether other users' processes are hidden (hidepid): the first process always exists.
 pub fn are_hidden() -> bool {
     is_missing(1)
 }
 
-/// Returns whether a process of this pid exists. An unclear answer counts as yes: there may be no descriptor left to
-/// open `/proc` with.
+/// Returns whether a process of this pid exists. Without a clear answer that is yes: there may be no descriptor left to
+/// open `/proc`.
 pub fn exists(pid: u32) -> bool {
     !is_missing(pid) || are_hidden()
 }
 
-/// Returns whether the process has this file mapped, or `None` if `/proc/PID/maps` cannot be read because the process is
-/// another user's.
+/// Returns whether the process has this file mapped; `None` if the process belongs to another user.
 pub fn is_mapped_by(pid: u32, name: Name, about: &Metadata) -> Option<bool> {
     match fs::read(format!("/proc/{pid}/maps")) {
         Ok(maps) => Some(maps.split(|&byte| byte == b'\n').any(|line| shows(line, name, about))),
@@ -197,11 +194,10 @@ pub fn is_mapped_by(pid: u32, name: Name, about: &Metadata) -> Option<bool> {
     }
 }
 
-/// A line of `/proc/PID/maps` has this file: addresses, rights, offset, device, inode, path. The device may be
-/// another there than the file's own (overlayfs, btrfs) if the folder is no file system of its own: the name does then.
-/// A file of that name that has been removed is another one.
+/// Returns whether a line of `/proc/PID/maps` shows this file: addresses, rights, offset, device, inode, path. On
+/// overlayfs and btrfs the device may differ from the file's; then the name decides. A removed file has another name.
 fn shows(line: &[u8], name: Name, file: &Metadata) -> bool {
-    // As the C library's major and minor.
+    // The C library's major and minor.
     let (device, inode) = (file.dev(), file.ino().to_string());
     let major = (device >> 8 & 0xfff) | (device >> 32 & 0xffff_f000);
     let minor = (device & 0xff) | (device >> 12 & 0xffff_ff00);

@@ -1,31 +1,32 @@
-//! Tells whether a context's cache is in force, or idle, and why. sslsweep is the *internal* cache of libssl and has
-//! nothing to do if a program keeps its sessions elsewhere, or nowhere.
+//! Judges whether a context's cache is in force or idle, and why. sslsweep is the *internal* cache of libssl, so it is
+//! idle if a program keeps its sessions elsewhere or nowhere.
 
 use sslsweep_figures::{MODE_EXTERNAL, MODE_KNOWN, MODE_TICKETS, Word};
 
-use crate::figures::{Block, Figures, Place};
+use super::block::Block;
+use super::process::{Figures, Place};
 
 /// `SSL_SESS_CACHE_*`, as openssl/ssl.h has them.
 const CLIENT: u64 = 0x1;
 const SERVER: u64 = 0x2;
 const NO_INTERNAL_STORE: u64 = 0x200;
 
-/// The order is that in which a process is judged by its contexts.
+/// The state of a cache. A process has the first of its contexts' states, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
     /// Sessions are stored.
     InForce,
     /// The library has not published the mode.
     Unknown,
-    /// The program has switched the cache off, or stores nothing and looks nothing up.
+    /// The program has switched the cache off, or uses it neither for stores nor for lookups.
     Off,
     /// The program keeps a cache of its own.
     External,
-    /// All sessions were given to the clients as tickets.
+    /// The clients have all sessions as tickets.
     Tickets,
-    /// There were handshakes, and none was stored.
+    /// There were handshakes, but no session was stored.
     Unstored,
-    /// Connections are made, and none is accepted.
+    /// It makes connections and accepts none.
     Client,
     /// There was no handshake.
     Unused,
@@ -44,11 +45,11 @@ impl Verdict {
         Verdict::Unused,
     ];
 
-    /// Judges one context by its figures.
+    /// The state of one context.
     pub fn of(block: &Block) -> Verdict {
         let mode = block.get(Word::Mode);
         let has = |bit: u64| mode & bit != 0;
-        // stunnel sets NO_INTERNAL_STORE and adds each session itself, so what is stored counts for more than the mode.
+        // Stored sessions count for more than the mode: stunnel sets NO_INTERNAL_STORE and adds each session itself.
         let stores = block.get(Word::Stores) > 0 && (has(CLIENT | SERVER) || !has(MODE_KNOWN));
         if block.get(Word::Sessions) > 0 || stores {
             return Verdict::InForce;
@@ -73,16 +74,16 @@ impl Verdict {
         }
     }
 
-    /// Judges a process: it is in force if one of its contexts is.
+    /// The state of a process: in force if one of its contexts is.
     pub fn of_process(figures: &Figures) -> Verdict {
         let sums = [&figures.others, &figures.past];
-        // A sum has no mode, so it can only say that something was stored.
+        // A sum has no mode; it only shows whether something was stored.
         let sums = sums.into_iter().filter(|sum| sum.get(Word::Stores) > 0);
         let contexts = figures.contexts.iter().chain(sums).map(Verdict::of);
         contexts.min().unwrap_or(Verdict::Unused)
     }
 
-    /// Judges a line of a table.
+    /// The state of a line in a table.
     pub fn at(figures: &Figures, place: Place, block: &Block) -> Verdict {
         match place {
             Place::All => Verdict::of_process(figures),
@@ -90,12 +91,12 @@ impl Verdict {
         }
     }
 
-    /// Nothing is lost by not showing it.
+    /// Returns whether the cache is not used.
     pub fn is_idle(self) -> bool {
         !matches!(self, Verdict::InForce | Verdict::Unknown)
     }
 
-    /// For a column of nine letters.
+    /// The state in at most nine letters.
     pub fn word(self) -> &'static str {
         match self {
             Verdict::InForce => "in force",
@@ -109,7 +110,7 @@ impl Verdict {
         }
     }
 
-    /// For a sentence: "nginx 17 is idle: ..." or "is in force: ...".
+    /// The state for a sentence: "nginx 17 is idle: ..." or "is in force: ...".
     pub fn sentence(self) -> &'static str {
         match self {
             Verdict::InForce => "in force: sessions are stored in its cache",
@@ -125,7 +126,7 @@ impl Verdict {
         }
     }
 
-    /// The setting that puts the cache in force, for programs that are known.
+    /// The setting that puts the cache of this program in force, if it is known.
     pub fn remedy(self, program: &str) -> Option<&'static str> {
         use Verdict::{External, Off, Tickets, Unstored};
         if !matches!(self, Off | External | Tickets | Unstored) {
@@ -152,7 +153,7 @@ impl Verdict {
             ("smtpd" | "smtp" | "tlsproxy", _) => {
                 "none: Postfix uses tickets, or a cache of its own (smtpd_tls_session_cache_database)"
             }
-            // The servers that have no setting of their own take that of OpenSSL.
+            // Servers without a setting of their own use OpenSSL's.
             (_, Tickets) => "in openssl.cnf, section of system_default: Options = -SessionTicket",
             _ => return None,
         })
@@ -182,7 +183,7 @@ mod tests {
             (&[(Mode, KNOWN | SERVER), (Accepted, 9), (Stores, 1)], Verdict::InForce),
             (&[(Mode, KNOWN | SERVER), (Accepted, 9)], Verdict::Unstored),
             (&[(Mode, KNOWN | SERVER | MODE_TICKETS), (Accepted, 9)], Verdict::Tickets),
-            // A context of clients, most of which leave the default of servers.
+            // Most clients leave the default mode, which is that of servers.
             (&[(Mode, KNOWN | SERVER), (Connected, 9)], Verdict::Client),
             (&[(Mode, KNOWN | CLIENT)], Verdict::Client),
             (&[(Mode, KNOWN | CLIENT | SERVER), (Connected, 1), (Accepted, 1)], Verdict::Unstored),

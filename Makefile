@@ -22,8 +22,8 @@ LIB     := build/lib
 TARGET  := $(or $(CARGO_TARGET_DIR),target)/release
 BUILT   := $(or $(CARGO_TARGET_DIR),target)/command/sslsweep
 SO      := libsslsweep.so.$(VERSION)
-SOURCES := $(shell find src crates -name '*.rs') crates/figures/Cargo.toml build.rs cbindgen.toml Cargo.toml Cargo.lock abi/nodes.map
-COMMAND := $(shell find cli crates -name '*.rs') $(wildcard cli/src/completions/*) cli/Cargo.toml crates/figures/Cargo.toml Cargo.toml Cargo.lock
+SOURCES := $(shell find src crates/figures -name '*.rs') crates/figures/Cargo.toml build.rs cbindgen.toml Cargo.toml Cargo.lock checks/abi/nodes.map
+COMMAND := $(shell find crates -name '*.rs') $(wildcard crates/cli/src/completions/*) crates/cli/Cargo.toml crates/figures/Cargo.toml Cargo.toml Cargo.lock
 
 .DEFAULT_GOAL := lib
 
@@ -36,7 +36,7 @@ library: $(LIB)/$(SO)
 
 # The shared library is linked from the static one, because only so do its symbols get their version
 # nodes: rustc brings a version script of its own. All is bound at the start and read-only after that.
-LINK_SO = $(CC) -shared -o $@ -Wl,-soname,libsslsweep.so.$(ABI) -Wl,--version-script=abi/nodes.map -Wl,-u,sslsweep_version \
+LINK_SO = $(CC) -shared -o $@ -Wl,-soname,libsslsweep.so.$(ABI) -Wl,--version-script=checks/abi/nodes.map -Wl,-u,sslsweep_version \
           -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,defs,-z,nodelete -Wl,--as-needed
 
 # Messages of panics name source files, which must not depend on where somebody has them.
@@ -46,11 +46,11 @@ REMAP = for folder in $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*; do prin
 FLAGGED = RUSTFLAGS="$$RUSTFLAGS -C force-frame-pointers=yes $$($(REMAP)) --remap-path-prefix=$(CURDIR)=sslsweep" $(CARGO)
 
 # The standard library registers thread destructors by a weak symbol of the C library's, which takes the loader's lock and memory; by
-# another name it is not there, and a key of pthreads serves. (None of ours has one: abi/library.t.)
+# another name it is not there, and a key of pthreads serves. (None of ours has one: checks/abi/library.t.)
 # Without the rlib of the tests among the crate types, or the dependencies would be left out of the
 # link-time optimisation. cargo decides what is stale; only a changed library is copied, so that the tests relink only then.
 $(LIB)/$(SO): $(SOURCES)
-	@CARGO='$(CARGO)' sh scripts/setup.sh build
+	@CARGO='$(CARGO)' sh tools/setup.sh build
 	$(FLAGGED) rustc --release --locked --lib --crate-type staticlib
 	@mkdir -p $(LIB)
 	$(OBJCOPY) --redefine-sym __cxa_thread_atexit_impl=sslsweep_no_thread_destructors $(TARGET)/libsslsweep.a
@@ -60,7 +60,7 @@ $(LIB)/$(SO): $(SOURCES)
 	ln -sf libsslsweep.so.$(ABI) $(LIB)/libsslsweep.so
 
 $(BUILT): $(COMMAND)
-	@CARGO='$(CARGO)' sh scripts/setup.sh build
+	@CARGO='$(CARGO)' sh tools/setup.sh build
 	$(FLAGGED) build --profile command --locked -p sslsweep-cli
 	@touch $@
 
@@ -69,9 +69,9 @@ $(BUILT): $(COMMAND)
 place = { printf '%s\0%s\0' '$(BINDIR)' '$(LIBDIR)'; head -c 8192 /dev/zero; } | head -c 8192 >$1.paths && \
         $(OBJCOPY) --update-section .sslsweep.paths=$1.paths $(BUILT) $1 && rm $1.paths && chmod 755 $1
 
-build/NOTICES: $(COMMAND) scripts/notices.pl
+build/NOTICES: $(COMMAND) packaging/notices.pl
 	@mkdir -p build
-	@CARGO='$(CARGO)' perl scripts/notices.pl >$@.new && mv $@.new $@
+	@CARGO='$(CARGO)' perl packaging/notices.pl >$@.new && mv $@.new $@
 
 # build/ is laid out as an installation, so the command works from there too.
 build/bin/sslsweep: override BINDIR := /bin
@@ -81,16 +81,16 @@ build/bin/sslsweep: $(BUILT) Makefile
 	$(call place,$@)
 
 demo: ## show on real servers what it does: a C program and nginx, with and without (DETAILS=1)
-	@sh scripts/setup.sh demo
-	@MAKE='$(MAKE)' sh demo/run.sh
+	@sh tools/setup.sh demo
+	@MAKE='$(MAKE)' sh examples/demo/run.sh
 
 test: ## run all tests: Rust, C four ways, header, symbols, install, examples, probes, valgrind (MEMCHECK=no: all but the last)
-	@sh scripts/setup.sh test
+	@sh tools/setup.sh test
 	@$(MAKE) --no-print-directory lib test-rust test-c test-command $(if $(filter no,$(MEMCHECK)),,valgrind)
 
 test-fresh: ## make demo and make test on bare Debian trees, as root and as a user (as root; RELEASES="12 13" USERS="root visitor" MEMCHECK=no MIRROR=URL)
-	@sh scripts/setup.sh fresh
-	@MEMCHECK='$(MEMCHECK)' USERS='$(USERS)' MIRROR='$(MIRROR)' sh scripts/fresh.sh $(RELEASES)
+	@sh tools/setup.sh fresh
+	@MEMCHECK='$(MEMCHECK)' USERS='$(USERS)' MIRROR='$(MIRROR)' sh tools/fresh.sh $(RELEASES)
 
 test-rust: ## the Rust tests: the cache against its oracle, options, boundary, the command
 	$(CARGO) test --locked --workspace
@@ -98,37 +98,37 @@ test-rust: ## the Rust tests: the cache against its oracle, options, boundary, t
 test-c: lib ## the C harness: every test on stock and three ways under sslsweep
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) check
 	@cd tests-c && prove header.t install.t effect.t examples.t leaks.t probes.t
-	@prove abi/library.t scripts/setup.t
+	@prove checks/abi/library.t tools/setup.t
 
 test-command: lib ## the sslsweep command: run, doctor, stat, flush and, on a terminal, top
-	@sh scripts/setup.sh command
-	@prove cli/tests/*.t
+	@sh tools/setup.sh command
+	@prove crates/cli/tests/*.t
 
 pictures: ## write docs/metrics.md and the picture of top anew
 	SSLSWEEP_WRITE_DOCUMENTS=1 $(CARGO) test --locked --quiet -p sslsweep-cli
 
 test-matrix: lib ## the C harness on released libssl 1.1.1 to 4.0, built in two linkages (VERSIONS="system 3.5")
-	@sh scripts/setup.sh matrix
+	@sh tools/setup.sh matrix
 	@sh tests-c/matrix.sh $(VERSIONS)
 
 valgrind: lib ## the C harness under memcheck
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) valgrind
 
 fuzz: ## fuzz the cache against its oracle, and API calls against stock (SECONDS=20 for each, FUZZERS=calls, LIBSSL=3.5)
-	@sh scripts/setup.sh fuzz
-	@FUZZ_SECONDS=$(or $(SECONDS),20) FUZZERS="$(FUZZERS)" LIBSSL="$(LIBSSL)" LINKAGE="$(LINKAGE)" GROW="$(GROW)" sh fuzz/run.sh
+	@sh tools/setup.sh fuzz
+	@FUZZ_SECONDS=$(or $(SECONDS),20) FUZZERS="$(FUZZERS)" LIBSSL="$(LIBSSL)" LINKAGE="$(LINKAGE)" GROW="$(GROW)" sh checks/fuzz/run.sh
 
 fuzz-check: ## check the fuzzers: each of some defects must be found
-	@sh scripts/setup.sh fuzz
-	@FUZZ_SECONDS=$(or $(SECONDS),60) DEFECTS="$(DEFECTS)" sh fuzz/check.sh
+	@sh tools/setup.sh fuzz
+	@FUZZ_SECONDS=$(or $(SECONDS),60) DEFECTS="$(DEFECTS)" sh checks/fuzz/check.sh
 
 test-memory: lib ## fail each allocation in turn, and print how many
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) check TEST_NAMES='*_memory'
 	@for way in preload shared static; do sed -n "s/^# allocations that failed/$$way: &/p" build/tests/out/*_memory.$$way.out; done
 
 asan: ## the C harness under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer (VERSIONS="system 3.5")
-	@sh scripts/setup.sh asan
-	@sh tests-c/asan.sh $(VERSIONS)
+	@sh tools/setup.sh asan
+	@sh tests-c/sanitizers/asan.sh $(VERSIONS)
 
 miri: ## the cache, and what else needs no libssl, under Miri (needs a nightly toolchain that has it)
 	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { echo 'make miri: no Miri here, so nothing was run. It comes with rustup:' \
@@ -148,39 +148,39 @@ audit: $(DENY) ## known vulnerabilities of the dependencies (fetches the RustSec
 	$(DENY) --locked check advisories
 
 load: ## a TLS server with a million sessions under steady resumption and flushes, with and without (MINUTES=4 LIBSSL="system 3.5")
-	@sh scripts/setup.sh load
+	@sh tools/setup.sh load
 	@$(MAKE) --no-print-directory lib
-	@python3 -B load/load.py $(LIB)/libsslsweep.so
+	@python3 -B bench/load/load.py $(LIB)/libsslsweep.so
 
 load-servers: ## unchanged servers while a flush removes 20,000 sessions, with and without (SERVERS="stunnel h2o nginx" ROUNDS=5)
-	@PROGRAMS="$(or $(SERVERS),stunnel h2o nginx)" sh scripts/setup.sh programs
+	@PROGRAMS="$(or $(SERVERS),stunnel h2o nginx)" sh tools/setup.sh programs
 	@$(MAKE) --no-print-directory lib
-	@python3 -B load/servers.py $(LIB)/libsslsweep.so
+	@python3 -B bench/load/servers.py $(LIB)/libsslsweep.so
 
 load-report: ## put the last results of load into docs/load.md
-	@python3 -B load/page.py build/load/results.json
+	@python3 -B bench/load/page.py build/load/results.json
 
 test-models: ## the cache in every order that two or three threads can come, and can its models fail?
-	@sh scripts/setup.sh models
-	cd models && CARGO_TARGET_DIR=../build/models $(CARGO) test --release --locked -- --nocapture
-	@prove models/mutants.t
+	@sh tools/setup.sh models
+	cd checks/models && CARGO_TARGET_DIR=../../build/models $(CARGO) test --release --locked -- --nocapture
+	@prove checks/models/mutants.t
 
 tsan: ## ThreadSanitizer: the cache, and the threaded C tests with a sanitised library and libssl (VERSIONS="3.5")
-	@sh scripts/setup.sh tsan
-	@sh tests-c/tsan.sh $(VERSIONS)
+	@sh tools/setup.sh tsan
+	@sh tests-c/sanitizers/tsan.sh $(VERSIONS)
 
 soak: ## random work of several threads for MINUTES=1 with its books kept (VERSIONS="system 3.5" SEED=1)
-	@sh scripts/setup.sh $(if $(filter-out system,$(VERSIONS)),matrix,test)
+	@sh tools/setup.sh $(if $(filter-out system,$(VERSIONS)),matrix,test)
 	@$(MAKE) --no-print-directory lib
 	@sh tests-c/soak.sh $(or $(MINUTES),1) $(VERSIONS)
 
 test-programs: ## unchanged servers (nginx, h2o, stunnel, vsftpd, redis, ...) on stock and with the library (PROGRAMS="nginx h2o")
-	@PROGRAMS="$(PROGRAMS)" sh scripts/setup.sh programs
+	@PROGRAMS="$(PROGRAMS)" sh tools/setup.sh programs
 	@$(MAKE) --no-print-directory lib
-	@PROGRAMS="$(PROGRAMS)" python3 -B programs/run.py $(LIB)/libsslsweep.so
+	@PROGRAMS="$(PROGRAMS)" python3 -B checks/programs/run.py $(LIB)/libsslsweep.so
 
 bench: ## measure against stock in the same run (SIZES="20000 1000000" ROUNDS=5 ONLY=flush LIBSSL="system 3.5"; STATS=1: what figures cost)
-	@sh scripts/setup.sh bench
+	@sh tools/setup.sh bench
 	@$(MAKE) --no-print-directory lib
 	@python3 bench/run.py $(LIB)/libsslsweep.so
 
@@ -191,32 +191,32 @@ bench-report: ## put the last results of bench into docs/benchmarks.md
 	@python3 bench/report.py build/bench/results.json
 
 profile: ## where instructions and cache misses go, by callgrind, into docs/benchmarks.md (LIBSSL=3.5)
-	@sh scripts/setup.sh profile
+	@sh tools/setup.sh profile
 	@$(MAKE) --no-print-directory lib
 	@python3 bench/profile.py $(LIB)/libsslsweep.so
 
 lint: ## rustfmt, clippy and shellcheck, warnings denied
-	@sh scripts/setup.sh lint
+	@sh tools/setup.sh lint
 	$(CARGO) fmt --all --check
-	cd models && $(CARGO) fmt --check
-	cd fuzz && $(CARGO) fmt --check && $(CARGO) metadata --locked --format-version 1 >/dev/null
+	cd checks/models && $(CARGO) fmt --check
+	cd checks/fuzz && $(CARGO) fmt --check && $(CARGO) metadata --locked --format-version 1 >/dev/null
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	cd models && CARGO_TARGET_DIR=../build/models $(CARGO) clippy --locked --lib --tests -- -D warnings
-	shellcheck scripts/*.sh bench/*.sh fuzz/*.sh demo/*.sh tests-c/*.sh .ci/run
+	cd checks/models && CARGO_TARGET_DIR=../../build/models $(CARGO) clippy --locked --lib --tests -- -D warnings
+	shellcheck tools/*.sh bench/*.sh checks/fuzz/*.sh examples/demo/*.sh tests-c/*.sh tests-c/sanitizers/*.sh .ci/run
 
 tested: ## run the matrix and the programs, and write the README's tables from the results
 	@$(MAKE) --no-print-directory test-matrix test-programs
-	python3 scripts/tested.py
+	python3 tools/tested.py
 
 abi-check: ## symbols, versions and prototypes against each libssl, and several in one process
-	@sh scripts/setup.sh abi
+	@sh tools/setup.sh abi
 	@$(MAKE) --no-print-directory lib
 	@$(MAKE) --no-print-directory -C tests-c LIBDIR=../$(LIB) all TEST_NAMES=presence_several
-	@VERSIONS='$(VERSIONS)' prove abi/library.t abi/versions.t abi/several.t
+	@VERSIONS='$(VERSIONS)' prove checks/abi/library.t checks/abi/versions.t checks/abi/several.t
 
 abi-baseline: lib ## take the present ABI for the one that is meant
-	@sh scripts/setup.sh abi
-	abidw --no-corpus-path --no-show-locs --out-file abi/libsslsweep.abi $(LIB)/libsslsweep.so
+	@sh tools/setup.sh abi
+	abidw --no-corpus-path --no-show-locs --out-file checks/abi/libsslsweep.abi $(LIB)/libsslsweep.so
 
 header: lib ## regenerate include/sslsweep.h from the Rust documentation
 	cp "$$(ls -t $(TARGET)/build/sslsweep-*/out/sslsweep.h | head -n 1)" include/sslsweep.h
@@ -251,7 +251,7 @@ fill = $(FILL) $1 >$(DESTDIR)$3 && chmod $2 $(DESTDIR)$3
 slim = $(STRIP) --strip-debug $(DESTDIR)$1
 
 install: install-runtime install-dev ## install below PREFIX (/usr/local), staged in DESTDIR; STRIP=: keeps debugging information
-	@[ -n '$(DESTDIR)' ] || sh scripts/loader.sh '$(LIBDIR)'
+	@[ -n '$(DESTDIR)' ] || sh packaging/loader.sh '$(LIBDIR)'
 
 install-runtime: lib
 	$(INSTALL) -d $(sort $(dir $(INSTALLED_RUNTIME:%=$(DESTDIR)%)))
@@ -262,8 +262,8 @@ install-runtime: lib
 	$(call slim,$(BINDIR)/sslsweep)
 	$(INSTALL) -m 644 build/NOTICES $(DESTDIR)$(DATADIR)/sslsweep/NOTICES
 	$(foreach shell,bash zsh fish,$(call completion,$(shell),$(filter %$(if $(filter fish,$(shell)),.fish,sslsweep),$(filter $(DATADIR)/$(shell)%,$(COMPLETIONS)))) &&) :
-	$(call fill,man/sslsweep.1.in,644,$(MANDIR)/man1/sslsweep.1)
-	$(call fill,man/sslsweep.7.in,644,$(MANDIR)/man7/sslsweep.7)
+	$(call fill,docs/man/sslsweep.1.in,644,$(MANDIR)/man1/sslsweep.1)
+	$(call fill,docs/man/sslsweep.7.in,644,$(MANDIR)/man7/sslsweep.7)
 	$(foreach name,$(SCRIPTS),$(INSTALL) -m 644 docs/bpftrace/$(name).bt $(DESTDIR)$(call script,$(name)) &&) :
 	$(INSTALL) -m 644 $(GRAFANA:%=packaging/grafana/%) $(DESTDIR)$(DATADIR)/sslsweep/grafana
 	$(foreach service,$(SERVICES),$(call fill,packaging/systemd/$(service).conf.in,644,$(call drop_in,$(service))) &&) :
@@ -274,17 +274,17 @@ install-dev: lib
 	$(INSTALL) -m 644 $(LIB)/libsslsweep.a $(DESTDIR)$(LIBDIR)/libsslsweep.a
 	$(call slim,$(LIBDIR)/libsslsweep.a)
 	$(INSTALL) -m 644 include/sslsweep.h $(DESTDIR)$(INCLUDEDIR)/sslsweep.h
-	$(call fill,scripts/sslsweep.pc.in,644,$(PKGCONFIGDIR)/sslsweep.pc)
-	$(call fill,scripts/sslsweep-static.pc.in,644,$(PKGCONFIGDIR)/sslsweep-static.pc)
-	$(foreach page,$(MAN3),$(call fill,man/$(page).3sslsweep.in,644,$(call man3,$(page))) &&) :
+	$(call fill,packaging/sslsweep.pc.in,644,$(PKGCONFIGDIR)/sslsweep.pc)
+	$(call fill,packaging/sslsweep-static.pc.in,644,$(PKGCONFIGDIR)/sslsweep-static.pc)
+	$(foreach page,$(MAN3),$(call fill,docs/man/$(page).3sslsweep.in,644,$(call man3,$(page))) &&) :
 
 uninstall: ## remove what install put there
 	rm -f $(INSTALLED:%=$(DESTDIR)%)
-	@[ -n '$(DESTDIR)' ] || sh scripts/loader.sh '$(LIBDIR)' >/dev/null
+	@[ -n '$(DESTDIR)' ] || sh packaging/loader.sh '$(LIBDIR)' >/dev/null
 	[ ! -d $(DESTDIR)$(DATADIR)/sslsweep ] || find $(DESTDIR)$(DATADIR)/sslsweep -depth -type d -empty -delete
 
 dist: ## build a source archive with the crates, which builds without a network, into build/dist
-	@CARGO='$(CARGO)' sh scripts/dist.sh $(VERSION) build/dist
+	@CARGO='$(CARGO)' sh packaging/dist.sh $(VERSION) build/dist
 
 # A package of the same sources is the same, byte for byte: its times are that of the last commit.
 deb rpm: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
@@ -293,19 +293,19 @@ PACKAGER ?= sslsweep maintainers <maintainers@sslsweep.example>
 PACKAGES := build/packages
 
 deb: ## build Debian packages of the release into build/packages
-	@sh scripts/setup.sh deb
+	@sh tools/setup.sh deb
 	@$(MAKE) --no-print-directory lib
 	rm -rf $(PACKAGES)/deb $(PACKAGES)/*.deb
 	mkdir -p $(PACKAGES)/deb
 	cp -R packaging/debian $(PACKAGES)/deb
-	perl scripts/packaged-docs.pl $(CURDIR)/$(PACKAGES)/deb "/usr/lib/$$(dpkg-architecture -qDEB_HOST_MULTIARCH)" /usr/share
+	perl packaging/packaged-docs.pl $(CURDIR)/$(PACKAGES)/deb "/usr/lib/$$(dpkg-architecture -qDEB_HOST_MULTIARCH)" /usr/share
 	printf 'sslsweep (%s-1) unstable; urgency=medium\n\n  * Version %s.\n\n -- %s  %s\n' '$(VERSION)' '$(VERSION)' \
 	    '$(PACKAGER)' "$$(LC_ALL=C date -Ru -d @$$SOURCE_DATE_EPOCH)" >$(PACKAGES)/deb/debian/changelog
 	sed -i 's|@PACKAGER@|$(PACKAGER)|' $(PACKAGES)/deb/debian/control
 	cd $(PACKAGES)/deb && TOP=$(CURDIR) debian/rules binary
 
 rpm: ## build RPM packages of the release into build/packages
-	@sh scripts/setup.sh rpm
+	@sh tools/setup.sh rpm
 	@$(MAKE) --no-print-directory lib
 	rm -rf $(PACKAGES)/rpm $(PACKAGES)/*.rpm
 	rpmbuild -bb --quiet --define 'top $(CURDIR)' --define '_topdir $(CURDIR)/$(PACKAGES)/rpm' --define '_rpmdir $(CURDIR)/$(PACKAGES)' \
@@ -313,7 +313,7 @@ rpm: ## build RPM packages of the release into build/packages
 
 test-packages: ## build the packages; install, try and remove them (Debian, as root)
 	@[ "$$(id -u)" = 0 ] || { echo 'installing needs root; please run: sudo env "PATH=$$PATH" make test-packages' >&2; exit 1; }
-	@sh scripts/setup.sh packages
+	@sh tools/setup.sh packages
 	@$(MAKE) --no-print-directory deb rpm
 	@prove packaging/packages.t packaging/dist.t
 

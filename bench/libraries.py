@@ -28,7 +28,7 @@ def known(script: pathlib.Path) -> list[str]:
 
 def prepare(words: list[str], folder: pathlib.Path, sources: list[pathlib.Path]) -> list[Library]:
     """Builds what `words` name, and a program of `sources` for each; "all" is every libssl and both peers."""
-    script, peers = HERE.parent / "scripts" / "libssl.sh", known(HERE / "peer.sh")
+    script, peers = HERE.parent / "tools" / "libssl.sh", known(HERE / "peer.sh")
     if "all" in words:
         words = [SYSTEM, *known(script), *peers]
     found = []

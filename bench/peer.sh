@@ -30,7 +30,7 @@ crate=$(field 2)
 release=$(field 3)
 [ -n "$crate" ] || complain "no peer $name here; there are:$(printf '%s' "$peers" | awk 'NF { printf " %s", $1 }')"
 for tool in cc c++ cmake make cargo flock sha256sum; do
-    command -v "$tool" >/dev/null 2>&1 || complain "needs $tool; scripts/setup.sh bench installs or names what is missing"
+    command -v "$tool" >/dev/null 2>&1 || complain "needs $tool; tools/setup.sh bench installs or names what is missing"
 done
 
 home=${XDG_CACHE_HOME:-${HOME:?HOME or XDG_CACHE_HOME says where to build}/.cache}/sslsweep/peers

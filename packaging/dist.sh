@@ -1,7 +1,7 @@
 #!/bin/sh
 # dist.sh VERSION FOLDER: puts sslsweep-VERSION.tar.gz into FOLDER: the files of HEAD, and the crates of library, command and their
-# tests, so that it builds without a network. The same commit gives the same bytes. (models/ and fuzz/ are checkers with crates of
-# their own, which are not in it.)
+# tests, so that it builds without a network. The same commit gives the same bytes. (Not the crates of checks/models and
+# checks/fuzz.)
 set -eu
 
 name=sslsweep-$1

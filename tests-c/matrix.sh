@@ -1,5 +1,5 @@
 #!/bin/sh
-# matrix.sh [VERSION...]: the whole C harness on each libssl, all that scripts/libssl.sh knows by default.
+# matrix.sh [VERSION...]: the whole C harness on each libssl, all that tools/libssl.sh knows by default.
 #
 # A cell is a release in one of its two linkages, or `system`, the libssl that is installed. Programs are
 # compiled and linked once for a release, since its linkages have the same headers and symbols. What each
@@ -14,11 +14,11 @@ results=$matrix/results.tsv
 status=0
 
 # shellcheck disable=SC2046 # a list of words
-[ $# -gt 0 ] || set -- system $(sh "$here/../scripts/libssl.sh" list)
+[ $# -gt 0 ] || set -- system $(sh "$here/../tools/libssl.sh" list)
 
 # What can't be built is known before anything runs.
 for version; do
-    [ "$version" = system ] || sh "$here/../scripts/libssl.sh" "$version" symbolic >/dev/null
+    [ "$version" = system ] || sh "$here/../tools/libssl.sh" "$version" symbolic >/dev/null
 done
 mkdir -p "$matrix"
 printf 'version\tlinkage\tlibssl\tway\tpassed\tfailed\n' >"$results"
@@ -72,7 +72,7 @@ for version; do
         continue
     fi
     for linkage in symbolic plt; do
-        prefix=$(sh "$here/../scripts/libssl.sh" "$version" "$linkage")
+        prefix=$(sh "$here/../tools/libssl.sh" "$version" "$linkage")
         release=$(basename "$(dirname "$prefix")") # with a stamp of how it was built
         cell "${release%-*}" "$linkage" "$prefix"
     done

@@ -1,6 +1,6 @@
 #!/bin/sh
 # soak.sh MINUTES [VERSION...]: the stress program (hs_stress.c) for some minutes in all, shared among the libssl
-# named: `system` (the default) and releases that scripts/libssl.sh builds, in both linkages.
+# named: `system` (the default) and releases that tools/libssl.sh builds, in both linkages.
 #
 # Half a minute a run, each with the next seed and the next of our three ways. SEED is the first; it is printed, and
 # a failure says how to repeat its run. (A seed decides what each thread does, not how they meet.)
@@ -32,7 +32,7 @@ for version; do
         continue
     fi
     for linkage in symbolic plt; do
-        prefix=$(sh "$here/../scripts/libssl.sh" "$version" "$linkage")
+        prefix=$(sh "$here/../tools/libssl.sh" "$version" "$linkage")
         make -s --no-print-directory -C "$here" -j 2 all LIBDIR="$build/lib" BUILD="$build/matrix/$version" \
             OPENSSL_CFLAGS="-I$prefix/include" OPENSSL_LIBS="-L$prefix/lib -lssl -lcrypto" TEST_NAMES=hs_stress \
             TEST_WAYS='preload shared static'

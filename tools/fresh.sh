@@ -98,7 +98,7 @@ release() { # 12 or 13
     [ "$1" != 12 ] || toolchain=$(rustc --print sysroot) || complain "Debian 12 is tried with the Rust of this machine, and there is none"
     # shellcheck disable=SC2046,SC2086 # words: settings; packages
     env -i $(env | grep -i -E '^([a-z]+_proxy|CARGO_(HTTP|NET|REGISTR|SOURCE)[A-Z_]*)=') PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-        unshare --mount --pid --ipc --uts --fork --kill-child sh "$root/scripts/fresh-inside.sh" \
+        unshare --mount --pid --ipc --uts --fork --kill-child sh "$root/tools/fresh-inside.sh" \
         "$1" "$tree" "$archives" "$work" "$toolchain" "${MEMCHECK:-yes}" "${USERS:-root visitor}" $needs </dev/null &
     child=$!
     status=0

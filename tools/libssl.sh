@@ -61,7 +61,7 @@ Linux-aarch64) target=linux-aarch64 ;;
 *) complain "knows how to build for Linux on x86_64 and aarch64, and this is $machine" ;;
 esac
 for tool in cc make perl readelf cargo flock sha256sum; do
-    command -v "$tool" >/dev/null 2>&1 || complain "needs $tool; scripts/setup.sh matrix installs or names what is missing"
+    command -v "$tool" >/dev/null 2>&1 || complain "needs $tool; tools/setup.sh matrix installs or names what is missing"
 done
 perl -MIPC::Cmd -MFindBin -e 1 2>/dev/null || complain "needs perl with its core modules, of which Debian's perl-base is a part only"
 

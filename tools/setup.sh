@@ -56,7 +56,7 @@ need() {
     esac
 }
 
-# Released libssl are built by scripts/libssl.sh, which needs perl, flock and readelf.
+# Released libssl are built by tools/libssl.sh, which needs perl, flock and readelf.
 case $what in
 build) needs="c perl" ;;
 demo) needs="c perl openssl.h openssl" ;;

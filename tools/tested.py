@@ -32,7 +32,7 @@ def matrix() -> list[str]:
             sys.exit(f"tested.py: {row['version']} {row['linkage']} {row['way']}: {row['failed']} failed")
         if row["way"] in WAYS:
             cells[row["libssl"]][row["linkage"]][row["way"]] = int(row["passed"])
-    releases = subprocess.run(["sh", TOP / "scripts/libssl.sh", "list"], check=True, capture_output=True, text=True)
+    releases = subprocess.run(["sh", TOP / "tools/libssl.sh", "list"], check=True, capture_output=True, text=True)
     if missing := set(releases.stdout.split()) - set(cells):
         sys.exit(f"tested.py: the matrix was run without {' '.join(sorted(missing))}")
     lines = ["| libssl | linked as | test programs, each " + ", ".join(WAYS) + " |", "|---|---|---|"]

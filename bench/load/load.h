@@ -5,7 +5,7 @@
 #ifndef LOAD_H
 #define LOAD_H
 
-#include "../bench/bench.h"
+#include "../bench.h"
 
 enum {
     KNOWN = 20000,      /* restored sessions of TLS 1.2 that clients know */

@@ -20,7 +20,7 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-TOP = HERE.parent
+TOP = HERE.parent.parent
 sys.path.insert(0, str(TOP / "bench"))
 
 import libraries  # noqa: E402

@@ -9,7 +9,7 @@ import statistics
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-TOP = HERE.parent
+TOP = HERE.parent.parent
 sys.path.insert(0, str(TOP / "bench"))
 
 import json  # noqa: E402
@@ -30,7 +30,7 @@ PERCENTILES = {"50": "p50", "99": "p99", "99.9": "p99.9", "100": "longest"}
 HEAD = """\
 # Load
 
-`make load` runs a threaded TLS server on the public API ([load/server.c](../load/server.c)), the same binary on stock
+`make load` runs a threaded TLS server on the public API ([bench/load/server.c](../bench/load/server.c)), the same binary on stock
 libssl and with sslsweep preloaded, in turns and with the same seeds. The server restores its sessions from the output of
 `i2d_SSL_SESSION()`, with timeouts of 1 to 600 seconds, and holds at least {sessions:,} during the
 load. {clients} client processes, always on stock libssl, make {rate} connections a second over loopback, at moments that are fixed

@@ -23,8 +23,8 @@ import sys
 import tempfile
 import time
 
-TOP = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(TOP / "programs"))
+TOP = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(TOP / "checks" / "programs"))
 
 from support import Certificate, Program, family, free_port, listening, wait_until  # noqa: E402
 
@@ -178,7 +178,7 @@ def main() -> None:
     lib = str(pathlib.Path(sys.argv[1]).resolve())
     FOLDER.mkdir(parents=True, exist_ok=True)
     compiler = [*os.environ.get("CC", "cc").split(), "-std=c11", "-D_DEFAULT_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-pthread"]
-    sources = TOP / "load" / "servers"
+    sources = TOP / "bench" / "load" / "servers"
     subprocess.run([*compiler, "-o", VISITOR, sources / "visitor.c", "-lssl", "-lcrypto"], check=True)
     subprocess.run([*compiler, "-shared", "-fPIC", "-o", HOLD, sources / "hold.c", "-ldl"], check=True)
     results = {}

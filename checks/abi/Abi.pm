@@ -1,4 +1,4 @@
-# What the checks beside it share: abi/symbols.tsv, files and commands.
+# What the checks beside it share: checks/abi/symbols.tsv, files and commands.
 package Abi;
 use strict;
 use warnings;
@@ -7,12 +7,12 @@ use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use Test::More;
 
-use lib dirname(dirname(abs_path(__FILE__))) . '/tests-c';
+use lib dirname(abs_path(__FILE__)) . '/../../tests-c/support';
 use Files qw(slurp spit);
 
 our @EXPORT_OK = qw(symbols nodes is_plain versions slurp spit run $top);
 
-our $top = dirname(dirname(abs_path(__FILE__)));
+our $top = abs_path(dirname(abs_path(__FILE__)) . '/../..');
 
 # Runs a command; what it printed, if it went well.
 sub run {
@@ -25,11 +25,11 @@ sub run {
 }
 
 # The libssl to hold ours against: VERSIONS, or all.
-sub versions { return split ' ', $ENV{VERSIONS} || 'system ' . qx{sh "$top/scripts/libssl.sh" list} }
+sub versions { return split ' ', $ENV{VERSIONS} || 'system ' . qx{sh "$top/tools/libssl.sh" list} }
 
 # In the order of the file: { name, since, presence, why }.
 sub symbols {
-    my @rows = map { [split /\t/, $_, -1] } grep { !/^#/ } split /\n/, slurp("$top/abi/symbols.tsv");
+    my @rows = map { [split /\t/, $_, -1] } grep { !/^#/ } split /\n/, slurp("$top/checks/abi/symbols.tsv");
     return map { { name => $_->[0], since => $_->[1], presence => $_->[2], why => $_->[3] } } @rows;
 }
 
@@ -42,10 +42,10 @@ sub nodes {
     return (@first, 'OPENSSL_4.0.0');
 }
 
-# Whether the shared library has this name without a version, by abi/nodes.map.
+# Whether the shared library has this name without a version, by checks/abi/nodes.map.
 sub is_plain {
     my ($name) = @_;
-    my ($globals) = slurp("$top/abi/nodes.map") =~ /^SSLSWEEP \{\s*global:(.*?)local:/ms;
+    my ($globals) = slurp("$top/checks/abi/nodes.map") =~ /^SSLSWEEP \{\s*global:(.*?)local:/ms;
     return scalar grep { my $pattern = quotemeta s/\s//gr; $pattern =~ s/\\\*/.*/g; length && $name =~ /^$pattern$/ } split /;/, $globals;
 }
 

@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# Our libraries against abi/symbols.tsv: each function under its version nodes and nothing else, nothing of
+# Our libraries against checks/abi/symbols.tsv: each function under its version nodes and nothing else, nothing of
 # OpenSSL needed, and no change of the ABI that nobody meant. And the committed header is the one that the
 # Rust documentation gives.
 #
@@ -87,8 +87,8 @@ is($first_node, 'SSLSWEEP', 'P9: SSLSWEEP is the first version node');
 # ---- The dynamic loader ----
 
 # P8: which of the loader's functions are imported, and where they may be called. Its lock is held by whoever runs constructors.
-my %loader = map { my ($name, $source) = split /\t/; $name => $source } grep { !/^#/ } split /\n/, slurp("$top/abi/loader.txt");
-is_deeply([sort grep { /^_?dl/ } @imported], [sort keys %loader], 'P8: of the dynamic loader, only what abi/loader.txt names is imported');
+my %loader = map { my ($name, $source) = split /\t/; $name => $source } grep { !/^#/ } split /\n/, slurp("$top/checks/abi/loader.txt");
+is_deeply([sort grep { /^_?dl/ } @imported], [sort keys %loader], 'P8: of the dynamic loader, only what checks/abi/loader.txt names is imported');
 for my $name (sort keys %loader) {
     my %callers = map { $_ => 1 } grep { slurp("$top/$_") =~ /\b(?:libc::)?\Q$name\E\(/ } split /\n/, qx{cd "$top" && git ls-files 'src/*.rs' 2>/dev/null || find src -name '*.rs'};
     is_deeply([keys %callers], [$loader{$name}], "P8: $name is called in $loader{$name} alone");
@@ -97,7 +97,7 @@ for my $name (sort keys %loader) {
 # ---- The static library ----
 
 # readelf, not nm: the objects hold LLVM's bitcode too, and an nm with LLVM's plugin looks at nothing else.
-my @runtime = map { qr/$_/ } grep { !/^#/ } split /\n/, slurp("$top/abi/runtime.txt");
+my @runtime = map { qr/$_/ } grep { !/^#/ } split /\n/, slurp("$top/checks/abi/runtime.txt");
 my ($object, %objects, @defined, @others) = ('');
 for (split /\n/, output('readelf', '-sW', $static)) {
     $object = $1 if /^File: .*\((.*)\)$/;
@@ -113,14 +113,14 @@ for (split /\n/, output('readelf', '-sW', $static)) {
 }
 same([sort @defined], \@names, 'the static library defines the same names');
 unlike(output('readelf', '-sW', $static), qr/\b__cxa_thread_atexit/, 'nor does it register destructors of thread-local data');
-is("@others", '', 'and nothing else but what the Rust runtime forces (abi/runtime.txt)');
+is("@others", '', 'and nothing else but what the Rust runtime forces (checks/abi/runtime.txt)');
 # The linker takes objects, not libraries: a program that refers to one of the functions gets them all.
 is(scalar keys %objects, 1, 'in one object') or diag(join ' ', sort keys %objects);
 
 # ---- Against the last ABI that was meant ----
 
-my $report = qx{abidiff --no-architecture --no-show-locs "$top/abi/libsslsweep.abi" "$shared" 2>&1};
-is($?, 0, 'abidiff: the ABI is that of abi/libsslsweep.abi') or diag("if this is meant, run `make abi-baseline`:\n$report");
+my $report = qx{abidiff --no-architecture --no-show-locs "$top/checks/abi/libsslsweep.abi" "$shared" 2>&1};
+is($?, 0, 'abidiff: the ABI is that of checks/abi/libsslsweep.abi') or diag("if this is meant, run `make abi-baseline`:\n$report");
 
 my ($generated) = sort { (stat $b)[9] <=> (stat $a)[9] } glob "$target/release/build/sslsweep-*/out/sslsweep.h";
 ok($generated, 'the build generated a header') or diag('build the library first');

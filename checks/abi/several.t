@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# P3: several releases of libssl in one process. tests-c/presence_several.c is built as a plug-in for each;
+# P3: several releases of libssl in one process. tests-c/presence/presence_several.c is built as a plug-in for each;
 # its program loads them together, on stock and in the three ways under sslsweep.
 #
 #   one of each major version     their nodes tell the callers apart
@@ -8,7 +8,7 @@
 #                                 call which reached the wrong one would not go unnoticed.
 #
 # The environment:
-#   VERSIONS      releases as scripts/libssl.sh names them; all by default
+#   VERSIONS      releases as tools/libssl.sh names them; all by default
 #   TEST_LIBDIR   where our library is
 #   TEST_BUILD    where the harness built the program presence_several
 use strict;
@@ -27,20 +27,20 @@ my $libdir = abs_path($ENV{TEST_LIBDIR} || "$top/build/lib");
 my $build  = abs_path($ENV{TEST_BUILD} || "$top/build/tests");
 my $work   = tempdir(CLEANUP => 1);
 my @ways   = ([stock => 'stock'], [preload => 'stock'], [shared => 'shared'], [static => 'static']);
-my @source = map { "$top/tests-c/$_.c" } qw(presence_several support handshake);
+my @source = map { "$top/tests-c/$_.c" } qw(presence/presence_several support/support support/handshake);
 
 # Builds the plug-in for a libssl in some folder. Returns its path.
 sub plugin {
     my ($name, $include, $folder, @libs) = @_;
     my $plugin = "$work/$name.so";
     my $ok = defined run(split(' ', $ENV{CC} || 'cc'), qw(-std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -Wno-deprecated-declarations -pthread -g -O1),
-        '-DPLUGIN', '-fPIC', '-shared', '-Wl,-Bsymbolic', "-I$top/include", "-I$include", '-o', $plugin, @source, @libs, '-ldl', "-Wl,-rpath,$folder");
+        '-DPLUGIN', '-fPIC', '-shared', '-Wl,-Bsymbolic', "-I$top/include", "-I$top/tests-c/support", "-I$include", '-o', $plugin, @source, @libs, '-ldl', "-Wl,-rpath,$folder");
     return $ok ? $plugin : fail("the plug-in for $name is built");
 }
 
 sub release {
     my ($version, $linkage) = @_;
-    chomp(my $prefix = qx{sh "$top/scripts/libssl.sh" "$version" "$linkage"});
+    chomp(my $prefix = qx{sh "$top/tools/libssl.sh" "$version" "$linkage"});
     return -d $prefix ? $prefix : fail("$version $linkage is built");
 }
 
@@ -79,7 +79,7 @@ sub check {
     return;
 }
 
-my @releases = map { my $v = $_; grep { $_ eq $v || index($_, "$v.") == 0 } split ' ', qx{sh "$top/scripts/libssl.sh" list} } grep { $_ ne 'system' } versions();
+my @releases = map { my $v = $_; grep { $_ eq $v || index($_, "$v.") == 0 } split ' ', qx{sh "$top/tools/libssl.sh" list} } grep { $_ ne 'system' } versions();
 my %major = map { substr($_, 0, 1) => $_ } @releases;
 cmp_ok(scalar @releases, '>', 1, 'there are several releases');
 

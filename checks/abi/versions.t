@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# abi/symbols.tsv and the prototypes in src/ against each libssl: the system's, and the releases that
-# scripts/libssl.sh builds.
+# checks/abi/symbols.tsv and the prototypes in src/ against each libssl: the system's, and the releases that
+# tools/libssl.sh builds.
 #
 #   nodes       a function that libssl has stands under a node that ours has as well, and it has all that it must
 #   prototypes  the types in src/exports/entries.rs and src/libssl/symbols.rs are those of the headers, our
@@ -8,7 +8,7 @@
 #   bindings    a program built for this libssl, under LD_PRELOAD: every function that it can call is ours
 #
 # The environment:
-#   VERSIONS      system, and releases as scripts/libssl.sh names them; all by default
+#   VERSIONS      system, and releases as tools/libssl.sh names them; all by default
 #   TEST_LIBDIR   where our library is
 use strict;
 use warnings;
@@ -35,7 +35,7 @@ sub libssl {
     my ($version) = @_;
     my ($cflags, $libs, $folder) = ([], ['-lssl', '-lcrypto'], '');
     if ($version ne 'system') {
-        my $prefix = qx{sh "$top/scripts/libssl.sh" "$version" symbolic};
+        my $prefix = qx{sh "$top/tools/libssl.sh" "$version" symbolic};
         chomp $prefix;
         return unless $? == 0 && -d $prefix;
         ($cflags, $libs, $folder) = (["-I$prefix/include"], ["-L$prefix/lib", '-lssl', '-lcrypto'], "$prefix/lib");
@@ -98,7 +98,7 @@ sub c_type {
     return c_type($1) . ' *' if $rust =~ /^\*(?:mut|const) (.*)/;
     return c_type($1) if $rust =~ /^Option<(.*)>$/;
     return 'callback' if $rust eq 'unsafe extern "C" fn()';
-    return $c_type{$rust} // die "abi/versions.t knows no C type for $rust\n";
+    return $c_type{$rust} // die "checks/abi/versions.t knows no C type for $rust\n";
 }
 
 # Every `NAME(TYPE, ...) -> TYPE;` of the two tables. Const means nothing to the ABI, and differs among versions.

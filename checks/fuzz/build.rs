@@ -7,11 +7,15 @@ fn main() {
     println!("cargo:rerun-if-env-changed=OPENSSL_CFLAGS");
     println!("cargo:rerun-if-env-changed=OPENSSL_LIBS");
     println!("cargo:rerun-if-changed=calls.c");
-    println!("cargo:rerun-if-changed=../tests-c");
+    println!("cargo:rerun-if-changed=../../tests-c/support");
 
     let mut build = cc::Build::new();
-    build.files(["calls.c", "../tests-c/support.c", "../tests-c/handshake.c"]);
-    build.include("../tests-c").define("_GNU_SOURCE", None).std("c11").opt_level(1);
+    build.files([
+        "calls.c",
+        "../../tests-c/support/support.c",
+        "../../tests-c/support/handshake.c",
+    ]);
+    build.include("../../tests-c/support").define("_GNU_SOURCE", None).std("c11").opt_level(1);
     build.flag("-Wno-deprecated-declarations").warnings_into_errors(true);
     words("OPENSSL_CFLAGS").split_whitespace().for_each(|flag| {
         build.flag(flag);

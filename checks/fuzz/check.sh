@@ -3,18 +3,18 @@
 # within FUZZ_SECONDS (60) from the corpora that are kept (`make fuzz-check`). DEFECTS selects lines by a word in them.
 set -eu
 
-top=$(cd "$(dirname "$0")/.." && pwd)
+top=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$top"
 copy=$top/build/fuzz/defect
 log=$top/build/fuzz/defect.log
 tab=$(printf '\t')
 missed=0 count=0
 
-grep -v '^#' fuzz/defects.tsv | grep -e "${DEFECTS:-}" >"$log.list"
+grep -v '^#' checks/fuzz/defects.tsv | grep -e "${DEFECTS:-}" >"$log.list"
 while IFS=$tab read -r fuzzer file change what; do
     rm -rf "$copy"
     mkdir -p "$copy"
-    cp -R src cli fuzz tests-c include abi scripts build.rs cbindgen.toml Cargo.toml Cargo.lock "$copy"
+    cp -R src crates checks tests-c include tools build.rs cbindgen.toml Cargo.toml Cargo.lock "$copy"
     sed "$change" "$file" >"$copy/$file"
     if cmp -s "$file" "$copy/$file"; then
         echo "fuzz-check: the sources have changed, so that this defect is none any more: $file: $change"
@@ -23,7 +23,7 @@ while IFS=$tab read -r fuzzer file change what; do
     count=$((count + 1))
     began=$(date +%s)
     # One place for all copies, for the sake of what they depend on; not that of the fuzzers, or a defect might stay there.
-    if FUZZ_SECONDS=${FUZZ_SECONDS:-60} FUZZERS=$fuzzer FUZZ_TARGET_DIR="$top/build/fuzz/target-defects" sh "$copy/fuzz/run.sh" >"$log" 2>&1 </dev/null; then
+    if FUZZ_SECONDS=${FUZZ_SECONDS:-60} FUZZERS=$fuzzer FUZZ_TARGET_DIR="$top/build/fuzz/target-defects" sh "$copy/checks/fuzz/run.sh" >"$log" 2>&1 </dev/null; then
         missed=$((missed + 1))
         echo "fuzz-check: $fuzzer has missed: $what"
     elif grep -q 'has found something\|fails at' "$log"; then

@@ -8,7 +8,7 @@ use File::Basename qw(basename dirname);
 use File::Path qw(make_path remove_tree);
 use Test::More;
 
-my $root = dirname(dirname(abs_path(__FILE__)));
+my $root = abs_path(dirname(abs_path(__FILE__)) . '/../..');
 my $copy = "$root/build/mutant";
 # Not that of the models: cargo would take one for the other.
 $ENV{CARGO_TARGET_DIR} = "$root/build/mutant-target";
@@ -132,13 +132,13 @@ sub spit {
 remove_tree($copy);
 make_path("$copy/src");
 system('cp', '-R', "$root/src/cache", "$copy/src/") == 0 or die 'cp';
-system('cp', '-R', map({ "$root/models/$_" } qw(Cargo.toml Cargo.lock build.rs src tests)), make_path("$copy/models"))
+system('cp', '-R', map({ "$root/checks/models/$_" } qw(Cargo.toml Cargo.lock build.rs src tests)), make_path("$copy/checks/models"))
     == 0 or die 'cp';
 my %source = map { basename($_) => slurp($_) } glob "$root/src/cache/*.rs";
 
 # Builds and runs what is in the copy; whether it was built, and the models that failed.
 sub run_models {
-    my $said = `cd '$copy/models' && timeout 300 cargo test --release --locked 2>&1`;
+    my $said = `cd '$copy/checks/models' && timeout 300 cargo test --release --locked 2>&1`;
     my $built = $said =~ /^running \d+ tests/m;
     diag(substr $said, -3000) unless $built;
     return ($built, $? != 0, $said =~ /^test (\w+) \.\.\. FAILED/mg);
@@ -164,7 +164,7 @@ sub write_cache {
 }
 
 # The checkers are compiled once, which takes as long as the machine needs.
-system("cd '$copy/models' && cargo test --release --locked --no-run --quiet") == 0 or die "the models cannot be built\n";
+system("cd '$copy/checks/models' && cargo test --release --locked --no-run --quiet") == 0 or die "the models cannot be built\n";
 
 # All texts first: one that does not fit shall not be found minutes later.
 my @texts = map { my ($name, @changes) = @$_; [$name, mutated(@changes)] } @mutants;

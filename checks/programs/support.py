@@ -16,7 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = ROOT / "build" / "programs"
 
 PATIENCE = 30  # seconds until something that should happen is given up
@@ -42,7 +42,7 @@ def wait_past(moment: float, seconds: int) -> None:
     wait_until(lambda: time.time() > int(moment) + seconds + 1.1, "the clock")
 
 
-# Programs: installed ones, or those that scripts/setup.sh has unpacked.
+# Programs: installed ones, or those that tools/setup.sh has unpacked.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Program:
         tree = self.tree()
         found = [self._installed()] if not tree else [str(p) for p in tree.glob(f"usr/*bin/{self.executable}")]
         if not found or not found[0]:
-            raise Failure(f"no {self.executable}: scripts/setup.sh programs gets it")
+            raise Failure(f"no {self.executable}: tools/setup.sh programs gets it")
         return found[0]
 
     def environment(self) -> dict[str, str]:

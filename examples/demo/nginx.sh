@@ -7,8 +7,8 @@ set -eu
 lib=${1:-}
 here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/sbin
-nginx=$(command -v nginx) || { # as scripts/setup.sh has unpacked it
-    tree=$(dirname "$here")/build/programs/unpacked/nginx
+nginx=$(command -v nginx) || { # as tools/setup.sh has unpacked it
+    tree=$here/../../build/programs/unpacked/nginx
     nginx=$tree/usr/sbin/nginx
     LD_LIBRARY_PATH=$(echo "$tree"/usr/lib/*-linux-gnu* "$tree"/lib/*-linux-gnu* | tr ' ' :)
     export LD_LIBRARY_PATH

@@ -4,7 +4,7 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-top=$(dirname "$here")
+top=$(dirname "$(dirname "$here")")
 build=$top/build/demo
 lib=$top/build/lib/libsslsweep.so
 mkdir -p "$build"

@@ -5,7 +5,7 @@
  * with all that was returned: alone, beside a real libssl, and under SSLSWEEP_DISABLE=1.
  *
  * The program has no libssl, and uses none of the helpers, which need one. The same source is each library (-DLIBRARY) and
- * the plug-ins that are linked with it (-DPLUGIN). NAMES is a list that is made of abi/symbols.tsv; see plugins.mk. */
+ * the plug-ins that are linked with it (-DPLUGIN). NAMES is a list that is made of checks/abi/symbols.tsv; see plugins.mk. */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>

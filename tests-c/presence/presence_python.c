@@ -111,7 +111,7 @@ int main(void)
     snprintf(pem, sizeof pem, "%s/pem", folder);
     snprintf(errors, sizeof errors, "%s/stderr", folder);
     if (run(probe, errors) != 0) {
-        expect("P1", 0, "there is a python3 with an ssl module (scripts/setup.sh test installs it)");
+        expect("P1", 0, "there is a python3 with an ssl module (tools/setup.sh test installs it)");
     } else {
         write_identity(pem);
         int status = run(python, errors), took = took_over(errors);

@@ -3,15 +3,14 @@
 # UndefinedBehaviorSanitizer too.
 #
 #   VERSION   system    the libssl that is installed; what it does to memory is seen where it calls the C library
-#             a release  of scripts/libssl.sh, built instrumented as well: every access of libssl is checked
+#             a release  of tools/libssl.sh, built instrumented as well: every access of libssl is checked
 #
 # By default: system 3.5. The library is built with LLVM's instrumentation, which gcc's runtime serves, so that
 # library, programs and libssl share one. (rustc's own runtime is linked into executables only, and ours is the
 # guest of a C program.)
 set -eu
 
-here=$(cd "$(dirname "$0")" && pwd)
-top=$(cd "$here/.." && pwd)
+top=$(cd "$(dirname "$0")/../.." && pwd)
 build=$top/build/asan
 host=$(rustc -vV | sed -n 's/^host: //p')
 [ $# -gt 0 ] || set -- system 3.5
@@ -36,7 +35,7 @@ for version; do
     if [ "$version" != system ]; then
         linked=symbolic
         # Built as it is, what it leaks itself included: its own checks leave a context behind.
-        prefix=$(ASAN_OPTIONS=detect_leaks=0 sh "$top/scripts/libssl.sh" "$version" $linked address)
+        prefix=$(ASAN_OPTIONS=detect_leaks=0 sh "$top/tools/libssl.sh" "$version" $linked address)
         release=$(basename "$(dirname "$prefix")")
         version=${release%%-*}
         set -- OPENSSL_CFLAGS="-I$prefix/include" OPENSSL_LIBS="-L$prefix/lib -lssl -lcrypto" \
@@ -47,7 +46,7 @@ for version; do
     mkdir -p "$reports"
     for target in mistakes check; do
         # As make's variables they reach its recipes through the environment too.
-        make --no-print-directory -s -C "$here" -j 2 $target BUILD="$build/$version" LIBDIR="$build/lib" \
+        make --no-print-directory -s -C "$top/tests-c" -j 2 $target BUILD="$build/$version" LIBDIR="$build/lib" \
             CFLAGS='-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined' \
             TEST_NAMES="$names" TEST_WAYS='preload static' TEST_SLOW=1 TEST_TIMEOUT=300 \
             ASAN_OPTIONS="$options:log_path=$reports/report" UBSAN_OPTIONS=print_stacktrace=1 "$@" || status=1

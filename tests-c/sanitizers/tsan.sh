@@ -8,7 +8,7 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-root=$here/..
+root=$here/../..
 build=$root/build/tsan
 mkdir -p "$build/lib"
 build=$(cd "$build" && pwd)
@@ -65,12 +65,12 @@ PROGRAM
 quietly cc -O1 -fno-builtin -c -o "$build/memory.o" "$build/memory.c"
 
 for version; do
-    prefix=$(sh "$root/scripts/libssl.sh" "$version" plt thread)
+    prefix=$(sh "$root/tools/libssl.sh" "$version" plt thread)
     # As make's variables they reach its recipes through the environment too.
     set -- LIBDIR="$build/lib" BUILD="$build/$version" CFLAGS='-O1 -g -fsanitize=thread' \
         STATIC_LIBS="$build/memory.o -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc" OPENSSL_CFLAGS="-I$prefix/include" \
         OPENSSL_LIBS="-L$prefix/lib -lssl -lcrypto" LD_LIBRARY_PATH="$prefix/lib" TEST_WAYS=static TEST_TIMEOUT=400
-    quietly make -s --no-print-directory -C "$here" -j 2 all "$@" TEST_NAMES="$programs"
+    quietly make -s --no-print-directory -C "$root/tests-c" -j 2 all "$@" TEST_NAMES="$programs"
 
     # Without the list: a race in libssl, one of its two sides by way of our setters.
     status=0
@@ -82,5 +82,5 @@ for version; do
     done
     echo "tsan: $version: a known race through program, library and libssl is reported"
 
-    STRESS_SECONDS=20 TEST_SLOW=1 make -s --no-print-directory -C "$here" check "$@" TEST_NAMES="$programs"
+    STRESS_SECONDS=20 TEST_SLOW=1 make -s --no-print-directory -C "$root/tests-c" check "$@" TEST_NAMES="$programs"
 done

@@ -18,7 +18,7 @@ use Files qw(slurp spit);
 our @EXPORT = qw($top $scratch @make $said $complained $version $abi $name $present
     slurp spit run runs files_below dynamic ask prepare check_pkg_config check_wrapper);
 
-our $top       = abs_path(dirname(abs_path(__FILE__)) . '/..');
+our $top       = abs_path(dirname(abs_path(__FILE__)) . '/../..');
 our $scratch   = abs_path(tempdir(CLEANUP => 1));
 our @make      = split ' ', $ENV{MAKE} || 'make';
 my @cc         = split ' ', $ENV{CC} || 'cc';

@@ -2,7 +2,7 @@
 
 use shuttle as checker;
 
-#[path = "../../src/cache/mod.rs"]
+#[path = "../../../src/cache/mod.rs"]
 pub mod cache;
 #[path = "ledger.rs"]
 pub mod ledger;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Compares the file with what it should be, or writes it when `SSLSWEEP_WRITE_DOCUMENTS` is set.
 pub fn check(path: &str, text: &str) {
-    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
     if std::env::var_os("SSLSWEEP_WRITE_DOCUMENTS").is_some() {
         fs::write(&whole, text).expect("the file can be written");
     }

@@ -8,7 +8,7 @@ use File::Basename qw(dirname);
 use IPC::Open2 qw(open2);
 use Test::More;
 use Time::HiRes qw(sleep time);
-use lib dirname(abs_path(__FILE__)) . '/../../tests-c';
+use lib dirname(abs_path(__FILE__)) . '/../../../tests-c/support';
 use Installed;
 
 our @EXPORT = qw($sslsweep $library $here $SECONDS within compile served child_of %told $pid start start_contained stop store_more);
@@ -41,7 +41,7 @@ sub served {
     my ($to, @options) = @_;
     # A static libcrypto needs the libraries that its .pc file names.
     my @libraries = grep({ $_ eq '-static' } @options) ? ask('--static', '--libs', 'libssl') : qw(-lssl -lcrypto);
-    return compile($to, @options, "-I$top/tests-c", "$here/served.c", "$top/tests-c/handshake.c", "$top/tests-c/support.c",
+    return compile($to, @options, "-I$top/tests-c/support", "$here/served.c", "$top/tests-c/support/handshake.c", "$top/tests-c/support/support.c",
         @libraries, qw(-ldl -pthread));
 }
 

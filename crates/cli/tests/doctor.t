@@ -1,13 +1,13 @@
 #!/usr/bin/perl
 # sslsweep doctor: what it says of programs, of libraries, of processes, and of all services that run.
 #
-# The environment is that of tests-c/Installed.pm.
+# The environment is that of tests-c/support/Installed.pm.
 use strict;
 use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use Test::More;
-use lib dirname(abs_path(__FILE__)) . '/../../tests-c', dirname(abs_path(__FILE__));
+use lib dirname(abs_path(__FILE__)) . '/../../../tests-c/support', dirname(abs_path(__FILE__));
 use Command;
 use Installed;
 

@@ -2,14 +2,14 @@
 # sslsweep run: the program takes its place, with the library preloaded; where that can have no effect, one line says so
 # and the program runs all the same.
 #
-# The environment is that of tests-c/Installed.pm.
+# The environment is that of tests-c/support/Installed.pm.
 use strict;
 use warnings;
 no warnings 'portable'; # a mask of 64 signals is a number of 64 bits
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use Test::More;
-use lib dirname(abs_path(__FILE__)) . '/../../tests-c', dirname(abs_path(__FILE__));
+use lib dirname(abs_path(__FILE__)) . '/../../../tests-c/support', dirname(abs_path(__FILE__));
 use Command;
 use Installed;
 

@@ -2,7 +2,7 @@
 # sslsweep top: what it shows (on tmux's terminal), and that it ends with its terminal and by signals, whatever that
 # terminal does (on pseudo-terminals whose other end is here).
 #
-# The environment is that of tests-c/Installed.pm.
+# The environment is that of tests-c/support/Installed.pm.
 use strict;
 use warnings;
 use Cwd qw(abs_path);
@@ -12,7 +12,7 @@ use Fcntl qw(O_RDWR O_NOCTTY);
 use IO::Select;
 use POSIX qw(:sys_wait_h :signal_h :termios_h setsid);
 use Time::HiRes qw(sleep time);
-use lib dirname(abs_path(__FILE__)) . '/../../tests-c', dirname(abs_path(__FILE__));
+use lib dirname(abs_path(__FILE__)) . '/../../../tests-c/support', dirname(abs_path(__FILE__));
 use Command;
 use Installed;
 

@@ -17,44 +17,34 @@ const CANNOT_PRELOAD: u8 = 125;
 const CANNOT_RUN: u8 = 126;
 pub const NOT_FOUND: u8 = 127;
 
-/// Room for two paths, each ended by a zero byte: where this command was to be installed, and where the library.
-/// Only `make install` knows, which must not compile: it fills this section of the binary (objcopy).
-#[used]
-#[unsafe(link_section = ".sslsweep.paths")]
-static PATHS: [u8; 8192] = [0; 8192];
-
-/// The folder of the command and that of the library, as installed.
-fn installed() -> [PathBuf; 2] {
-    // SAFETY: it is a live object; the compiler must not know it to be zero.
-    let bytes = unsafe { std::ptr::read_volatile(&raw const PATHS) };
-    let mut paths =
-        bytes.split(|&byte| byte == 0).map(|path| PathBuf::from(OsStr::from_bytes(path)));
-    std::array::from_fn(|_| paths.next().unwrap_or_default())
-}
-
-/// The path of the library. A staged or moved installation has its own: the two folders keep their places in the tree.
+/// The path of the library in the tree in which this command lies, wherever that was installed, staged or moved to.
+/// If there is none, the path where it should be.
 pub fn library() -> PathBuf {
     let version: Vec<&str> = env!("CARGO_PKG_VERSION").split('.').collect();
     let abi = if version[0] == "0" { version[..2].join(".") } else { version[0].to_string() };
-    let [bin, lib] = installed();
-    let own = std::env::current_exe()
-        .ok()
-        .and_then(|path| path.parent().map(Path::to_path_buf))
-        .unwrap_or_default();
     let name = format!("libsslsweep.so.{abi}");
-    moved(&bin, &lib, &own)
-        .map(|lib| lib.join(&name))
-        .filter(|path| path.exists())
-        .unwrap_or_else(|| lib.join(&name))
+    let command = std::env::current_exe().unwrap_or_default();
+    let trees = command.ancestors().skip(2).take(2); // from bin/, or from libexec/sslsweep/
+    trees
+        .flat_map(folders)
+        .map(|folder| folder.join(&name))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| {
+            command.ancestors().nth(2).unwrap_or(Path::new("/")).join("lib").join(&name)
+        })
 }
 
-/// The library's folder if the command's is `own` instead of `bin`.
-fn moved(bin: &Path, lib: &Path, own: &Path) -> Option<PathBuf> {
-    let common = bin.components().zip(lib.components()).take_while(|(one, other)| one == other);
-    let common = common.count();
-    let rest = |path: &Path| path.components().skip(common).collect::<PathBuf>();
-    let tree = own.ancestors().nth(rest(bin).components().count())?;
-    own.ends_with(rest(bin)).then(|| tree.join(rest(lib)))
+/// The folders of a tree in which distributions keep libraries: `lib`, `lib64`, and those of `lib` that are named for
+/// a machine, this one's first.
+fn folders(tree: &Path) -> Vec<PathBuf> {
+    let lib = tree.join("lib");
+    let entries = std::fs::read_dir(&lib).into_iter().flatten().flatten();
+    let mut machines: Vec<OsString> = entries.map(|entry| entry.file_name()).collect();
+    let is_other =
+        |name: &OsString| !name.as_bytes().starts_with(std::env::consts::ARCH.as_bytes());
+    machines.sort_by_key(|name| (is_other(name), name.clone()));
+    let machines: Vec<PathBuf> = machines.iter().map(|name| lib.join(name)).collect();
+    [vec![lib, tree.join("lib64")], machines].concat()
 }
 
 /// Why the library cannot be preloaded, if so.
@@ -149,20 +139,20 @@ mod tests {
     use crate::arguments::{Autoflush, Eviction};
 
     #[test]
-    fn an_installation_that_was_moved() {
-        let moved = |bin: &str, lib: &str, own: &str| {
-            super::moved(Path::new(bin), Path::new(lib), Path::new(own))
-        };
-        let is = |path: &str| Some(PathBuf::from(path));
-        assert_eq!(moved("/usr/bin", "/usr/lib/x", "/usr/bin"), is("/usr/lib/x"));
-        assert_eq!(moved("/usr/bin", "/usr/lib/x", "/stage/usr/bin"), is("/stage/usr/lib/x"));
-        assert_eq!(moved("/usr/bin", "/usr/lib/x", "/else where/bin"), is("/else where/lib/x"));
-        assert_eq!(moved("/bin", "/lib", "/home/build/bin"), is("/home/build/lib"));
-        assert_eq!(moved("/opt/s", "/opt/s/lib", "/else/where"), is("/else/where/lib"));
+    fn the_folders_of_this_machine_come_first() {
+        let tree = std::env::temp_dir().join(format!("sslsweep-folders-{}", std::process::id()));
+        let own = format!("{}-linux-gnu", std::env::consts::ARCH);
+        for name in ["a-linux-gnu", &own, "z-linux-gnu"] {
+            std::fs::create_dir_all(tree.join("lib").join(name)).expect("a folder");
+        }
+        let found = folders(&tree);
+        std::fs::remove_dir_all(&tree).expect("the folder goes");
+        let names = ["lib", "lib64", &format!("lib/{own}"), "lib/a-linux-gnu", "lib/z-linux-gnu"];
+        assert_eq!(found, names.map(|name| tree.join(name)));
         assert_eq!(
-            moved("/usr/bin", "/usr/lib", "/usr/libexec"),
-            None,
-            "the command was taken out"
+            folders(&tree),
+            ["lib", "lib64"].map(|name| tree.join(name)),
+            "no folder at all"
         );
     }
 

@@ -70,13 +70,13 @@ build/bin/sslsweep: $(BUILT)
 	@mkdir -p build/bin
 	$(INSTALL) -m 755 $(BUILT) $@
 
-build/NOTICES: $(COMMAND) packaging/notices.pl
+build/NOTICES: $(COMMAND) packaging/notices.sh
 	@mkdir -p build
-	@CARGO='$(CARGO)' perl packaging/notices.pl >$@.new && mv $@.new $@
+	@CARGO='$(CARGO)' sh packaging/notices.sh >$@.new && mv $@.new $@
 
 demo: ##! show on real servers what it does (DETAILS=1: each step)
 	@$(SETUP) demo
-	@MAKE='$(MAKE)' sh examples/demo/run.sh
+	@MAKE='$(MAKE)' python3 -B examples/demo/run.py
 
 test: ##! run all tests (MEMCHECK=no: without valgrind)
 	@$(SETUP) test
@@ -88,7 +88,7 @@ test-rust: ##! the Rust tests: the cache against its oracle, the command
 test-c: lib ##! the C programs on stock and three ways, header, install
 	@$(AGAIN) -C tests-c LIBDIR=../$(LIB) check
 	@cd tests-c && prove header.t install.t effect.t examples.t leaks.t probes.t
-	@prove checks/abi/library.t tools/setup.t
+	@prove checks/abi/library.t tools/setup.t examples/demo/summary.t
 
 test-command: lib ##! the sslsweep command: run, doctor, stat, flush and top
 	@$(SETUP) command

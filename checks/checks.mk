@@ -2,7 +2,7 @@
 
 test-matrix: lib ##! the C programs on libssl 1.1.1 to 4.0 (VERSIONS="system 3.5")
 	@$(SETUP) matrix
-	@sh tests-c/matrix.sh $(VERSIONS)
+	@python3 -B tests-c/matrix.py $(VERSIONS)
 
 test-programs: ##! unchanged servers, stock and preloaded (PROGRAMS="nginx h2o")
 	@PROGRAMS="$(PROGRAMS)" $(SETUP) programs
@@ -25,11 +25,11 @@ abi-baseline: lib ## take the present ABI for the one that is meant
 
 fuzz: ##! fuzz the cache, and API calls against stock (SECONDS=20)
 	@$(SETUP) fuzz
-	@FUZZ_SECONDS=$(or $(SECONDS),20) FUZZERS="$(FUZZERS)" LIBSSL="$(LIBSSL)" LINKAGE="$(LINKAGE)" GROW="$(GROW)" sh checks/fuzz/run.sh
+	@FUZZ_SECONDS=$(or $(SECONDS),20) FUZZERS="$(FUZZERS)" LIBSSL="$(LIBSSL)" LINKAGE="$(LINKAGE)" GROW="$(GROW)" python3 -B checks/fuzz/run.py
 
 fuzz-check: ## check the fuzzers: each of some defects must be found
 	@$(SETUP) fuzz
-	@FUZZ_SECONDS=$(or $(SECONDS),60) DEFECTS="$(DEFECTS)" sh checks/fuzz/check.sh
+	@FUZZ_SECONDS=$(or $(SECONDS),60) DEFECTS="$(DEFECTS)" python3 -B checks/fuzz/check.py
 
 test-models: ##! the cache in every order of two or three threads
 	@$(SETUP) models
@@ -54,7 +54,7 @@ test-memory: lib ## fail each allocation in turn, and print how many
 soak: ## random work of several threads for MINUTES=1 with its books kept (VERSIONS="system 3.5" SEED=1)
 	@$(SETUP) $(if $(filter-out system,$(VERSIONS)),matrix,test)
 	@$(AGAIN) lib
-	@sh tests-c/soak.sh $(or $(MINUTES),1) $(VERSIONS)
+	@python3 -B tests-c/soak.py $(or $(MINUTES),1) $(VERSIONS)
 
 miri: ## the cache, and what else needs no libssl, under Miri (needs a nightly toolchain that has it)
 	@$(CARGO) +nightly miri --version >/dev/null 2>&1 || { echo 'make miri: no Miri here, so nothing was run. It comes with rustup:' \

@@ -90,7 +90,7 @@ deb: ##! build Debian packages into build/packages
 	rm -rf $(PACKAGES)/deb $(PACKAGES)/*.deb
 	mkdir -p $(PACKAGES)/deb
 	cp -R packaging/debian $(PACKAGES)/deb
-	perl packaging/packaged-docs.pl $(CURDIR)/$(PACKAGES)/deb "/usr/lib/$$(dpkg-architecture -qDEB_HOST_MULTIARCH)" /usr/share
+	sh packaging/packaged-docs.sh $(CURDIR)/$(PACKAGES)/deb "/usr/lib/$$(dpkg-architecture -qDEB_HOST_MULTIARCH)" /usr/share
 	printf 'sslsweep (%s-1) unstable; urgency=medium\n\n  * Version %s.\n\n -- %s  %s\n' '$(VERSION)' '$(VERSION)' \
 	    '$(PACKAGER)' "$$(LC_ALL=C date -Ru -d @$$SOURCE_DATE_EPOCH)" >$(PACKAGES)/deb/debian/changelog
 	sed -i 's|@PACKAGER@|$(PACKAGER)|' $(PACKAGES)/deb/debian/control

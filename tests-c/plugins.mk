@@ -58,7 +58,7 @@ NAMED = $(COMPILE) -MF $@.d -DNAMES='"$1.inc"' -I$(BUILD)/obj -fPIC -shared $(LD
 NAMED_LIBRARY = -DLIBRARY -Wl,-soname,$(@F)
 NAMED_PLUGIN = -DPLUGIN $(word 2,$^) -Wl,-rpath,$(abspath $(dir $(word 2,$^))) -Wl,--disable-new-dtags
 $(BUILD)/obj/names.inc: ../checks/abi/symbols.tsv plugins.mk | $(BUILD)/obj
-	awk -F '\t' '/^[A-Z]/ { print "X(" $$1 ")" } END { print "X(SSL_SESSION_get_timeout)" }' $< >$@
+	sed -n 's/^\([A-Z][A-Za-z0-9_]*\).*/X(\1)/p; $$a X(SSL_SESSION_get_timeout)' $< >$@
 $(BUILD)/obj/few.inc: $(BUILD)/obj/names.inc
 	grep flush_sessions $< >$@
 $(BUILD)/obj/names.map: plugins.mk | $(BUILD)/obj

@@ -5,7 +5,8 @@
 #
 # The tree is made by debootstrap and removed at the end; its base and the packages are kept in ~/.cache/sslsweep/trees. From this machine
 # come the package sources (MIRROR=URL names another one), proxies, CA certificates, cargo's configuration, and for Debian 12, whose
-# own Rust is too old, the Rust toolchain. Mounts and processes are in namespaces that end with the script.
+# own Rust is too old, the Rust toolchain. Mounts and processes are in namespaces that end with the script. (A shell script, as is
+# fresh-inside.sh, which runs where nothing else is.)
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)

@@ -3,7 +3,7 @@
 # programs for `make test-programs`, of which PROGRAMS can select some).
 #
 # First all that is missing is named, then it is installed, if run as root on Debian or Ubuntu. Nothing is installed where the
-# build could not work anyway: without Rust, or without the crates.
+# build could not work anyway: without Rust, or without the crates. (A shell script, since nothing else is sure to be here.)
 set -eu
 
 what=${1:-build}
@@ -46,7 +46,7 @@ need() {
     readelf) have readelf || missing binutils "readelf, nm and objcopy" ;;
     prove) have prove || missing perl "perl with prove" ;;
     setcap) have setcap || [ -x /usr/sbin/setcap ] || missing libcap2-bin setcap ;;
-    flock | setpriv | unshare) have "$1" || missing util-linux "$1" ;;
+    setpriv | unshare) have "$1" || missing util-linux "$1" ;;
     python3) python3 -c 'import ssl' 2>/dev/null || missing python3 "python3 with its ssl module" ;;
     dh) have dh || missing debhelper debhelper ;;
     rpmbuild) have rpmbuild || missing rpm rpmbuild ;;
@@ -56,27 +56,27 @@ need() {
     esac
 }
 
-# Released libssl are built by tools/libssl.sh, which needs perl, flock and readelf.
+# Released libssl are built by tools/libssl.py, which needs perl and readelf.
 case $what in
-build) needs="c perl" ;;
-demo) needs="c perl openssl.h openssl" ;;
-test) needs="c perl prove openssl.h static openssl abidiff c++ pkg-config gdb bpftrace python3 tmux setpriv setcap readelf valgrind" ;;
-command) needs="c perl prove openssl.h static pkg-config tmux setpriv setcap" ;;
-matrix) needs="c perl prove openssl.h static pkg-config c++ readelf flock python3" ;;
-asan) needs="c perl prove openssl.h static pkg-config asan readelf flock python3" ;;
-tsan) needs="c perl prove openssl.h readelf flock" ;;
-models) needs="c perl prove" ;;
-fuzz) needs="c perl openssl.h c++ readelf flock" ;;
-abi) needs="c perl prove openssl.h abidiff readelf flock" ;;
-bench) needs="c perl openssl.h c++ cmake readelf flock python3" ;;
+build) needs="c" ;;
+demo) needs="c python3 openssl.h openssl" ;;
+test) needs="c prove openssl.h static openssl abidiff c++ pkg-config gdb bpftrace python3 tmux setpriv setcap readelf valgrind" ;;
+command) needs="c prove openssl.h static pkg-config tmux setpriv setcap" ;;
+matrix) needs="c prove openssl.h static pkg-config c++ readelf python3" ;;
+asan) needs="c prove openssl.h static pkg-config asan readelf python3" ;;
+tsan) needs="c prove openssl.h readelf python3" ;;
+models) needs="c prove" ;;
+fuzz) needs="c perl openssl.h c++ readelf python3" ;;
+abi) needs="c prove openssl.h abidiff readelf python3" ;;
+bench) needs="c perl openssl.h c++ cmake readelf python3" ;;
 profile) needs="c perl openssl.h valgrind python3" ;;
-load) needs="c perl openssl.h readelf flock python3" ;;
-programs) needs="c perl openssl.h openssl python3" ;;
+load) needs="c perl openssl.h readelf python3" ;;
+programs) needs="c openssl.h openssl python3" ;;
 fresh) needs="git perl debootstrap unshare" ;;
 lint) needs="c shellcheck" ;;
-deb) needs="c perl dh" ;;
-rpm) needs="c perl rpmbuild" ;;
-packages) needs="c perl prove openssl.h openssl pkg-config dh rpmbuild lintian man mandoc systemd-analyze" ;;
+deb) needs="c dh" ;;
+rpm) needs="c rpmbuild" ;;
+packages) needs="c prove openssl.h openssl pkg-config dh rpmbuild lintian man mandoc systemd-analyze" ;;
 *) complain "usage: setup.sh WHAT, one of: $(sed -n 's/^\([a-z]*\)) needs=.*/\1/p' "$0" | tr '\n' ' ')" ;;
 esac
 need make

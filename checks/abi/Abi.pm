@@ -25,7 +25,7 @@ sub run {
 }
 
 # The libssl to hold ours against: VERSIONS, or all.
-sub versions { return split ' ', $ENV{VERSIONS} || 'system ' . qx{sh "$top/tools/libssl.sh" list} }
+sub versions { return split ' ', $ENV{VERSIONS} || 'system ' . qx{python3 -B "$top/tools/libssl.py" list} }
 
 # In the order of the file: { name, since, presence, why }.
 sub symbols {

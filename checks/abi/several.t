@@ -8,7 +8,7 @@
 #                                 call which reached the wrong one would not go unnoticed.
 #
 # The environment:
-#   VERSIONS      releases as tools/libssl.sh names them; all by default
+#   VERSIONS      releases as tools/libssl.py names them; all by default
 #   TEST_LIBDIR   where our library is
 #   TEST_BUILD    where the harness built the program presence_several
 use strict;
@@ -40,7 +40,7 @@ sub plugin {
 
 sub release {
     my ($version, $linkage) = @_;
-    chomp(my $prefix = qx{sh "$top/tools/libssl.sh" "$version" "$linkage"});
+    chomp(my $prefix = qx{python3 -B "$top/tools/libssl.py" "$version" "$linkage"});
     return -d $prefix ? $prefix : fail("$version $linkage is built");
 }
 
@@ -79,7 +79,7 @@ sub check {
     return;
 }
 
-my @releases = map { my $v = $_; grep { $_ eq $v || index($_, "$v.") == 0 } split ' ', qx{sh "$top/tools/libssl.sh" list} } grep { $_ ne 'system' } versions();
+my @releases = map { my $v = $_; grep { $_ eq $v || index($_, "$v.") == 0 } split ' ', qx{python3 -B "$top/tools/libssl.py" list} } grep { $_ ne 'system' } versions();
 my %major = map { substr($_, 0, 1) => $_ } @releases;
 cmp_ok(scalar @releases, '>', 1, 'there are several releases');
 

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 # checks/abi/symbols.tsv and the prototypes in src/ against each libssl: the system's, and the releases that
-# tools/libssl.sh builds.
+# tools/libssl.py builds.
 #
 #   nodes       a function that libssl has stands under a node that ours has as well, and it has all that it must
 #   prototypes  the types in src/exports/entries.rs and src/libssl/symbols.rs are those of the headers, our
@@ -8,7 +8,7 @@
 #   bindings    a program built for this libssl, under LD_PRELOAD: every function that it can call is ours
 #
 # The environment:
-#   VERSIONS      system, and releases as tools/libssl.sh names them; all by default
+#   VERSIONS      system, and releases as tools/libssl.py names them; all by default
 #   TEST_LIBDIR   where our library is
 use strict;
 use warnings;
@@ -35,7 +35,7 @@ sub libssl {
     my ($version) = @_;
     my ($cflags, $libs, $folder) = ([], ['-lssl', '-lcrypto'], '');
     if ($version ne 'system') {
-        my $prefix = qx{sh "$top/tools/libssl.sh" "$version" symbolic};
+        my $prefix = qx{python3 -B "$top/tools/libssl.py" "$version" symbolic};
         chomp $prefix;
         return unless $? == 0 && -d $prefix;
         ($cflags, $libs, $folder) = (["-I$prefix/include"], ["-L$prefix/lib", '-lssl', '-lcrypto'], "$prefix/lib");

@@ -81,7 +81,7 @@ sub summary {
         print $file $reports{$name};
         close $file or die "$name: $!";
     }
-    open my $pipe, '-|', $^X, "$here/summary.pl", $folder, @arguments or die "summary.pl: $!";
+    open my $pipe, '-|', "python3", "-B", "$here/summary.py", $folder, @arguments or die "summary.py: $!";
     my $text = join '', <$pipe>;
     close $pipe;
     return ($text, $? >> 8);

@@ -3,7 +3,7 @@
 # UndefinedBehaviorSanitizer too.
 #
 #   VERSION   system    the libssl that is installed; what it does to memory is seen where it calls the C library
-#             a release  of tools/libssl.sh, built instrumented as well: every access of libssl is checked
+#             a release  of tools/libssl.py, built instrumented as well: every access of libssl is checked
 #
 # By default: system 3.5. The library is built with LLVM's instrumentation, which gcc's runtime serves, so that
 # library, programs and libssl share one. (rustc's own runtime is linked into executables only, and ours is the
@@ -35,7 +35,7 @@ for version; do
     if [ "$version" != system ]; then
         linked=symbolic
         # Built as it is, what it leaks itself included: its own checks leave a context behind.
-        prefix=$(ASAN_OPTIONS=detect_leaks=0 sh "$top/tools/libssl.sh" "$version" $linked address)
+        prefix=$(ASAN_OPTIONS=detect_leaks=0 python3 -B "$top/tools/libssl.py" "$version" $linked address)
         release=$(basename "$(dirname "$prefix")")
         version=${release%%-*}
         set -- OPENSSL_CFLAGS="-I$prefix/include" OPENSSL_LIBS="-L$prefix/lib -lssl -lcrypto" \

@@ -44,27 +44,10 @@ def build(word: str, folder: pathlib.Path, sources: list[pathlib.Path]) -> Libra
         # RPATH, not RUNPATH: it holds for what libssl itself needs, too.
         flags = [f"-I{prefix}/include", f"-L{copy}", f"-Wl,--disable-new-dtags,-rpath,{copy}"]
     program = folder / f"program-{name}"
-    done = subprocess.run(
-        [
-            *compiler(),
-            "-std=c11",
-            "-D_GNU_SOURCE",
-            "-O2",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-Wno-deprecated-declarations",
-            "-pthread",
-            *flags,
-            "-o",
-            program,
-            *sources,
-            "-lssl",
-            "-lcrypto",
-            "-ldl",
-        ],
-        check=False,
-    )
+    warnings = ["-Wall", "-Wextra", "-Werror", "-Wno-deprecated-declarations"]
+    options = ["-std=c11", "-D_GNU_SOURCE", "-O2", *warnings, "-pthread", *flags]
+    command = [*compiler(), *options, "-o", program, *sources, "-lssl", "-lcrypto", "-ldl"]
+    done = subprocess.run(command, check=False)
     if done.returncode != 0:
         sys.exit(f"bench: the program could not be compiled against {name}")
     done = subprocess.run([program, "version"], capture_output=True, text=True, check=False)

@@ -38,7 +38,8 @@ def run(cell: libssl.Libssl) -> list[tuple]:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     began = time.monotonic()
-    variables = [f"BUILD={BUILD / 'tests' if cell.prefix is None else MATRIX / cell.version}", f"LIBDIR={BUILD}/lib", f"TEST_OUT={out}", *cell.make]
+    build = BUILD / "tests" if cell.prefix is None else MATRIX / cell.version
+    variables = [f"BUILD={build}", f"LIBDIR={BUILD}/lib", f"TEST_OUT={out}", *cell.make]
     if cell.prefix:
         variables.append(f"TEST_LIBSSL=OpenSSL {cell.version} {cell.linkage}")
     # As make's variables they reach its recipes through the environment too. Four at a time: most programs wait more
@@ -48,12 +49,15 @@ def run(cell: libssl.Libssl) -> list[tuple]:
         failed = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False).returncode != 0
     if failed:
         print(read(out / "log"))
-    print(f"matrix: {cell.version} {cell.linkage}: {'not ' if failed else ''}all well, {time.monotonic() - began:.0f} s", flush=True)
+    ended = "not all well" if failed else "all well"
+    print(f"matrix: {cell.version} {cell.linkage}: {ended}, {time.monotonic() - began:.0f} s", flush=True)
 
     said = re.search(r"^# libssl: OpenSSL (\S+) .*, (\w+)$", read(out / "flush_basic.stock.out"), re.M)
-    where = (cell.version, said[2] if said else "unknown", said[1] if said else "unknown")  # the system's linkage is seen now
+    # The linkage of the system's is seen now.
+    where = (cell.version, said[2] if said else "unknown", said[1] if said else "unknown")
     count = collections.Counter(tuple(line.split("\t")[1:]) for line in read(out / "results.tsv").splitlines())
-    rows = [(*where, way, count[way, "passed"], count[way, "failed"]) for way in WAYS if count[way, "passed"] + count[way, "failed"]]
+    rows = [(*where, way, count[way, "passed"], count[way, "failed"]) for way in WAYS]
+    rows = [row for row in rows if row[-2] + row[-1]]
     if failed and not any(row[-1] for row in rows):  # at building, or it did not come to its end
         rows.append((*where, "harness", 0, 1))
     return rows
@@ -71,7 +75,8 @@ def show(rows: list[tuple]) -> None:
     for version, linkage, _, way, _, failed in rows:
         if way not in WAYS:
             print(f"{version} {linkage}, {way}: {'failed' if failed else 'passed'}")
-    print(f"(programs passed; +N! failed)\n\n{sum(row[4] for row in rows)} passed, {sum(row[5] for row in rows)} failed")
+    passed, failed = sum(row[4] for row in rows), sum(row[5] for row in rows)
+    print(f"(programs passed; +N! failed)\n\n{passed} passed, {failed} failed")
 
 
 def main() -> None:
@@ -80,7 +85,8 @@ def main() -> None:
     rows = [row for cell in cells for row in run(cell)]
     # The header beside <openssl/ssl.h> of each release.
     headers = " ".join(sorted({f"{cell.prefix}/include" for cell in cells if cell.prefix and cell.linkage == "plt"}))
-    done = subprocess.run(["prove", "header.t"], cwd=HERE, env=os.environ | {"HEADER_DIRS": headers}, capture_output=True, text=True, check=False)
+    env = os.environ | {"HEADER_DIRS": headers}
+    done = subprocess.run(["prove", "header.t"], cwd=HERE, env=env, capture_output=True, text=True, check=False)
     (MATRIX / "header.log").write_text(done.stdout + done.stderr)
     if done.returncode != 0:
         print(done.stdout + done.stderr)

@@ -28,13 +28,15 @@ def run(cell: libssl.Libssl, seed: int, length: int) -> bool:
     way = WAYS[seed % len(WAYS)]
     name = cell.version if cell.prefix is None else f"{cell.version}-{cell.linkage}"
     folder = BUILD / "tests" if cell.prefix is None else BUILD / "matrix" / cell.version
-    settings = {"STRESS_SEED": str(seed), "STRESS_SECONDS": str(length), "LD_LIBRARY_PATH": f"{BUILD}/lib" + (f":{cell.prefix}/lib" if cell.prefix else "")}
+    libraries = f"{BUILD}/lib" + (f":{cell.prefix}/lib" if cell.prefix else "")
+    settings = {"STRESS_SEED": str(seed), "STRESS_SECONDS": str(length), "LD_LIBRARY_PATH": libraries}
     if way == "preload":
         settings["LD_PRELOAD"] = f"{BUILD}/lib/libsslsweep.so"
     program = folder / ("stock" if way == "preload" else way) / "hs_stress"
     print(f"soak: {name}, {way}, seed {seed}, {length} s", flush=True)
     lines = []
-    with subprocess.Popen([program], env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen([program], env=os.environ | settings, **pipe) as process:
         assert process.stdout
         for line in process.stdout:
             lines.append(line)
@@ -53,8 +55,9 @@ def main() -> None:
     cells = libssl.find(sys.argv[2:] or ["system"])
     for cell in cells:
         folder = BUILD / "tests" if cell.prefix is None else BUILD / "matrix" / cell.version
-        subprocess.run(["make", "-s", "--no-print-directory", "-C", HERE, "-j2", "all", f"LIBDIR={BUILD}/lib", f"BUILD={folder}", *cell.make,
-                        "TEST_NAMES=hs_stress", f"TEST_WAYS={' '.join(WAYS)}"], check=True)
+        variables = [f"LIBDIR={BUILD}/lib", f"BUILD={folder}", *cell.make, "TEST_NAMES=hs_stress",
+                     f"TEST_WAYS={' '.join(WAYS)}"]
+        subprocess.run(["make", "-s", "--no-print-directory", "-C", HERE, "-j2", "all", *variables], check=True)
     share = int(sys.argv[1]) * 60 // len(cells)
     length = min(share, 30)
     seed = int(os.environ.get("SEED") or time.time())
@@ -66,7 +69,8 @@ def main() -> None:
                 sys.exit(f"{passed} passed, 1 failed")
             passed += 1
             seed += 1
-    print(f"soak: {share // length} rounds on {len(cells)} libssl, {time.monotonic() - began:.0f} s\n{passed} passed, 0 failed")
+    print(f"soak: {share // length} rounds on {len(cells)} libssl, {time.monotonic() - began:.0f} s")
+    print(f"{passed} passed, 0 failed")
 
 
 if __name__ == "__main__":

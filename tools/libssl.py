@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import inspect
 import os
 import pathlib
 import platform
@@ -40,7 +41,8 @@ RELEASES = {
 SPARE = "3.4.1"  # the release whose util/mkdef.pl replaces the one that pruning took away
 # peer: crate, its version and checksum, where in it the sources are
 PEERS = {
-    "boringssl": ("boring-sys", "5.4.0", "4986392770df40d11d0d6294b0dd8399570f4a6e76d6953c7a34f7dd1defbd76", "deps/boringssl"),
+    "boringssl":
+        ("boring-sys", "5.4.0", "4986392770df40d11d0d6294b0dd8399570f4a6e76d6953c7a34f7dd1defbd76", "deps/boringssl"),
     "aws-lc": ("aws-lc-sys", "0.47.0", "8bfbe32ac36b3c428696ce315464181bc4029d689fd58e3f2a4e58c252242f52", "aws-lc"),
 }
 LINKAGES = ("symbolic", "plt")
@@ -73,10 +75,20 @@ def find(words: list[str], linkages: tuple[str, ...] = LINKAGES, sanitizer: str 
             continue
         for linkage in linkages:
             prefix = build(word, linkage, sanitizer)
-            found.append(Libssl(release(word), linkage, prefix, [
-                f"OPENSSL_CFLAGS=-I{prefix}/include", f"OPENSSL_LIBS=-L{prefix}/lib -lssl -lcrypto", f"LD_LIBRARY_PATH={prefix}/lib",
-            ]))
+            make = [f"{name}={value}" for name, value in variables(prefix).items()]
+            found.append(Libssl(release(word), linkage, prefix, make))
     return found
+
+
+def variables(prefix: pathlib.Path) -> dict[str, str]:
+    """How programs are built with it, and find it."""
+    flags, libs = f"-I{prefix}/include", f"-L{prefix}/lib -lssl -lcrypto"
+    return {"OPENSSL_CFLAGS": flags, "OPENSSL_LIBS": libs, "LD_LIBRARY_PATH": f"{prefix}/lib"}
+
+
+def output(*command: object, **env: str) -> str:
+    env = os.environ | {"LC_ALL": "C"} | env
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=env).stdout
 
 
 def complain(text: str) -> NoReturn:
@@ -115,9 +127,9 @@ class Build:
         complain(f"{text} (all of it in {self.path})")
 
     def step(self, *command: object, cwd: pathlib.Path | None = None, text: str | None = None) -> None:
-        words = [str(word) for word in command]
-        if subprocess.run(words, cwd=cwd, input=text, text=True, stdout=self.log, stderr=self.log, check=False).returncode != 0:
-            self.fail(f"failed: {' '.join(words)}")
+        done = subprocess.run(command, cwd=cwd, input=text, text=True, stdout=self.log, stderr=self.log, check=False)
+        if done.returncode != 0:
+            self.fail(f"failed: {' '.join(map(str, command))}")
 
     def fetch(self, crate: str, version: str, checksum: str, inside: str) -> pathlib.Path:
         """The sources in this crate."""
@@ -134,14 +146,13 @@ class Build:
 
 
 @contextlib.contextmanager
-def only_one(name: str, compiler: str) -> Iterator[tuple[pathlib.Path, Build | None]]:
+def only_one(name: str, compiler: str, recipe: str) -> Iterator[tuple[pathlib.Path, Build | None]]:
     """Where a build of this name is to be, and, unless it is there already, the means to make it. One at a time."""
     cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
     home = pathlib.Path(cache, "sslsweep", "libssl")
     home.mkdir(parents=True, exist_ok=True)
-    said = subprocess.run([compiler, "--version"], capture_output=True, check=True).stdout
-    stamp = hashlib.sha256(pathlib.Path(__file__).read_bytes() + said + platform.machine().encode()).hexdigest()[:12]
-    prefix = home / f"{name}-{stamp}"
+    stamp = hashlib.sha256((recipe + output(compiler, "--version") + platform.machine()).encode())
+    prefix = home / f"{name}-{stamp.hexdigest()[:12]}"
     with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if prefix.is_dir():  # it came by one rename
@@ -164,7 +175,8 @@ def build(word: str, linkage: str, sanitizer: str = "") -> pathlib.Path:
         complain(f"knows how to build on {' and '.join(TARGETS)}, and this is {platform.machine()}")
     need("cc", "make", "perl", "readelf", "cargo")
     version = release(word)
-    with only_one(version + (f"-{sanitizer}" if sanitizer else ""), "cc") as (prefix, made):
+    recipe = inspect.getsource(make_release) + str(RELEASES[version])
+    with only_one(version + (f"-{sanitizer}" if sanitizer else ""), "cc", recipe) as (prefix, made):
         if made:
             make_release(made, prefix, version, sanitizer)
     return prefix / linkage
@@ -188,8 +200,8 @@ def make_release(made: Build, prefix: pathlib.Path, version: str, sanitizer: str
         options = ["no-module", "no-apps", "no-docs", "no-tests"]
         spare = made.fetch("openssl-src", *RELEASES[SPARE][:2], "openssl")
         shutil.copy(spare / "util/mkdef.pl", tree / "util/")
-    made.step("perl", "Configure", TARGETS[platform.machine()], "shared", *options, f"CFLAGS={cflags}", f"--prefix={prefix}",
-              "--libdir=lib", f"--openssldir={prefix}/ssl", cwd=tree)
+    made.step("perl", "Configure", TARGETS[platform.machine()], "shared", *options, f"CFLAGS={cflags}",
+              f"--prefix={prefix}", "--libdir=lib", f"--openssldir={prefix}/ssl", cwd=tree)
     made.step("make", JOBS, "build_libs", cwd=tree)
     made.step("make", "install_dev", f"DESTDIR={made.work}/root", cwd=tree)
 
@@ -216,39 +228,37 @@ def make_release(made: Build, prefix: pathlib.Path, version: str, sanitizer: str
 
 def check(made: Build, built: pathlib.Path, linkage: str, version: str, sanitizer: str, cflags: str) -> None:
     """Is it what was asked for?"""
-
-    def elf(option: str, path: pathlib.Path) -> str:
-        return subprocess.run(["readelf", "-W", option, path], capture_output=True, text=True, check=True, env=os.environ | {"LC_ALL": "C"}).stdout
-
     lib = built / linkage / "lib"
     for library in (lib / "libcrypto.so", lib / "libssl.so"):
-        dynamic = elf("-d", library)
+        dynamic = output("readelf", "-Wd", library)
         if re.search("RPATH|RUNPATH", dynamic):
             complain(f"{linkage} {library.name} has a search path of its own")
         if ("SYMBOLIC" in dynamic) != (linkage == "symbolic"):
             complain(f"{library.name} was to be linked {linkage} and is not")
-    own_calls = len(re.findall(r"JUMP_SL\w*\s+\w+\s+SSL_", elf("-r", lib / "libssl.so")))
+    own_calls = len(re.findall(r"JUMP_SL\w*\s+\w+\s+SSL_", output("readelf", "-Wr", lib / "libssl.so")))
     if (own_calls == 0) != (linkage == "symbolic"):
         complain(f"{linkage} libssl.so calls {own_calls} of its own functions through the PLT")
     program = made.work / "version"
-    made.step("cc", *cflags.split(), f"-I{built}/include", "-x", "c", "-o", program, "-", "-x", "none", f"-L{lib}", "-lssl", "-lcrypto", text=PROGRAM)
-    done = subprocess.run([program], capture_output=True, text=True, check=False, env=os.environ | {"LD_LIBRARY_PATH": str(lib)})
-    if done.returncode != 0 or not done.stdout.startswith(f"OpenSSL {version} "):
-        complain(f"{linkage} libssl.so was built for {version}; it says: {done.stdout}{done.stderr}")
-    if sanitizer and f" UND {HOOKS[sanitizer]}" not in elf("--dyn-syms", lib / "libssl.so"):
+    made.step("cc", *cflags.split(), f"-I{built}/include", "-x", "c", "-o", program, "-", "-x", "none", f"-L{lib}",
+              "-lssl", "-lcrypto", text=PROGRAM)
+    said = output(program, LD_LIBRARY_PATH=str(lib))
+    if not said.startswith(f"OpenSSL {version} "):
+        complain(f"{linkage} libssl.so was built for {version}; it says: {said}")
+    if sanitizer and f" UND {HOOKS[sanitizer]}" not in output("readelf", "-W", "--dyn-syms", lib / "libssl.so"):
         complain(f"{linkage} libssl.so is not instrumented")
 
 
 def build_peer(name: str) -> pathlib.Path:
     """The folder of another project's libssl, which is built if need be."""
     need("cc", "c++", "cmake", "make", "cargo")
-    with only_one(name, "c++") as (prefix, made):
+    with only_one(name, "c++", inspect.getsource(build_peer) + str(PEERS[name])) as (prefix, made):
         if made:
             progress(f"building {name} (a minute or two)")
             sources = made.fetch(*PEERS[name])
             # The last three are AWS-LC's: no program, and the generated sources that it carries.
-            made.step("cmake", "-S", sources, "-B", made.work / "build", "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_SHARED_LIBS=ON",
-                      "-DBUILD_TESTING=OFF", "-DBUILD_TOOL=OFF", "-DDISABLE_GO=ON", "-DDISABLE_PERL=ON")
+            options = "BUILD_SHARED_LIBS=ON BUILD_TESTING=OFF BUILD_TOOL=OFF DISABLE_GO=ON DISABLE_PERL=ON"
+            made.step("cmake", "-S", sources, "-B", made.work / "build", "-DCMAKE_BUILD_TYPE=Release",
+                      *(f"-D{option}" for option in options.split()))
             made.step("make", "-C", made.work / "build", JOBS, "ssl")
             root = made.work / "root"
             shutil.copytree(sources / "include", root / "include")

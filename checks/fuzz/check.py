@@ -16,7 +16,7 @@ TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 COPY = TOP / "build/fuzz/defect"
 PARTS = "src crates checks tests-c include tools build.rs cbindgen.toml Cargo.toml Cargo.lock".split()
 # One target for all copies, for the sake of what they depend on; not that of the fuzzers, or a defect might stay there.
-ENV = os.environ | {"FUZZ_SECONDS": os.environ.get("FUZZ_SECONDS") or "60", "FUZZ_TARGET_DIR": str(TOP / "build/fuzz/target-defects")}
+ENV = {"FUZZ_SECONDS": "60", **os.environ, "FUZZ_TARGET_DIR": str(TOP / "build/fuzz/target-defects")}
 
 
 def is_found(fuzzer: str, file: str, change: str, what: str) -> bool:
@@ -27,8 +27,8 @@ def is_found(fuzzer: str, file: str, change: str, what: str) -> bool:
     if (COPY / file).read_bytes() == (TOP / file).read_bytes():
         sys.exit(f"fuzz-check: the sources have changed, so that this defect is none any more: {file}: {change}")
     began = time.monotonic()
-    done = subprocess.run([sys.executable, "-B", COPY / "checks/fuzz/run.py"], env=ENV | {"FUZZERS": fuzzer}, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
+    done = subprocess.run([sys.executable, "-B", COPY / "checks/fuzz/run.py"], env=ENV | {"FUZZERS": fuzzer}, text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode == 0:
         print(f"fuzz-check: {fuzzer} has missed: {what}", flush=True)
         return False
@@ -39,8 +39,8 @@ def is_found(fuzzer: str, file: str, change: str, what: str) -> bool:
 
 
 def main() -> None:
-    lines = (TOP / "checks/fuzz/defects.tsv").read_text().splitlines()
-    defects = [line.split("\t") for line in lines if not line.startswith("#") and re.search(os.environ.get("DEFECTS", ""), line)]
+    lines = re.findall("^[^#].*", (TOP / "checks/fuzz/defects.tsv").read_text(), re.M)
+    defects = [line.split("\t") for line in lines if re.search(os.environ.get("DEFECTS", ""), line)]
     found = sum([is_found(*defect) for defect in defects])
     shutil.rmtree(COPY, ignore_errors=True)
     print(f"fuzz-check: {found} of {len(defects)} defects found")

@@ -49,12 +49,11 @@ def choose() -> tuple[str, dict[str, str]]:
         name = f"{prefix.parent.name}-{prefix.name}"
     else:
         prefix, name = libssl.build(word, linkage), f"{word}-{linkage}"
-    return name, {"OPENSSL_CFLAGS": f"-I{prefix}/include", "OPENSSL_LIBS": f"-L{prefix}/lib -lssl -lcrypto", "LD_LIBRARY_PATH": f"{prefix}/lib"}
+    return name, libssl.variables(prefix)
 
 
 def build(cell: str, settings: dict[str, str]) -> None:
-    version = subprocess.run(["rustc", "-vV"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    host = re.search("^host: (.*)$", version, re.M)[1]
+    host = re.search("^host: (.*)$", libssl.output("rustc", "-vV"), re.M)[1]
     release = TARGET / host / "release"
     env = ENV | settings | {"RUSTFLAGS": COVERAGE, "CARGO_TARGET_DIR": str(TARGET)}
     quiet = ["--quiet", "--release", "--locked", "--target", host]
@@ -65,9 +64,9 @@ def build(cell: str, settings: dict[str, str]) -> None:
                    env=env | {f"CARGO_PROFILE_RELEASE_{name}": value for name, value in CHECKED.items()})
     nodes = (TOP / "checks/abi/nodes.map").read_text().replace("sslsweep_*;", "sslsweep_*; __sanitizer_cov_*;")
     (BUILT / "nodes.map").write_text(nodes)
-    subprocess.run(["cc", "-shared", "-o", BUILT / "libsslsweep.so", f"-Wl,--version-script={BUILT}/nodes.map", "-Wl,-u,sslsweep_version",
-                    "-Wl,-z,relro,-z,now,-z,defs", HERE / "no_coverage.c", release / "libsslsweep.a",
-                    "-lgcc_s", "-lpthread", "-ldl", "-lc"], check=True)
+    link = [f"-Wl,--version-script={BUILT}/nodes.map", "-Wl,-u,sslsweep_version", "-Wl,-z,relro,-z,now,-z,defs"]
+    subprocess.run(["cc", "-shared", "-o", BUILT / "libsslsweep.so", *link, HERE / "no_coverage.c",
+                    release / "libsslsweep.a", "-lgcc_s", "-lpthread", "-ldl", "-lc"], check=True)
 
 
 def fuzz(fuzzer: str, cell: str, settings: dict[str, str]) -> bool:
@@ -79,8 +78,9 @@ def fuzz(fuzzer: str, cell: str, settings: dict[str, str]) -> bool:
     settings = settings | ({} if fuzzer == "cache" else {"LD_PRELOAD": f"{BUILT}/libsslsweep.so"})
 
     def run(*arguments: object, mode: str = "w") -> bool:
-        command = [program, "-timeout=20", "-rss_limit_mb=2048", "-max_len=1024", "-len_control=0", f"-artifact_prefix={found}/", *arguments]
+        options = ["-timeout=20", "-rss_limit_mb=2048", "-max_len=1024", "-len_control=0", f"-artifact_prefix={found}/"]
         with path.open(mode) as log:
+            command = [program, *options, *arguments]
             return subprocess.run(command, env=ENV | settings, stdout=log, stderr=log, check=False).returncode == 0
 
     def end(lines: int) -> str:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""run.py: builds sslsweep, runs the same unchanged programs on libssl alone and with the library preloaded, and prints a
-summary; with DETAILS=1 each step. Exits non-zero if anything is not as it must be."""
+"""run.py: builds sslsweep, runs the same unchanged programs on libssl alone and with the library preloaded, and prints
+a summary; with DETAILS=1 each step. Exits non-zero if anything is not as it must be."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ def say(text: str) -> None:
 
 def build(log: pathlib.Path) -> bool:
     """The library, the command and the server; a dot every ten seconds."""
-    words = [*os.environ.get("CC", "cc").split(), *"-std=c11 -D_DEFAULT_SOURCE -O2 -Wall -Wextra -Werror -Wno-deprecated-declarations".split(),
-             *os.environ.get("CFLAGS", "").split(), "-pthread", "-o", BUILD / "server", HERE / "server.c", HERE / "peer.c", "-lssl", "-lcrypto", "-ldl"]
+    make, cc, cflags = (os.environ.get(*words).split() for words in (("MAKE", "make"), ("CC", "cc"), ("CFLAGS", "")))
+    options = ["-std=c11", "-D_DEFAULT_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-deprecated-declarations"]
+    files = ["-o", BUILD / "server", HERE / "server.c", HERE / "peer.c", "-lssl", "-lcrypto", "-ldl"]
     with log.open("w") as out:
-        for command in ([*os.environ.get("MAKE", "make").split(), "--no-print-directory", "-C", TOP, "lib"], words):
+        library = [*make, "--no-print-directory", "-C", TOP, "lib"]
+        server = [*cc, *options, *cflags, "-pthread", *files]
+        for command in (library, server):
             with subprocess.Popen(command, stdout=out, stderr=out) as process:
                 while True:
                     try:
@@ -52,7 +55,9 @@ def main() -> None:
     say("building the library and the command ")
     log = BUILD / "build.log"
     if not build(log):
-        sys.exit(f". failed\n{log.read_text(errors='replace')}FAIL: the build ended with an error, see above; it is kept in build/demo/build.log")
+        print(f". failed\n{log.read_text(errors='replace')}FAIL: the build ended with an error, see above;",
+              "it is kept in build/demo/build.log")
+        sys.exit(1)
     say(". done\nrunning a TLS server on libssl alone, ")
     report("stock", BUILD / "server")
     say("then with sslsweep ... ")

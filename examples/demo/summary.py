@@ -13,15 +13,20 @@ SIDES = ("stock", "sslsweep")
 WORD = {"stock": "on libssl alone", "sslsweep": "with sslsweep"}
 COUNTS = ("stored", "resumed", "refused", "removed", "callbacks")
 STEPS = {
-    "store": "16 clients connect, half by TLS 1.2, half by TLS 1.3; the server stores\nsessions that last 60, 300, 3600 and 86400 seconds.",
+    "store": "16 clients connect, half by TLS 1.2, half by TLS 1.3; the server stores\n"
+        "sessions that last 60, 300, 3600 and 86400 seconds.",
     "resume": "All of them come back and resume. (TLS 1.3 stores a new ticket each time.)",
     "flush_early": "Flush at the present time: nothing has expired, nothing goes.",
-    "flush_100s": "Flush as if 100 seconds had passed: those of 60 seconds go, and the remove\ncallback hears of each.",
-    "resume_again": "The clients offer their sessions again: flushed ones are refused and get a\nfull handshake and a new session.",
-    "expired": "Sessions that are two hours old and last one are refused. libssl drops those\nof TLS 1.2 when they are offered, the others stay until a flush.",
+    "flush_100s": "Flush as if 100 seconds had passed: those of 60 seconds go, and the remove\n"
+        "callback hears of each.",
+    "resume_again": "The clients offer their sessions again: flushed ones are refused and get a\n"
+        "full handshake and a new session.",
+    "expired": "Sessions that are two hours old and last one are refused. libssl drops those\n"
+        "of TLS 1.2 when they are offered, the others stay until a flush.",
     "flush_all": "Flush with time 0: every session goes.",
     "resume_none": "Nobody can resume any more.",
-    "crowd": "200,000 sessions; half of them are flushed while a client goes on resuming.\nThe longest wait is its slowest handshake meanwhile.",
+    "crowd": "200,000 sessions; half of them are flushed while a client goes on resuming.\n"
+        "The longest wait is its slowest handshake meanwhile.",
     "crowd_idle": "Flush of the other half, of which nothing has expired (the best of 20).",
     "crowd_callback": "40,000 sessions; half are flushed, with a remove callback of 20 microseconds.",
     "mixed": "20,000 sessions are stored, each with a timeout of its own.",
@@ -37,7 +42,11 @@ CONNECTIONS = {
 # The gain that is asked for at least, stock over sslsweep. The scheduler adds to both sides, more on a busy machine, so
 # each is far below what is usually shown. Storing is slower than on a libssl that keeps no order (1.1.1), two to four
 # times, not ten.
-LEAST = {"crowd": ("wait_us", 1.2, "the longest wait"), "crowd_callback": ("wait_us", 2, "the longest wait"), "mixed": ("took_us", 0.1, "storing")}
+LEAST = {
+    "crowd": ("wait_us", 1.2, "the longest wait"),
+    "crowd_callback": ("wait_us", 2, "the longest wait"),
+    "mixed": ("took_us", 0.1, "storing"),
+}
 TRY_NEXT = """
 Try next, from this folder:
   build/bin/sslsweep doctor build/demo/server                would it work?
@@ -84,13 +93,15 @@ def gain(step: str, key: str) -> float | None:
 
 def has_run(program: str, err: str, side: str, run: Report, names: dict) -> bool:
     if run.said["status"] != "0":
-        failures.append(f"{program} {WORD[side]} ended with status {run.said['status']}; it said:\n{read(err) or 'nothing'}".rstrip("\n") + "\n")
+        said = read(err).rstrip("\n") or "nothing"
+        failures.append(f"{program} {WORD[side]} ended with status {run.said['status']}; it said:\n{said}\n")
         return False
     missing = [name for name in names if name not in run.steps]
     if missing:
         failures.append(f"{program} {WORD[side]} did not report: {' '.join(missing)}")
     if side == "sslsweep" and not re.search(r"^sslsweep\[\d+\]: took over", read(err), re.M):
-        failures.append(f"{program} ran without sslsweep: its standard error ({folder}/{err}) does not say that a cache was taken over")
+        failures.append(f"{program} ran without sslsweep: its standard error ({folder}/{err}) does not say that"
+                        " a cache was taken over")
     return not missing
 
 
@@ -103,9 +114,10 @@ def check_server() -> int:
     equal = 0
     for step in STEPS:
         pairs = {count: [value or "nothing" for value in values(step, count)] for count in COUNTS}
-        differ = [f"{count} (stock {stock}, sslsweep {ours})" for count, (stock, ours) in pairs.items() if stock != ours or stock == "nothing"]
+        differ = {count: pair for count, pair in pairs.items() if pair[0] != pair[1] or pair[0] == "nothing"}
         if differ:
-            failures.append(f"step {step} is not equal: {', '.join(differ)}")
+            said = ", ".join(f"{count} (stock {stock}, sslsweep {ours})" for count, (stock, ours) in differ.items())
+            failures.append(f"step {step} is not equal: {said}")
         else:
             equal += 1
         if step in LEAST:
@@ -113,7 +125,8 @@ def check_server() -> int:
             found = gain(step, key)
             if found is None or found < least:
                 said = "unknown" if found is None else f"{found:.2f}"
-                failures.append(f"step {step}: stock over sslsweep is {said} for {of}, and must be {least} at least; on a busy machine, try again")
+                failures.append(f"step {step}: stock over sslsweep is {said} for {of}, and must be {least} at least;"
+                                " on a busy machine, try again")
     return equal
 
 
@@ -149,10 +162,12 @@ def print_steps() -> None:
         print(f"{number:2} " + text.replace("\n", "\n   "))
         for side in SIDES:
             said = server[side].steps.get(step, {})
-            print(line(f"   {side:<9}", *(said.get(count, "-") for count in COUNTS), *(duration(said.get(key)) for key in ("took_us", "wait_us"))))
+            times = [duration(said.get(key)) for key in ("took_us", "wait_us")]
+            print(line(f"   {side:<9}", *(said.get(count, "-") for count in COUNTS), *times))
     print("\n{:<49}{:>12}{:>12}".format("nginx, ssl_session_cache builtin:1000", *SIDES))
     for name, (_, text) in CONNECTIONS.items():
-        print("   {:<46}{:>12}{:>12}".format(text, *(nginx[side].steps.get(name, {}).get("session", "-") for side in SIDES)))
+        sessions = [nginx[side].steps.get(name, {}).get("session", "-") for side in SIDES]
+        print("   {:<46}{:>12}{:>12}".format(text, *sessions))
     print("By TLS 1.3 the client knows the timeout, and offers no expired session.")
     for program, err in (("the server", "sslsweep.err"), ("nginx", "nginx-sslsweep.err")):
         print(f"\nStandard error of {program} with sslsweep (SSLSWEEP_VERBOSE=1):\n{read(err)}", end="")
@@ -192,8 +207,11 @@ def print_summary(equal: int, right: int | None) -> None:
           "between small batches. Only the thread that flushes waits for that, no client.")
     if (gain("mixed", "took_us") or 1) < 1 / 1.1:
         stock, ours = (duration(value) for value in values("crowd_idle", "took_us"))
-        print(f"Storing is slower here, as sslsweep keeps sessions in order; in return a flush\nthat finds nothing expired takes {ours}, not {stock}.")
-    tried = f"{nginx['stock'].said['version']}: {right} of {len(CONNECTIONS)} connections right" if right is not None else "nginx is not here, so not tried"
+        print("Storing is slower here, as sslsweep keeps sessions in order; in return a flush\n"
+              f"that finds nothing expired takes {ours}, not {stock}.")
+    tried = "nginx is not here, so not tried"
+    if right is not None:
+        tried = f"{nginx['stock'].said['version']}: {right} of {len(CONNECTIONS)} connections right"
     print(f"Same behaviour: {equal} of {len(STEPS)} steps equal; {tried}.")
     print(TRY_NEXT, end="")
 

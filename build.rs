@@ -16,6 +16,6 @@ fn main() {
         .with_src(root.join("src/exports/own.rs"))
         .generate()
         .expect("the header is generated from src/exports/{header,own}.rs");
-    // `make header` copies it to include/, and tests-c/header.t compares.
+    // `make header` copies it to include/, and checks/abi/library.t compares.
     header.write_to_file(out.join("sslsweep.h"));
 }

@@ -182,33 +182,8 @@ def ratios(title: str, legend_words: str, rows: list[tuple[str, list[float]]]) -
         return left + (WIDTH - left - RIGHT) * math.log(value / low) / span
 
     parts = legend({"sslsweep": legend_words}, 48)
-    steps = [
-        step
-        for step in (
-            0.01,
-            0.02,
-            0.05,
-            0.1,
-            0.2,
-            0.5,
-            0.7,
-            0.8,
-            0.9,
-            1,
-            1.1,
-            1.2,
-            1.5,
-            2,
-            3,
-            5,
-            10,
-            20,
-            50,
-            100,
-            200,
-        )
-        if low <= step <= high
-    ]
+    all_steps = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100, 200)
+    steps = [step for step in all_steps if low <= step <= high]
     shown = -100.0
     for step in steps:
         kind = "one" if step == 1 else "grid"

@@ -6,7 +6,7 @@ use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use Test::More;
-use lib dirname(abs_path(__FILE__)) . '/../tests-c';
+use lib dirname(abs_path(__FILE__)) . '/../tests-c/support';
 use Installed;
 
 my $archive = "$top/build/dist/sslsweep-$version.tar.gz";

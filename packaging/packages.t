@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # The packages in build/packages hold what `make install` lays down, say what they need, and work: the Debian
 # ones installed on this machine, used and purged again, the RPM ones in a scratch root. `make test-packages`
-# builds them and runs this, as root; the environment is that of tests-c/Installed.pm.
+# builds them and runs this, as root; the environment is that of tests-c/support/Installed.pm.
 #
 # Nothing is done where an sslsweep package is installed already, since it would be purged.
 use strict;
@@ -9,7 +9,7 @@ use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use Test::More;
-use lib dirname(abs_path(__FILE__)) . '/../tests-c';
+use lib dirname(abs_path(__FILE__)) . '/../tests-c/support';
 use Installed;
 
 my @names    = ('sslsweep', 'sslsweep-dev');
@@ -147,7 +147,7 @@ sub check_pages {
 
 # The drop-ins as sslsweep(7) says to put them in force, but for the folder; the paths are the manual's.
 sub check_drop_ins {
-    my $manual = slurp("$top/man/sslsweep.7.in");
+    my $manual = slurp("$top/docs/man/sslsweep.7.in");
     my ($options, $from) = $manual =~ m{^cp \\(-rs) (\S+)/nginx\.service\.d /etc/systemd/system/$}m
         or return fail('the command in sslsweep(7) is understood');
     $from =~ s/\@DATADIR\@/\/usr\/share/;

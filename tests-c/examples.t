@@ -6,7 +6,7 @@ use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(basename dirname);
 use Test::More;
-use lib dirname(abs_path(__FILE__));
+use lib dirname(abs_path(__FILE__)) . '/support';
 use Installed;
 
 my @cc     = split ' ', $ENV{CC} || 'cc';

@@ -21,7 +21,7 @@ use File::Basename qw(dirname basename);
 use File::Path qw(make_path);
 use POSIX qw(setpgid _exit WNOHANG);
 use Test::More;
-use lib dirname(abs_path(__FILE__));
+use lib dirname(abs_path(__FILE__)) . '/support';
 use Files qw(spit);
 use Time::HiRes qw(sleep time);
 
@@ -40,16 +40,16 @@ my %named;     # contract numbers in passing lines of passing runs
 my %cannot;    # contract numbers that stock left out
 my $said_libssl = 0;    # runs that said which libssl they have
 
+# By name: the source.
 sub programs {
     my %chosen;
     for my $pattern (split ' ', $ENV{TEST_NAMES} || '*') {
-        for my $source (glob "$here/$pattern.c") {
-            (my $header = $source) =~ s/\.c$/.h/;
-            $chosen{basename($source, '.c')} = 1 unless -e $header;
-        }
+        $chosen{basename($_, '.c')} = $_ for grep { !m{^\Q$here\E/support/} } glob "$here/*/$pattern.c";
     }
-    return sort keys %chosen;
+    return %chosen;
 }
+
+my %source = programs();
 
 sub slurp {
     my ($path) = @_;
@@ -72,7 +72,7 @@ sub become {
     $ENV{LD_PRELOAD} = "$libdir/libsslsweep.so" if $way eq 'preload';
     my @command = ("$build/$folder{$way}/$name");
     # What leaves a function of libssl by longjmp, or ends its thread there, leaves behind what that would have freed.
-    my $leaks = slurp("$name.c") =~ m{^/\* Leaks: }m;
+    my $leaks = slurp($source{$name}) =~ m{^/\* Leaks: }m;
     $ENV{ASAN_OPTIONS} .= ':detect_leaks=0' if $leaks && $ENV{ASAN_OPTIONS};
     if ($valgrind) {
         $ENV{TEST_SLOW} = 1;
@@ -215,7 +215,7 @@ sub check_way {
 }
 
 make_path($out);
-my @programs = programs();
+my @programs = sort keys %source;
 ok(!$ENV{TEST_BUILD_FAILED}, 'everything was built') or diag('make failed: see its messages above');
 ok(scalar @programs, 'there are programs to run');
 

@@ -8,7 +8,7 @@ use File::Basename qw(dirname);
 use POSIX qw(WNOHANG);
 use Test::More;
 use Time::HiRes qw(sleep);
-use lib dirname(abs_path(__FILE__));
+use lib dirname(abs_path(__FILE__)) . '/support';
 use Installed;
 
 my %mode = (
@@ -279,7 +279,7 @@ subtest 'the loader' => sub {
       ) {
         my ($user, $folder, $message) = @$_;
         local $ENV{TEST_ID} = $user;
-        is(run('sh', "$top/scripts/loader.sh", "$scratch/$folder"), 0, "user $user, $folder");
+        is(run('sh', "$top/packaging/loader.sh", "$scratch/$folder"), 0, "user $user, $folder");
         like($said, $message, 'what is done or said');
     }
 };
@@ -288,14 +288,14 @@ subtest 'the loader' => sub {
 subtest 'options' => sub {
     my %known = map { $_ => 1 } slurp("$top/src/options.rs") =~ /\(\s*c"(SSLSWEEP_\w+)", /g;
     ok(scalar keys %known, 'the table in src/options.rs is understood');
-    my %texts = map { $_ => slurp("$top/$_") } 'man/sslsweep.7.in', 'README.md', 'docs/operations.md';
+    my %texts = map { $_ => slurp("$top/$_") } 'docs/man/sslsweep.7.in', 'README.md', 'docs/operations.md';
     is(run("$top/build/bin/sslsweep", 'run', '--help'), 0, 'sslsweep run --help');
     $texts{'sslsweep run --help'} = $said;
     for my $text (sort keys %texts) {
         my %named = map { $_ => 1 } $texts{$text} =~ /\b(SSLSWEEP_[A-Z_]+)/g;
         is_deeply([sort keys %named], [sort keys %known], $text);
     }
-    my %tagged = map { $_ => 1 } slurp("$top/man/sslsweep.7.in") =~ /^\.TP\n\.B (SSLSWEEP_\w+)$/mg;
+    my %tagged = map { $_ => 1 } slurp("$top/docs/man/sslsweep.7.in") =~ /^\.TP\n\.B (SSLSWEEP_\w+)$/mg;
     is_deeply([sort keys %tagged], [sort keys %known], 'each has a paragraph in sslsweep(7)');
 };
 

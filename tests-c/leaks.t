@@ -9,7 +9,7 @@ use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname);
 use Test::More;
-use lib dirname(abs_path(__FILE__));
+use lib dirname(abs_path(__FILE__)) . '/support';
 use Installed;
 
 my $libdir  = abs_path($ENV{TEST_LIBDIR} || "$top/build/lib");

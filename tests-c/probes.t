@@ -12,7 +12,7 @@ use File::Temp qw(tempdir);
 use POSIX qw(_exit WNOHANG);
 use Test::More;
 use Time::HiRes qw(sleep);
-use lib dirname(abs_path(__FILE__));
+use lib dirname(abs_path(__FILE__)) . '/support';
 use Files qw(slurp spit);
 
 $ENV{LC_ALL} = 'C';
@@ -43,7 +43,7 @@ sub output {
 }
 
 for my $tool (qw(gdb bpftrace objcopy readelf)) {
-    system("command -v $tool >/dev/null") == 0 or BAIL_OUT("there is no $tool: run scripts/setup.sh test");
+    system("command -v $tool >/dev/null") == 0 or BAIL_OUT("there is no $tool: run tools/setup.sh test");
 }
 -x $program or BAIL_OUT("$program is not there: run make test-c");
 output('objcopy', '--strip-debug', "$libdir/libsslsweep.so", $library);

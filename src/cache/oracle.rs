@@ -1,5 +1,5 @@
 //! The oracle: what the cache should do, in the simplest way, and operations to compare the two. For the
-//! unit tests and for the fuzzer (`fuzz/`): one oracle, whoever makes the operations up.
+//! unit tests and for the fuzzer (`checks/fuzz/`): one oracle, whoever makes the operations up.
 
 use std::rc::Rc;
 

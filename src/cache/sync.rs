@@ -1,5 +1,5 @@
 //! The locks and atomics of the cache, chosen in one place: those of [`crate::sync`] and the processor's, but a model
-//! checker's where `models/` compiles this folder once more, for itself.
+//! checker's where `checks/models/` compiles this folder once more, for itself.
 
 #[cfg(not(sslsweep_model))]
 pub(super) use {

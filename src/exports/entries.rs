@@ -5,13 +5,13 @@
 //! reaches the real functions of its own, and OpenSSL inside of a plug-in, or another library with functions of
 //! these names, never reaches us. The nodes are hidden (`@`, not `@@`): a program is relinked by the order of its
 //! libraries and not by the names that it takes. The plain names are the static library's; the shared one keeps those of
-//! the flush pair, which a program may look up by `dlsym` (`abi/nodes.map`).
+//! the flush pair, which a program may look up by `dlsym` (`checks/abi/nodes.map`).
 //!
 //! Each symbol is a few instructions that pass two more arguments on: the node, and where the call returns to, which
 //! tells callers apart whose node does not ([`Caller`]). In Rust that address cannot be asked for.
 //!
 //! A macro, because the same lines a hundred times would hide a wrong one. It adds the versions and the real function,
-//! and nothing else. What is exported is held against the list in `abi/` by `make abi-check`.
+//! and nothing else. What is exported is held against the list in `checks/abi/` by `make abi-check`.
 
 use std::ffi::{CStr, c_char, c_int, c_long, c_uchar, c_uint, c_void};
 

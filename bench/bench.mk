@@ -1,0 +1,32 @@
+# Measurements against stock libssl, and the pages that report them. Included by the Makefile.
+
+bench: ##! measure against stock (SIZES="20000 1000000" ROUNDS=5 ONLY=flush)
+	@$(SETUP) bench
+	@$(AGAIN) lib
+	@python3 bench/run.py $(LIB)/libsslsweep.so
+
+bench-all: ## bench with every libssl and up to four million sessions; takes hours (bench and bench-all: LIBSSL="system 3.5"; STATS=1: what figures cost)
+	@BENCH=full $(AGAIN) bench
+
+bench-report: ## put the last results of bench into docs/benchmarks.md
+	@python3 bench/report.py build/bench/results.json
+
+profile: ## where instructions and cache misses go, by callgrind, into docs/benchmarks.md (LIBSSL=3.5)
+	@$(SETUP) profile
+	@$(AGAIN) lib
+	@python3 bench/profile.py $(LIB)/libsslsweep.so
+
+load: ##! a TLS server with a million sessions under load (MINUTES=4)
+	@$(SETUP) load
+	@$(AGAIN) lib
+	@python3 -B bench/load/load.py $(LIB)/libsslsweep.so
+
+load-report: ## put the last results of load into docs/load.md
+	@python3 -B bench/load/page.py build/load/results.json
+
+load-servers: ## unchanged servers while a flush removes 20,000 sessions, with and without (SERVERS="stunnel h2o nginx" ROUNDS=5)
+	@PROGRAMS="$(or $(SERVERS),stunnel h2o nginx)" $(SETUP) programs
+	@$(AGAIN) lib
+	@python3 -B bench/load/servers.py $(LIB)/libsslsweep.so
+
+.PHONY: bench bench-all bench-report profile load load-report load-servers

@@ -1,0 +1,10 @@
+//! Under loom: every schedule of a few threads, and every value that an atomic may show them.
+
+use loom as checker;
+
+#[path = "../../../src/cache/mod.rs"]
+pub mod cache;
+#[path = "ledger.rs"]
+pub mod ledger;
+#[path = "sync.rs"]
+mod sync;

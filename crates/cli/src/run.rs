@@ -1,0 +1,158 @@
+//! `sslsweep run`: replaces the command by a program, with the library preloaded.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+
+use crate::arguments::Run;
+use crate::doctor;
+use crate::output::{Failure, say};
+use crate::text::{plain, shown};
+
+/// Exit statuses, as in `env` and `nohup`.
+const CANNOT_PRELOAD: u8 = 125;
+const CANNOT_RUN: u8 = 126;
+pub const NOT_FOUND: u8 = 127;
+
+/// The path of the library in the tree in which this command lies, wherever that was installed, staged or moved to.
+/// If there is none, the path where it should be.
+pub fn library() -> PathBuf {
+    let version: Vec<&str> = env!("CARGO_PKG_VERSION").split('.').collect();
+    let abi = if version[0] == "0" { version[..2].join(".") } else { version[0].to_string() };
+    let name = format!("libsslsweep.so.{abi}");
+    let command = std::env::current_exe().unwrap_or_default();
+    let trees = command.ancestors().skip(2).take(2); // from bin/, or from libexec/sslsweep/
+    trees
+        .flat_map(folders)
+        .map(|folder| folder.join(&name))
+        .find(|path| path.exists())
+        .unwrap_or_else(|| {
+            command.ancestors().nth(2).unwrap_or(Path::new("/")).join("lib").join(&name)
+        })
+}
+
+/// The folders of a tree in which distributions keep libraries: `lib`, `lib64`, and those of `lib` that are named for
+/// a machine, this one's first.
+fn folders(tree: &Path) -> Vec<PathBuf> {
+    let lib = tree.join("lib");
+    let entries = std::fs::read_dir(&lib).into_iter().flatten().flatten();
+    let mut machines: Vec<OsString> = entries.map(|entry| entry.file_name()).collect();
+    let is_other =
+        |name: &OsString| !name.as_bytes().starts_with(std::env::consts::ARCH.as_bytes());
+    machines.sort_by_key(|name| (is_other(name), name.clone()));
+    let machines: Vec<PathBuf> = machines.iter().map(|name| lib.join(name)).collect();
+    [vec![lib, tree.join("lib64")], machines].concat()
+}
+
+/// The environment for the library, from the options of the command.
+fn environment(run: &Run) -> impl Iterator<Item = (&'static str, String)> {
+    let on = |set: bool| set.then(|| "1".to_string());
+    let name = |value: PossibleValue| value.get_name().to_string();
+    let (autoflush, eviction) = (run.autoflush.as_ref(), run.eviction.as_ref());
+    [
+        ("SSLSWEEP_STATS", on(run.stats)),
+        ("SSLSWEEP_VERBOSE", on(run.verbose)),
+        ("SSLSWEEP_AUTOFLUSH", autoflush.and_then(ValueEnum::to_possible_value).map(name)),
+        ("SSLSWEEP_EVICTION", eviction.and_then(ValueEnum::to_possible_value).map(name)),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+}
+
+/// Becomes the program. Returns only if that fails.
+pub fn run(run: &Run) -> Failure {
+    let library = library();
+    if let Some(why) = doctor::cannot_preload(&library) {
+        return Failure::new(CANNOT_PRELOAD, why);
+    }
+    warn(&run.program[0], &library);
+    let mut preload = library.into_os_string();
+    if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
+        preload.push(":");
+        preload.push(others);
+    }
+    set("LD_PRELOAD", &preload);
+    for (name, value) in environment(run) {
+        set(name, OsStr::new(&value));
+    }
+    let error = become_program(&run.program);
+    let status = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
+    Failure::new(status, format!("{}: {}", shown(&run.program[0]), plain(&error)))
+}
+
+/// Warns if sslsweep can have no effect on the program, which runs nevertheless.
+fn warn(program: &OsStr, library: &Path) {
+    let path = doctor::find(program);
+    if let Some((why, remedy)) = path.and_then(|path| doctor::hindrance(&path, library)) {
+        let name = Path::new(program).file_name().unwrap_or(program);
+        say(&format!("{} has no effect here: {why}; {remedy}", shown(name)));
+    }
+}
+
+fn set(name: &str, value: &OsStr) {
+    // SAFETY: the process has one thread.
+    unsafe { std::env::set_var(name, value) };
+}
+
+/// Starts the program in our place. `Command::exec` would reset SIGPIPE, which systemd ignores for services.
+fn become_program(words: &[OsString]) -> io::Error {
+    let words: Result<Vec<CString>, _> =
+        words.iter().map(|word| CString::new(word.as_bytes())).collect();
+    let Ok(words) = words else { return io::ErrorKind::InvalidInput.into() };
+    let mut pointers: Vec<_> = words.iter().map(|word| word.as_ptr()).collect();
+    pointers.push(std::ptr::null());
+    // SAFETY: an array of strings that ends with NULL; it has at least the program's name.
+    unsafe { libc::execvp(pointers[0], pointers.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arguments::{Autoflush, Eviction};
+
+    #[test]
+    fn the_folders_of_this_machine_come_first() {
+        let tree = std::env::temp_dir().join(format!("sslsweep-folders-{}", std::process::id()));
+        let own = format!("{}-linux-gnu", std::env::consts::ARCH);
+        for name in ["a-linux-gnu", &own, "z-linux-gnu"] {
+            std::fs::create_dir_all(tree.join("lib").join(name)).expect("a folder");
+        }
+        let found = folders(&tree);
+        std::fs::remove_dir_all(&tree).expect("the folder goes");
+        let names = ["lib", "lib64", &format!("lib/{own}"), "lib/a-linux-gnu", "lib/z-linux-gnu"];
+        assert_eq!(found, names.map(|name| tree.join(name)));
+        assert_eq!(
+            folders(&tree),
+            ["lib", "lib64"].map(|name| tree.join(name)),
+            "no folder at all"
+        );
+    }
+
+    #[test]
+    fn options_become_environment() {
+        assert_eq!(environment(&Run::default()).count(), 0);
+        let all = Run {
+            stats: true,
+            verbose: true,
+            autoflush: Some(Autoflush::Incremental),
+            eviction: Some(Eviction::Lru),
+            program: vec![],
+        };
+        let pairs: Vec<String> =
+            environment(&all).map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(
+            pairs,
+            [
+                "SSLSWEEP_STATS=1",
+                "SSLSWEEP_VERBOSE=1",
+                "SSLSWEEP_AUTOFLUSH=incremental",
+                "SSLSWEEP_EVICTION=lru"
+            ]
+        );
+    }
+}

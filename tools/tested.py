@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""tested.py: writes into the README which libssl and which programs were tested, from what the last
+runs of `make test-matrix` and `make test-programs` left in build/. Refuses where a run is missing, has
+failed, or did not cover every release or program. (`make tested` runs both first.)"""
+
+from __future__ import annotations
+
+import collections
+import csv
+import json
+import pathlib
+import sys
+
+import libssl
+
+TOP = pathlib.Path(__file__).resolve().parent.parent
+WAYS = ["stock", "preload", "shared", "static"]
+BEGIN, END = "<!-- tested: begin -->", "<!-- tested: end -->"
+
+
+def read(path: pathlib.Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        sys.exit(f"tested.py: {path.relative_to(TOP)} is missing; run `make tested`")
+
+
+def matrix() -> list[str]:
+    rows = csv.DictReader(read(TOP / "build/matrix/results.tsv").splitlines(), delimiter="\t")
+    cells: dict[str, dict[str, dict[str, int]]] = collections.defaultdict(lambda: collections.defaultdict(dict))
+    for row in rows:
+        if int(row["failed"]):
+            sys.exit(f"tested.py: {row['version']} {row['linkage']} {row['way']}: {row['failed']} failed")
+        if row["way"] in WAYS:
+            cells[row["libssl"]][row["linkage"]][row["way"]] = int(row["passed"])
+    if missing := set(libssl.RELEASES) - set(cells):
+        sys.exit(f"tested.py: the matrix was run without {' '.join(sorted(missing))}")
+    lines = ["| libssl | linked as | test programs, each " + ", ".join(WAYS) + " |", "|---|---|---|"]
+    for release, linkages in sorted(cells.items(), key=lambda cell: [int("0" + "".join(filter(str.isdigit, n))) for n in cell[0].split(".")]):
+        names = {"symbolic": "upstream (`-Bsymbolic`)", "plt": "Debian (through the PLT)"}
+        words = [names.get(linkage, linkage) for linkage in sorted(linkages, reverse=True)]
+        counts = {passed for ways in linkages.values() for passed in ways.values()}
+        if any(set(ways) != set(WAYS) for ways in linkages.values()):
+            sys.exit(f"tested.py: not every way was run on {release}")
+        lines.append(f"| {release} | {', '.join(words)} | {'..'.join(map(str, sorted({min(counts), max(counts)})))} passed |")
+    return lines
+
+
+def programs() -> list[str]:
+    scenarios: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
+    for result in json.loads(read(TOP / "build/programs/results.json")):
+        if not result["passed"]:
+            sys.exit(f"tested.py: {result['name']} {result['scenario']} failed")
+        scenarios[result["name"], result["version"]].append(result["scenario"])
+    lines = ["| program | with and without, the same seen by its clients |", "|---|---|"]
+    lines += [f"| {name} {version} | {'; '.join(what)} |" for (name, version), what in scenarios.items()]
+    return lines
+
+
+def main() -> None:
+    readme = TOP / "README.md"
+    text = readme.read_text()
+    before, found, rest = text.partition(BEGIN)
+    _, also, after = rest.partition(END)
+    if not found or not also:
+        sys.exit("tested.py: README.md has lost its markers")
+    table = "\n".join([*matrix(), "", *programs()])
+    readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+
+
+if __name__ == "__main__":
+    main()

@@ -3,14 +3,14 @@
 
 use std::ffi::{c_int, c_uchar, c_uint};
 
-use super::{Failure, RealFn};
+use super::{Failure, Real};
 use crate::libssl::is_in_libssl;
 use crate::libssl::types::*;
 use crate::takeover::registry::Found;
 use crate::takeover::{connections, trampolines};
 
 /// The context whose cache a connection uses, if it is taken over.
-fn session_context<R>(real: &impl RealFn<R>, ssl: SslRef<'_>) -> Option<Found> {
+fn session_context<R: Failure>(real: &Real<'_, R>, ssl: SslRef<'_>) -> Option<Found> {
     connections::session_context_borrowed(real.libssl()?, ssl)
 }
 
@@ -21,7 +21,7 @@ fn made<'a>(ssl: *mut SSL) -> Option<SslRef<'a>> {
 }
 
 /// SSL_new(3). The connection inherits the context's session id generator of this moment.
-pub(super) fn SSL_new(real: impl RealFn<*mut SSL>, ctx: Option<CtxRef<'_>>) -> *mut SSL {
+pub(super) fn SSL_new(real: Real<'_, *mut SSL>, ctx: Option<CtxRef<'_>>) -> *mut SSL {
     let Some(ctx) = ctx else { return real.call() };
     let ssl = match connections::before_new(ctx) {
         Some(libssl) => real.call_of(libssl),
@@ -34,7 +34,7 @@ pub(super) fn SSL_new(real: impl RealFn<*mut SSL>, ctx: Option<CtxRef<'_>>) -> *
 }
 
 /// SSL_dup(3). The copy has the program's session id generator of the original.
-pub(super) fn SSL_dup(real: impl RealFn<*mut SSL>, ssl: Option<SslRef<'_>>) -> *mut SSL {
+pub(super) fn SSL_dup(real: Real<'_, *mut SSL>, ssl: Option<SslRef<'_>>) -> *mut SSL {
     let Some(ssl) = ssl else { return <*mut SSL>::FAILURE };
     let Some(libssl) = real.libssl() else { return real.call() };
     let copy = real.call_of(libssl);
@@ -46,7 +46,7 @@ pub(super) fn SSL_dup(real: impl RealFn<*mut SSL>, ssl: Option<SslRef<'_>>) -> *
 
 /// SSL_set_SSL_CTX(3). The session cache stays that of the context given to SSL_new() (C13).
 pub(super) fn SSL_set_SSL_CTX(
-    real: impl RealFn<*mut SSL_CTX>,
+    real: Real<'_, *mut SSL_CTX>,
     ssl: Option<SslRef<'_>>,
     _ctx: Option<CtxRef<'_>>,
 ) -> *mut SSL_CTX {
@@ -61,7 +61,7 @@ pub(super) fn SSL_set_SSL_CTX(
 
 /// SSL_set_generate_session_id(3). An id that a stored session has is refused, as in stock.
 pub(super) fn SSL_set_generate_session_id(
-    real: impl RealFn<c_int>,
+    real: Real<'_, c_int>,
     ssl: Option<SslRef<'_>>,
     callback: Option<GenerateCallback>,
 ) -> c_int {
@@ -80,7 +80,7 @@ pub(super) fn SSL_set_generate_session_id(
 /// SSL_has_matching_session_id(3): 1 if the connection's cache holds a session of its version with
 /// this id, else 0 (C14).
 pub(super) fn SSL_has_matching_session_id(
-    real: impl RealFn<c_int>,
+    real: Real<'_, c_int>,
     ssl: Option<SslRef<'_>>,
     id: *const c_uchar,
     length: c_uint,

@@ -3,21 +3,20 @@
 
 use std::ffi::{c_char, c_int, c_long, c_void};
 
-use super::{RealFn, ask, for_other, taken_over};
+use super::{Real, ask, for_other, taken_over};
 use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{is_in_libssl, libssl_of_method};
 use crate::takeover::{lifetime, trampolines};
 
 /// Makes a context by the function of the libssl that the method is of (P3), and takes it over.
-fn make(real: impl RealFn<*mut SSL_CTX>, method: *const SSL_METHOD) -> *mut SSL_CTX {
+fn make(real: Real<'_, *mut SSL_CTX>, method: *const SSL_METHOD) -> *mut SSL_CTX {
     let libssl = guard(None, || libssl_of_method(method).or_else(|| real.libssl()));
     let Some(libssl) = libssl else { return real.call() };
-    let (caller, name) = real.caller();
     // Our own scratch context is not to be taken over.
     if is_in_libssl()
         || libssl.api.is_none()
-        || !guard(false, || caller.makes_its_own(name, libssl))
+        || !guard(false, || real.caller.makes_its_own(real.name, libssl))
     {
         return real.call_of(libssl);
     }
@@ -25,16 +24,13 @@ fn make(real: impl RealFn<*mut SSL_CTX>, method: *const SSL_METHOD) -> *mut SSL_
 }
 
 /// SSL_CTX_new(3). The context's internal session cache is sslsweep's.
-pub(super) fn SSL_CTX_new(
-    real: impl RealFn<*mut SSL_CTX>,
-    method: *const SSL_METHOD,
-) -> *mut SSL_CTX {
+pub(super) fn SSL_CTX_new(real: Real<'_, *mut SSL_CTX>, method: *const SSL_METHOD) -> *mut SSL_CTX {
     make(real, method)
 }
 
 /// SSL_CTX_new_ex(3). The context's internal session cache is sslsweep's.
 pub(super) fn SSL_CTX_new_ex(
-    real: impl RealFn<*mut SSL_CTX>,
+    real: Real<'_, *mut SSL_CTX>,
     _library: *mut OSSL_LIB_CTX,
     _properties: *const c_char,
     method: *const SSL_METHOD,
@@ -45,7 +41,7 @@ pub(super) fn SSL_CTX_new_ex(
 /// SSL_CTX_ctrl(3): the commands about the session cache are answered here, as the program's view
 /// has it (C1, C7, C12); all others go to libssl.
 pub(super) fn SSL_CTX_ctrl(
-    real: impl RealFn<c_long>,
+    real: Real<'_, c_long>,
     ctx: Option<CtxRef<'_>>,
     command: c_int,
     larg: c_long,
@@ -77,7 +73,7 @@ pub(super) fn SSL_CTX_ctrl(
 
 /// SSL_CTX_sess_set_new_cb(3).
 pub(super) fn SSL_CTX_sess_set_new_cb(
-    real: impl RealFn<()>,
+    real: Real<'_, ()>,
     ctx: Option<CtxRef<'_>>,
     callback: Option<NewCallback>,
 ) {
@@ -86,7 +82,7 @@ pub(super) fn SSL_CTX_sess_set_new_cb(
 
 /// SSL_CTX_sess_get_new_cb(3): the program's callback, never ours.
 pub(super) fn SSL_CTX_sess_get_new_cb(
-    real: impl RealFn<Option<NewCallback>>,
+    real: Real<'_, Option<NewCallback>>,
     ctx: Option<CtxRef<'_>>,
 ) -> Option<NewCallback> {
     ask(real, ctx, |context| context.new.get())
@@ -95,7 +91,7 @@ pub(super) fn SSL_CTX_sess_get_new_cb(
 /// SSL_CTX_sess_set_remove_cb(3). May be called at any time, also in mid-flush: each session's
 /// callback is the one set when its turn comes.
 pub(super) fn SSL_CTX_sess_set_remove_cb(
-    real: impl RealFn<()>,
+    real: Real<'_, ()>,
     ctx: Option<CtxRef<'_>>,
     callback: Option<RemoveCallback>,
 ) {
@@ -104,7 +100,7 @@ pub(super) fn SSL_CTX_sess_set_remove_cb(
 
 /// SSL_CTX_sess_get_remove_cb(3): the program's callback, never ours.
 pub(super) fn SSL_CTX_sess_get_remove_cb(
-    real: impl RealFn<Option<RemoveCallback>>,
+    real: Real<'_, Option<RemoveCallback>>,
     ctx: Option<CtxRef<'_>>,
 ) -> Option<RemoveCallback> {
     ask(real, ctx, |context| context.remove.get())
@@ -112,7 +108,7 @@ pub(super) fn SSL_CTX_sess_get_remove_cb(
 
 /// SSL_CTX_sess_set_get_cb(3).
 pub(super) fn SSL_CTX_sess_set_get_cb(
-    real: impl RealFn<()>,
+    real: Real<'_, ()>,
     ctx: Option<CtxRef<'_>>,
     callback: Option<GetCallback>,
 ) {
@@ -121,7 +117,7 @@ pub(super) fn SSL_CTX_sess_set_get_cb(
 
 /// SSL_CTX_sess_get_get_cb(3): the program's callback, never ours.
 pub(super) fn SSL_CTX_sess_get_get_cb(
-    real: impl RealFn<Option<GetCallback>>,
+    real: Real<'_, Option<GetCallback>>,
     ctx: Option<CtxRef<'_>>,
 ) -> Option<GetCallback> {
     ask(real, ctx, |context| context.get.get())
@@ -129,7 +125,7 @@ pub(super) fn SSL_CTX_sess_get_get_cb(
 
 /// SSL_CTX_set_generate_session_id(3). An id that a stored session has is refused, as in stock.
 pub(super) fn SSL_CTX_set_generate_session_id(
-    real: impl RealFn<c_int>,
+    real: Real<'_, c_int>,
     ctx: Option<CtxRef<'_>>,
     callback: Option<GenerateCallback>,
 ) -> c_int {
@@ -144,9 +140,6 @@ pub(super) fn SSL_CTX_set_generate_session_id(
 /// SSL_CTX_sessions(3): a table of the sessions stored at this moment. It and its sessions stay until
 /// the next call for this context after a session has come or gone, or the context's end; changing it changes
 /// nothing else.
-pub(super) fn SSL_CTX_sessions(
-    real: impl RealFn<*mut LHASH>,
-    ctx: Option<CtxRef<'_>>,
-) -> *mut LHASH {
+pub(super) fn SSL_CTX_sessions(real: Real<'_, *mut LHASH>, ctx: Option<CtxRef<'_>>) -> *mut LHASH {
     ask(real, ctx, |context| context.list())
 }

@@ -28,8 +28,7 @@ macro_rules! entries {
             #[allow(deprecated, reason = "C programs are told by the header")]
             extern "C-unwind" fn entry($($arg: $type,)* caller: Caller) $(-> $ret)? {
                 const NAME: &CStr = name!($name);
-                let call = call!(caller $module $name $($arg)*);
-                let real = Real { caller, name: NAME, call };
+                let real = Real { caller, name: NAME, function: &call!(caller $module $name $($arg)*) };
                 $module::$name(real, $($arg),*)
             }
             symbols! { $since $name ($($arg)*) entry }

@@ -3,14 +3,14 @@
 
 use std::ffi::c_long;
 
-use super::{RealFn, for_other, taken_over};
+use super::{Real, for_other, taken_over};
 use crate::cache::Cutoff;
 use crate::libssl::types::CtxRef;
 use crate::takeover::context::Budget;
 
 /// SSL_CTX_flush_sessions_ex(3).
 pub(super) fn SSL_CTX_flush_sessions_ex(
-    real: impl RealFn<()>,
+    real: Real<'_, ()>,
     ctx: Option<CtxRef<'_>>,
     tm: libc::time_t,
 ) {
@@ -20,6 +20,6 @@ pub(super) fn SSL_CTX_flush_sessions_ex(
 }
 
 /// SSL_CTX_flush_sessions(3).
-pub(super) fn SSL_CTX_flush_sessions(real: impl RealFn<()>, ctx: Option<CtxRef<'_>>, tm: c_long) {
+pub(super) fn SSL_CTX_flush_sessions(real: Real<'_, ()>, ctx: Option<CtxRef<'_>>, tm: c_long) {
     SSL_CTX_flush_sessions_ex(real, ctx, tm);
 }

@@ -3,11 +3,10 @@
 
 use std::ffi::{c_int, c_long, c_void};
 
-use super::RealFn;
+use super::Real;
 use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{function, is_in_libssl};
-use crate::takeover::watch::Class;
 use crate::takeover::{connections, lifetime, watch};
 
 /// The real function, of the libcrypto that the caller is linked with; `None` if there is none.
@@ -15,9 +14,8 @@ use crate::takeover::{connections, lifetime, watch};
 /// # Safety
 ///
 /// `F` is the type of the function that the export stands before.
-unsafe fn behind<R, F: Copy>(real: &impl RealFn<R>) -> Option<F> {
-    let (caller, name) = real.caller();
-    let address = guard(std::ptr::null_mut(), || caller.libcrypto_function(name));
+unsafe fn behind<R, F: Copy>(real: &Real<'_, R>) -> Option<F> {
+    let address = guard(std::ptr::null_mut(), || real.caller.libcrypto_function(real.name));
     // SAFETY: an address under this name is this function.
     unsafe { function(address) }
 }
@@ -34,7 +32,7 @@ type GetExNewIndex = extern "C-unwind" fn(
 /// CRYPTO_get_ex_new_index(3). Before the program's first index for contexts or connections comes
 /// ours, so that a context's sessions are removed while the program's ex_data still stands (C15).
 pub(super) fn CRYPTO_get_ex_new_index(
-    real: impl RealFn<c_int>,
+    real: Real<'_, c_int>,
     class: c_int,
     argl: c_long,
     argp: *mut c_void,
@@ -43,19 +41,18 @@ pub(super) fn CRYPTO_get_ex_new_index(
     free: Option<ExFree>,
 ) -> c_int {
     let watched = || {
-        let is_ours = |of: &Class| of.number() == class;
-        let class = Class::ALL.into_iter().find(is_ours).filter(|_| !is_in_libssl())?;
-        let libssl = real.libssl()?;
-        Some((libssl, libssl.api.as_ref()?, class))
+        let classes = [CRYPTO_EX_INDEX_SSL, CRYPTO_EX_INDEX_SSL_CTX];
+        let libssl = real.libssl().filter(|_| classes.contains(&class) && !is_in_libssl())?;
+        Some((libssl, libssl.api.as_ref()?))
     };
     let watched = guard(None, watched);
-    if let Some((libssl, api, _)) = watched {
+    if let Some((libssl, api)) = watched {
         guard((), || lifetime::watch_contexts(libssl, api));
     }
     // SAFETY: its type.
     let function: Option<GetExNewIndex> = unsafe { behind(&real) };
     let index = function.map_or(-1, |function| function(class, argl, argp, new, dup, free));
-    if let Some((libssl, api, Class::Connections)) = watched {
+    if let Some((libssl, api)) = watched.filter(|_| class == CRYPTO_EX_INDEX_SSL) {
         // libcrypto has something to do for each connection from now on, and one function more costs little.
         guard((), || connections::watch_connections(libssl, api));
     }
@@ -63,7 +60,7 @@ pub(super) fn CRYPTO_get_ex_new_index(
 }
 
 /// OSSL_LIB_CTX_free(3). A library context that is made later at the same address is another one.
-pub(super) fn OSSL_LIB_CTX_free(real: impl RealFn<()>, library: *mut OSSL_LIB_CTX) {
+pub(super) fn OSSL_LIB_CTX_free(real: Real<'_, ()>, library: *mut OSSL_LIB_CTX) {
     guard((), || {
         if let Some(libssl) = real.libssl() {
             watch::unwatch(libssl, library);

@@ -38,13 +38,13 @@ fn taken_over(ctx: Option<CtxRef<'_>>) -> Option<Arc<Context>> {
 }
 
 /// Calls the real function for a context that is not taken over, if there is a context: libssl would crash without.
-fn for_other<R: Failure>(real: impl RealFn<R>, ctx: Option<CtxRef<'_>>) -> R {
+fn for_other<R: Failure>(real: Real<'_, R>, ctx: Option<CtxRef<'_>>) -> R {
     if ctx.is_some() { real.call() } else { R::FAILURE }
 }
 
 /// Asks the state of a context that is taken over, and the real function for any other.
 fn ask<R: Failure>(
-    real: impl RealFn<R>,
+    real: Real<'_, R>,
     ctx: Option<CtxRef<'_>>,
     ours: impl FnOnce(&Arc<Context>) -> R,
 ) -> R {
@@ -56,38 +56,27 @@ fn ask<R: Failure>(
 
 /// The real function behind an export, with the caller's arguments. Where it is not there it fails, as does a function of
 /// OpenSSL that cannot do its work.
-trait RealFn<R> {
-    /// Calls that of the libssl that the caller is linked with.
-    fn call(self) -> R;
-    /// Calls that of this libssl, which the object that the call is about belongs to.
-    fn call_of(self, libssl: &'static Libssl) -> R;
-    /// The libssl that the caller is linked with.
-    fn libssl(&self) -> Option<&'static Libssl>;
-    /// Who calls, and which function.
-    fn caller(&self) -> (Caller, &'static CStr);
-}
-
-struct Real<F> {
+struct Real<'a, R> {
     caller: Caller,
     name: &'static CStr,
-    call: F,
+    /// Calls that of this libssl, or of the one that the caller is linked with.
+    function: &'a dyn Fn(Option<&'static Libssl>) -> Option<R>,
 }
 
-impl<R: Failure, F: FnOnce(Option<&'static Libssl>) -> Option<R>> RealFn<R> for Real<F> {
-    fn call(self) -> R {
-        (self.call)(None).unwrap_or(R::FAILURE)
+impl<R: Failure> Real<'_, R> {
+    /// Calls that of the libssl that the caller is linked with.
+    fn call(&self) -> R {
+        (self.function)(None).unwrap_or(R::FAILURE)
     }
 
-    fn call_of(self, libssl: &'static Libssl) -> R {
-        (self.call)(Some(libssl)).unwrap_or(R::FAILURE)
+    /// Calls that of this libssl, which the object that the call is about belongs to.
+    fn call_of(&self, libssl: &'static Libssl) -> R {
+        (self.function)(Some(libssl)).unwrap_or(R::FAILURE)
     }
 
+    /// The libssl that the caller is linked with.
     fn libssl(&self) -> Option<&'static Libssl> {
         self.caller.libssl(self.name)
-    }
-
-    fn caller(&self) -> (Caller, &'static CStr) {
-        (self.caller, self.name)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::ffi::{c_int, c_long, c_uchar, c_uint};
 
-use super::{Failure, RealFn, for_other, taken_over};
+use super::{Failure, Real, for_other, taken_over};
 use crate::libssl::types::{AnySession, CtxRef};
 use crate::libssl::{SessionRef, is_in_libssl};
 use crate::options;
@@ -16,7 +16,7 @@ use crate::takeover::sessions;
 /// remove callback runs for it with no lock held (C2). With `SSLSWEEP_AUTOFLUSH=incremental` some sessions that
 /// have expired leave in the same way.
 pub(super) fn SSL_CTX_add_session(
-    real: impl RealFn<c_int>,
+    real: Real<'_, c_int>,
     ctx: Option<CtxRef<'_>>,
     session: Option<AnySession<'_>>,
 ) -> c_int {
@@ -34,7 +34,7 @@ pub(super) fn SSL_CTX_add_session(
 /// is marked not resumable and the remove callback runs with it in any case, unless it is NULL or
 /// has no id: 0 (C5).
 pub(super) fn SSL_CTX_remove_session(
-    real: impl RealFn<c_int>,
+    real: Real<'_, c_int>,
     ctx: Option<CtxRef<'_>>,
     session: Option<AnySession<'_>>,
 ) -> c_int {
@@ -46,7 +46,7 @@ pub(super) fn SSL_CTX_remove_session(
 }
 
 /// Lets a setter of the time or timeout pass, and stored sessions follow it.
-fn re_expire_after<R: Failure>(real: impl RealFn<R>, session: Option<AnySession<'_>>) -> R {
+fn re_expire_after<R: Failure>(real: Real<'_, R>, session: Option<AnySession<'_>>) -> R {
     let Some(session) = session else { return R::FAILURE };
     let Some(libssl) = real.libssl() else { return real.call() };
     // (A setter that calls another one, through the PLT, comes here twice, which does no harm.)
@@ -59,7 +59,7 @@ fn re_expire_after<R: Failure>(real: impl RealFn<R>, session: Option<AnySession<
 
 /// SSL_SESSION_set_time(3), seconds since the epoch: flush and eviction go by the new expiry (C6).
 pub(super) fn SSL_SESSION_set_time(
-    real: impl RealFn<c_long>,
+    real: Real<'_, c_long>,
     session: Option<AnySession<'_>>,
     _time: c_long,
 ) -> c_long {
@@ -69,7 +69,7 @@ pub(super) fn SSL_SESSION_set_time(
 /// SSL_SESSION_set_time_ex(3), seconds since the epoch: flush and eviction go by the new expiry (C6).
 /// On a libssl before 3.3, which lacks it, it is SSL_SESSION_set_time().
 pub(super) fn SSL_SESSION_set_time_ex(
-    real: impl RealFn<libc::time_t>,
+    real: Real<'_, libc::time_t>,
     session: Option<AnySession<'_>>,
     _time: libc::time_t,
 ) -> libc::time_t {
@@ -78,7 +78,7 @@ pub(super) fn SSL_SESSION_set_time_ex(
 
 /// SSL_SESSION_set_timeout(3), seconds: flush and eviction go by the new expiry (C6).
 pub(super) fn SSL_SESSION_set_timeout(
-    real: impl RealFn<c_long>,
+    real: Real<'_, c_long>,
     session: Option<AnySession<'_>>,
     _timeout: c_long,
 ) -> c_long {
@@ -86,7 +86,7 @@ pub(super) fn SSL_SESSION_set_timeout(
 }
 
 /// Lets a setter of what the key is made of pass; stored sessions are found by the new key (C18).
-fn re_key_around<R: Failure>(real: impl RealFn<R>, session: Option<AnySession<'_>>) -> R {
+fn re_key_around<R: Failure>(real: Real<'_, R>, session: Option<AnySession<'_>>) -> R {
     let Some(session) = session else { return R::FAILURE };
     let Some(libssl) = real.libssl() else { return real.call() };
     match SessionRef::of(libssl, session) {
@@ -97,7 +97,7 @@ fn re_key_around<R: Failure>(real: impl RealFn<R>, session: Option<AnySession<'_
 
 /// SSL_SESSION_set1_id(3): a stored session is found by its new id afterwards (C18).
 pub(super) fn SSL_SESSION_set1_id(
-    real: impl RealFn<c_int>,
+    real: Real<'_, c_int>,
     session: Option<AnySession<'_>>,
     _id: *const c_uchar,
     _length: c_uint,
@@ -107,7 +107,7 @@ pub(super) fn SSL_SESSION_set1_id(
 
 /// SSL_SESSION_set_protocol_version(3): a stored session is found by its new version afterwards (C18).
 pub(super) fn SSL_SESSION_set_protocol_version(
-    real: impl RealFn<c_int>,
+    real: Real<'_, c_int>,
     session: Option<AnySession<'_>>,
     _version: c_int,
 ) -> c_int {

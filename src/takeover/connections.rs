@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::context::{Callback, Context};
 use super::registry::{self, Found};
-use super::watch::{self, Class};
+use super::watch;
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl};
 use crate::memory;
@@ -81,7 +81,7 @@ fn note(libssl: &'static Libssl, ssl: SslRef<'_>, change: impl FnOnce(&Notes)) {
     if inner != 0 || !mark_of(api, ssl).is_null() {
         watch_connections(libssl, api);
     }
-    let marked = !watch::is_watched(libssl, api, Class::Connections);
+    let marked = !watch::is_watched(libssl, api, CRYPTO_EX_INDEX_SSL);
     let Some(made) = memory::boxed(Notes { inner, marked, ..Notes::default() }) else { return };
     change(&made);
     let made = Box::into_raw(made);
@@ -99,7 +99,7 @@ fn note(libssl: &'static Libssl, ssl: SslRef<'_>, change: impl FnOnce(&Notes)) {
 /// functions to call for each connection anyway, or where it must be: the first one costs every connection several hundred
 /// instructions.
 pub(crate) fn watch_connections(libssl: &Libssl, api: &Api) {
-    watch::watch(libssl, api, Class::Connections, connection_freed);
+    watch::watch(libssl, api, CRYPTO_EX_INDEX_SSL, connection_freed);
 }
 
 unsafe extern "C-unwind" fn connection_freed(

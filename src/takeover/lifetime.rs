@@ -15,11 +15,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::context::{Context, Trampolines};
-use super::watch::{Class, watch};
+use super::watch::watch;
 use super::{registry, shared, summary};
 use crate::guard::{guard, uncancelled};
 use crate::libssl::types::*;
-use crate::libssl::{Api, Libssl, SessionRef};
+use crate::libssl::{Api, Libssl, Session, SessionRef};
 use crate::memory;
 
 // --- Beginning -------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ fn enter(
 /// Makes sure that the end of contexts is noticed: before the first context under this default library context, and
 /// before the program's first ex_data index.
 pub(crate) fn watch_contexts(libssl: &'static Libssl, api: &Api) {
-    watch(libssl, api, Class::Contexts, context_freed);
+    watch(libssl, api, CRYPTO_EX_INDEX_SSL_CTX, context_freed);
 }
 
 // --- First net: ex_data ----------------------------------------------------------------------
@@ -116,13 +116,14 @@ unsafe extern "C-unwind" fn context_freed(
 /// Handles that libssl removes from its own cache what we put there: the sentinel, or a stand-in.
 /// Returns whether it was that.
 pub(super) fn handle_own(context: &Arc<Context>, session: SessionRef<'_>) -> bool {
-    if !context.take_sentinel(session) {
+    let is_sentinel = |planted: &Session| planted.get() == session;
+    if context.sentinel.take(is_sentinel).is_none() {
         return context.take_stand_in(session);
     }
     let is_watched = context.is_watched();
     if context.is_being_freed().unwrap_or(!is_watched) {
         if !is_watched {
-            context.fall_here();
+            context.sentinel.fall_here();
             context.end();
             guard((), || registry::forget(context));
         }

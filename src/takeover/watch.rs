@@ -31,25 +31,6 @@ static KNOWN: [Known; MAX_LIBSSL] = [const {
     }
 }; MAX_LIBSSL];
 
-/// The class of objects that a free function is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    Connections,
-    Contexts,
-}
-
-impl Class {
-    pub(crate) const ALL: [Self; 2] = [Self::Connections, Self::Contexts];
-
-    /// Its number for `CRYPTO_get_ex_new_index`.
-    pub(crate) fn number(self) -> c_int {
-        match self {
-            Self::Connections => CRYPTO_EX_INDEX_SSL,
-            Self::Contexts => CRYPTO_EX_INDEX_SSL_CTX,
-        }
-    }
-}
-
 fn default_library_context(api: &Api) -> usize {
     // SAFETY: NULL changes nothing and asks for the present one.
     api.OSSL_LIB_CTX_set0_default.map_or(0, |set0| unsafe { set0(std::ptr::null_mut()) }.addr())
@@ -57,9 +38,9 @@ fn default_library_context(api: &Api) -> usize {
 
 /// Whose objects are watched: a library context (1.1.1 has one, NULL), with the class of the objects and the index of
 /// the libssl in the bits that are zero in an address.
-fn watched(library: usize, libssl: &Libssl, class: Class) -> usize {
-    const _: () = assert!(MAX_LIBSSL <= 8);
-    library | libssl.index << 1 | usize::from(class == Class::Connections)
+fn watched(library: usize, libssl: &Libssl, class: c_int) -> usize {
+    const _: () = assert!(MAX_LIBSSL <= 8 && CRYPTO_EX_INDEX_SSL != CRYPTO_EX_INDEX_SSL_CTX);
+    library | libssl.index << 1 | usize::from(class == CRYPTO_EX_INDEX_SSL)
 }
 
 fn is_there(entry: usize) -> bool {
@@ -67,26 +48,26 @@ fn is_there(entry: usize) -> bool {
 }
 
 /// Returns whether the end of objects that are made now will be heard of.
-pub(super) fn is_watched(libssl: &Libssl, api: &Api, class: Class) -> bool {
+pub(super) fn is_watched(libssl: &Libssl, api: &Api, class: c_int) -> bool {
     is_there(watched(default_library_context(api), libssl, class))
 }
 
 /// Returns whether libcrypto still tells of the end of contexts.
 pub(super) fn hears_of_contexts(libssl: &Libssl, api: &Api) -> bool {
     !KNOWN[libssl.index].cleaned_up.load(Ordering::Acquire)
-        && is_watched(libssl, api, Class::Contexts)
+        && is_watched(libssl, api, CRYPTO_EX_INDEX_SSL_CTX)
 }
 
 /// Registers a free function under the present default library context, unless that has been done. Threads that come
 /// here at once all register it, so that none goes on before it is: to wait for one that is inside libcrypto, or
 /// was when the process was forked, is not allowed. A second call of the function must find nothing to do.
-pub(super) fn watch(libssl: &Libssl, api: &Api, class: Class, free: ExFree) {
+pub(super) fn watch(libssl: &Libssl, api: &Api, class: c_int, free: ExFree) {
     let entry = watched(default_library_context(api), libssl, class);
     if is_there(entry) || !is_there(NOBODY) {
         return;
     }
     let (get_index, null) = (api.CRYPTO_get_ex_new_index, std::ptr::null_mut());
-    let index = get_index(class.number(), 0, null, None, None, Some(free));
+    let index = get_index(class, 0, null, None, None, Some(free));
     if index >= 0 && !is_there(entry) {
         let is_free = |place: &&AtomicUsize| {
             place.compare_exchange(NOBODY, entry, Ordering::AcqRel, Ordering::Relaxed).is_ok()
@@ -109,7 +90,7 @@ pub(crate) fn unwatch(libssl: &Libssl, library: *mut OSSL_LIB_CTX) {
     if default_library_context(api) == ended {
         return;
     }
-    for class in Class::ALL {
+    for class in [CRYPTO_EX_INDEX_SSL_CTX, CRYPTO_EX_INDEX_SSL] {
         let entry = watched(ended, libssl, class);
         for place in &WATCHED {
             // Threads that registered at once may have entered it twice.

@@ -200,16 +200,6 @@ impl Context {
         }
     }
 
-    /// libssl removes a session from its own cache. Returns whether that is the sentinel, which has fallen then.
-    pub(crate) fn take_sentinel(&self, session: SessionRef<'_>) -> bool {
-        self.sentinel.take(|planted| planted.get() == session).is_some()
-    }
-
-    /// This thread frees the context past us, and may hold its lock.
-    pub(crate) fn fall_here(&self) {
-        self.sentinel.fall_here();
-    }
-
     /// Removes the context's sentinel, if it still stands.
     pub(crate) fn remove_sentinel(&self) {
         if let Some(sentinel) = self.sentinel.take(|_| true) {

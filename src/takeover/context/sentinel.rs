@@ -43,7 +43,7 @@ impl Sentinel {
     }
 
     /// Takes the sentinel, if it is the wanted one.
-    pub(super) fn take(&self, is_it: impl Fn(&Session) -> bool) -> Option<Session> {
+    pub(crate) fn take(&self, is_it: impl Fn(&Session) -> bool) -> Option<Session> {
         let mut place = self.session.lock();
         let taken = place.take_if(|planted| is_it(planted));
         if taken.is_some() {

@@ -53,7 +53,7 @@ pub(crate) struct Context {
 
     pub(super) leaving: Leaving,
     pub(super) planted: Planted,
-    pub(super) sentinel: Sentinel,
+    pub(crate) sentinel: Sentinel,
     pub(super) listings: Listings,
     ending: AtomicBool,
     storing: AtomicBool,

@@ -15,6 +15,7 @@ use sslsweep_figures::STEPS;
 use crate::cache::{Cache, Cutoff, Expiry, Observer};
 use crate::libssl::types::CtxRef;
 use crate::libssl::{Session, SessionRef};
+use crate::memory;
 use crate::published::{Handshakes, Published};
 
 /// How many times something took how long: step 0 is less than a microsecond, each further one twice as long
@@ -132,7 +133,7 @@ impl Events {
         cache: &Cache<Session>,
     ) {
         if removed > 0 {
-            let step = self.flushes().flushes.record(took);
+            let step = self.flushes().map_or(0, |counts| counts.flushes.record(took));
             if let Some(published) = self.published.as_ref().filter(|_| !is_end) {
                 published.note_flush(step, removed, took, cache);
             }
@@ -143,7 +144,7 @@ impl Events {
     /// A batch that had something to remove took so long, from asking for the lock to letting it go.
     pub(super) fn batch(&self, took: Duration) {
         let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-        let Flushes { batches, longest_batch, .. } = self.flushes();
+        let Some(Flushes { batches, longest_batch, .. }) = self.flushes() else { return };
         longest_batch.fetch_max(nanoseconds, Ordering::Relaxed);
         let step = batches.record(took);
         if let Some(published) = self.published.as_ref().filter(|published| !published.is_ending())
@@ -152,8 +153,9 @@ impl Events {
         }
     }
 
-    fn flushes(&self) -> &Flushes {
-        self.flushes.get_or_init(Box::default)
+    /// Nothing is counted if there is no memory to count in.
+    fn flushes(&self) -> Option<&Flushes> {
+        self.flushes.get_or_try_init(|| memory::boxed(Flushes::default()).ok_or(())).ok()
     }
 
     /// How many flushes took how long, from the call to its return, with the callbacks that ran in it.

@@ -40,9 +40,14 @@ impl Context {
         }
     }
 
-    /// Lets a session wait that libssl removes, with a lock held, because the context is going.
+    /// Lets a session wait that libssl removes, with a lock held, because the context is going. Out of memory its callback
+    /// runs under that lock, as in stock.
     pub(crate) fn leave_later(&self, session: SessionRef<'_>) {
-        let mut sessions = session.retain().into_iter().collect();
+        let mut sessions = Vec::new();
+        if sessions.try_reserve_exact(1).is_err() {
+            return self.call_remove_borrowed(session);
+        }
+        sessions.extend(session.retain());
         self.leave(self.begin_group(), &mut sessions, Why::Other);
     }
 
@@ -157,7 +162,10 @@ struct Unfinished<'a> {
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
         let Self { context, group, why, .. } = *self;
-        let mut rest: Vec<_> = self.rest.by_ref().collect();
+        let mut rest = Vec::new();
+        if rest.try_reserve_exact(self.rest.len()).is_ok() {
+            rest.extend(self.rest.by_ref());
+        }
         if !rest.is_empty() && !context.is_ending() {
             context.leaving.add(group, &mut rest, why);
             context.leaving.set_runner(group, Runner::Abandoned);

@@ -130,9 +130,9 @@ sub spit {
 }
 
 remove_tree($copy);
-make_path("$copy/src");
+make_path("$copy/src", "$copy/checks/models");
 system('cp', '-R', "$root/src/cache", "$copy/src/") == 0 or die 'cp';
-system('cp', '-R', map({ "$root/checks/models/$_" } qw(Cargo.toml Cargo.lock build.rs src tests)), make_path("$copy/checks/models"))
+system('cp', '-R', map({ "$root/checks/models/$_" } qw(Cargo.toml Cargo.lock build.rs src tests)), "$copy/checks/models")
     == 0 or die 'cp';
 my %source = map { basename($_) => slurp($_) } glob "$root/src/cache/*.rs";
 

@@ -6,6 +6,7 @@ use std::ffi::c_long;
 use super::{Real, for_other, taken_over};
 use crate::cache::Cutoff;
 use crate::libssl::types::CtxRef;
+use crate::stack::here;
 use crate::takeover::context::Budget;
 
 /// SSL_CTX_flush_sessions_ex(3).
@@ -15,7 +16,8 @@ pub(super) fn SSL_CTX_flush_sessions_ex(
     tm: libc::time_t,
 ) {
     let Some(context) = taken_over(ctx) else { return for_other(real, ctx) };
-    context.flush_for_caller(Cutoff::at(tm), Budget::default());
+    let variable = 0u8;
+    context.flush_for_caller(Cutoff::at(tm), Budget::default(), here(&variable));
     context.obey();
 }
 

@@ -8,6 +8,7 @@ use super::taken_over;
 use crate::cache::Cutoff;
 use crate::libssl::call_program;
 use crate::libssl::types::{CtxRef, ssl_ctx_st, ssl_session_st};
+use crate::stack::here;
 use crate::takeover::context::{Budget, Context};
 use crate::time;
 
@@ -78,7 +79,8 @@ pub unsafe extern "C-unwind" fn sslsweep_flush(
         sessions: (most_sessions > 0).then_some(most_sessions),
         time: (most_microseconds > 0).then(|| Duration::from_micros(most_microseconds)),
     };
-    let done = context.flush_for_caller(cutoff, budget);
+    let variable = 0u8;
+    let done = context.flush_for_caller(cutoff, budget, here(&variable));
     // SAFETY: NULL, or the caller's variable.
     if let Some(flushed) = unsafe { flushed.as_mut() } {
         *flushed = sslsweep_flushed {

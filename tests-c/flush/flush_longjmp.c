@@ -109,6 +109,23 @@ static void every_one(void)
     SSL_CTX_free(ctx);
 }
 
+/* Many leave at once when the size has been lowered. They stay resumable. */
+static void evicting(void)
+{
+    SSL_CTX *ctx = filled(20, 7);
+    SSL_SESSION *another = numbered_session(50, 1000, 500);
+    SSL_CTX_sess_set_cache_size(ctx, 5);
+    int left = setjmp(back);
+    if (!left)
+        SSL_CTX_add_session(ctx, another);
+    leave_at = 0;
+    better("C19", left && removals() == 7, "an eviction of many is left by longjmp in its seventh callback");
+    flush(ctx, 1); /* nothing is due */
+    better("F13", removals() == 15, "the next flush calls back for the others: %s", removed());
+    SSL_SESSION_free(another);
+    SSL_CTX_free(ctx);
+}
+
 /* ---- Flushes inside of a flush ---- */
 
 static SSL_CTX *other;
@@ -182,11 +199,19 @@ static void with_a_budget(void)
 {
     SSL_CTX *ctx = filled(MANY, 50);
     if (setjmp(back) == 0)
-        deeper_flush(ctx, 0, 3);
+        flush(ctx, 0);
     better("O1", removals() == 50, "a flush is left by longjmp");
     leave_at = 0;
     own_flush(ctx, 1, 0, 0, NULL);
     better("O1", in_order(MANY), "one with a budget goes on with what that left");
+    SSL_CTX_free(ctx);
+    ctx = filled(MANY, 50);
+    if (setjmp(back) == 0)
+        own_flush(ctx, 0, 0, 0, NULL);
+    better("O1", removals() == 50, "one with a budget is left by longjmp");
+    leave_at = 0;
+    flush(ctx, 1);
+    better("O1", in_order(MANY), "and one without goes on with what that left");
     SSL_CTX_free(ctx);
 }
 
@@ -197,6 +222,7 @@ int main(void)
     if (libssl_since(0x400) || !stock_cannot("F5", "the lock of the flush is never unlocked")) {
         flushing();
         every_one();
+        evicting();
         within();
         within_same();
         if (own_functions("O1"))

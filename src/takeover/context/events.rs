@@ -132,8 +132,8 @@ impl Events {
         is_end: bool,
         cache: &Cache<Session>,
     ) {
-        if removed > 0 {
-            let step = self.flushes().map_or(0, |counts| counts.flushes.record(took));
+        if let Some(counts) = (removed > 0).then(|| self.flushes()).flatten() {
+            let step = counts.flushes.record(took);
             if let Some(published) = self.published.as_ref().filter(|_| !is_end) {
                 published.note_flush(step, removed, took, cache);
             }

@@ -9,6 +9,7 @@ use crate::cache::{BATCH, Cutoff};
 use crate::guard::guard;
 use crate::libssl::Session;
 use crate::libssl::types::SSL_SESS_CACHE_NO_AUTO_CLEAR;
+use crate::stack::here;
 use crate::{options, time};
 
 /// How much a flush may do; it stops at whichever comes first.
@@ -32,37 +33,46 @@ pub(crate) struct Flushed {
 impl Context {
     /// A flush that the program asks for; or libssl from within `SSL_CTX_free`, where it goes through the PLT, so that its
     /// sessions leave with a context in this way. Then the operator is to know that they were not flushed; and where
-    /// nothing else will tell of the end, nothing is left behind.
-    pub(crate) fn flush_for_caller(self: &Arc<Self>, cutoff: Cutoff, budget: Budget) -> Flushed {
+    /// nothing else will tell of the end, nothing is left behind. `here` is where its caller is on the stack.
+    pub(crate) fn flush_for_caller(
+        self: &Arc<Self>,
+        cutoff: Cutoff,
+        budget: Budget,
+        here: usize,
+    ) -> Flushed {
+        let begun = Instant::now();
         self.take_in();
         let is_whole = cutoff == Cutoff::All;
         if is_whole && self.events.is_published() && self.is_being_freed() == Some(true) {
             self.publish_end();
         }
-        let flushed = self.flush_within(cutoff, budget);
+        let removed = self.flush_within(cutoff, budget, here);
         if is_whole && self.is_storing() && !self.is_watched() {
             self.set_storing(false);
             self.remove_sentinel();
         }
-        flushed
+        Flushed { removed, took: begun.elapsed() }
     }
 
-    /// Removes the sessions that are due: [`Context::flush_within`] without a bound. Returns how many that were.
+    /// Removes the sessions that are due: [`Context::flush_within`] without a bound.
+    #[inline(never)] // `variable` is in a frame above that of the callbacks
     pub(crate) fn flush(self: &Arc<Self>, cutoff: Cutoff) -> u64 {
-        self.flush_within(cutoff, Budget::default()).removed
+        let variable = 0u8;
+        self.flush_within(cutoff, Budget::default(), here(&variable))
     }
 
-    /// Removes the sessions that are due, as far as the budget goes, earliest expiry first: F1 to F6.
+    /// Removes the sessions that are due, as far as the budget goes, earliest expiry first: F1 to F6. Returns how many
+    /// that were.
     ///
     /// Where the program set a remove callback, all that is due is detached first, in bounded batches,
     /// and the callbacks run after that: what a callback stores again is left for the next flush, so
     /// that a flush always ends. With a budget they run after each batch, since the next one may be too much. Without a
-    /// callback each batch is freed at once. Should a callback not return, what it left waiting is the next flush's.
-    #[inline(never)] // see `run_abandoned`
-    pub(crate) fn flush_within(self: &Arc<Self>, cutoff: Cutoff, budget: Budget) -> Flushed {
-        self.run_abandoned();
+    /// callback each batch is freed at once. Should a callback not return, what it left waiting is that of the next flush
+    /// that is no deeper on the stack than `here`.
+    fn flush_within(self: &Arc<Self>, cutoff: Cutoff, budget: Budget, here: usize) -> u64 {
+        self.run_abandoned(here);
         if !self.cache.is_due(cutoff) {
-            return Flushed { removed: 0, took: Duration::ZERO };
+            return 0;
         }
         let is_end = self.events.is_end_begun();
         let begun = Instant::now();
@@ -71,9 +81,8 @@ impl Context {
             Some(batches) => remove_in_batches(batches, budget, begun),
             None => remove_one_by_one(self, cutoff, budget),
         };
-        let took = begun.elapsed();
-        self.events.end_flush(removed, took, is_end, &self.cache);
-        Flushed { removed, took }
+        self.events.end_flush(removed, begun.elapsed(), is_end, &self.cache);
+        removed
     }
 
     /// Flushes after every so many sessions of handshakes (C8), or some of what is due after each.
@@ -91,8 +100,9 @@ impl Context {
         /// More than one, so that what has expired grows less even if nothing else removes it.
         const SESSIONS: u64 = 4;
         let cutoff = Cutoff::Before(time::now());
-        if self.lacks(SSL_SESS_CACHE_NO_AUTO_CLEAR) {
-            self.flush_within(cutoff, Budget { sessions: Some(SESSIONS), time: None });
+        if self.lacks(SSL_SESS_CACHE_NO_AUTO_CLEAR) && self.cache.is_due(cutoff) {
+            let (variable, budget) = (0u8, Budget { sessions: Some(SESSIONS), time: None });
+            self.flush_within(cutoff, budget, here(&variable));
         }
     }
 

@@ -27,8 +27,9 @@ impl Context {
             return;
         }
         let was_ending = self.is_ending();
-        let mut unfinished = Unfinished { context: self, group, rest: sessions.drain(..), why };
-        for session in unfinished.rest.by_ref() {
+        sessions.reverse();
+        let unfinished = Unfinished { context: self, group, rest: sessions, why };
+        while let Some(session) = unfinished.rest.pop() {
             self.mark_leaving(session.get(), why);
             self.call_remove(&session);
             // Before the question, as ex_data functions of the program may run.
@@ -72,11 +73,9 @@ impl Context {
         }
     }
 
-    /// Goes on with what callbacks that never returned have left waiting.
-    #[inline(always)] // `variable` is in the frame of whoever flushes
-    pub(super) fn run_abandoned(&self) {
-        let variable = 0u8;
-        while let Some(group) = self.leaving.abandoned(here(&variable)) {
+    /// Goes on with what callbacks that never returned have left waiting, for a flush whose caller is `here` on the stack.
+    pub(super) fn run_abandoned(&self, here: usize) {
+        while let Some(group) = self.leaving.abandoned(here) {
             self.run_callbacks(group);
         }
     }
@@ -151,24 +150,25 @@ impl Drop for Abandoned<'_> {
     }
 }
 
-/// Sessions that leave at once, whose turn comes later should that be left in the same way.
+/// Sessions that leave at once, last first, whose turn comes later should that be left in the same way.
 struct Unfinished<'a> {
     context: &'a Context,
     group: Group,
-    rest: std::vec::Drain<'a, Session>,
+    rest: &'a mut Vec<Session>,
     why: Why,
 }
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        let Self { context, group, why, .. } = *self;
-        let mut rest = Vec::new();
-        if rest.try_reserve_exact(self.rest.len()).is_ok() {
-            rest.extend(self.rest.by_ref());
-        }
+        let Self { context, group, ref mut rest, why } = *self;
+        // Of a context that has ended, nothing may be called any more.
         if !rest.is_empty() && !context.is_ending() {
-            context.leaving.add(group, &mut rest, why);
-            context.leaving.set_runner(group, Runner::Abandoned);
+            rest.reverse();
+            if context.leaving.add(group, rest, why) {
+                context.leaving.set_runner(group, Runner::Abandoned);
+            }
+            rest.iter().for_each(|session| context.mark_leaving(session.get(), why));
         }
+        rest.clear();
     }
 }

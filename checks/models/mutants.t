@@ -132,8 +132,9 @@ sub spit {
 remove_tree($copy);
 make_path("$copy/src");
 system('cp', '-R', "$root/src/cache", "$copy/src/") == 0 or die 'cp';
-system('cp', '-R', map({ "$root/checks/models/$_" } qw(Cargo.toml Cargo.lock build.rs src tests)), make_path("$copy/checks/models"))
-    == 0 or die 'cp';
+make_path("$copy/checks/models");
+system('cp', '-R', map({ "$root/checks/models/$_" } qw(Cargo.toml Cargo.lock build.rs src tests)), "$copy/checks/models") == 0
+    or die 'cp';
 my %source = map { basename($_) => slurp($_) } glob "$root/src/cache/*.rs";
 
 # Builds and runs what is in the copy; whether it was built, and the models that failed.

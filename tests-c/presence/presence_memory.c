@@ -93,7 +93,11 @@ int main(int argc, char **argv)
     fflush(stdout);
     if (bad == 0 && getenv("SSLSWEEP_STATS") == NULL) {
         setenv("SSLSWEEP_STATS", "1", 1);
-        execv("/proc/self/exe", argv);
+        /* By its path: memcheck cannot follow the link, which leads to itself. */
+        char path[PATH_MAX] = "";
+        if (readlink("/proc/self/exe", path, sizeof path - 1) > 0)
+            execv(path, argv);
+        bad++;
     }
     printf("%s P1 - the libssl of a plug-in without memory\ndone\n", bad ? "FAILED" : "ok");
     return bad != 0;

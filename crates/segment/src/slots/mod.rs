@@ -1,0 +1,39 @@
+//! The protocol of the slots: how processes put, get, take and forget records without a lock and without a wait.
+//!
+//! A slot's first word holds its state and a generation:
+//!
+//! ```text
+//!           claim                publish                  kill
+//!  empty ----------->  busy  ---------------> live ----------------> dead
+//!                       ^ |                    |                       |
+//!                       | +--- tombstone ------|---------------------> |
+//!                       +------ evicted, expired, or replaced ---------+ (dead: when it has expired)
+//! ```
+//!
+//! Each change is one compare-and-swap. A claim begins a new generation, so a word never has the same value twice, and
+//! whoever has read a slot finds out by this one word that it has changed since. Only the process that claimed a slot
+//! writes the other words.
+//!
+//! - **A busy slot is never reclaimed.** A process that is killed in a put costs one slot. A time limit would let a
+//!   stopped process wake up and write into somebody else's record.
+//! - **Dead wins.** A lookup searches all ways of the bucket, and a dead slot of the name hides every record of that
+//!   name, also one whose put began earlier and ends later. For the same reason nobody wipes a dead slot: a process that
+//!   was stopped while wiping would go on in the next record.
+//! - **In doubt a miss.** A name whose slot changes during a lookup is not found.
+//!
+//! The contents may be hostile: every loop is bounded by the number of ways, and every length is clamped.
+
+mod bucket;
+mod record;
+mod slot;
+mod sync;
+
+pub use bucket::{Bucket, Forgotten};
+pub use record::{Name, ROOM, Record, Refused};
+pub use slot::{SLOT_WORDS, State};
+
+/// The slots of a bucket. (A model has fewer, or there would be too many schedules.)
+pub const WAYS: usize = if cfg!(sslsweep_model) { 2 } else { 8 };
+
+/// The words of a bucket.
+pub const BUCKET_WORDS: usize = WAYS * SLOT_WORDS;

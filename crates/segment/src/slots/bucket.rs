@@ -1,9 +1,14 @@
 //! The operations on a bucket.
 
-use super::WAYS;
 use super::record::{Name, ROOM, Record, Refused};
 use super::slot::{Claim, Contents, Head, MARK, SLOT_WORDS, Slot, State};
 use super::sync::{AtomicU64, Ordering, fence};
+
+/// The slots of a bucket. (A model has fewer, or there would be too many schedules.)
+pub const WAYS: usize = if cfg!(sslsweep_model) { 2 } else { 8 };
+
+/// The words of a bucket.
+pub const BUCKET_WORDS: usize = WAYS * SLOT_WORDS;
 
 /// The times that an operation looks for a slot again after another process was faster.
 const ATTEMPTS: usize = WAYS;
@@ -71,7 +76,7 @@ impl Room<'_> {
 }
 
 impl<'a> Bucket<'a> {
-    /// The bucket of these [`BUCKET_WORDS`](super::BUCKET_WORDS) words.
+    /// The bucket of these [`BUCKET_WORDS`] words.
     pub fn new(words: &'a [AtomicU64], sequence: &'a AtomicU64) -> Self {
         Self { words, sequence }
     }

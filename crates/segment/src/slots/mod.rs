@@ -28,12 +28,6 @@ mod record;
 mod slot;
 mod sync;
 
-pub use bucket::{Bucket, Forgotten};
+pub use bucket::{BUCKET_WORDS, Bucket, Forgotten, WAYS};
 pub use record::{Name, ROOM, Record, Refused};
 pub use slot::{SLOT_WORDS, State};
-
-/// The slots of a bucket. (A model has fewer, or there would be too many schedules.)
-pub const WAYS: usize = if cfg!(sslsweep_model) { 2 } else { 8 };
-
-/// The words of a bucket.
-pub const BUCKET_WORDS: usize = WAYS * SLOT_WORDS;

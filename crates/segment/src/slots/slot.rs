@@ -1,10 +1,7 @@
 //! One slot: its words, and the transitions of its state.
 
-use super::record::{Name, Record};
+use super::record::{Name, RECORD_WORDS, Record};
 use super::sync::{AtomicU64, Ordering, fence};
-
-/// The words of a record. (A model has one, or there would be too many schedules.)
-pub(super) const RECORD_WORDS: usize = if cfg!(sslsweep_model) { 1 } else { 57 };
 
 /// The words of a slot.
 pub const SLOT_WORDS: usize = MARK + 1;

@@ -82,12 +82,12 @@ fn race<A: 'static, B: 'static>(
     });
 }
 
-/// Without more than three preemptions: the longest models would take minutes.
+/// With three preemptions at most (or `LOOM_MAX_PREEMPTIONS`): without a bound the longest models take minutes.
 fn explore(name: &str, model: impl Fn() + Send + Sync + 'static) {
     let schedules = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&schedules);
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = builder.preemption_bound.or(Some(3));
     builder.check(move || {
         counted.fetch_add(1, Ordering::Relaxed);
         model();

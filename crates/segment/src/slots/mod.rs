@@ -2,17 +2,17 @@
 //!
 //! A slot's first word holds its state and a generation:
 //!
-//! ```text
-//!           claim                publish                  kill
-//!  empty ----------->  busy  ---------------> live ----------------> dead
-//!                       ^ |                    |                       |
-//!                       | +--- tombstone ------|---------------------> |
-//!                       +------ evicted, expired, or replaced ---------+ (dead: when it has expired)
-//! ```
+//! | from | to | by |
+//! |---|---|---|
+//! | empty; live or dead, and expired; live, to be evicted or replaced | busy | a claim |
+//! | busy | live | a put, which has written a record |
+//! | live | dead | a take or a forget |
+//! | busy | dead | a forget that found no record to kill |
 //!
 //! Each change is one compare-and-swap. A claim begins a new generation, so a word never has the same value twice, and
-//! whoever has read a slot finds out by this one word that it has changed since. Only the process that claimed a slot
-//! writes the other words.
+//! a process that has read a slot sees by this one word whether it has changed since. Only the process that claimed a slot
+//! writes the other words. A record that has expired counts as empty, and so does one whose put is older than the bucket's
+//! mark: a forget that finds no slot sets the mark.
 //!
 //! - **A busy slot is never reclaimed.** A process that is killed in a put costs one slot. A time limit would let a
 //!   stopped process wake up and write into somebody else's record.

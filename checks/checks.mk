@@ -31,7 +31,7 @@ fuzz-check: ## check the fuzzers: each of some defects must be found
 	@$(SETUP) fuzz
 	@FUZZ_SECONDS=$(or $(SECONDS),60) DEFECTS="$(DEFECTS)" python3 -B checks/fuzz/check.py
 
-test-models: ##! the cache in every order of two or three threads
+test-models: ##! the cache and the segment in every order of two or three threads
 	@$(SETUP) models
 	cd checks/models && CARGO_TARGET_DIR=../../build/models $(CARGO) test --release --locked -- --nocapture
 	@prove checks/models/mutants.t

@@ -1,4 +1,4 @@
-//! Tells the cache, which this crate compiles from the product's folder, that it is in a model.
+//! Tells the cache and the segment, which this crate compiles from the product's folders, that they are in a model.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# Can the models fail? Each mutant is the cache with one protocol broken, as somebody might break it by
-# mistake; sequential tests would still pass. It is caught when a model fails.
+# Can the models fail? Each mutant is the cache, or the segment's slots, with one protocol broken, as somebody might break it
+# by mistake; sequential tests would still pass. It is caught when a model fails.
 use strict;
 use warnings;
 use Cwd qw(abs_path);
@@ -13,6 +13,8 @@ my $copy = "$root/build/mutant";
 # Not that of the models: cargo would take one for the other.
 $ENV{CARGO_TARGET_DIR} = "$root/build/mutant-target";
 $ENV{SCHEDULES} = 2000;
+# Of the segment's models. Two suffice to catch each mutant, in a third of the time.
+$ENV{LOOM_MAX_PREEMPTIONS} = 2;
 
 my $find_under_order = <<'END';
         let mut order = self.lock_order();
@@ -21,7 +23,7 @@ my $find_under_order = <<'END';
             let slot = table.find(key).filter(|&slot| wanted(table.session(slot)))?;
 END
 
-# Name, then what is replaced by what, in the one file of src/cache that has it.
+# Name, then what is replaced by what, in the one file of the sources that has it.
 my @mutants = (
     ['a removal looks its slot up before it locks the order', $find_under_order, <<'END'],
         let slot = {
@@ -118,6 +120,32 @@ END
         order = self.lock_order();
         let mut table = shards[new.shard()].lock();
 END
+    ['a get does not look at the state again', 'if is_dead || !slot.is_unchanged(&head) {', 'if is_dead {'],
+    ['a get looks at the state again without a fence',
+        "        fence(Ordering::Acquire);\n        self.0[STATE].load", '        self.0[STATE].load'],
+    ['a get stops at the first record',
+        'if found.as_ref().is_none_or(|(former, _)| former.number < head.number) {', 'if true { return Some(record);'],
+    ['a put writes without a fence', "        fence(Ordering::Release);\n", ''],
+    ['a put publishes without release', 'with_state(self.word, state), Ordering::Release)', 'with_state(self.word, state), Ordering::Relaxed)'],
+    ['a claim begins no generation', '(head.word | STATE_BITS).wrapping_add(1)', 'head.word'],
+    ['a put takes its number when it has a slot',
+        'number: self.next_number(), record };', 'number: 0, record };',
+        'claim.publish(contents, State::Live);', 'claim.publish(Contents { number: self.next_number(), ..contents }, State::Live);'],
+    ['a busy slot is reclaimed', 'State::Busy => continue,', 'State::Busy => Cost::Nothing,'],
+    ['a take stores the state', <<'END', <<'END'],
+        self.change(head.word, dead, Ordering::AcqRel)
+END
+        let same = self.0[STATE].load(Ordering::Acquire) == head.word;
+        if same {
+            self.0[STATE].store(dead, Ordering::Release);
+        }
+        same
+END
+    ['a take does not look for a second record', '(self.slots_of(name, now).count() == killed).then_some(record)', 'Some(record).filter(|_| killed > 0)'],
+    ['a take looks for a second record without a fence', "        fence(Ordering::SeqCst);\n", ''],
+    ['a forget without a record leaves nothing', 'if search.dead_until >= until {', 'if search.dead_until <= until {'],
+    ['a forget without a slot gives up', 'self.mark().fetch_max(self.next_number(), Ordering::Relaxed);', ''],
+    ['a forget marks without a number of its own', 'fetch_max(self.next_number(), ', 'fetch_max(self.sequence.load(Ordering::Relaxed), '],
 );
 
 sub slurp { my ($path) = @_; open my $file, '<', $path or die "$path: $!"; local $/; return <$file> }
@@ -130,15 +158,19 @@ sub spit {
 }
 
 remove_tree($copy);
-make_path("$copy/src", "$copy/checks/models");
-system('cp', '-R', "$root/src/cache", "$copy/src/") == 0 or die 'cp';
+make_path("$copy/$_") for qw(src crates/segment/src checks/models);
+my @folders = qw(src/cache crates/segment/src/slots);
+for (@folders) {
+    system('cp', '-R', "$root/$_", "$copy/$_") == 0 or die 'cp';
+}
 system('cp', '-R', map({ "$root/checks/models/$_" } qw(Cargo.toml Cargo.lock build.rs src tests)), "$copy/checks/models")
     == 0 or die 'cp';
-my %source = map { basename($_) => slurp($_) } glob "$root/src/cache/*.rs";
+my %source = map { my $folder = $_; map { ("$folder/" . basename($_) => slurp($_)) } glob "$root/$folder/*.rs" } @folders;
 
-# Builds and runs what is in the copy; whether it was built, and the models that failed.
+# Builds what is in the copy and runs these models; whether it was built, and the models that failed.
 sub run_models {
-    my $said = `cd '$copy/checks/models' && timeout 300 cargo test --release --locked 2>&1`;
+    my (@tests) = @_;
+    my $said = `cd '$copy/checks/models' && timeout 300 cargo test --release --locked @{[map { "--test $_" } @tests]} 2>&1`;
     my $built = $said =~ /^running \d+ tests/m;
     diag(substr $said, -3000) unless $built;
     return ($built, $? != 0, $said =~ /^test (\w+) \.\.\. FAILED/mg);
@@ -149,17 +181,16 @@ sub mutated {
     my %text = %source;
     while (my ($from, $to) = splice @changes, 0, 2) {
         my @files = map { ($_) x (() = $text{$_} =~ /\Q$from\E/g) } sort keys %text;
-        die "mutants.t is behind src/cache: found in (@files), not in one place:\n$from" if @files != 1;
+        die "mutants.t is behind the sources: found in (@files), not in one place:\n$from" if @files != 1;
         $text{ $files[0] } =~ s/\Q$from\E/$to/;
     }
     return \%text;
 }
 
-sub write_cache {
+sub write_sources {
     my ($text) = @_;
     for my $file (keys %$text) {
-        my $path = "$copy/src/cache/$file";
-        spit($path, $text->{$file}) if slurp($path) ne $text->{$file};
+        spit("$copy/$file", $text->{$file}) if slurp("$copy/$file") ne $text->{$file};
     }
 }
 
@@ -170,13 +201,14 @@ system("cd '$copy/checks/models' && cargo test --release --locked --no-run --qui
 my @texts = map { my ($name, @changes) = @$_; [$name, mutated(@changes)] } @mutants;
 for (@texts) {
     my ($name, $text) = @$_;
-    write_cache($text);
-    my ($built, $failed, @by) = run_models();
+    write_sources($text);
+    my ($changed) = grep { $text->{$_} ne $source{$_} } keys %$text;
+    my ($built, $failed, @by) = run_models($changed =~ /segment/ ? 'segment' : qw(exhaustive random));
     ok($built && $failed && @by, "caught: $name") and diag(sprintf '%d models fail: %s', scalar @by, join ' ', @by);
 }
 
 # The copy itself is sound, or all of this would show nothing.
-write_cache(\%source);
+write_sources(\%source);
 my ($built, $failed) = run_models();
-ok($built && !$failed, 'the cache as it is passes');
+ok($built && !$failed, 'the sources as they are pass');
 done_testing;

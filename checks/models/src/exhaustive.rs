@@ -6,5 +6,7 @@ use loom as checker;
 pub mod cache;
 #[path = "ledger.rs"]
 pub mod ledger;
+#[path = "../../../crates/segment/src/slots/mod.rs"]
+pub mod slots;
 #[path = "sync.rs"]
 mod sync;

@@ -1,0 +1,228 @@
+//! The operations on a bucket.
+
+use super::record::{Name, ROOM, Record, Refused};
+use super::slot::{Claim, Contents, Head, MARK, SLOT_WORDS, Slot, State};
+use super::sync::{AtomicU64, Ordering, fence};
+
+/// The slots of a bucket. (A model has fewer, or there would be too many schedules.)
+pub const WAYS: usize = if cfg!(sslsweep_model) { 2 } else { 8 };
+
+/// The words of a bucket.
+pub const BUCKET_WORDS: usize = WAYS * SLOT_WORDS;
+
+/// The times that an operation looks for a slot again after another process was faster.
+const ATTEMPTS: usize = WAYS;
+
+/// A bucket, and the sequence number of the segment's puts.
+#[derive(Clone, Copy)]
+pub struct Bucket<'a> {
+    words: &'a [AtomicU64],
+    sequence: &'a AtomicU64,
+}
+
+/// A record was put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Put {
+    /// An unexpired record of another name has left for it.
+    pub evicted: bool,
+}
+
+/// How a name was forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forgotten {
+    /// A slot of the name is dead.
+    Dead {
+        /// An unexpired record of another name has left for it.
+        evicted: bool,
+    },
+    /// No slot could be had, and the bucket shows nothing that was published before.
+    Marked,
+}
+
+/// What a search for a slot has seen.
+struct Search<'a> {
+    /// The latest expiry of a dead slot of the name; 0 if there is none.
+    dead_until: u64,
+    room: Option<Room<'a>>,
+}
+
+/// The slot that can be given up most easily.
+struct Room<'a> {
+    slot: Slot<'a>,
+    head: Head,
+    cost: Cost,
+}
+
+/// What is lost if a slot is reclaimed: the least comes first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Cost {
+    /// The record that is replaced.
+    Same,
+    Nothing,
+    /// A record that expires then.
+    Record {
+        expiry: u64,
+    },
+}
+
+impl Room<'_> {
+    fn claim(&self) -> Option<Claim<'_>> {
+        self.slot.claim(&self.head)
+    }
+
+    fn evicts(&self) -> bool {
+        matches!(self.cost, Cost::Record { .. })
+    }
+}
+
+impl<'a> Bucket<'a> {
+    /// The bucket of these [`BUCKET_WORDS`] words.
+    pub fn new(words: &'a [AtomicU64], sequence: &'a AtomicU64) -> Self {
+        Self { words, sequence }
+    }
+
+    /// Puts a record under its name until its expiry, in the place of a former one of this name.
+    pub fn put(self, name: Name, record: &[u8], expiry: u64, now: u64) -> Result<Put, Refused> {
+        if record.len() > ROOM {
+            return Err(Refused::TooLarge);
+        }
+        if expiry <= now {
+            return Err(Refused::Expired);
+        }
+        // Before anything is read: a forget that does not find this record hides what has an earlier number.
+        let contents = Contents { name, expiry, number: self.next_number(), record };
+        for _ in 0..ATTEMPTS {
+            let search = self.search(name, now);
+            if search.dead_until > now {
+                return Err(Refused::Dead);
+            }
+            let room = search.room.ok_or(Refused::Full)?;
+            if let Some(claim) = room.claim() {
+                claim.publish(contents, State::Live);
+                return Ok(Put { evicted: room.evicts() });
+            }
+        }
+        Err(Refused::Contended)
+    }
+
+    /// Copies the record of a name.
+    pub fn get(self, name: Name, now: u64) -> Option<Record> {
+        let mut found: Option<(Head, Record)> = None;
+        for (slot, head, is_dead) in self.slots_of(name, now) {
+            let record = slot.copy();
+            if is_dead || !slot.is_unchanged(&head) {
+                return None;
+            }
+            // Two puts of one name at once may both have a slot: the later one counts.
+            if found.as_ref().is_none_or(|(former, _)| former.number < head.number) {
+                found = Some((head, record));
+            }
+        }
+        found.map(|(_, record)| record)
+    }
+
+    /// Copies the record of a name and kills it. Of several calls for one record at most one gets it.
+    pub fn take(self, name: Name, now: u64) -> Option<Record> {
+        let mut taken: Option<(Head, Record)> = None;
+        let mut killed = 0;
+        for (slot, head, is_dead) in self.slots_of(name, now) {
+            let record = slot.copy();
+            if is_dead || !slot.kill(&head) {
+                return None;
+            }
+            killed += 1;
+            if taken.as_ref().is_none_or(|(former, _)| former.number < head.number) {
+                taken = Some((head, record));
+            }
+        }
+        let (_, record) = taken?;
+        // Where a name was put twice, another call may have seen the other record only. Each kills first and looks then,
+        // so at least one sees what the other has done, and has nothing.
+        fence(Ordering::SeqCst);
+        (self.slots_of(name, now).count() == killed).then_some(record)
+    }
+
+    /// Makes a name dead until `until`, which is no earlier than the expiry of any record under it: what was put is not
+    /// found again, nor what a put publishes that has already begun.
+    pub fn forget(self, name: Name, until: u64, now: u64) -> Forgotten {
+        for (slot, head, is_dead) in self.slots_of(name, now) {
+            if !is_dead {
+                // If it has changed meanwhile, the search below finds no dead slot.
+                slot.kill(&head);
+            }
+        }
+        if until <= now {
+            return Forgotten::Dead { evicted: false };
+        }
+        for _ in 0..ATTEMPTS {
+            let search = self.search(name, now);
+            if search.dead_until >= until {
+                return Forgotten::Dead { evicted: false };
+            }
+            let Some(room) = search.room else { break };
+            if let Some(claim) = room.claim() {
+                let number = self.sequence.load(Ordering::Relaxed);
+                claim.publish(Contents { name, expiry: until, number, record: &[] }, State::Dead);
+                return Forgotten::Dead { evicted: room.evicts() };
+            }
+        }
+        self.mark().fetch_max(self.next_number(), Ordering::Relaxed);
+        Forgotten::Marked
+    }
+
+    /// The state of each slot at this time. A record that has expired counts as empty.
+    pub fn states(self, now: u64) -> impl Iterator<Item = State> {
+        let mark = self.mark().load(Ordering::Relaxed);
+        self.slots().map(move |slot| slot.head().state(now, mark))
+    }
+
+    fn slots(self) -> impl Iterator<Item = Slot<'a>> {
+        self.words.chunks_exact(SLOT_WORDS).map(Slot)
+    }
+
+    /// Nothing is shown whose put has an earlier number.
+    fn mark(self) -> &'a AtomicU64 {
+        &self.words[MARK]
+    }
+
+    fn next_number(self) -> u64 {
+        self.sequence.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    }
+
+    /// The live and dead slots that seem to hold this name, and whether they are dead.
+    fn slots_of(self, name: Name, now: u64) -> impl Iterator<Item = (Slot<'a>, Head, bool)> {
+        let mark = self.mark().load(Ordering::Relaxed);
+        self.slots().filter_map(move |slot| {
+            let head = slot.head();
+            match head.state(now, mark) {
+                State::Empty | State::Busy => None,
+                state => (head.name == name).then_some((slot, head, state == State::Dead)),
+            }
+        })
+    }
+
+    /// Searches for a slot for this name: never one that is busy, or dead and unexpired.
+    fn search(self, name: Name, now: u64) -> Search<'a> {
+        let mark = self.mark().load(Ordering::Relaxed);
+        let mut search = Search { dead_until: 0, room: None };
+        for slot in self.slots() {
+            let head = slot.head();
+            let cost = match head.state(now, mark) {
+                State::Busy => continue,
+                State::Dead => {
+                    if head.name == name {
+                        search.dead_until = search.dead_until.max(head.expiry);
+                    }
+                    continue;
+                }
+                State::Empty => Cost::Nothing,
+                State::Live if head.name == name => Cost::Same,
+                State::Live => Cost::Record { expiry: head.expiry },
+            };
+            if search.room.as_ref().is_none_or(|room| cost < room.cost) {
+                search.room = Some(Room { slot, head, cost });
+            }
+        }
+        search
+    }
+}

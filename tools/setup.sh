@@ -127,8 +127,11 @@ if [ -n "$faults" ]; then
     exit 1
 fi
 
+# One at a time, since apt does not wait for another one (CI sets up for two commands at once).
 install_packages() {
     export DEBIAN_FRONTEND=noninteractive
+    exec 9<"$root"
+    ! have flock || flock 9
     # shellcheck disable=SC2086 # a list of words
     apt-get install -qq -y --no-install-recommends $packages >/dev/null 2>&1 && return
     apt-get update -qq

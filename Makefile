@@ -31,7 +31,7 @@ help: ##! list the commands that most people need
 help-all: ##! list all commands, with their settings
 	@$(call list,##!\{0$(comma)1\})
 
-lib: library build/bin/sslsweep build/NOTICES ##! build the library into build/lib, the command into build/bin
+lib: library build/bin/sslsweep build/NOTICES ##! build the library and the command, into build/
 
 library: $(LIB)/$(SO)
 

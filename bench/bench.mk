@@ -1,6 +1,6 @@
 # Measurements against stock libssl, and the pages that report them. Included by the Makefile.
 
-bench: ##! measure against stock (SIZES="20000 1000000" ROUNDS=5 ONLY=flush)
+bench: ##! measure against stock (SIZES=20000 ROUNDS=5 ONLY=flush)
 	@$(SETUP) bench
 	@$(AGAIN) lib
 	@python3 bench/run.py $(LIB)/libsslsweep.so
@@ -16,7 +16,7 @@ profile: ## where instructions and cache misses go, by callgrind, into docs/benc
 	@$(AGAIN) lib
 	@python3 bench/profile.py $(LIB)/libsslsweep.so
 
-load: ##! a TLS server with a million sessions under load (MINUTES=4)
+load: ##! a TLS server with a million sessions (MINUTES=4)
 	@$(SETUP) load
 	@$(AGAIN) lib
 	@python3 -B bench/load/load.py $(LIB)/libsslsweep.so

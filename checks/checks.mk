@@ -1,10 +1,10 @@
 # Checks beside the tests: other releases of libssl, real programs, fuzzers, models and sanitizers. Included by the Makefile.
 
-test-matrix: lib ##! the C programs on libssl 1.1.1 to 4.0 (VERSIONS="system 3.5")
+test-matrix: lib ##! the C programs on libssl 1.1.1 to 4.0 (VERSIONS="3.5")
 	@$(SETUP) matrix
 	@python3 -B tests-c/matrix.py $(VERSIONS)
 
-test-programs: ##! unchanged servers, stock and preloaded (PROGRAMS="nginx h2o")
+test-programs: ##! unchanged servers, stock and preloaded (PROGRAMS=nginx)
 	@PROGRAMS="$(PROGRAMS)" $(SETUP) programs
 	@$(AGAIN) lib
 	@PROGRAMS="$(PROGRAMS)" python3 -B checks/programs/run.py $(LIB)/libsslsweep.so
@@ -31,7 +31,7 @@ fuzz-check: ## check the fuzzers: each of some defects must be found
 	@$(SETUP) fuzz
 	@FUZZ_SECONDS=$(or $(SECONDS),60) DEFECTS="$(DEFECTS)" python3 -B checks/fuzz/check.py
 
-test-models: ##! the cache and the segment in every order of two or three threads
+test-models: ##! cache and segment in every order of two or three threads
 	@$(SETUP) models
 	cd checks/models && CARGO_TARGET_DIR=../../build/models $(CARGO) test --release --locked -- --nocapture
 	@prove checks/models/mutants.t

@@ -75,7 +75,7 @@ uninstall: ##! remove what install put there
 	@[ -n '$(DESTDIR)' ] || sh packaging/loader.sh '$(LIBDIR)' >/dev/null
 	[ ! -d $(DESTDIR)$(DATADIR)/sslsweep ] || find $(DESTDIR)$(DATADIR)/sslsweep -depth -type d -empty -delete
 
-dist: ##! an archive of sources and crates that builds without a network
+dist: ##! a source archive that builds without a network
 	@CARGO='$(CARGO)' sh packaging/dist.sh $(VERSION) build/dist
 
 # A package of the same sources is the same, byte for byte: its times are that of the last commit.

@@ -112,4 +112,13 @@ subtest 'a word that is not known' => sub {
     like($said, qr/\Asetup: usage: setup\.sh WHAT, one of: build demo test .*packages \n\z/, 'the words are named');
 };
 
+# Here because everybody's first two commands are that and make.
+subtest 'make help' => sub {
+    my $top   = dirname($setup) . '/..';
+    my @lines = `make -s --no-print-directory -C '$top' help`;
+    cmp_ok(scalar @lines, '>', 10, 'it lists commands');
+    cmp_ok(scalar @lines, '<=', 24, 'on a screen');
+    is_deeply([grep { length > 81 } @lines], [], 'of 80 columns');
+};
+
 done_testing;

@@ -47,28 +47,21 @@ pub(super) fn SSL_CTX_ctrl(
     larg: c_long,
     _parg: *mut c_void,
 ) -> c_long {
-    let ours = matches!(
-        command,
-        SSL_CTRL_SESS_NUMBER
-            | SSL_CTRL_SESS_CB_HIT
-            | SSL_CTRL_SESS_MISSES
-            | SSL_CTRL_SESS_CACHE_FULL
-            | SSL_CTRL_SET_SESS_CACHE_SIZE
-            | SSL_CTRL_GET_SESS_CACHE_SIZE
-            | SSL_CTRL_SET_SESS_CACHE_MODE
-            | SSL_CTRL_GET_SESS_CACHE_MODE
-    );
-    let Some(context) = ours.then(|| taken_over(ctx)).flatten() else { return real.call() };
-    guard(0, || match command {
-        SSL_CTRL_SESS_NUMBER => context.sessions(),
-        SSL_CTRL_SESS_CB_HIT => context.callback_hits(),
-        SSL_CTRL_SESS_MISSES => context.misses(),
-        SSL_CTRL_SESS_CACHE_FULL => context.cache_full(),
-        SSL_CTRL_SET_SESS_CACHE_SIZE => context.set_size(larg),
-        SSL_CTRL_GET_SESS_CACHE_SIZE => context.size(),
-        SSL_CTRL_SET_SESS_CACHE_MODE => c_long::from(context.set_mode(larg as u32)),
-        _ => c_long::from(context.mode()),
-    })
+    let Some(context) = taken_over(ctx) else { return real.call() };
+    let answer = guard(Some(0), || {
+        Some(match command {
+            SSL_CTRL_SESS_NUMBER => context.sessions(),
+            SSL_CTRL_SESS_CB_HIT => context.callback_hits(),
+            SSL_CTRL_SESS_MISSES => context.misses(),
+            SSL_CTRL_SESS_CACHE_FULL => context.cache_full(),
+            SSL_CTRL_SET_SESS_CACHE_SIZE => context.set_size(larg),
+            SSL_CTRL_GET_SESS_CACHE_SIZE => context.size(),
+            SSL_CTRL_SET_SESS_CACHE_MODE => c_long::from(context.set_mode(larg as u32)),
+            SSL_CTRL_GET_SESS_CACHE_MODE => c_long::from(context.mode()),
+            _ => return None,
+        })
+    });
+    answer.unwrap_or_else(|| real.call())
 }
 
 /// SSL_CTX_sess_set_new_cb(3).

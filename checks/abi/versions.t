@@ -89,27 +89,28 @@ my %c_type = (
     'LHASH' => 'OPENSSL_LHASH', 'ExNew' => 'CRYPTO_EX_new *', 'ExDup' => 'CRYPTO_EX_dup *', 'ExFree' => 'CRYPTO_EX_free *',
     'LhHash' => 'OPENSSL_LH_HASHFUNC', 'LhCompare' => 'OPENSSL_LH_COMPFUNC',
     'LhHashThunk' => 'OPENSSL_LH_HASHFUNCTHUNK', 'LhCompareThunk' => 'OPENSSL_LH_COMPFUNCTHUNK',
+    "CtxRef<'_>" => 'SSL_CTX *', "SslRef<'_>" => 'SSL *', "AnySession<'_>" => 'SSL_SESSION *',
+    (map { $_ => 'OPENSSL_LHASH *' } "TableRef<'_>", "TableRef<'static>"),
     'LhDoallThunk' => 'OPENSSL_LH_DOALL_FUNC_THUNK', 'LhDoallArgThunk' => 'OPENSSL_LH_DOALL_FUNCARG_THUNK',
 );
 
 sub c_type {
     my ($rust) = @_;
     $rust =~ s/^\w+:(?!:)\s*//;             # the name of an argument
-    return c_type($1) . ' *' if $rust =~ /^\*(?:mut|const) (.*)/;
+    return c_type($1) . ' *' if $rust =~ /^(?:\*mut|\*const|&mut) (.*)/;
     return c_type($1) if $rust =~ /^Option<(.*)>$/;
-    return 'callback' if $rust eq 'unsafe extern "C" fn()';
+    return 'callback' if $rust eq 'extern "C" fn()';
     return $c_type{$rust} // die "checks/abi/versions.t knows no C type for $rust\n";
 }
 
-# Every `NAME(TYPE, ...) -> TYPE;` of the two tables. Const means nothing to the ABI, and differs among versions.
+# Every `NAME(TYPE, ...) -> TYPE;` of the exports and `NAME: ... fn(TYPE, ...) -> TYPE;` of the two tables. Const means nothing to the ABI, and differs among versions.
 sub prototypes {
     my %found;
     my ($entries) = slurp("$top/src/exports/entries.rs") =~ /^entries! \{\n(.*?)^\}/ms;
     my @tables = ($entries, slurp("$top/src/libssl/symbols.rs") =~ /^\s+(?:required|optional) \{\n(.*?)^\s+\}\n/msg);
     for my $table (@tables) {
-        while ($table =~ /^\s+(?:\w+ \w+::|fn )(\w+)\(([^;]*)\)(?: -> ([^;]+))?;/mg) {
-            my ($name, $arguments, $return) = ($1, $2, $3);
-            next if $name =~ /^\$/;
+        while ($table =~ /^\s+(?:\w+ \w+::(\w+)|(\w+):\s+(?:unsafe )?extern "C-unwind" fn)\(([^;]*)\)(?: -> ([^;]+))?;/mg) {
+            my ($name, $arguments, $return) = ($1 // $2, $3, $4);
             $arguments =~ s/\s+/ /g;
             # fn() is a type without commas, so those split.
             my @types = map { c_type($_) } grep { length } map { s/^\s+|\s+$//gr } split /,/, $arguments;

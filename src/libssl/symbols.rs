@@ -152,7 +152,7 @@ functions! {
             extern "C-unwind" fn(c_int, c_long, *mut c_void, Option<ExNew>, Option<ExDup>, Option<ExFree>) -> c_int;
         OPENSSL_LH_new: extern "C-unwind" fn(LhHash, LhCompare) -> Option<TableRef<'static>>;
         OPENSSL_LH_free: unsafe extern "C-unwind" fn(TableRef<'_>);
-        OPENSSL_LH_insert: extern "C-unwind" fn(TableRef<'_>, AnySession<'_>) -> *mut c_void;
+        OPENSSL_LH_insert: unsafe extern "C-unwind" fn(TableRef<'_>, *mut c_void) -> *mut c_void;
         OPENSSL_LH_error: extern "C-unwind" fn(TableRef<'_>) -> c_int;
         ERR_set_mark: extern "C-unwind" fn() -> c_int;
         ERR_pop_to_mark: extern "C-unwind" fn() -> c_int;
@@ -177,9 +177,9 @@ functions! {
         SSL_CTX_flush_sessions_ex: extern "C-unwind" fn(CtxRef<'_>, libc::time_t);
         OPENSSL_atexit: extern "C-unwind" fn(extern "C" fn()) -> c_int;
         // Only their addresses are used.
-        CRYPTO_malloc: unsafe extern "C-unwind" fn();
-        CRYPTO_realloc: unsafe extern "C-unwind" fn();
-        CRYPTO_free: unsafe extern "C-unwind" fn();
+        CRYPTO_malloc: unsafe extern "C-unwind" fn(usize, *const c_char, c_int) -> *mut c_void;
+        CRYPTO_realloc: unsafe extern "C-unwind" fn(*mut c_void, usize, *const c_char, c_int) -> *mut c_void;
+        CRYPTO_free: unsafe extern "C-unwind" fn(*mut c_void, *const c_char, c_int);
     }
 }
 

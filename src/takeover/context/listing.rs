@@ -84,7 +84,9 @@ impl Listing {
         }
         let listing = Self { table, api, sessions, changes };
         for session in &listing.sessions {
-            (api.OPENSSL_LH_insert)(table, session.get().any());
+            let element = session.get().any().as_ptr();
+            // SAFETY: the session lives as long as the table, whose functions take sessions.
+            unsafe { (api.OPENSSL_LH_insert)(table, element.cast()) };
             if (api.OPENSSL_LH_error)(table) != 0 {
                 // No table is better than one that does not hold all.
                 return None;

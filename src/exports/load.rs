@@ -1,4 +1,4 @@
-//! What happens when the library is loaded: the libssl that is there is looked at, while nobody can wait for the loader yet.
+//! The work when the library is loaded: the libssl that is there is looked at, while nobody can wait for the loader yet.
 
 use crate::guard::guard;
 use crate::takeover::summary;

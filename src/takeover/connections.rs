@@ -177,7 +177,7 @@ pub(crate) fn session_context(libssl: &Libssl, ssl: SslRef<'_>) -> Option<Arc<Co
     session_context_borrowed(libssl, ssl).map(|context| Arc::clone(&context))
 }
 
-/// The same, for who runs no callback meanwhile: see [`Found`].
+/// The same without counting a reference, for callers that run no callback meanwhile: see [`Found`].
 pub(crate) fn session_context_borrowed(libssl: &Libssl, ssl: SslRef<'_>) -> Option<Found> {
     let api = libssl.api.as_ref()?;
     let current = (api.SSL_get_SSL_CTX)(ssl)?.address();

@@ -17,7 +17,8 @@ use crate::sync::Addresses;
 /// From a context to its state, of which the table has one reference.
 static CONTEXTS: Addresses = Addresses::new();
 
-/// A state in the table, or found there a moment ago: not counted, for who runs no callback in which the context might end.
+/// A state in the table, or found there a moment ago. No reference is counted, so its user runs no callback in which the
+/// context might end.
 pub(crate) type Found = ManuallyDrop<Arc<Context>>;
 
 #[derive(Clone, Copy)]

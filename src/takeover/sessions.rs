@@ -1,5 +1,5 @@
-//! What concerns a session wherever it is stored: that it is stored at all, and that the program changes its time or
-//! timeout (C6), or what its key is made of (C18).
+//! Operations on a session wherever it is stored: storing it, and following a change that the program makes to its time or
+//! timeout (C6), or to its version or id (C18).
 //!
 //! A session does not know where it is stored, and may be stored in several contexts (C17), so each
 //! context that stores sessions is asked; none if the session is stored nowhere ([`super::counts`]).

@@ -1,4 +1,4 @@
-//! What `SSLSWEEP_VERBOSE=1` says of the takeover, when it begins and at exit.
+//! The messages of `SSLSWEEP_VERBOSE=1` about the takeover, at its beginning and at exit.
 
 use super::registry::{Totals, totals};
 use crate::{options, report};

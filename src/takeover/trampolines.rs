@@ -1,4 +1,4 @@
-//! What libssl calls: our own new, get and remove callbacks, and the session id generator.
+//! The callbacks that libssl calls: our own new, get and remove callbacks, and the session id generator.
 
 use std::ffi::{c_int, c_uchar, c_uint};
 use std::sync::Arc;

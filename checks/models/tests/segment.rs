@@ -221,7 +221,7 @@ fn take_against_eviction() {
     });
 }
 
-/// What has gone does not come back (S3).
+/// A record that was taken or forgotten does not come back (S3).
 #[test]
 fn forget_against_gets() {
     let gets: Step<_> = |world| (world.get(1), world.get(1));

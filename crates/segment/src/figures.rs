@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use crate::header::{Header, STRIPES};
 use crate::slots::{Bucket, Name, State};
 
-/// What is counted: its place in a stripe.
+/// An event that is counted. Its number is the place of its count in a stripe.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Event {
     Put,

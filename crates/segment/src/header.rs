@@ -29,7 +29,7 @@ pub(crate) const STRIPE_WORDS: usize = 8;
 const _: () =
     assert!(HEADER_WORDS == BUCKET_WORDS && STRIPES_AT + STRIPES * STRIPE_WORDS <= HEADER_WORDS);
 
-/// The bytes of a segment with whole buckets in at most so many bytes.
+/// Rounds a size in bytes down to the header and whole buckets; fails if no bucket fits.
 pub(crate) fn whole_bytes(bytes: u64) -> Result<usize, Error> {
     let page = HEADER_WORDS as u64 * 8;
     let whole = bytes - bytes % page;
@@ -51,7 +51,7 @@ impl<'a> Header<'a> {
         (Self(header), buckets)
     }
 
-    /// Writes what a segment of so many words begins with; the rest is zero.
+    /// Writes the header of a segment of this size in bytes. The rest of its memory is zero.
     pub(crate) fn write(self, bytes: usize) {
         let words =
             [(LAYOUT_AT, LAYOUT), (SHAPE_AT, SHAPE), (BYTES_AT, bytes as u64), (MAGIC_AT, MAGIC)];

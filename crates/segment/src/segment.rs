@@ -21,8 +21,8 @@ impl Segment {
     /// The size that serves most machines: 131,064 slots.
     pub const DEFAULT_BYTES: u64 = 64 << 20;
 
-    /// Makes a segment for this process and its children, in at most so many bytes. Memory is reserved now, and used page
-    /// by page with the first operation on each.
+    /// Makes a segment of at most `bytes` for this process and its children. The memory is reserved now; each page is taken
+    /// by the first operation that uses it.
     pub fn family(bytes: u64) -> Result<Self, Error> {
         let bytes = whole_bytes(bytes)?;
         let mapping = Mapping::anonymous(bytes).map_err(Error::Map)?;
@@ -30,8 +30,8 @@ impl Segment {
         Ok(Self::new(mapping))
     }
 
-    /// Opens the segment at a path, or makes it with mode 0600 in at most so many bytes, all of them allocated. An existing
-    /// file must have this size, belong to this process's user or to root, and be for its owner alone.
+    /// Opens the segment at a path. If there is none, makes one of at most `bytes`, with mode 0600 and all its room allocated.
+    /// An existing file must have this size, belong to this process's user or to root, and be accessible to its owner alone.
     pub fn host(path: &Path, bytes: u64) -> Result<Self, Error> {
         file::open(path, whole_bytes(bytes)?).map(Self::new)
     }

@@ -1,5 +1,5 @@
-//! What happens in a context, each event by one call: behind it are counts for whoever asks, the operator's figures, and
-//! probes for tracers.
+//! Events of a context, each by one call. Behind the call are counts for the program, the operator's figures, and probes for
+//! tracers.
 //!
 //! Probes (USDT, provider `sslsweep`) are each one instruction that does nothing until a tracer replaces it, and a note in
 //! the ELF file that says where it is and where its arguments are. docs/operations.md lists them for those who trace.
@@ -59,7 +59,7 @@ impl Events {
         Self { ctx: ctx.address(), flushes: OnceBox::new(), published: Published::new() }
     }
 
-    /// Who hears from the cache itself of what comes, goes and is looked up.
+    /// The observer that hears from the cache itself what is stored, removed and looked up.
     pub(super) fn observer(&self) -> Option<Arc<dyn Observer>> {
         self.published.clone().map(|published| published as _)
     }
@@ -193,7 +193,7 @@ impl Events {
         });
     }
 
-    /// All sessions are about to leave because the context ends; flushes have removed so many of it.
+    /// All sessions are about to leave because the context ends. `flushed` is the number that flushes have removed before.
     pub(super) fn begin_end(&self, flushed: u64) {
         self.tell(|published| published.begin_end(flushed));
     }

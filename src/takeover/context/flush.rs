@@ -85,7 +85,7 @@ impl Context {
         removed
     }
 
-    /// Flushes after every so many sessions of handshakes (C8), or some of what is due after each.
+    /// Flushes after each 255 sessions of handshakes (C8); with `SSLSWEEP_AUTOFLUSH=incremental`, some sessions after each.
     pub(crate) fn auto_flush(self: &Arc<Self>) {
         if options::get().incremental {
             self.flush_with_store();

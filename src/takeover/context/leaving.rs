@@ -36,7 +36,7 @@ pub(super) struct Group(u64);
 
 type Waiting = VecDeque<(Session, Why)>;
 
-/// Who sees to a group.
+/// The state of a group: the call that runs its callbacks, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Runner {
     /// Whoever began it, and is still gathering its sessions.
@@ -59,7 +59,7 @@ struct Batch {
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
     batches: Mutex<Vec<Batch>>,
-    /// Their number, for who looks at every flush and mostly finds none.
+    /// Their number. Each flush looks at it, and mostly finds 0.
     count: AtomicUsize,
     begun: AtomicU64,
 }

@@ -1,4 +1,4 @@
-//! What `SSL_CTX_sessions` returns: a table of OpenSSL's own kind, holding the sessions stored at
+//! The result of `SSL_CTX_sessions`: a table of OpenSSL's own kind, holding the sessions stored at
 //! that moment (C14).
 
 use std::ffi::{c_int, c_ulong, c_void};

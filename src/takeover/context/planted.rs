@@ -11,7 +11,7 @@ use crate::sync::Mutex;
 #[derive(Debug, Default)]
 pub(crate) struct Planted {
     plants: Mutex<Vec<Plant>>,
-    /// Their number, for who looks at every handshake and mostly finds none.
+    /// Their number. Each handshake looks at it, and mostly finds 0.
     count: AtomicUsize,
     /// Keys of what is being taken out and planted at this moment.
     claims: Mutex<Vec<Key>>,

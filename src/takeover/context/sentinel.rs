@@ -24,7 +24,7 @@ pub(crate) struct Sentinel {
 }
 
 impl Sentinel {
-    /// Makes a sentinel for who plants it, unless one stands. Out of memory there is none.
+    /// Makes a sentinel for the caller to plant, unless there is one. Out of memory, returns `None` as well.
     pub(super) fn make(&self, libssl: &'static Libssl) -> Option<Session> {
         if self.stands.load(Ordering::Acquire) || self.has_fallen_here() {
             return None;

@@ -39,7 +39,7 @@ pub enum Forgotten {
     Marked,
 }
 
-/// What a search for a slot has seen.
+/// The result of a search for a slot.
 struct Search<'a> {
     /// The latest expiry of a dead slot of the name; 0 if there is none.
     dead_until: u64,
@@ -53,7 +53,7 @@ struct Room<'a> {
     cost: Cost,
 }
 
-/// What is lost if a slot is reclaimed: the least comes first.
+/// The loss if a slot is reclaimed, in rising order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Cost {
     /// The record that is replaced.

@@ -66,7 +66,7 @@ impl Head {
     }
 }
 
-/// What a slot is to hold.
+/// The contents that a slot is to hold.
 #[derive(Clone, Copy)]
 pub(super) struct Contents<'a> {
     pub(super) name: Name,

@@ -54,7 +54,7 @@ fn a_full_bucket_evicts_what_expires_first() {
     segment.put(name(8), &[], LATER + 1, NOW).unwrap();
     assert_eq!(present(&segment, NOW), [1, 2, 3, 4, 5, 6, 7, 8]);
     assert_eq!(segment.counts().evictions, 1);
-    // What has expired goes first, and is no eviction.
+    // An expired record leaves first, and does not count as evicted.
     segment.put(name(9), &[], LATER + 99, LATER + 1).unwrap();
     segment.put(name(10), &[], LATER + 99, LATER + 1).unwrap();
     assert_eq!(present(&segment, LATER + 1), [2, 3, 4, 5, 6, 7, 9, 10]);
@@ -135,7 +135,7 @@ fn s3_a_forget_without_a_slot_hides_what_was_published() {
     set_state(&segment, 0, live);
     assert_eq!(found(&segment, name(0), NOW), None);
     assert_eq!(segment.take(name(0), NOW), None);
-    // What is put from now on is found.
+    // A record that is put after the mark is found.
     segment.put(name(9), &[9], LATER, NOW).unwrap();
     assert_eq!(found(&segment, name(9), NOW), Some(vec![9]));
     assert_eq!(segment.counts().evictions, 0, "the hidden record is nobody's loss");

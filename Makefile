@@ -13,7 +13,11 @@ LIB     := build/lib
 TARGET  := $(or $(CARGO_TARGET_DIR),target)/release
 BUILT   := $(or $(CARGO_TARGET_DIR),target)/command/sslsweep
 SO      := libsslsweep.so.$(VERSION)
-SOURCES := $(shell find src crates/figures -name '*.rs') crates/figures/Cargo.toml build.rs cbindgen.toml Cargo.toml Cargo.lock checks/abi/nodes.map
+SHARE   := libsslsweep-share.so.$(VERSION)
+# $(call crates,NAMES): the sources of these crates
+crates   = $(foreach crate,$(wildcard $(1:%=crates/%)),$(crate)/Cargo.toml $(shell find $(crate)/src -name '*.rs')) Cargo.toml Cargo.lock
+SOURCES := $(shell find src -name '*.rs') $(call crates,figures share-table) build.rs cbindgen.toml checks/abi/nodes.map
+SHARED  := $(call crates,share share-table seal segment) crates/share/exports.map
 COMMAND := $(shell find crates -name '*.rs') $(wildcard crates/cli/src/completions/* crates/*/Cargo.toml) Cargo.toml Cargo.lock
 # Installs what WORD of tools/setup.sh needs, or names it: $(SETUP) WORD
 SETUP    = CARGO='$(CARGO)' sh tools/setup.sh
@@ -33,32 +37,44 @@ help-all: ##! list all commands, with their settings
 
 lib: library build/bin/sslsweep build/NOTICES ##! build the library and the command, into build/
 
-library: $(LIB)/$(SO)
+library: $(LIB)/$(SO) $(LIB)/$(SHARE)
 
-# The shared library is linked from the static one, because only so do its symbols get their version
-# nodes: rustc brings a version script of its own. All is bound at the start and read-only after that.
-LINK_SO = $(CC) -shared -o $@ -Wl,-soname,libsslsweep.so.$(ABI) -Wl,--version-script=checks/abi/nodes.map -Wl,-u,sslsweep_version \
-          -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,defs,-z,nodelete -Wl,--as-needed
+# How the shared libraries are linked, each from a static one: $(call link_so,NAME,VERSION SCRIPT,FUNCTION,STATIC LIBRARY)
+# Only so do the symbols of the core get their version nodes: rustc brings a version script of its own. All is bound at the start
+# and read-only after that.
+link_so = $(CC) -shared -o $@ -Wl,-soname,$1.so.$(ABI) -Wl,--version-script=$2 -Wl,-u,$3 \
+          -Wl,--gc-sections -Wl,-z,relro,-z,now,-z,defs,-z,nodelete -Wl,--as-needed $(TARGET)/$4.a -lgcc_s -lpthread -ldl -lc
 
 # Messages of panics name source files, which must not depend on where somebody has them.
 REMAP = for folder in $(or $(CARGO_HOME),$(HOME)/.cargo)/registry/src/*; do printf '%s=crates ' "--remap-path-prefix=$$folder"; done
 
-# How both are compiled. Frame pointers, so that a tracer's stack of a probe goes on to the program; they cost nothing that could be measured.
+# How all are compiled. Frame pointers, so that a tracer's stack of a probe goes on to the program; they cost nothing that could be measured.
 FLAGGED = RUSTFLAGS="$$RUSTFLAGS -C force-frame-pointers=yes $$($(REMAP)) --remap-path-prefix=$(CURDIR)=sslsweep" $(CARGO)
 
 # The standard library registers thread destructors by a weak symbol of the C library's, which takes the loader's lock and memory; by
 # another name it is not there, and a key of pthreads serves. (None of ours has one: checks/abi/library.t.)
+no_destructors = $(OBJCOPY) --redefine-sym __cxa_thread_atexit_impl=sslsweep_no_thread_destructors $(TARGET)/$1.a
+
 # Without the rlib of the tests among the crate types, or the dependencies would be left out of the
 # link-time optimisation. cargo decides what is stale; only a changed library is copied, so that the tests relink only then.
 $(LIB)/$(SO): $(SOURCES)
 	@$(SETUP) build
 	$(FLAGGED) rustc --release --locked --lib --crate-type staticlib
 	@mkdir -p $(LIB)
-	$(OBJCOPY) --redefine-sym __cxa_thread_atexit_impl=sslsweep_no_thread_destructors $(TARGET)/libsslsweep.a
-	$(LINK_SO) $(TARGET)/libsslsweep.a -lgcc_s -lpthread -ldl -lc
+	$(call no_destructors,libsslsweep)
+	$(call link_so,libsslsweep,checks/abi/nodes.map,sslsweep_version,libsslsweep)
 	$(OBJCOPY) --wildcard --localize-symbol='*@OPENSSL_*' $(TARGET)/libsslsweep.a $(LIB)/libsslsweep.a
 	ln -sf $(SO) $(LIB)/libsslsweep.so.$(ABI)
 	ln -sf libsslsweep.so.$(ABI) $(LIB)/libsslsweep.so
+
+# The share library, which the core opens by its soname. Nobody links with it.
+$(LIB)/$(SHARE): $(SHARED)
+	@$(SETUP) build
+	$(FLAGGED) rustc --release --locked -p sslsweep-share --lib --crate-type staticlib
+	@mkdir -p $(LIB)
+	$(call no_destructors,libsslsweep_share)
+	$(call link_so,libsslsweep-share,crates/share/exports.map,sslsweep_share,libsslsweep_share)
+	ln -sf $(SHARE) $(LIB)/libsslsweep-share.so.$(ABI)
 
 $(BUILT): $(COMMAND)
 	@$(SETUP) build

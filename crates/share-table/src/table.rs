@@ -1,0 +1,126 @@
+//! The tables of functions that the core and the share library give each other.
+//!
+//! Objects of OpenSSL are passed as the pointers that libssl itself passes. All are alive during a call. A libssl is told by its
+//! number among those of the process.
+
+use std::ffi::{c_char, c_int, c_uchar, c_void};
+
+/// The version of both libraries. They refuse each other unless theirs are equal.
+pub const VERSION: [u8; 16] = {
+    let text = env!("CARGO_PKG_VERSION").as_bytes();
+    let mut version = [0; 16];
+    let mut at = 0;
+    while at < text.len() {
+        version[at] = text[at];
+        at += 1;
+    }
+    version
+};
+
+/// The name of the one function that the share library exports: an [`Open`].
+pub const OPEN: &std::ffi::CStr = c"sslsweep_share";
+
+/// Opens the share library, with what the environment asks for. NULL if nothing is to be shared, which it has told by
+/// [`Core::report`] then. Called once, from the core's constructor. Both tables stay for good.
+pub type Open = extern "C" fn(core: &'static Core) -> Option<&'static Share>;
+
+/// What the core does for the share library.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Core {
+    /// See [`VERSION`]: it stays first in every version.
+    pub version: [u8; 16],
+    /// The function of this name of a libssl, or of its libcrypto; NULL if there is none. Takes no lock.
+    pub find: extern "C" fn(libssl: usize, name: *const c_char) -> *mut c_void,
+    /// Writes a line on standard error, of text in UTF-8.
+    pub report: extern "C" fn(text: *const u8, length: usize),
+    /// Counts an event, by its number.
+    pub event: extern "C" fn(event: u32),
+}
+
+/// What the share library knows of one context.
+#[derive(Debug)]
+#[repr(C)]
+pub struct State {
+    _opaque: [u8; 0],
+}
+
+/// A session that a connection resumes, until its handshake ends.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resumed {
+    /// The session's address.
+    pub session: usize,
+    /// The number of its origin among the records of the segment; 0 if it is not known, as of a session that was found locally.
+    pub origin: u64,
+    /// Whether it was fetched, and its trust must hold after the servername callback.
+    pub fetched: bool,
+    /// Its trust.
+    pub trust: [u8; 32],
+}
+
+/// The result of [`Share::publish`].
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Publication {
+    /// It is in the segment.
+    Published,
+    /// It is not.
+    Not,
+}
+
+/// What the share library does for the core. No function runs a callback of the program or makes a system call, but for
+/// [`Share::begin`], and none waits.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub struct Share {
+    /// See [`VERSION`]: it stays first in every version.
+    pub version: [u8; 16],
+    /// A context was made, of this libssl. NULL if it never shares.
+    pub begin: extern "C" fn(libssl: usize, ctx: *mut c_void) -> *mut State,
+    /// The context ends. Its sessions stay in the segment.
+    pub end: unsafe extern "C" fn(state: *mut State),
+    /// The context stands aside from now on: an event of [`crate::Kind::Aside`] tells why.
+    pub stand_aside: unsafe extern "C" fn(state: *const State, event: u32),
+    /// The program has set a servername callback, or none.
+    pub set_names: unsafe extern "C" fn(state: *const State, names: bool),
+    /// The session for this id, and what is to be noted of it; NULL if there is none for this connection. With
+    /// `single_use` nobody else gets it again. The caller owns one reference.
+    pub fetch: unsafe extern "C" fn(
+        state: *const State,
+        ssl: *mut c_void,
+        id: *const c_uchar,
+        length: usize,
+        single_use: bool,
+        resumed: &mut Resumed,
+    ) -> *mut c_void,
+    /// Publishes a session that a handshake of this connection has made. `current` is the state of the connection's present
+    /// context, if that is another one, and `resumed` the session that the connection has resumed.
+    pub publish: unsafe extern "C" fn(
+        state: *const State,
+        current: *const State,
+        ssl: *mut c_void,
+        session: *mut c_void,
+        single_use: bool,
+        resumed: Option<&Resumed>,
+    ) -> Publication,
+    /// Returns whether the trust of a fetched session holds, after the servername callback.
+    pub confirm: unsafe extern "C" fn(
+        state: *const State,
+        current: *const State,
+        ssl: *mut c_void,
+        resumed: &Resumed,
+    ) -> bool,
+    /// A session was removed: nobody gets it any more.
+    pub forget: unsafe extern "C" fn(state: *const State, version: c_int, id: *const c_uchar, length: usize),
+    /// A stored session expires at another time, in seconds since the epoch: if that is earlier, nobody gets it any more.
+    pub re_expire: unsafe extern "C" fn(
+        state: *const State,
+        version: c_int,
+        id: *const c_uchar,
+        length: usize,
+        expiry: i64,
+    ),
+    /// The context has flushed what expires before this time: it never gets any of that again that was published until now.
+    pub flushed: unsafe extern "C" fn(state: *const State, before: i64),
+}

@@ -1,0 +1,41 @@
+//! OpenSSL, by the functions that the core finds: sessions and connections. All unsafe calls of OpenSSL are here.
+
+mod api;
+mod certificates;
+mod connection;
+mod session;
+
+pub(crate) use api::Api;
+pub(crate) use certificates::{Certificates, Digest};
+pub(crate) use connection::Connection;
+pub(crate) use session::{ENCODED, Owned, Session};
+
+use std::ffi::c_void;
+
+/// What there is to know of a context itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ctx {
+    api: &'static Api,
+    ctx: *mut c_void,
+}
+
+impl Ctx {
+    /// # Safety
+    ///
+    /// The context is of this libssl, and alive whenever this is used.
+    pub(crate) unsafe fn alive(api: &'static Api, ctx: *mut c_void) -> Self {
+        Self { api, ctx }
+    }
+
+    /// Its present certificate, or NULL.
+    pub(crate) fn certificate(self) -> *mut c_void {
+        // SAFETY: alive.
+        unsafe { (self.api.SSL_CTX_get0_certificate)(self.ctx) }
+    }
+
+    /// The security callback; libssl has one of its own.
+    pub(crate) fn security_callback(self) -> usize {
+        // SAFETY: alive.
+        unsafe { (self.api.SSL_CTX_get_security_callback)(self.ctx) }.addr()
+    }
+}

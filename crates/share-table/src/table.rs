@@ -95,7 +95,7 @@ pub struct Share {
         resumed: &mut Resumed,
     ) -> *mut c_void,
     /// Publishes a session that a handshake of this connection has made. `current` is the state of the connection's present
-    /// context, if that is another one, and `resumed` the session that the connection has resumed.
+    /// context (NULL if that is not taken over), and `resumed` the session that the connection has resumed.
     pub publish: unsafe extern "C" fn(
         state: *const State,
         current: *const State,
@@ -111,8 +111,16 @@ pub struct Share {
         ssl: *mut c_void,
         resumed: &Resumed,
     ) -> bool,
-    /// A session was removed: nobody gets it any more.
-    pub forget: unsafe extern "C" fn(state: *const State, version: c_int, id: *const c_uchar, length: usize),
+    /// A session was removed, which expires at this time: nobody gets it any more. One that the context had not `stored`
+    /// itself may be that of a client, and counts only if it is in the segment as a session of such a context.
+    pub forget: unsafe extern "C" fn(
+        state: *const State,
+        version: c_int,
+        id: *const c_uchar,
+        length: usize,
+        expiry: i64,
+        stored: bool,
+    ),
     /// A stored session expires at another time, in seconds since the epoch: if that is earlier, nobody gets it any more.
     pub re_expire: unsafe extern "C" fn(
         state: *const State,

@@ -1,10 +1,24 @@
-//! The share library, which the core opens beside itself if `SSLSWEEP_SHARE` is set.
+//! The share library: sessions that contexts and processes of a machine share. The core opens it if `SSLSWEEP_SHARE` is set.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`boundary`] | the functions that the core calls |
+//! | [`context`] | one context: publishing, fetching, removing |
+//! | [`trust`] | what two connections must have in common |
+//! | [`seen`], [`flushed`] | what a context remembers |
+//! | [`contents`] | what a record holds |
+//! | [`shared`] | the segment, keys and options of the process |
+//! | [`openssl`] | OpenSSL's functions |
+//!
+//! No function waits or, but for the making of a context, makes a system call. A lock is only ever tried: where a fork has left it
+//! locked, and where another thread has it at this moment, the answer is the safe one.
 
-use std::ffi::c_void;
-use std::ptr;
-
-/// `sslsweep_share` returns the table of the share library, or null: nothing is shared.
-#[unsafe(no_mangle)]
-pub extern "C" fn sslsweep_share() -> *const c_void {
-    ptr::null()
-}
+mod boundary;
+mod contents;
+mod context;
+mod flushed;
+mod openssl;
+mod options;
+mod seen;
+mod shared;
+mod trust;

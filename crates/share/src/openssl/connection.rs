@@ -130,7 +130,8 @@ impl<'a> Connection<'a> {
     pub(crate) fn for_each_certificate(self, mut visit: impl FnMut(Object)) -> bool {
         // SAFETY: as above, here and below.
         let certificate = || unsafe { (self.api.SSL_get_certificate)(self.ssl) };
-        let (present, set) = (certificate(), |which| self.ctrl(SSL_CTRL_SET_CURRENT_CERT, which) == 1);
+        let (present, set) =
+            (certificate(), |which| self.ctrl(SSL_CTRL_SET_CURRENT_CERT, which) == 1);
         // SAFETY: as above.
         let key = unsafe { (self.api.SSL_get_privatekey)(self.ssl) };
         // One without a key would not be found again.
@@ -198,8 +199,10 @@ impl<'a> Connection<'a> {
     pub(crate) fn for_each_cipher(self, mut visit: impl FnMut(u16)) {
         // SAFETY: as above.
         let list = unsafe { (self.api.SSL_get_ciphers)(self.ssl) };
-        // SAFETY: libssl's constants.
-        self.for_each_of(list, |cipher| visit(unsafe { (self.api.SSL_CIPHER_get_protocol_id)(cipher) }));
+        self.for_each_of(list, |cipher| {
+            // SAFETY: libssl's constant.
+            visit(unsafe { (self.api.SSL_CIPHER_get_protocol_id)(cipher) });
+        });
     }
 
     fn for_each_of(self, list: Object, mut visit: impl FnMut(Object)) {

@@ -133,7 +133,8 @@ impl<'a> Session<'a> {
         // SAFETY: as above.
         let cipher = unsafe { (self.api.SSL_SESSION_get0_cipher)(self.session) };
         // SAFETY: as above.
-        (!cipher.is_null()).then(|| unsafe { (self.api.SSL_CIPHER_get_protocol_id)(cipher) }.to_be_bytes())
+        (!cipher.is_null())
+            .then(|| unsafe { (self.api.SSL_CIPHER_get_protocol_id)(cipher) }.to_be_bytes())
     }
 
     /// Returns whether the program has attached nothing to the session that it does not attach to every new one.
@@ -150,7 +151,8 @@ impl<'a> Session<'a> {
     pub(crate) fn encode(self, into: &mut Zeroizing<[u8; ENCODED]>) -> Option<usize> {
         // SAFETY: as above; NULL asks for the length alone.
         let length = unsafe { (self.api.i2d_SSL_SESSION)(self.session, ptr::null_mut()) };
-        let length = usize::try_from(length).ok().filter(|length| (1..=ENCODED).contains(length))?;
+        let length =
+            usize::try_from(length).ok().filter(|length| (1..=ENCODED).contains(length))?;
         let mut at = into.as_mut_ptr();
         // SAFETY: there is room for that many bytes.
         let written = unsafe { (self.api.i2d_SSL_SESSION)(self.session, &mut at) };

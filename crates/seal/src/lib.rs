@@ -1,0 +1,32 @@
+//! Key files, and records that are sealed with their keys.
+//!
+//! Sessions that leave a process's own memory travel as sealed records. The crate knows nothing of TLS or OpenSSL: a
+//! record has a name of 16 bytes, associated data that both sides know, and a plaintext.
+//!
+//! Sealing uses no randomness, because a handshake must make no system call. A record is
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 8 | header: `ss`, version, flags, id of the key |
+//! | 32 | salt: HMAC-SHA-256 under the key's `mac` part over header, name, associated data and plaintext, each behind its length (8 bytes, big endian) |
+//! | as the plaintext | AES-256-GCM ciphertext; its associated data are the record's |
+//! | 16 | tag |
+//!
+//! The record's own key and nonce are HKDF-SHA-256 of the key's `record` part with this salt and the header as info. So
+//! a key and nonce seal one plaintext only: two records have the same salt only if everything in them is the same.
+//! After opening, the salt is computed again and compared in constant time, which binds a record to its name.
+//!
+//! [`Keys::seal`] and [`Keys::open`] make no system call, allocate nothing, and panic on no input.
+
+mod error;
+mod file;
+mod key;
+mod parse;
+mod record;
+mod system;
+
+pub use error::KeyError;
+pub use file::KeyFile;
+pub use key::{KeyId, Keys, MOST_KEYS};
+pub use parse::new_line;
+pub use record::{OVERHEAD, Opened, Refusal, flags};

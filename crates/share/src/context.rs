@@ -1,0 +1,392 @@
+//! One context: what it publishes and fetches. In doubt it does neither, and a full handshake follows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use sha2::{Digest as _, Sha256};
+use sslsweep_seal::{Keys, Refusal};
+use sslsweep_segment::{Name, ROOM as RECORD, Record, Refused};
+use sslsweep_share_table::{Event, Resumed};
+use zeroize::Zeroizing;
+
+use crate::contents::{self, Contents};
+use crate::flushed::Flushed;
+use crate::openssl::{Api, Certificates, Connection, Ctx, Digest, ENCODED, Owned, Session};
+use crate::seen::Seen;
+use crate::shared::{Shared, now};
+use crate::trust;
+
+/// `SSL_version` of a QUIC connection.
+const QUIC: i32 = 1;
+
+/// A record is kept no longer, whatever the session's timeout.
+const LONGEST: i64 = 7 * 24 * 3600;
+
+/// The flag of a record that is given out but once.
+const SINGLE_USE: u8 = 1;
+
+/// One context.
+#[derive(Debug)]
+pub(crate) struct Context {
+    shared: &'static Shared,
+    pub(crate) api: &'static Api,
+    ctx: Ctx,
+    keys: Arc<Keys>,
+    /// libssl's own, which a context begins with.
+    security_callback: usize,
+    certificates: Certificates,
+    /// The program has a servername callback.
+    names: AtomicBool,
+    seen: Seen,
+    flushed: Flushed,
+    /// It has published or fetched, so that its sessions are a server's.
+    has_shared: AtomicBool,
+    /// Events that were counted once, by bit.
+    told: AtomicU32,
+    aside: AtomicBool,
+}
+
+/// A session and what finds it.
+struct Key {
+    name: [u8; 16],
+    associated: [u8; 4 + 32],
+    length: usize,
+}
+
+impl Key {
+    fn new(version: i32, id: &[u8]) -> Option<Self> {
+        let mut associated = [0; 4 + 32];
+        let length = 4 + id.len();
+        associated[..4].copy_from_slice(&version.to_be_bytes());
+        associated.get_mut(4..length).filter(|_| !id.is_empty())?.copy_from_slice(id);
+        let digest: Digest = Sha256::digest(&associated[..length]).into();
+        Some(Self { name: *digest.first_chunk()?, associated, length })
+    }
+
+    fn name(&self) -> Name {
+        Name::from_bytes(self.name)
+    }
+
+    fn associated(&self) -> &[u8] {
+        &self.associated[..self.length]
+    }
+}
+
+/// The time until which the segment keeps what expires then.
+fn kept_until(expiry: i64, now: i64) -> u64 {
+    expiry.min(now.saturating_add(LONGEST)).max(now.saturating_add(1)).max(0) as u64
+}
+
+impl Context {
+    /// A context that has just been made. `None` if it never shares.
+    pub(crate) fn new(shared: &'static Shared, api: &'static Api, ctx: Ctx) -> Option<Self> {
+        if shared.is_excluded {
+            shared.count(Event::AsideProgram);
+            return None;
+        }
+        let (keys, flushed) = (shared.keys(), Flushed::new());
+        let Some((keys, flushed)) = keys.zip(flushed) else {
+            shared.count(Event::AsideOther);
+            return None;
+        };
+        Some(Self {
+            shared,
+            api,
+            ctx,
+            keys,
+            security_callback: ctx.security_callback(),
+            certificates: Certificates::new(api),
+            names: AtomicBool::new(false),
+            seen: Seen::default(),
+            flushed,
+            has_shared: AtomicBool::new(false),
+            told: AtomicU32::new(0),
+            aside: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn set_names(&self, names: bool) {
+        self.names.store(names, Ordering::Release);
+    }
+
+    /// The context neither publishes nor fetches from now on.
+    pub(crate) fn stand_aside(&self, why: Event) {
+        self.aside.store(true, Ordering::Release);
+        self.tell_once(why);
+    }
+
+    fn tell_once(&self, event: Event) {
+        let bit = 1 << event.number();
+        if self.told.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            self.shared.count(event);
+        }
+    }
+
+    fn is_aside(&self) -> bool {
+        self.aside.load(Ordering::Acquire)
+    }
+
+    /// Returns whether connections of this kind share; else why not.
+    fn may_share(&self, connection: Connection<'_>) -> Result<(), Event> {
+        if connection.security_callback() != self.security_callback {
+            self.stand_aside(Event::AsideSecurity);
+        }
+        if self.is_aside() || connection.version() == QUIC {
+            return Err(Event::ContextAside);
+        }
+        if connection.asks_for_certificate() {
+            self.tell_once(Event::AsideClientAuthentication);
+            return Err(Event::ClientAuthentication);
+        }
+        Ok(())
+    }
+
+    fn entrance(&self, name: Option<&[u8]>) -> Option<Digest> {
+        trust::entrance(self.api, self.ctx, &self.certificates, name)
+    }
+
+    fn outcome(&self, connection: Connection<'_>) -> Option<Digest> {
+        trust::outcome(self.api, connection, &self.certificates)
+    }
+
+    fn get(&self, key: &Key) -> Option<Record> {
+        self.shared.segment.get(key.name(), now().max(0) as u64)
+    }
+
+    /// Opens a record. Returns its flags and contents.
+    fn open<'a>(
+        &self,
+        key: &Key,
+        record: &Record,
+        bytes: &'a mut contents::Bytes,
+    ) -> Result<(u8, Contents<'a>), Refusal> {
+        let opened = self.keys.open(&key.name, key.associated(), record.bytes(), &mut bytes[..])?;
+        let contents = Contents::read(&bytes[..opened.length]).ok_or(Refusal::Form)?;
+        Ok((opened.flags, contents))
+    }
+
+    // --- Fetching ----------------------------------------------------------------------------
+
+    /// The session for this id, for a connection whose hello is being read.
+    pub(crate) fn fetch(
+        &self,
+        connection: Connection<'_>,
+        id: &[u8],
+        single_use: bool,
+    ) -> Option<(Owned, Resumed)> {
+        // (Not counted: nothing was asked.)
+        self.may_share(connection).ok()?;
+        let fetched = self.try_fetch(connection, id, single_use);
+        self.shared.count(match &fetched {
+            Ok(_) => Event::Fetched,
+            Err(event) => *event,
+        });
+        fetched.ok()
+    }
+
+    fn try_fetch(
+        &self,
+        connection: Connection<'_>,
+        id: &[u8],
+        single_use: bool,
+    ) -> Result<(Owned, Resumed), Event> {
+        let key = Key::new(connection.version(), id).ok_or(Event::Absent)?;
+        let record = self.get(&key).ok_or(Event::Absent)?;
+        let mut bytes = contents::Bytes::new([0; contents::ROOM]);
+        let (flags, contents) =
+            self.open(&key, &record, &mut bytes).map_err(|_| Event::RefusedSealed)?;
+        if contents.expiry <= now() {
+            return Err(Event::RefusedExpired);
+        }
+        let name = connection.hello_name();
+        let expected = match self.names.load(Ordering::Acquire) {
+            true => self.seen.outcome(name),
+            false => self.outcome(connection),
+        };
+        if expected != Some(contents.outcome) || self.entrance(name) != Some(contents.entrance) {
+            return Err(Event::RefusedTrust);
+        }
+        if self.flushed.hides(contents.expiry, contents.origin) {
+            return Err(Event::RefusedFlushed);
+        }
+        let wants = connection.wants_extended_master_secret();
+        if !connection.is_tls13() && contents.extended_master_secret != wants {
+            return Err(Event::RefusedEms);
+        }
+        let session = Owned::decode(self.api, contents.session).ok_or(Event::RefusedDecode)?;
+        let decoded = session.get();
+        let is_it = decoded.version() == connection.version() && decoded.id() == id;
+        if !is_it || decoded.is_compressed() || decoded.has_peer() || !decoded.is_resumable() {
+            return Err(Event::RefusedDecode);
+        }
+        let offered = decoded.cipher().is_some_and(|cipher| connection.offers_cipher(cipher));
+        if !connection.is_tls13() && !offered {
+            return Err(Event::RefusedCipher);
+        }
+        // Last: from here on nobody else gets it.
+        if single_use || flags & SINGLE_USE != 0 {
+            let taken = self.shared.segment.take(key.name(), now().max(0) as u64);
+            if taken.is_none_or(|taken| taken.bytes() != record.bytes()) {
+                return Err(Event::Absent);
+            }
+            self.shared.count(Event::Taken);
+        }
+        self.has_shared.store(true, Ordering::Relaxed);
+        let (origin, trust) = (contents.origin, contents.outcome);
+        let resumed = Resumed { session: decoded.address(), origin, fetched: true, trust };
+        Ok((session, resumed))
+    }
+
+    /// Returns whether the trust of a fetched session holds now that the servername callback has run. `current` is the
+    /// connection's context by now.
+    pub(crate) fn confirm(
+        &self,
+        current: Option<&Self>,
+        connection: Connection<'_>,
+        resumed: &Resumed,
+    ) -> bool {
+        if !resumed.fetched || connection.session() != resumed.session {
+            return true;
+        }
+        let holds = self.may_share(connection).is_ok()
+            && current.is_some_and(|current| !current.is_aside())
+            && self.outcome(connection) == Some(resumed.trust);
+        if !holds {
+            // The client's next try is a full handshake.
+            self.seen.forget();
+            self.shared.count(Event::Alert);
+        }
+        holds
+    }
+
+    // --- Publishing --------------------------------------------------------------------------
+
+    /// Publishes a session that a handshake of this connection has made. Returns whether it is in the segment.
+    pub(crate) fn publish(
+        &self,
+        current: Option<&Self>,
+        connection: Connection<'_>,
+        session: Session<'_>,
+        single_use: bool,
+        resumed: Option<&Resumed>,
+    ) -> bool {
+        if !connection.is_server() {
+            return false;
+        }
+        let result = self.try_publish(current, connection, session, single_use, resumed);
+        self.shared.count(result.err().unwrap_or(Event::Published));
+        result.is_ok()
+    }
+
+    fn try_publish(
+        &self,
+        current: Option<&Self>,
+        connection: Connection<'_>,
+        session: Session<'_>,
+        single_use: bool,
+        resumed: Option<&Resumed>,
+    ) -> Result<(), Event> {
+        let key = Key::new(session.version(), session.id()).ok_or(Event::Unsuitable)?;
+        self.may_share(connection)?;
+        if current.is_none_or(Self::is_aside) {
+            return Err(Event::ContextAside);
+        }
+        // A pre-shared key that is no session resumes, to libssl, like one.
+        let is_resumed = connection.is_resumed();
+        let is_other_key = connection.is_tls13() && is_resumed && resumed.is_none();
+        if session.has_peer() || is_other_key || !connection.is_by_certificate_alone() {
+            return Err(Event::ClientAuthentication);
+        }
+        let (now, expiry) = (now(), session.expiry());
+        if !session.is_resumable()
+            || expiry <= now
+            || session.is_compressed()
+            || connection.has_renegotiated()
+            || !session.is_plain()
+        {
+            return Err(Event::Unsuitable);
+        }
+        let name = connection.server_name();
+        let digests = self.entrance(name).zip(self.outcome(connection));
+        let (entrance, outcome) = digests.ok_or(Event::Unsuitable)?;
+        if !is_resumed {
+            self.seen.note(name, outcome);
+        }
+        let mut encoded = Zeroizing::new([0; ENCODED]);
+        let length = session.encode(&mut encoded).ok_or(Event::TooLarge)?;
+        let segment = &self.shared.segment;
+        let contents = Contents {
+            entrance,
+            outcome,
+            expiry,
+            published: now,
+            origin: match is_resumed {
+                true => resumed.map_or(0, |resumed| resumed.origin),
+                false => segment.sequence() + 1,
+            },
+            extended_master_secret: connection.has_extended_master_secret(),
+            session: &encoded[..length],
+        };
+        let mut bytes = contents::Bytes::new([0; contents::ROOM]);
+        let length = contents.write(&mut bytes).ok_or(Event::TooLarge)?;
+        let flags = if single_use { SINGLE_USE } else { 0 };
+        let mut record = [0; RECORD];
+        let sealed =
+            self.keys.seal(flags, &key.name, key.associated(), &bytes[..length], &mut record);
+        let record = &record[..sealed.ok_or(Event::TooLarge)?];
+        let until = kept_until(expiry, now);
+        let put = segment.put(key.name(), record, until, now.max(0) as u64);
+        put.map_err(|refused| match refused {
+            Refused::TooLarge => Event::TooLarge,
+            Refused::Dead | Refused::Expired => Event::Unsuitable,
+            Refused::Full | Refused::Contended => Event::NoRoom,
+        })?;
+        self.has_shared.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    // --- Removing ----------------------------------------------------------------------------
+
+    /// A session was removed: see [`sslsweep_share_table::Share::forget`].
+    pub(crate) fn forget(&self, version: i32, id: &[u8], expiry: i64, stored: bool) {
+        if !self.has_shared.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(key) = Key::new(version, id) else { return };
+        if stored || self.is_ours(&key) {
+            self.make_dead(&key, expiry);
+        }
+    }
+
+    /// Returns whether there is a record under this key that our keys open.
+    fn is_ours(&self, key: &Key) -> bool {
+        let mut bytes = contents::Bytes::new([0; contents::ROOM]);
+        let record = self.get(key);
+        record.is_some_and(|record| self.open(key, &record, &mut bytes).is_ok())
+    }
+
+    /// A stored session expires at another time.
+    pub(crate) fn re_expire(&self, version: i32, id: &[u8], expiry: i64) {
+        if !self.has_shared.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(key) = Key::new(version, id) else { return };
+        let mut bytes = contents::Bytes::new([0; contents::ROOM]);
+        let Some(record) = self.get(&key) else { return };
+        let opened = self.open(&key, &record, &mut bytes);
+        if opened.is_ok_and(|(_, contents)| expiry < contents.expiry) {
+            self.make_dead(&key, expiry);
+        }
+    }
+
+    fn make_dead(&self, key: &Key, expiry: i64) {
+        let now = now();
+        self.shared.segment.forget(key.name(), kept_until(expiry, now), now.max(0) as u64);
+        self.shared.count(Event::Removed);
+    }
+
+    /// The context has flushed what expires before this time.
+    pub(crate) fn flushed(&self, before: i64) {
+        self.flushed.add(before, self.shared.segment.sequence(), now());
+    }
+}

@@ -1,0 +1,132 @@
+//! What all contexts of the process have: the segment, the keys of the moment, and the core.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use std::{fs, io};
+
+use parking_lot::Mutex;
+use sslsweep_seal::Keys;
+use sslsweep_segment::Segment;
+use sslsweep_share_table::{Core, Event};
+
+use crate::options::{Options, Place};
+
+/// Programs to which a resumed session is evidence of who the client is: FTP servers that accept a data connection because
+/// it resumes the session of the control connection. With sharing, anybody's session would do.
+const EXCLUDED: [&str; 3] = ["vsftpd", "proftpd", "pure-ftpd"];
+
+/// What all contexts of the process have.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) core: &'static Core,
+    pub(crate) segment: Segment,
+    keys: Source,
+    /// No context shares, because of the program.
+    pub(crate) is_excluded: bool,
+}
+
+/// Where keys come from.
+#[derive(Debug)]
+enum Source {
+    Family(Arc<Keys>),
+    /// With what was read last. (Only tried: a fork may have left it locked. Then the file is read anew each time.)
+    File {
+        path: PathBuf,
+        read: Mutex<(Stamp, Arc<Keys>)>,
+    },
+}
+
+/// What changes with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp([i64; 5]);
+
+impl Stamp {
+    fn of(path: &Path) -> io::Result<Self> {
+        let about = fs::symlink_metadata(path)?;
+        let (device, inode, bytes) = (about.dev() as i64, about.ino() as i64, about.size() as i64);
+        Ok(Self([device, inode, bytes, about.mtime(), about.mtime_nsec()]))
+    }
+}
+
+impl Shared {
+    /// Opens what the environment asks for. `Err` is what there is to say if it cannot be had.
+    pub(crate) fn open(core: &'static Core) -> Result<Self, String> {
+        let share = std::env::var_os("SSLSWEEP_SHARE").unwrap_or_default();
+        let options = Options::read(share, std::env::var_os("SSLSWEEP_SHARE_KEY"));
+        let Options { place, bytes } = options.map_err(|bad| bad.to_string())?;
+        let (segment, keys) = match place {
+            Place::Family => {
+                let segment = Segment::family(bytes);
+                let keys =
+                    Keys::random().map_err(|error| format!("no sharing: no key: {error}"))?;
+                (
+                    segment.map_err(|error| format!("no sharing: {error}"))?,
+                    Source::Family(Arc::new(keys)),
+                )
+            }
+            Place::Host { path, keys } => {
+                // The keys first: a segment without them would be of no use.
+                let failed = |error: &dyn std::fmt::Display| {
+                    format!("no sharing: {}: {error}", keys.display())
+                };
+                let stamp = Stamp::of(&keys).map_err(|error| failed(&error))?;
+                let read = Keys::read(&keys).map_err(|error| failed(&error))?;
+                let segment = Segment::host(&path, bytes);
+                let failed = |error| format!("no sharing: {}: {error}", path.display());
+                let segment = segment.map_err(failed)?;
+                let read = Mutex::new((stamp, Arc::new(read)));
+                (segment, Source::File { path: keys, read })
+            }
+        };
+        let is_excluded = is_excluded();
+        Ok(Self { core, segment, keys, is_excluded })
+    }
+
+    /// The keys for a context that begins: those of the file as it is now, if it can be read still and is well formed.
+    /// `None` if it has to be read and cannot.
+    pub(crate) fn keys(&self) -> Option<Arc<Keys>> {
+        let (path, read) = match &self.keys {
+            Source::Family(keys) => return Some(Arc::clone(keys)),
+            Source::File { path, read } => (path, read),
+        };
+        let Some(mut read) = read.try_lock() else { return Keys::read(path).map(Arc::new).ok() };
+        if let Some(now) = Stamp::of(path).ok().filter(|now| *now != read.0) {
+            match Keys::read(path) {
+                Ok(keys) => read.1 = Arc::new(keys),
+                Err(error) => {
+                    let path = path.display();
+                    self.report(&format!("{path}: {error}; the former keys are kept"));
+                }
+            }
+            read.0 = now;
+        }
+        Some(Arc::clone(&read.1))
+    }
+
+    pub(crate) fn report(&self, text: &str) {
+        report(self.core, text);
+    }
+
+    pub(crate) fn count(&self, event: Event) {
+        (self.core.event)(event.number());
+    }
+}
+
+pub(crate) fn report(core: &Core, text: &str) {
+    (core.report)(text.as_ptr(), text.len());
+}
+
+/// Returns whether this process runs one of the excluded programs.
+fn is_excluded() -> bool {
+    let Ok(path) = fs::read_link("/proc/self/exe") else { return false };
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    EXCLUDED.contains(&name.trim_end_matches(" (deleted)"))
+}
+
+/// Seconds since the epoch.
+pub(crate) fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
+}

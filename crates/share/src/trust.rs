@@ -1,0 +1,91 @@
+//! What two connections must have in common for one to resume the other's session: two digests of tagged lists.
+//!
+//! libssl looks a session up before a server name has chosen the context, and makes one after that. So there are two:
+//!
+//! - **Entrance**: what both know at once, which is the context that the connection began with, and the server's name.
+//! - **Outcome**: the state of the connection after that.
+//!
+//! What cannot matter to a resumed connection is left out: ALPN, groups, signature algorithms, OCSP, SRTP. libssl itself checks
+//! the session id context.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::openssl::{Api, Certificates, Connection, Ctx, Digest};
+
+/// Rises with each change of the lists.
+const FORMAT: u32 = 1;
+
+/// A list, each of whose entries has a tag and a length, so that no two lists give the same bytes.
+struct List(Sha256);
+
+impl List {
+    fn new(api: &Api, what: u8) -> Self {
+        let mut list = Self(Sha256::new());
+        list.add(what, &FORMAT.to_be_bytes());
+        list.add(b'v', &api.version().to_be_bytes());
+        list
+    }
+
+    fn add(&mut self, tag: u8, bytes: &[u8]) {
+        self.0.update([tag]);
+        self.0.update((bytes.len() as u64).to_be_bytes());
+        self.0.update(bytes);
+    }
+
+    fn end(self) -> Digest {
+        self.0.finalize().into()
+    }
+}
+
+/// The entrance of a connection to this context with this server name. `None` without memory.
+pub(crate) fn entrance(
+    api: &Api,
+    ctx: Ctx,
+    certificates: &Certificates,
+    name: Option<&[u8]>,
+) -> Option<Digest> {
+    let mut list = List::new(api, b'E');
+    let certificate = ctx.certificate();
+    if !certificate.is_null() {
+        // SAFETY: the context's present one.
+        list.add(b'c', &unsafe { certificates.digest(certificate) }?);
+    }
+    if let Some(name) = name {
+        list.add(b'n', name);
+    }
+    Some(list.end())
+}
+
+/// The outcome of a connection in its present state. `None` if it has no certificate, or without memory.
+pub(crate) fn outcome(
+    api: &Api,
+    connection: Connection<'_>,
+    certificates: &Certificates,
+) -> Option<Digest> {
+    let mut list = List::new(api, b'O');
+    let mut complete = true;
+    let known = connection.for_each_certificate(|certificate| {
+        // SAFETY: one of the connection's.
+        match unsafe { certificates.digest(certificate) } {
+            Some(digest) => list.add(b'c', &digest),
+            None => complete = false,
+        }
+    });
+    for level in connection.levels() {
+        list.add(b'l', &level.to_be_bytes());
+    }
+    connection.for_each_host(|host| list.add(b'h', host));
+    // In the order of their encodings, as that of the list means nothing to clients.
+    let mut authorities = Vec::new();
+    connection.for_each_client_authority(|name| {
+        complete &= authorities.try_reserve(1).is_ok();
+        if complete {
+            authorities.push(Digest::from(Sha256::digest(name)));
+        }
+    });
+    authorities.sort_unstable();
+    authorities.iter().for_each(|authority| list.add(b'a', authority));
+    connection.for_each_cipher(|cipher| list.add(b's', &cipher.to_be_bytes()));
+    list.add(b'r', &[connection.refuses_replays().into()]);
+    (known && complete).then(|| list.end())
+}

@@ -86,7 +86,7 @@ my %c_type = (
     'c_int' => 'int', 'c_uint' => 'unsigned int', 'c_long' => 'long', 'c_ulong' => 'unsigned long', 'u32' => 'uint32_t',
     'c_char' => 'char', 'c_uchar' => 'unsigned char', 'c_void' => 'void', 'libc::time_t' => 'time_t', 'usize' => 'size_t',
     (map { $_ => $_ } qw(SSL SSL_CTX SSL_SESSION SSL_METHOD OSSL_LIB_CTX X509_VERIFY_PARAM MallocFunction ReallocFunction FreeFunction NewCallback RemoveCallback GetCallback GenerateCallback)),
-    'LHASH' => 'OPENSSL_LHASH', 'ExNew' => 'CRYPTO_EX_new *', 'ExDup' => 'CRYPTO_EX_dup *', 'ExFree' => 'CRYPTO_EX_free *',
+    'AnyCallback' => 'callback', 'LHASH' => 'OPENSSL_LHASH', 'ExNew' => 'CRYPTO_EX_new *', 'ExDup' => 'CRYPTO_EX_dup *', 'ExFree' => 'CRYPTO_EX_free *',
     'LhHash' => 'OPENSSL_LH_HASHFUNC', 'LhCompare' => 'OPENSSL_LH_COMPFUNC',
     'LhHashThunk' => 'OPENSSL_LH_HASHFUNCTHUNK', 'LhCompareThunk' => 'OPENSSL_LH_COMPFUNCTHUNK',
     "CtxRef<'_>" => 'SSL_CTX *', "SslRef<'_>" => 'SSL *', "AnySession<'_>" => 'SSL_SESSION *',

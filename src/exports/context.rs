@@ -7,7 +7,7 @@ use super::{Real, ask, for_other, taken_over};
 use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{is_in_libssl, libssl_of_method};
-use crate::takeover::{lifetime, trampolines};
+use crate::takeover::{lifetime, tickets, trampolines};
 
 /// Makes a context by the function of the libssl that the method is of (P3), and takes it over.
 fn make(real: Real<'_, *mut SSL_CTX>, method: *const SSL_METHOD) -> *mut SSL_CTX {
@@ -62,6 +62,20 @@ pub(super) fn SSL_CTX_ctrl(
         })
     });
     answer.unwrap_or_else(|| real.call())
+}
+
+/// SSL_CTX_callback_ctrl(3): sees the callbacks whose setters are macros, and libssl keeps them.
+pub(super) fn SSL_CTX_callback_ctrl(
+    real: Real<'_, c_long>,
+    ctx: Option<CtxRef<'_>>,
+    command: c_int,
+    callback: Option<AnyCallback>,
+) -> c_long {
+    match command {
+        SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB if callback.is_some() => tickets::withdraw(),
+        _ => {}
+    }
+    for_other(real, ctx)
 }
 
 /// SSL_CTX_sess_set_new_cb(3).

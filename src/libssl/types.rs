@@ -51,6 +51,9 @@ pub(crate) type GetCallback =
 pub(crate) type GenerateCallback =
     unsafe extern "C-unwind" fn(SslRef<'_>, *mut c_uchar, &mut c_uint) -> c_int;
 
+/// A callback of any type, which its setter knows.
+pub(crate) type AnyCallback = unsafe extern "C-unwind" fn();
+
 /// `CRYPTO_EX_new`
 pub type ExNew =
     unsafe extern "C-unwind" fn(*mut c_void, *mut c_void, *mut c_void, c_int, c_long, *mut c_void);
@@ -88,6 +91,8 @@ pub const SSL_CTRL_SET_SESS_CACHE_SIZE: c_int = 42;
 pub const SSL_CTRL_GET_SESS_CACHE_SIZE: c_int = 43;
 pub const SSL_CTRL_SET_SESS_CACHE_MODE: c_int = 44;
 pub const SSL_CTRL_GET_SESS_CACHE_MODE: c_int = 45;
+
+pub const SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB: c_int = 72;
 
 pub const SSL_SESS_CACHE_BOTH: u32 = 0x003;
 pub const SSL_SESS_CACHE_NO_AUTO_CLEAR: u32 = 0x080;

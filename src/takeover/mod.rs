@@ -10,6 +10,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`trampolines`] | what libssl calls |
+//! | [`tickets`] | stateful tickets |
 //! | [`connections`] | which context's cache an `SSL` uses, and its own session id generator |
 //! | [`sessions`] | what concerns a session wherever it is stored |
 //! | [`lifetime`] | how a context begins and ends |
@@ -28,5 +29,6 @@ pub(crate) mod registry;
 pub(crate) mod sessions;
 mod shared;
 pub(crate) mod summary;
+pub(crate) mod tickets;
 pub(crate) mod trampolines;
 pub(crate) mod watch;

@@ -1,0 +1,187 @@
+//! The share library, which is opened if `SSLSWEEP_SHARE` is set, and what it knows of one context. Without it, each function
+//! here does nothing after one look.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr::{self, NonNull};
+
+use once_cell::race::OnceRef;
+pub(crate) use sslsweep_share_table::{Event, Resumed};
+use sslsweep_share_table::{Core, Open, Publication, Share, State, VERSION};
+
+use crate::libssl::types::{CtxRef, SslRef};
+use crate::libssl::{self, AnyFunction, Libssl, Session, SessionRef};
+use crate::{options, report, system};
+
+/// The share library, once it is open.
+static SHARE: OnceRef<'static, Share> = OnceRef::new();
+
+static CORE: Core = Core { version: VERSION, find, report: report_line, event };
+
+/// The name of the share library that belongs to this one.
+const NAME: &CStr = match CStr::from_bytes_with_nul(concat!("libsslsweep-share.so.", env!("SSLSWEEP_ABI"), "\0").as_bytes()) {
+    Ok(name) => name,
+    Err(_) => c"",
+};
+
+/// Opens the share library if the environment asks for it. Only from our own constructor. A set-user-id program has no such
+/// environment.
+pub(crate) fn open() {
+    if system::variable(c"SSLSWEEP_SHARE").is_none() || options::get().disable {
+        return;
+    }
+    let Some(address) = libssl::open_beside_us(NAME, sslsweep_share_table::OPEN) else {
+        let name = report::Text(NAME);
+        return report::line(format_args!("no sharing: {name} cannot be opened, or is none"));
+    };
+    // SAFETY: the one function that the share library exports, under its name.
+    let open: Option<Open> = unsafe { libssl::function(address) };
+    // (The version stands first in every version of the table.)
+    match open.and_then(|open| open(&CORE)) {
+        Some(share) if share.version == VERSION => {
+            let _ = SHARE.set(share);
+        }
+        Some(share) => report::line(format_args!(
+            "no sharing: {} is version {}, and this is {}",
+            report::Text(NAME),
+            share.version.escape_ascii(),
+            env!("CARGO_PKG_VERSION"),
+        )),
+        // It has said why.
+        None => {}
+    }
+}
+
+extern "C" fn find(libssl: usize, name: *const c_char) -> *mut c_void {
+    // SAFETY: a string.
+    let name = unsafe { CStr::from_ptr(name) };
+    libssl::by_index(libssl).map_or(ptr::null_mut(), |libssl| libssl.own_function(name))
+}
+
+extern "C" fn report_line(text: *const u8, length: usize) {
+    // SAFETY: a text of this length.
+    let text = unsafe { std::slice::from_raw_parts(text, length) };
+    report::line(String::from_utf8_lossy(text));
+}
+
+extern "C" fn event(number: u32) {
+    if let Some(event) = Event::from_number(number) {
+        crate::published::shared(event);
+    }
+}
+
+/// What the share library knows of one context.
+#[derive(Debug)]
+pub(crate) struct Sharing {
+    share: &'static Share,
+    state: NonNull<State>,
+}
+
+// SAFETY: the state may be used from any thread.
+unsafe impl Send for Sharing {}
+// SAFETY: at once as well.
+unsafe impl Sync for Sharing {}
+
+impl Drop for Sharing {
+    fn drop(&mut self) {
+        // SAFETY: the state is used no more.
+        unsafe { (self.share.end)(self.state.as_ptr()) };
+    }
+}
+
+impl Sharing {
+    /// For a context that has just been made; `None` if it never shares.
+    pub(crate) fn begin(libssl: &Libssl, ctx: CtxRef<'_>) -> Option<Self> {
+        let share = SHARE.get()?;
+        let state = NonNull::new((share.begin)(libssl.index, ctx.as_ptr().cast()))?;
+        Some(Self { share, state })
+    }
+
+    /// The context stands aside from now on.
+    pub(crate) fn stand_aside(&self, why: Event) {
+        // SAFETY: the state is alive, here and below.
+        unsafe { (self.share.stand_aside)(self.state.as_ptr(), why.number()) };
+    }
+
+    /// The program has set a servername callback, or none.
+    pub(crate) fn set_names(&self, names: bool) {
+        // SAFETY: as above.
+        unsafe { (self.share.set_names)(self.state.as_ptr(), names) };
+    }
+
+    /// The session for this id, for a connection of this libssl whose hello is being read. With `single_use` nobody else gets it.
+    pub(crate) fn fetch(
+        &self,
+        libssl: &'static Libssl,
+        ssl: SslRef<'_>,
+        id: &[u8],
+        single_use: bool,
+    ) -> Option<(Session, Resumed)> {
+        let mut resumed = Resumed { session: 0, origin: 0, fetched: false, trust: [0; 32] };
+        let (state, ssl) = (self.state.as_ptr(), ssl.as_ptr().cast());
+        // SAFETY: as above; a live connection, and an id of this length.
+        let session = unsafe {
+            (self.share.fetch)(state, ssl, id.as_ptr(), id.len(), single_use, &mut resumed)
+        };
+        // SAFETY: the caller's reference.
+        let session = unsafe { Session::adopt(libssl, session.cast()) }?;
+        Some((session, resumed))
+    }
+
+    /// Publishes a session that a handshake has made. `current` belongs to the connection's present context. Returns whether it
+    /// is in the segment.
+    pub(crate) fn publish(
+        &self,
+        current: Option<&Self>,
+        ssl: SslRef<'_>,
+        session: SessionRef<'_>,
+        single_use: bool,
+        resumed: Option<&Resumed>,
+    ) -> bool {
+        let current = current.map_or(ptr::null_mut(), |current| current.state.as_ptr());
+        let (ssl, session) = (ssl.as_ptr().cast(), session.any().as_ptr().cast());
+        // SAFETY: as above; a live connection and session.
+        let publication = unsafe {
+            (self.share.publish)(self.state.as_ptr(), current, ssl, session, single_use, resumed)
+        };
+        publication == Publication::Published
+    }
+
+    /// Returns whether the trust of a fetched session holds, after the servername callback.
+    pub(crate) fn confirm(
+        &self,
+        current: Option<&Self>,
+        ssl: SslRef<'_>,
+        resumed: &Resumed,
+    ) -> bool {
+        let current = current.map_or(ptr::null_mut(), |current| current.state.as_ptr());
+        // SAFETY: as above; a live connection.
+        unsafe { (self.share.confirm)(self.state.as_ptr(), current, ssl.as_ptr().cast(), resumed) }
+    }
+
+    /// A session was removed, which was `stored` by the context itself or not.
+    pub(crate) fn forget(&self, session: SessionRef<'_>, stored: bool) {
+        let (version, id) = (session.version(), session.id());
+        self.forget_key(version, id, session.expiry().seconds(), stored);
+    }
+
+    /// The same by version and id.
+    pub(crate) fn forget_key(&self, version: c_int, id: &[u8], expiry: i64, stored: bool) {
+        let state = self.state.as_ptr();
+        // SAFETY: as above; an id of this length.
+        unsafe { (self.share.forget)(state, version, id.as_ptr(), id.len(), expiry, stored) };
+    }
+
+    /// A stored session expires at another time.
+    pub(crate) fn re_expire(&self, session: SessionRef<'_>) {
+        let (version, id, expiry) = (session.version(), session.id(), session.expiry().seconds());
+        let state = self.state.as_ptr();
+        // SAFETY: as above; an id of this length.
+        unsafe { (self.share.re_expire)(state, version, id.as_ptr(), id.len(), expiry) };
+    }
+
+    /// The context has flushed what expires before this time.
+    pub(crate) fn flushed(&self, before: i64) {
+        // SAFETY: as above.
+        unsafe { (self.share.flushed)(self.state.as_ptr(), before) };
+    }
+}

@@ -13,7 +13,7 @@ LIB     := build/lib
 TARGET  := $(or $(CARGO_TARGET_DIR),target)/release
 BUILT   := $(or $(CARGO_TARGET_DIR),target)/command/sslsweep
 SO      := libsslsweep.so.$(VERSION)
-SOURCES := $(shell find src crates/figures -name '*.rs') crates/figures/Cargo.toml build.rs cbindgen.toml Cargo.toml Cargo.lock checks/abi/nodes.map
+SOURCES := $(shell find src crates/figures crates/share-table -name '*.rs') crates/figures/Cargo.toml crates/share-table/Cargo.toml build.rs cbindgen.toml Cargo.toml Cargo.lock checks/abi/nodes.map
 COMMAND := $(shell find crates -name '*.rs') $(wildcard crates/cli/src/completions/* crates/*/Cargo.toml) Cargo.toml Cargo.lock
 # Installs what WORD of tools/setup.sh needs, or names it: $(SETUP) WORD
 SETUP    = CARGO='$(CARGO)' sh tools/setup.sh

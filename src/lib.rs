@@ -25,6 +25,7 @@ mod memory;
 mod options;
 mod published;
 mod report;
+mod sharing;
 mod stack;
 mod sync;
 mod system;

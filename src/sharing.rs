@@ -5,11 +5,11 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 
 use once_cell::race::OnceRef;
-pub(crate) use sslsweep_share_table::{Event, Resumed};
 use sslsweep_share_table::{Core, Open, Publication, Share, State, VERSION};
+pub(crate) use sslsweep_share_table::{Event, Resumed};
 
 use crate::libssl::types::{CtxRef, SslRef};
-use crate::libssl::{self, AnyFunction, Libssl, Session, SessionRef};
+use crate::libssl::{self, Libssl, Session, SessionRef};
 use crate::{options, report, system};
 
 /// The share library, once it is open.
@@ -18,9 +18,20 @@ static SHARE: OnceRef<'static, Share> = OnceRef::new();
 static CORE: Core = Core { version: VERSION, find, report: report_line, event };
 
 /// The name of the share library that belongs to this one.
-const NAME: &CStr = match CStr::from_bytes_with_nul(concat!("libsslsweep-share.so.", env!("SSLSWEEP_ABI"), "\0").as_bytes()) {
-    Ok(name) => name,
-    Err(_) => c"",
+const NAME: &CStr = {
+    macro_rules! name {
+        ($($number:expr),*) => { concat!("libsslsweep-share.so.", $($number,)* "\0").as_bytes() };
+    }
+    const MAJOR: &str = env!("CARGO_PKG_VERSION_MAJOR");
+    // The ABI's number, as in the Makefile.
+    let name = match MAJOR.as_bytes() {
+        b"0" => name!("0.", env!("CARGO_PKG_VERSION_MINOR")),
+        _ => name!(env!("CARGO_PKG_VERSION_MAJOR")),
+    };
+    match CStr::from_bytes_with_nul(name) {
+        Ok(name) => name,
+        Err(_) => c"",
+    }
 };
 
 /// Opens the share library if the environment asks for it. Only from our own constructor. A set-user-id program has no such

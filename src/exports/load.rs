@@ -2,7 +2,7 @@
 
 use crate::guard::guard;
 use crate::takeover::summary;
-use crate::{libssl, options, report, sync};
+use crate::{libssl, options, report, sharing, sync};
 
 // Not under Miri, where no libssl can be.
 #[used]
@@ -16,6 +16,7 @@ extern "C" fn loaded() {
         // A page for it, before the program forbids itself to ask for one.
         sync::generation();
         let first = libssl::begin();
+        sharing::open();
         if !options::get().verbose {
             return;
         }

@@ -31,6 +31,7 @@ pub(crate) struct Libssl {
     /// `OpenSSL_version_num()`.
     version: c_ulong,
     object: Object,
+    libcrypto: Option<Object>,
     /// It was there at the start, and is never unloaded.
     stays: bool,
 }
@@ -240,6 +241,24 @@ pub(crate) fn stay_loaded() {
     }
 }
 
+/// Opens a library that lies in the folder of this one; else, or where that is not known, one that the loader finds. Returns the
+/// address of a function that it exports. Only for our own constructor, as [`stay_loaded`].
+pub(crate) fn open_beside_us(name: &CStr, function: &CStr) -> Option<*mut c_void> {
+    let ours = start().ours.path().to_bytes();
+    let folder = ours.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    let beside = [&ours[..folder], name.to_bytes_with_nul()].concat();
+    let beside = CStr::from_bytes_with_nul(&beside).ok()?;
+    let open = |path: &CStr| {
+        // SAFETY: a string. The library's constructors are the Rust runtime's.
+        !unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) }.is_null()
+    };
+    if !open(beside) && !open(name) {
+        return None;
+    }
+    let object = find_object(|object| object.soname() == Some(name))?;
+    Some(object.function(function, Wanted::Default)).filter(|address| !address.is_null())
+}
+
 /// Takes a libssl among those that are served.
 fn load(object: &Object, start: &Start) -> Option<&'static Libssl> {
     if !object.is_libssl() {
@@ -269,13 +288,7 @@ impl Libssl {
     ) -> (Self, &'static CStr, Option<Refusal>) {
         let real = RealFns::of(|name| start.function(object, name));
         let libcrypto = object.libcrypto();
-        let own = |name: &CStr| {
-            let function = object.function(name, Wanted::Default);
-            match &libcrypto {
-                Some(libcrypto) if function.is_null() => libcrypto.function(name, Wanted::Default),
-                _ => function,
-            }
-        };
+        let own = |name: &CStr| own_function(object, libcrypto.as_ref(), name);
         let (version, text) = version(own);
         let api = usable(own, version, text);
         let refusal = api.as_ref().err().copied();
@@ -283,12 +296,18 @@ impl Libssl {
         let calls_itself_through_plt = object.imports(c"SSL_CTX_new_ex");
         let stays = start.globals.iter().any(|global| global.is_same(object));
         let object = object.clone();
-        let libssl = Self { real, api, index, calls_itself_through_plt, version, object, stays };
+        let libssl =
+            Self { real, api, index, calls_itself_through_plt, version, object, libcrypto, stays };
         (libssl, text, refusal)
     }
 
     pub(super) fn object(&self) -> &Object {
         &self.object
+    }
+
+    /// The function of this name of this libssl, or of its libcrypto; NULL if there is none.
+    pub(crate) fn own_function(&self, name: &CStr) -> *mut c_void {
+        own_function(&self.object, self.libcrypto.as_ref(), name)
     }
 
     /// Returns whether callers of this node may be linked with it.
@@ -313,6 +332,15 @@ impl Libssl {
             (3, 2) => patch >= 2,
             _ => true,
         }
+    }
+}
+
+/// The function of this name of a libssl, or of its libcrypto.
+fn own_function(libssl: &Object, libcrypto: Option<&Object>, name: &CStr) -> *mut c_void {
+    let function = libssl.function(name, Wanted::Default);
+    match libcrypto {
+        Some(libcrypto) if function.is_null() => libcrypto.function(name, Wanted::Default),
+        _ => function,
     }
 }
 

@@ -30,7 +30,9 @@ macro_rules! of_each_libssl {
 }
 
 pub(crate) use caller::Caller;
-pub(crate) use find::{Libssl, MAX_LIBSSL, by_index, libssl_of_method, stay_loaded};
+pub(crate) use find::{
+    Libssl, MAX_LIBSSL, by_index, libssl_of_method, open_beside_us, stay_loaded,
+};
 pub(crate) use inside::{call_libssl, call_program, is_in_libssl};
 pub(crate) use node::Node;
 pub(crate) use of_each_libssl;

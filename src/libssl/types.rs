@@ -51,6 +51,9 @@ pub(crate) type GetCallback =
 pub(crate) type GenerateCallback =
     unsafe extern "C-unwind" fn(SslRef<'_>, *mut c_uchar, &mut c_uint) -> c_int;
 
+/// `SSL_CTX_set_tlsext_servername_callback`: a variable for the alert, and the context's argument.
+pub(crate) type ServernameCallback =
+    unsafe extern "C-unwind" fn(SslRef<'_>, &mut c_int, *mut c_void) -> c_int;
 /// A callback of any type, which its setter knows.
 pub(crate) type AnyCallback = unsafe extern "C-unwind" fn();
 
@@ -92,6 +95,7 @@ pub const SSL_CTRL_GET_SESS_CACHE_SIZE: c_int = 43;
 pub const SSL_CTRL_SET_SESS_CACHE_MODE: c_int = 44;
 pub const SSL_CTRL_GET_SESS_CACHE_MODE: c_int = 45;
 
+pub const SSL_CTRL_SET_TLSEXT_SERVERNAME_CB: c_int = 53;
 pub const SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB: c_int = 72;
 
 pub const SSL_SESS_CACHE_BOTH: u32 = 0x003;
@@ -100,6 +104,9 @@ pub const SSL_SESS_CACHE_NO_INTERNAL_LOOKUP: u32 = 0x100;
 pub const SSL_SESS_CACHE_NO_INTERNAL_STORE: u32 = 0x200;
 pub const SSL_SESS_CACHE_NO_INTERNAL: u32 = 0x300;
 pub const SSL_SESS_CACHE_UPDATE_TIME: u32 = 0x400;
+
+pub const SSL_TLSEXT_ERR_ALERT_FATAL: c_int = 2;
+pub const SSL_AD_HANDSHAKE_FAILURE: c_int = 40;
 
 pub const SSL_OP_NO_TICKET: u32 = 1 << 14;
 pub const SSL_OP_NO_ANTI_REPLAY: u32 = 1 << 24;

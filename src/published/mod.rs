@@ -11,6 +11,7 @@
 mod file;
 mod image;
 mod place;
+mod sharing;
 mod words;
 
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use sslsweep_figures::{
 use crate::cache::{Cache, Expiry, Observer, Statistics};
 use crate::{memory, time};
 use place::{Figures, any_figures, figures};
+pub(crate) use sharing::shared;
+pub(crate) use sharing::shared_count;
 
 /// One more context was left to libssl because it lies in memory that processes share (P11). Returns how many were
 /// before.

@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use sslsweep_figures::{
     BLOCKS, Block, CONTEXTS, Family, PROCESSES, Process, READY, claimed, freed, pid_of,
 };
+use sslsweep_share_table::Event;
 
 use super::image::{self, family, image};
+use super::sharing;
 use super::words::{
     add_up, claim, clear, clear_process, copy, copy_process, give_back, give_up, is_unchanged,
     process_pid,
@@ -124,6 +126,13 @@ pub(super) fn note_left_shared() {
     }
 }
 
+/// An event of sharing happened.
+pub(super) fn note_shared(event: Event) {
+    if let Some((_, process)) = process() {
+        process.shared(event).fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// The family, and this process in it.
 fn process() -> Option<(&'static Family, &'static Process)> {
     let family = family()?;
@@ -139,7 +148,12 @@ fn process() -> Option<(&'static Family, &'static Process)> {
 pub(super) fn begin(family: &Family) {
     IMAGE.store(image(), Ordering::Relaxed);
     if let Some((place, _)) = take_place(family) {
-        family.processes[place].owner.fetch_or(READY, Ordering::Release);
+        let process = &family.processes[place];
+        // Contexts may have stood aside before there was a file.
+        for event in Event::ALL {
+            process.shared(event).store(sharing::shared_count(event), Ordering::Relaxed);
+        }
+        process.owner.fetch_or(READY, Ordering::Release);
         PLACE.store(place, Ordering::Relaxed);
     }
 }

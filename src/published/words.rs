@@ -61,10 +61,13 @@ pub(super) fn copy(from: &Block, to: &Block) {
     }
 }
 
+/// The counts of a process that belong to no block.
+fn counts(process: &Process) -> impl Iterator<Item = &AtomicU64> {
+    [&process.begun, &process.ended, &process.left_shared].into_iter().chain(&process.sharing)
+}
+
 pub(super) fn copy_process(from: &Process, to: &Process) {
-    for (from, to) in
-        [(&from.begun, &to.begun), (&from.ended, &to.ended), (&from.left_shared, &to.left_shared)]
-    {
+    for (from, to) in counts(from).zip(counts(to)) {
         to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
     }
     copy(&from.past, &to.past);
@@ -72,9 +75,7 @@ pub(super) fn copy_process(from: &Process, to: &Process) {
 }
 
 pub(super) fn clear_process(process: &Process) {
-    for word in [&process.begun, &process.ended, &process.left_shared] {
-        word.store(0, Ordering::Relaxed);
-    }
+    counts(process).for_each(|word| word.store(0, Ordering::Relaxed));
     clear(&process.past);
     clear(&process.others);
 }

@@ -4,11 +4,13 @@
 use std::mem::offset_of;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sslsweep_share_table::Event;
+
 /// "SSLSWEEP" in memory.
 pub const MAGIC: u64 = u64::from_ne_bytes(*b"SSLSWEEP");
 
 /// The version of the layout, which rises with every change of it.
-pub const LAYOUT: u64 = 4;
+pub const LAYOUT: u64 = 5;
 
 /// The most processes of a family that count at the same time.
 pub const PROCESSES: usize = 128;
@@ -24,6 +26,9 @@ pub const NAME_WORDS: usize = 8;
 
 /// The most children that are remembered before they have counted anything.
 pub const FORKED: usize = 32;
+
+/// Words for the events of sharing, in whole cache lines.
+pub const SHARING: usize = Event::ALL.len().next_multiple_of(8);
 
 /// Steps of a histogram of durations: the first is less than a microsecond, each further one twice as long.
 pub const STEPS: usize = 24;
@@ -154,10 +159,19 @@ pub struct Process {
     pub request: AtomicU64,
     /// For later.
     pub reserved: [AtomicU64; 9],
+    /// The events of sharing ([`Event`]), by their numbers.
+    pub sharing: [AtomicU64; SHARING],
     /// The sums of contexts that have ended.
     pub past: Block,
     /// The sums of contexts that found no block of their own.
     pub others: Block,
+}
+
+impl Process {
+    /// The count of an event of sharing.
+    pub fn shared(&self, event: Event) -> &AtomicU64 {
+        &self.sharing[event.number() as usize]
+    }
 }
 
 /// The way to combine a figure of several contexts.

@@ -53,7 +53,7 @@ impl Kind {
     }
 
     /// The events of this kind.
-    pub fn events(self) -> impl Iterator<Item = Event> {
+    pub fn events(self) -> impl Iterator<Item = Event> + Clone {
         Event::ALL.into_iter().filter(move |event| event.kind() == self)
     }
 }

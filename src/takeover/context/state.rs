@@ -14,6 +14,7 @@ use crate::cache::{Cache, Eviction, Key, KeyMaker};
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, Session, SessionRef};
 use crate::options;
+use crate::sharing::Sharing;
 
 /// The callbacks that libssl has for a context, instead of the program's.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +37,8 @@ pub(crate) struct Context {
     pub(crate) cache: Cache<Session>,
     keys: KeyMaker,
     pub(crate) events: Events,
+    /// None if the context does not share its sessions.
+    pub(crate) sharing: Option<Sharing>,
 
     // Set by the program, as it believes.
     pub(super) mode: AtomicU32,
@@ -45,6 +48,7 @@ pub(crate) struct Context {
     pub(crate) remove: Callback<RemoveCallback>,
     pub(crate) generate: Callback<GenerateCallback>,
     pub(super) last_generate: Callback<GenerateCallback>,
+    pub(crate) servername: Callback<ServernameCallback>,
 
     // Counts that it may ask for, beside those of the cache.
     pub(super) external_hits: AtomicU64,
@@ -89,6 +93,7 @@ impl Context {
             cache: Cache::new(eviction, events.observer()),
             keys: KeyMaker::default(),
             events,
+            sharing: Sharing::begin(libssl, ctx),
             mode: AtomicU32::new(api.ctrl(ctx, SSL_CTRL_GET_SESS_CACHE_MODE, 0) as u32),
             size: AtomicI64::new(size),
             new: Callback::default(),
@@ -96,6 +101,7 @@ impl Context {
             remove: Callback::default(),
             generate: Callback::default(),
             last_generate: Callback::default(),
+            servername: Callback::default(),
             external_hits: AtomicU64::new(0),
             external_misses: AtomicU64::new(0),
             sessions_since_flush: AtomicU32::new(0),

@@ -3,6 +3,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use once_cell::race::OnceRef;
 use sslsweep_share_table::{Core, Open, Publication, Share, State, VERSION};
@@ -85,6 +86,8 @@ extern "C" fn event(number: u32) {
 pub(crate) struct Sharing {
     share: &'static Share,
     state: NonNull<State>,
+    /// The context ends, and forgets nothing.
+    closed: AtomicBool,
 }
 
 // SAFETY: the state may be used from any thread.
@@ -104,7 +107,7 @@ impl Sharing {
     pub(crate) fn begin(libssl: &Libssl, ctx: CtxRef<'_>) -> Option<Self> {
         let share = SHARE.get()?;
         let state = NonNull::new((share.begin)(libssl.index, ctx.as_ptr().cast()))?;
-        Some(Self { share, state })
+        Some(Self { share, state, closed: AtomicBool::new(false) })
     }
 
     /// The context stands aside from now on.
@@ -169,6 +172,15 @@ impl Sharing {
         unsafe { (self.share.confirm)(self.state.as_ptr(), current, ssl.as_ptr().cast(), resumed) }
     }
 
+    /// The context ends: what its sessions go through from now on is of no interest to others.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
     /// A session was removed, which was `stored` by the context itself or not.
     pub(crate) fn forget(&self, session: SessionRef<'_>, stored: bool) {
         let (version, id) = (session.version(), session.id());
@@ -177,6 +189,9 @@ impl Sharing {
 
     /// The same by version and id.
     pub(crate) fn forget_key(&self, version: c_int, id: &[u8], expiry: i64, stored: bool) {
+        if self.is_closed() {
+            return;
+        }
         let state = self.state.as_ptr();
         // SAFETY: as above; an id of this length.
         unsafe { (self.share.forget)(state, version, id.as_ptr(), id.len(), expiry, stored) };
@@ -192,6 +207,9 @@ impl Sharing {
 
     /// The context has flushed what expires before this time.
     pub(crate) fn flushed(&self, before: i64) {
+        if self.is_closed() {
+            return;
+        }
         // SAFETY: as above.
         unsafe { (self.share.flushed)(self.state.as_ptr(), before) };
     }

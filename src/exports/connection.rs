@@ -1,11 +1,12 @@
 //! Functions of an `SSL`: what decides which context's cache it uses, and asking that cache.
 #![allow(non_snake_case, reason = "OpenSSL's names")]
 
-use std::ffi::{c_int, c_uchar, c_uint};
+use std::ffi::{c_int, c_uchar, c_uint, c_void};
 
 use super::{Failure, Real};
 use crate::libssl::is_in_libssl;
 use crate::libssl::types::*;
+use crate::sharing::Event;
 use crate::takeover::registry::Found;
 use crate::takeover::{connections, trampolines};
 
@@ -57,6 +58,20 @@ pub(super) fn SSL_set_SSL_CTX(
     let after = real.call_of(libssl);
     connections::switched(libssl, ssl, before, after.addr());
     after
+}
+
+/// SSL_set_cert_cb(3): as SSL_CTX_set_cert_cb(), for the context whose cache the connection uses.
+pub(super) fn SSL_set_cert_cb(
+    real: Real<'_, ()>,
+    ssl: Option<SslRef<'_>>,
+    callback: Option<AnyCallback>,
+    _argument: *mut c_void,
+) {
+    let Some(ssl) = ssl else { return };
+    if let Some(context) = session_context(&real, ssl).filter(|_| callback.is_some()) {
+        context.sharing.iter().for_each(|sharing| sharing.stand_aside(Event::AsideCertificate));
+    }
+    real.call();
 }
 
 /// SSL_set_generate_session_id(3). An id that a stored session has is refused, as in stock.

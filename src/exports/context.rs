@@ -7,6 +7,8 @@ use super::{Real, ask, for_other, taken_over};
 use crate::guard::guard;
 use crate::libssl::types::*;
 use crate::libssl::{is_in_libssl, libssl_of_method};
+use crate::sharing::Event;
+use crate::takeover::context::Context;
 use crate::takeover::{lifetime, tickets, trampolines};
 
 /// Makes a context by the function of the libssl that the method is of (P3), and takes it over.
@@ -72,10 +74,63 @@ pub(super) fn SSL_CTX_callback_ctrl(
     callback: Option<AnyCallback>,
 ) -> c_long {
     match command {
+        SSL_CTRL_SET_TLSEXT_SERVERNAME_CB => {
+            if let Some(context) = taken_over(ctx).filter(|context| context.sharing.is_some()) {
+                return set_servername(&context, callback);
+            }
+        }
         SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB if callback.is_some() => tickets::withdraw(),
         _ => {}
     }
     for_other(real, ctx)
+}
+
+/// Where sessions are shared, libssl gets a callback of ours that calls the program's.
+fn set_servername(context: &Context, callback: Option<AnyCallback>) -> c_long {
+    // SAFETY: the command's callback is of this type, and NULL is `None`.
+    let servername: Option<ServernameCallback> = unsafe { std::mem::transmute(callback) };
+    context.servername.set(servername);
+    context.sharing.iter().for_each(|sharing| sharing.set_names(servername.is_some()));
+    let installed = trampolines::servername_for(context.libssl, servername);
+    // SAFETY: as above.
+    let installed: Option<AnyCallback> = unsafe { std::mem::transmute(installed) };
+    let set = context.libssl.real.SSL_CTX_callback_ctrl;
+    let (ctx, command) = (Some(context.ctx()), SSL_CTRL_SET_TLSEXT_SERVERNAME_CB);
+    // SAFETY: a live context; our callback lives as long as the process.
+    set.map_or(0, |set| unsafe { set(ctx, command, installed) })
+}
+
+/// The context shares no sessions from now on, as the effect of a callback of the program's on them cannot be known.
+fn stand_aside(ctx: Option<CtxRef<'_>>, why: Event) {
+    if let Some(context) = taken_over(ctx) {
+        context.sharing.iter().for_each(|sharing| sharing.stand_aside(why));
+    }
+}
+
+/// SSL_CTX_set_client_hello_cb(3): the callback may change everything before a session is looked up.
+pub(super) fn SSL_CTX_set_client_hello_cb(
+    real: Real<'_, ()>,
+    ctx: Option<CtxRef<'_>>,
+    callback: Option<AnyCallback>,
+    _argument: *mut c_void,
+) {
+    if callback.is_some() {
+        stand_aside(ctx, Event::AsideClientHello);
+    }
+    for_other(real, ctx);
+}
+
+/// SSL_CTX_set_cert_cb(3): the callback makes its choice after a session was looked up, and only if none was found.
+pub(super) fn SSL_CTX_set_cert_cb(
+    real: Real<'_, ()>,
+    ctx: Option<CtxRef<'_>>,
+    callback: Option<AnyCallback>,
+    _argument: *mut c_void,
+) {
+    if callback.is_some() {
+        stand_aside(ctx, Event::AsideCertificate);
+    }
+    for_other(real, ctx);
 }
 
 /// SSL_CTX_sess_set_new_cb(3).

@@ -70,6 +70,9 @@ functions! {
         SSL_CTX_new_ex: unsafe extern "C-unwind" fn(*mut OSSL_LIB_CTX, *const c_char, *const SSL_METHOD) -> *mut SSL_CTX;
         SSL_CTX_ctrl: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, c_int, c_long, *mut c_void) -> c_long;
         SSL_CTX_callback_ctrl: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, c_int, Option<AnyCallback>) -> c_long;
+        SSL_CTX_set_client_hello_cb: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<AnyCallback>, *mut c_void);
+        SSL_CTX_set_cert_cb: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<AnyCallback>, *mut c_void);
+        SSL_set_cert_cb: unsafe extern "C-unwind" fn(Option<SslRef<'_>>, Option<AnyCallback>, *mut c_void);
         SSL_CTX_add_session: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<AnySession<'_>>) -> c_int;
         SSL_CTX_remove_session: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<AnySession<'_>>) -> c_int;
         SSL_CTX_flush_sessions: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, c_long);

@@ -106,6 +106,7 @@ pub const SSL_SESS_CACHE_NO_INTERNAL: u32 = 0x300;
 pub const SSL_SESS_CACHE_UPDATE_TIME: u32 = 0x400;
 
 pub const SSL_TLSEXT_ERR_ALERT_FATAL: c_int = 2;
+pub const SSL_TLSEXT_ERR_NOACK: c_int = 3;
 pub const SSL_AD_HANDSHAKE_FAILURE: c_int = 40;
 
 pub const SSL_OP_NO_TICKET: u32 = 1 << 14;

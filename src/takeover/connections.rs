@@ -13,6 +13,7 @@
 //! A QUIC connection has an `SSL` inside, which the program never sees, and which libssl asks the generator with. The
 //! parameters of verification are one object for both, by whose address the notes are found as well.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_long, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +24,7 @@ use super::watch;
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl};
 use crate::memory;
+use crate::sharing::Resumed;
 use crate::sync::Addresses;
 
 /// Of one connection, which one thread uses at a time.
@@ -37,6 +39,8 @@ struct Notes {
     inner: usize,
     /// The connection has a mark: without it, it is another one.
     marked: bool,
+    /// The session that it has resumed last, where sessions are shared.
+    resumed: Cell<Option<Resumed>>,
 }
 
 /// Tables of which each has some of the connections, so that threads that change what is noted of their own ones
@@ -229,6 +233,18 @@ pub(crate) fn set_generator(
 ) {
     if generate.is_some() || is_noted(libssl, ssl) {
         note(libssl, ssl, |notes| notes.generate.set(generate));
+    }
+}
+
+/// The session that the connection resumes, as far as that is of interest to others.
+pub(super) fn resumed(libssl: &Libssl, ssl: SslRef<'_>) -> Option<Resumed> {
+    notes(libssl.api.as_ref()?, ssl)?.resumed.get()
+}
+
+/// Notes the session that the connection resumes, or that it resumes none. Without memory for that it resumes none.
+pub(super) fn note_resumed(libssl: &'static Libssl, ssl: SslRef<'_>, resumed: Option<Resumed>) {
+    if resumed.is_some() || is_noted(libssl, ssl) {
+        note(libssl, ssl, |notes| notes.resumed.set(resumed));
     }
 }
 

@@ -10,6 +10,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`trampolines`] | what libssl calls |
+//! | [`exchange`] | sessions that connections get from other processes, and give them |
 //! | [`tickets`] | stateful tickets |
 //! | [`connections`] | which context's cache an `SSL` uses, and its own session id generator |
 //! | [`sessions`] | what concerns a session wherever it is stored |
@@ -24,6 +25,7 @@
 pub(crate) mod connections;
 pub(crate) mod context;
 mod counts;
+mod exchange;
 pub(crate) mod lifetime;
 pub(crate) mod registry;
 pub(crate) mod sessions;

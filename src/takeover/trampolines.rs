@@ -1,11 +1,11 @@
 //! The callbacks that libssl calls: our own new, get and remove callbacks, and the session id generator.
 
-use std::ffi::{c_int, c_uchar, c_uint};
+use std::ffi::{c_int, c_uchar, c_uint, c_void};
 use std::sync::Arc;
 
 use super::connections::{self, Connection};
 use super::context::{Call, Context, Trampolines, count};
-use super::{lifetime, registry, sessions};
+use super::{exchange, lifetime, registry, sessions};
 use crate::libssl::types::*;
 use crate::libssl::{
     Libssl, MAX_LIBSSL, Session, SessionRef, by_index, call_program, is_in_libssl, of_each_libssl,
@@ -15,6 +15,7 @@ use crate::libssl::{
 static NEW: [NewCallback; MAX_LIBSSL] = of_each_libssl!(new_session);
 static GET: [GetCallback; MAX_LIBSSL] = of_each_libssl!(get_session);
 static GENERATE: [GenerateCallback; MAX_LIBSSL] = of_each_libssl!(generate_session_id);
+static SERVERNAME: [ServernameCallback; MAX_LIBSSL] = of_each_libssl!(choose_server);
 
 /// The callbacks that a context of this libssl gets.
 pub(crate) fn of(libssl: &Libssl) -> Trampolines {
@@ -27,6 +28,14 @@ pub(crate) fn generator_for(
     own: Option<GenerateCallback>,
 ) -> Option<GenerateCallback> {
     own.map(|_| GENERATE[libssl.index])
+}
+
+/// The servername callback that a libssl gets for the program's: ours, or none.
+pub(crate) fn servername_for(
+    libssl: &Libssl,
+    own: Option<ServernameCallback>,
+) -> Option<ServernameCallback> {
+    own.map(|_| SERVERNAME[libssl.index])
 }
 
 /// The context whose cache a connection uses that this libssl calls about.
@@ -49,10 +58,14 @@ extern "C-unwind" fn new_session<const INDEX: usize>(
         return new.map_or(0, |new| call.run(|| new(ssl, session)));
     }
     context.publish_view();
-    if is_to_be_stored(&context, ssl) {
+    let stored = is_to_be_stored(&context, ssl);
+    if stored {
         sessions::add(&context, borrowed);
     }
     let kept = context.new.get().map_or(0, |new| call.run(|| new(ssl, session)));
+    if stored {
+        exchange::publish(&context, ssl, borrowed);
+    }
     context.auto_flush();
     context.obey();
     kept
@@ -165,11 +178,40 @@ fn find_internal(context: &Arc<Context>, ssl: SslRef<'_>, id: &[u8]) -> Internal
         let Some(_claim) = context.claim(context.key_of(version, id)) else {
             return Internal::Refused;
         };
-        context.take(version, id).inspect(|session| context.plant(session))
+        let own = context.take(version, id).inspect(|session| context.plant(session));
+        own.inspect(|session| exchange::found(context, ssl, session)).or_else(|| {
+            let fetched = exchange::fetch(context, ssl, id, true);
+            fetched.inspect(|_| context.plant_taken(version, id))
+        })
     } else {
-        context.lookup(version, id)
+        let own = context.lookup(version, id);
+        own.inspect(|session| exchange::found(context, ssl, session))
+            .or_else(|| exchange::fetch(context, ssl, id, false))
     };
     found.map_or(Internal::Absent, Internal::Found)
+}
+
+/// The hello has been read, and the program chooses a context by the server's name. (Only where sessions are shared.)
+///
+/// # Safety
+///
+/// libssl passes the argument that the program has set for the context's callback.
+unsafe extern "C-unwind" fn choose_server<const INDEX: usize>(
+    ssl: SslRef<'_>,
+    alert: &mut c_int,
+    argument: *mut c_void,
+) -> c_int {
+    let Some(libssl) = by_index(INDEX) else { return SSL_TLSEXT_ERR_NOACK };
+    let chosen = match exchange::servername(libssl, ssl) {
+        // SAFETY: the program's own callback, with what libssl gave us.
+        Some(servername) => call_program(|| unsafe { servername(ssl, alert, argument) }),
+        None => SSL_TLSEXT_ERR_NOACK,
+    };
+    if chosen != SSL_TLSEXT_ERR_ALERT_FATAL && !exchange::confirm(libssl, ssl) {
+        *alert = SSL_AD_HANDSHAKE_FAILURE;
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    }
+    chosen
 }
 
 /// The program's get callback has found a session. Returns whether libssl is to have it.

@@ -110,9 +110,11 @@ unsafe extern "C" fn stand_aside(state: *const State, event: u32) {
 }
 
 unsafe extern "C" fn set_names(state: *const State, names: bool) {
-    // SAFETY: as above.
     guard((), || {
-        unsafe { context(state) }.into_iter().for_each(|context| context.set_names(names))
+        // SAFETY: as above.
+        if let Some(context) = unsafe { context(state) } {
+            context.set_names(names);
+        }
     });
 }
 
@@ -210,6 +212,10 @@ unsafe extern "C" fn re_expire(
 }
 
 unsafe extern "C" fn flushed(state: *const State, before: i64) {
-    // SAFETY: as above.
-    guard((), || unsafe { context(state) }.into_iter().for_each(|context| context.flushed(before)));
+    guard((), || {
+        // SAFETY: as above.
+        if let Some(context) = unsafe { context(state) } {
+            context.flushed(before);
+        }
+    });
 }

@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use crate::openssl::{Digest, ENCODED};
 
-const FIXED: usize = 32 + 32 + 8 + 8 + 8 + 1;
+const FIXED: usize = 32 + 32 + 8 + 8 + 8;
 
 /// The room for the contents of a record.
 pub(crate) const ROOM: usize = FIXED + ENCODED;
@@ -23,7 +23,6 @@ pub(crate) struct Contents<'a> {
     pub(crate) published: i64,
     /// The number of the handshake that it comes from, which others have resumed since: see [`crate::flushed`].
     pub(crate) origin: u64,
-    pub(crate) extended_master_secret: bool,
     /// The session, as libssl encodes it.
     pub(crate) session: &'a [u8],
 }
@@ -31,13 +30,12 @@ pub(crate) struct Contents<'a> {
 impl<'a> Contents<'a> {
     /// Writes the contents. Returns their length.
     pub(crate) fn write(&self, into: &mut Bytes) -> Option<usize> {
-        let parts: [&[u8]; 7] = [
+        let parts: [&[u8]; 6] = [
             &self.entrance,
             &self.outcome,
             &self.expiry.to_be_bytes(),
             &self.published.to_be_bytes(),
             &self.origin.to_be_bytes(),
-            &[self.extended_master_secret.into()],
             self.session,
         ];
         let mut at = 0;
@@ -54,15 +52,13 @@ impl<'a> Contents<'a> {
         let (&outcome, from) = from.split_first_chunk()?;
         let (&expiry, from) = from.split_first_chunk()?;
         let (&published, from) = from.split_first_chunk()?;
-        let (&origin, from) = from.split_first_chunk()?;
-        let (&[extended], session) = from.split_first_chunk()?;
+        let (&origin, session) = from.split_first_chunk()?;
         Some(Self {
             entrance,
             outcome,
             expiry: i64::from_be_bytes(expiry),
             published: i64::from_be_bytes(published),
             origin: u64::from_be_bytes(origin),
-            extended_master_secret: extended == 1,
             session,
         })
     }
@@ -80,7 +76,6 @@ mod tests {
             expiry: i64::MAX,
             published: -3,
             origin: 1 << 63,
-            extended_master_secret: true,
             session: b"session",
         };
         let mut bytes = Bytes::new([0; ROOM]);

@@ -11,7 +11,9 @@ use zeroize::Zeroizing;
 
 use crate::contents::{self, Contents};
 use crate::flushed::Flushed;
-use crate::openssl::{Api, Certificates, Connection, Ctx, Digest, ENCODED, Owned, Session};
+use crate::openssl::{
+    Api, Certificates, Connection, Ctx, Digest, ENCODED, Owned, Session, has_extended_master_secret,
+};
 use crate::seen::Seen;
 use crate::shared::{Shared, now};
 use crate::trust;
@@ -209,8 +211,8 @@ impl Context {
         if self.flushed.hides(contents.expiry, contents.origin) {
             return Err(Event::RefusedFlushed);
         }
-        let wants = connection.wants_extended_master_secret();
-        if !connection.is_tls13() && contents.extended_master_secret != wants {
+        let has = has_extended_master_secret(contents.session).ok_or(Event::RefusedDecode)?;
+        if !connection.is_tls13() && has != connection.wants_extended_master_secret() {
             return Err(Event::RefusedEms);
         }
         let session = Owned::decode(self.api, contents.session).ok_or(Event::RefusedDecode)?;
@@ -324,7 +326,6 @@ impl Context {
                 true => resumed.map_or(0, |resumed| resumed.origin),
                 false => segment.sequence() + 1,
             },
-            extended_master_secret: connection.has_extended_master_secret(),
             session: &encoded[..length],
         };
         let mut bytes = contents::Bytes::new([0; contents::ROOM]);

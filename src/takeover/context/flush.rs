@@ -9,6 +9,7 @@ use crate::cache::{BATCH, Cutoff};
 use crate::guard::guard;
 use crate::libssl::Session;
 use crate::libssl::types::SSL_SESS_CACHE_NO_AUTO_CLEAR;
+use crate::sharing::Sharing;
 use crate::stack::here;
 use crate::{options, time};
 
@@ -43,8 +44,10 @@ impl Context {
         let begun = Instant::now();
         self.take_in();
         let is_whole = cutoff == Cutoff::All;
-        if is_whole && self.events.is_published() && self.is_being_freed() == Some(true) {
+        let is_of_interest = self.events.is_published() || self.sharing.is_some();
+        if is_whole && is_of_interest && self.is_being_freed() == Some(true) {
             self.publish_end();
+            self.keep_shared();
         }
         let removed = self.flush_within(cutoff, budget, here);
         if is_whole && self.is_storing() && !self.is_watched() {
@@ -71,6 +74,12 @@ impl Context {
     /// that is no deeper on the stack than `here`.
     fn flush_within(self: &Arc<Self>, cutoff: Cutoff, budget: Budget, here: usize) -> u64 {
         self.run_abandoned(here);
+        if let Some(sharing) = &self.sharing {
+            sharing.flushed(match cutoff {
+                Cutoff::All => i64::MAX,
+                Cutoff::Before(second) => second,
+            });
+        }
         if !self.cache.is_due(cutoff) {
             return 0;
         }
@@ -111,9 +120,15 @@ impl Context {
         self.reap_all();
         self.set_ending();
         self.publish_end();
+        self.keep_shared();
         self.flush(Cutoff::All);
         self.finish_leaving();
         self.listings.end();
+    }
+
+    /// All sessions are about to leave because the context ends. Others keep them: reload and restart live on that.
+    fn keep_shared(&self) {
+        self.sharing.iter().for_each(Sharing::close);
     }
 
     /// All sessions are about to leave because the context ends, and were not flushed to the operator.

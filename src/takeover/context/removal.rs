@@ -6,6 +6,7 @@ use super::state::Context;
 use crate::libssl::types::RemoveCallback;
 use crate::libssl::{Session, SessionRef};
 use crate::stack::{here, this_thread};
+use crate::time;
 
 impl Context {
     /// Lets an evicted session go. It stays resumable for others (C19).
@@ -84,6 +85,12 @@ impl Context {
         if why == Why::Flushed {
             self.events.expire(session);
             self.mark_not_resumable(session);
+            // What has expired nobody resumes anyway.
+            if let Some(sharing) =
+                self.sharing.as_ref().filter(|_| session.expiry().seconds() > time::now())
+            {
+                sharing.forget(session, true);
+            }
         }
     }
 

@@ -43,6 +43,11 @@ impl Context {
         }
     }
 
+    /// Lets libssl's removal find a session that was taken from others, and goes nowhere if libssl has no use for it.
+    pub(crate) fn plant_taken(&self, version: c_int, id: &[u8]) {
+        self.put(version, id, None);
+    }
+
     /// Lets libssl find the conflict with a session of this id.
     pub(crate) fn plant_conflict(&self, version: c_int, id: &[u8]) {
         self.put(version, id, None);

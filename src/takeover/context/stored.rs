@@ -128,6 +128,7 @@ impl Context {
                 let stored = guard(false, || self.cache.re_expire(key, &owned, expiry));
                 if stored {
                     self.events.change(&self.cache);
+                    self.sharing.iter().for_each(|sharing| sharing.re_expire(session));
                 }
                 if !stored || session.expiry() == expiry {
                     break;
@@ -141,6 +142,9 @@ impl Context {
     ///
     /// A session that loses its id is found by what it is, or all such sessions would have one key.
     pub(crate) fn re_key(&self, session: SessionRef<'_>, version: i32, id: &[u8]) {
+        if let Some(sharing) = &self.sharing {
+            sharing.forget_key(version, id, session.expiry().seconds(), false);
+        }
         let owned = session.borrowed();
         let by_object = self.key_of_object(session);
         let new = if session.id().is_empty() { by_object } else { self.key(session) };
@@ -160,6 +164,7 @@ impl Context {
         }
         let planted = self.planted.consume(session);
         let stored = self.take_stored(session);
+        self.forget_shared(session, stored.is_some());
         self.mark_not_resumable(session);
         self.call_remove_borrowed(session);
         planted || stored.is_some()
@@ -170,12 +175,20 @@ impl Context {
     pub(crate) fn remove_after_libssl(&self, session: SessionRef<'_>) {
         self.planted.consume(session);
         let stored = self.take_stored(session);
+        self.forget_shared(session, stored.is_some());
         self.call_remove_borrowed(session);
         drop(stored);
     }
 
+    /// Nobody else is to have a session that was removed.
+    fn forget_shared(&self, session: SessionRef<'_>, stored: bool) {
+        if let Some(sharing) = &self.sharing {
+            sharing.forget(session, stored);
+        }
+    }
+
     /// Takes out what is stored under the session's key.
-    pub(super) fn take_stored(&self, session: SessionRef<'_>) -> Option<Session> {
+    pub(crate) fn take_stored(&self, session: SessionRef<'_>) -> Option<Session> {
         self.note_taken(guard(None, || self.cache.take(self.key(session))))
     }
 

@@ -8,7 +8,6 @@ use super::api::{Api, Object};
 
 const SSL_CTRL_GET_TOTAL_RENEGOTIATIONS: c_int = 12;
 const SSL_CTRL_SET_CURRENT_CERT: c_int = 117;
-const SSL_CTRL_GET_EXTMS_SUPPORT: c_int = 122;
 const SSL_CERT_SET_FIRST: c_long = 1;
 const SSL_CERT_SET_NEXT: c_long = 2;
 const SSL_OP_NO_EXTENDED_MASTER_SECRET: u64 = 1;
@@ -90,11 +89,6 @@ impl<'a> Connection<'a> {
 
     pub(crate) fn has_renegotiated(self) -> bool {
         self.ctrl(SSL_CTRL_GET_TOTAL_RENEGOTIATIONS, 0) > 0
-    }
-
-    /// Returns whether its session has an extended master secret.
-    pub(crate) fn has_extended_master_secret(self) -> bool {
-        self.ctrl(SSL_CTRL_GET_EXTMS_SUPPORT, 0) == 1
     }
 
     /// Returns whether client and server have shown each other nothing but the server's certificate: no pre-shared key, no

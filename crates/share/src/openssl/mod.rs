@@ -3,11 +3,13 @@
 mod api;
 mod certificates;
 mod connection;
+mod encoded;
 mod session;
 
 pub(crate) use api::Api;
 pub(crate) use certificates::{Certificates, Digest};
 pub(crate) use connection::Connection;
+pub(crate) use encoded::has_extended_master_secret;
 pub(crate) use session::{ENCODED, Owned, Session};
 
 use std::ffi::c_void;

@@ -1,0 +1,78 @@
+//! Sessions that the connections of a context exchange with other contexts and processes, if the operator wants that
+//! ([`crate::sharing`]).
+
+use super::connections::{self, Connection};
+use super::context::Context;
+use super::registry;
+use crate::libssl::types::{ServernameCallback, SslRef};
+use crate::libssl::{Libssl, Session, SessionRef};
+use crate::sharing::Resumed;
+
+/// Publishes a session that a handshake of this connection has made and the context has stored.
+///
+/// Last, after the program's callback: it may have removed the session. One that is to be used but once exists but once: not
+/// locally as well.
+pub(super) fn publish(context: &Context, ssl: SslRef<'_>, session: SessionRef<'_>) {
+    let Some(sharing) = &context.sharing else { return };
+    // (A TLS 1.2 session for which the client has got a ticket has no id: nobody will ask for it.)
+    if session.id().is_empty() {
+        return;
+    }
+    let single_use = Connection::new(context, ssl).refuses_replays();
+    let resumed = connections::resumed(context.libssl, ssl);
+    let current = (context.api.SSL_get_SSL_CTX)(ssl).and_then(registry::find);
+    let current = current.as_ref().and_then(|current| current.sharing.as_ref());
+    if sharing.publish(current, ssl, session, single_use, resumed.as_ref()) && single_use {
+        drop(context.take_stored(session));
+    }
+}
+
+/// A session that somebody else has published, for a connection whose hello is being read.
+pub(super) fn fetch(
+    context: &Context,
+    ssl: SslRef<'_>,
+    id: &[u8],
+    single_use: bool,
+) -> Option<Session> {
+    let sharing = context.sharing.as_ref()?;
+    // The servername callback would be that of another context, before the hello.
+    let is_original = (context.api.SSL_get_SSL_CTX)(ssl) == Some(context.ctx());
+    let fetched = is_original.then(|| sharing.fetch(context.libssl, ssl, id, single_use)).flatten();
+    let (session, resumed) = fetched.unzip();
+    connections::note_resumed(context.libssl, ssl, resumed);
+    session
+}
+
+/// The connection resumes a session of the context's own.
+pub(super) fn found(context: &Context, ssl: SslRef<'_>, session: &Session) {
+    // The tickets of TLS 1.3 that follow it are new sessions.
+    if context.sharing.is_some() && Connection::new(context, ssl).is_tls13() {
+        let session = session.get().address();
+        let resumed = Resumed { session, origin: 0, fetched: false, trust: [0; 32] };
+        connections::note_resumed(context.libssl, ssl, Some(resumed));
+    }
+}
+
+/// The program's servername callback that libssl has called ours for: that of the connection's present context, or else that
+/// of the one that it began with.
+pub(super) fn servername(libssl: &Libssl, ssl: SslRef<'_>) -> Option<ServernameCallback> {
+    let current = libssl.api.as_ref().and_then(|api| (api.SSL_get_SSL_CTX)(ssl));
+    let current = current.and_then(registry::find).and_then(|context| context.servername.get());
+    current.or_else(|| connections::session_context(libssl, ssl)?.servername.get())
+}
+
+/// Returns whether the connection may go on after the servername callback: not if it resumes a session that was fetched, and its
+/// trust is no longer that of the session.
+pub(super) fn confirm(libssl: &'static Libssl, ssl: SslRef<'_>) -> bool {
+    let Some(resumed) = connections::resumed(libssl, ssl).filter(|resumed| resumed.fetched) else {
+        return true;
+    };
+    let original = connections::session_context(libssl, ssl);
+    let Some(sharing) = original.as_ref().and_then(|context| context.sharing.as_ref()) else {
+        return true;
+    };
+    let current = libssl.api.as_ref().and_then(|api| (api.SSL_get_SSL_CTX)(ssl));
+    let current = current.and_then(registry::find);
+    let current = current.as_ref().and_then(|current| current.sharing.as_ref());
+    sharing.confirm(current, ssl, &resumed)
+}

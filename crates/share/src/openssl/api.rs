@@ -73,7 +73,6 @@ functions! {
         SSL_get0_param: unsafe extern "C" fn(Object) -> Object;
         SSL_get_servername: unsafe extern "C" fn(Object, c_int) -> *const c_char;
         SSL_client_hello_get0_ext: unsafe extern "C" fn(Object, c_uint, *mut *const c_uchar, *mut usize) -> c_int;
-        SSL_client_hello_get0_ciphers: unsafe extern "C" fn(Object, *mut *const c_uchar) -> usize;
         SSL_CIPHER_get_protocol_id: unsafe extern "C" fn(Object) -> u16;
         SSL_CIPHER_get_kx_nid: unsafe extern "C" fn(Object) -> c_int;
         SSL_CIPHER_get_auth_nid: unsafe extern "C" fn(Object) -> c_int;

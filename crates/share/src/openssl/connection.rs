@@ -7,6 +7,7 @@ use std::ptr;
 use super::api::{Api, Object};
 
 const SSL_CTRL_GET_TOTAL_RENEGOTIATIONS: c_int = 12;
+const SSL_CTRL_GET_RAW_CIPHERLIST: c_int = 110;
 const SSL_CTRL_SET_CURRENT_CERT: c_int = 117;
 const SSL_CERT_SET_FIRST: c_long = 1;
 const SSL_CERT_SET_NEXT: c_long = 2;
@@ -237,9 +238,12 @@ impl<'a> Connection<'a> {
     }
 
     pub(crate) fn offers_cipher(self, cipher: [u8; 2]) -> bool {
-        let mut bytes = ptr::null();
-        // SAFETY: as above.
-        let length = unsafe { (self.api.SSL_client_hello_get0_ciphers)(self.ssl, &mut bytes) };
+        // (SSL_client_hello_get0_ciphers has nothing left by now.)
+        let mut bytes: *const u8 = ptr::null();
+        let to = ptr::from_mut(&mut bytes).cast();
+        // SAFETY: as above; the command stores a pointer.
+        let length = unsafe { (self.api.SSL_ctrl)(self.ssl, SSL_CTRL_GET_RAW_CIPHERLIST, 0, to) };
+        let length = usize::try_from(length).unwrap_or(0);
         if bytes.is_null() {
             return false;
         }

@@ -25,7 +25,7 @@ pub(crate) fn has_extended_master_secret(session: &[u8]) -> Option<bool> {
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, length], rest) = bytes.split_first_chunk()?;
     let (length, rest) = match length {
-        0..0x80 => (usize::from(length), rest),
+        ..=0x7f => (usize::from(length), rest),
         0x81 => rest.split_first().map(|(&length, rest)| (usize::from(length), rest))?,
         0x82 => {
             let (length, rest) = rest.split_first_chunk()?;

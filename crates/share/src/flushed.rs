@@ -24,8 +24,8 @@ struct Step {
 pub(crate) struct Flushed {
     // Only tried: a fork may have left it locked, and no handshake waits.
     steps: Mutex<Vec<Step>>,
-    /// Everything with an origin up to this number is hidden.
-    all_until: AtomicU64,
+    /// Everything with an origin below this number is hidden.
+    all_below: AtomicU64,
 }
 
 impl Flushed {
@@ -33,13 +33,13 @@ impl Flushed {
     pub(crate) fn new() -> Option<Self> {
         let mut steps = Vec::new();
         steps.try_reserve_exact(STEPS + 1).ok()?;
-        Some(Self { steps: Mutex::new(steps), all_until: AtomicU64::new(0) })
+        Some(Self { steps: Mutex::new(steps), all_below: AtomicU64::new(0) })
     }
 
     /// The context has flushed what expires before this time. `until` is the number of the last record that was published.
     pub(crate) fn add(&self, before: i64, until: u64, now: i64) {
         let Some(mut steps) = self.steps.try_lock() else {
-            self.all_until.fetch_max(until, Ordering::Relaxed);
+            self.all_below.fetch_max(until + 1, Ordering::Relaxed);
             return;
         };
         // What has expired since is not resumed anyway.
@@ -56,7 +56,7 @@ impl Flushed {
     /// Returns whether a session is hidden from the context. In doubt it is.
     pub(crate) fn hides(&self, expiry: i64, origin: u64) -> bool {
         let Some(steps) = self.steps.try_lock() else { return true };
-        origin <= self.all_until.load(Ordering::Relaxed)
+        origin < self.all_below.load(Ordering::Relaxed)
             || steps.iter().any(|step| expiry < step.before && origin <= step.until)
     }
 }
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn s3_hides_what_was_flushed_and_nothing_else() {
         let flushed = Flushed::new().unwrap();
-        assert!(!flushed.hides(200, 5));
+        assert!(!flushed.hides(200, 5) && !flushed.hides(200, 0));
         flushed.add(150, 5, 100);
         assert!(flushed.hides(149, 5));
         assert!(!flushed.hides(150, 5), "F1: strictly before");

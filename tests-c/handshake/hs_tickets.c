@@ -197,13 +197,12 @@ static void clients_of_a_server(void)
 
 /* ---- The functions that begin a server ---- */
 
-/* In place of the pair's server, one that is told nothing yet. */
-static void renew_server(hs_pair *pair, SSL_CTX *server)
+/* Another server in place of the pair's. */
+static void replace_server(hs_pair *pair, SSL *fresh)
 {
-    SSL *fresh = SSL_new(server);
     BIO *in = SSL_get_rbio(pair->server), *out = SSL_get_wbio(pair->server);
     if (fresh == NULL)
-        give_up("SSL_new");
+        give_up("no connection");
     BIO_up_ref(in);
     BIO_up_ref(out);
     SSL_set_bio(fresh, in, out);
@@ -231,10 +230,8 @@ static int by_early_data(hs_pair *pair)
 static int by_copy(hs_pair *pair)
 {
     SSL_set_accept_state(pair->server);
-    SSL *copy = SSL_dup(pair->server);
-    SSL_free(pair->server);
-    pair->server = copy;
-    return copy != NULL;
+    replace_server(pair, SSL_dup(pair->server));
+    return 1;
 }
 
 static int make_cookie(SSL *ssl, unsigned char *cookie, size_t *length)
@@ -255,6 +252,7 @@ static int by_stateless(hs_pair *pair)
     SSL_CTX *ctx = SSL_get_SSL_CTX(pair->server);
     SSL_CTX_set_stateless_cookie_generate_cb(ctx, make_cookie);
     SSL_CTX_set_stateless_cookie_verify_cb(ctx, check_cookie);
+    SSL_clear_options(pair->client, SSL_OP_ENABLE_MIDDLEBOX_COMPAT); /* a record between the two hellos */
     SSL_do_handshake(pair->client);
     int first = SSL_stateless(pair->server);
     SSL_do_handshake(pair->client);
@@ -307,10 +305,13 @@ static void beginnings(void)
         hs_result results[3];
         for (int round = 0; round < 3; round++) {
             hs_pair pair = hs_new(server, client, session);
-            renew_server(&pair, server);
-            int begun = all[i].begin(&pair);
-            expect("S11", begun && hides_option(pair.server), "%s begins a server", all[i].name);
-            ERR_clear_error();
+            /* libssl cannot resume after SSL_stateless: "binder does not verify". */
+            if (round == 0 || all[i].begin != by_stateless) {
+                replace_server(&pair, SSL_new(server)); /* which is told nothing yet */
+                int begun = all[i].begin(&pair);
+                expect("S11", begun && hides_option(pair.server), "%s begins a server", all[i].name);
+                ERR_clear_error();
+            }
             results[round] = hs_drive(&pair);
             if (round == 0) {
                 session = SSL_get1_session(pair.client);

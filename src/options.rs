@@ -22,17 +22,20 @@ pub(crate) struct Options {
     pub(crate) incremental: bool,
     /// `SSLSWEEP_EVICTION`: by `expiry`, or by last use (`lru`).
     pub(crate) least_recently_used: bool,
+    /// `SSLSWEEP_TICKETS`: the `program`'s tickets, or `stateful` ones, which name sessions in the cache.
+    pub(crate) stateful_tickets: bool,
 }
 
 /// The one table of options: name, its two values, of which the first is the default, and what the second
 /// one sets.
 type Field = fn(&mut Options) -> &mut bool;
-const TABLE: [(&CStr, [&str; 2], Field); 5] = [
+const TABLE: [(&CStr, [&str; 2], Field); 6] = [
     (c"SSLSWEEP_VERBOSE", ["0", "1"], |options| &mut options.verbose),
     (c"SSLSWEEP_DISABLE", ["0", "1"], |options| &mut options.disable),
     (c"SSLSWEEP_STATS", ["0", "1"], |options| &mut options.statistics),
     (c"SSLSWEEP_AUTOFLUSH", ["batch", "incremental"], |options| &mut options.incremental),
     (c"SSLSWEEP_EVICTION", ["expiry", "lru"], |options| &mut options.least_recently_used),
+    (c"SSLSWEEP_TICKETS", ["program", "stateful"], |options| &mut options.stateful_tickets),
 ];
 
 /// The options as bits, in the order of the table, above a lowest one that is always set.

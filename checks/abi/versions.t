@@ -86,7 +86,9 @@ my %c_type = (
     'c_int' => 'int', 'c_uint' => 'unsigned int', 'c_long' => 'long', 'c_ulong' => 'unsigned long', 'u32' => 'uint32_t',
     'c_char' => 'char', 'c_uchar' => 'unsigned char', 'c_void' => 'void', 'libc::time_t' => 'time_t', 'usize' => 'size_t',
     (map { $_ => $_ } qw(SSL SSL_CTX SSL_SESSION SSL_METHOD OSSL_LIB_CTX X509_VERIFY_PARAM MallocFunction ReallocFunction FreeFunction NewCallback RemoveCallback GetCallback GenerateCallback)),
-    'AnyCallback' => 'callback', 'LHASH' => 'OPENSSL_LHASH', 'ExNew' => 'CRYPTO_EX_new *', 'ExDup' => 'CRYPTO_EX_dup *', 'ExFree' => 'CRYPTO_EX_free *',
+    'AnyCallback' => 'callback', 'TicketKeyCallback' => 'TicketKeyCallback', 'BIO_ADDR' => 'BIO_ADDR',
+    'TicketMaker' => 'SSL_CTX_generate_session_ticket_fn', 'TicketReader' => 'SSL_CTX_decrypt_session_ticket_fn',
+    'LHASH' => 'OPENSSL_LHASH', 'ExNew' => 'CRYPTO_EX_new *', 'ExDup' => 'CRYPTO_EX_dup *', 'ExFree' => 'CRYPTO_EX_free *',
     'LhHash' => 'OPENSSL_LH_HASHFUNC', 'LhCompare' => 'OPENSSL_LH_COMPFUNC',
     'LhHashThunk' => 'OPENSSL_LH_HASHFUNCTHUNK', 'LhCompareThunk' => 'OPENSSL_LH_COMPFUNCTHUNK',
     "CtxRef<'_>" => 'SSL_CTX *', "SslRef<'_>" => 'SSL *', "AnySession<'_>" => 'SSL_SESSION *',
@@ -145,6 +147,7 @@ typedef void *(*ReallocFunction)(void *, size_t, const char *, int);
 typedef void (*FreeFunction)(void *, const char *, int);
 typedef void (*callback)(void);
 C
+    $source .= "typedef int (*TicketKeyCallback)(SSL *, unsigned char *, unsigned char *, EVP_CIPHER_CTX *, EVP_MAC_CTX *, int);\n" if $number >= 30000;
     # A function that this release has not declared yet is compared with nothing, and its types may be missing.
     $source .= "typedef struct ossl_lib_ctx_st OSSL_LIB_CTX;\n" if $number < 30000;
     my $compared = 0;

@@ -47,8 +47,12 @@ pub(super) fn SSL_CTX_ctrl(
     ctx: Option<CtxRef<'_>>,
     command: c_int,
     larg: c_long,
-    _parg: *mut c_void,
+    parg: *mut c_void,
 ) -> c_long {
+    // (With NULL it asks for their size.)
+    if command == SSL_CTRL_SET_TLSEXT_TICKET_KEYS && !parg.is_null() {
+        tickets::withdraw();
+    }
     let Some(context) = taken_over(ctx) else { return real.call() };
     let answer = guard(Some(0), || {
         Some(match command {
@@ -66,7 +70,8 @@ pub(super) fn SSL_CTX_ctrl(
     answer.unwrap_or_else(|| real.call())
 }
 
-/// SSL_CTX_callback_ctrl(3): sees the callbacks whose setters are macros, and libssl keeps them.
+/// SSL_CTX_callback_ctrl(3): sees the callbacks whose setters are macros, and libssl keeps them. With one for ticket
+/// keys the program's tickets are its own (S11).
 pub(super) fn SSL_CTX_callback_ctrl(
     real: Real<'_, c_long>,
     ctx: Option<CtxRef<'_>>,
@@ -131,6 +136,32 @@ pub(super) fn SSL_CTX_set_cert_cb(
         stand_aside(ctx, Event::AsideCertificate);
     }
     for_other(real, ctx);
+}
+
+/// SSL_CTX_set_tlsext_ticket_key_evp_cb(3): with a callback the program's tickets are its own (S11).
+pub(super) fn SSL_CTX_set_tlsext_ticket_key_evp_cb(
+    real: Real<'_, c_int>,
+    ctx: Option<CtxRef<'_>>,
+    callback: Option<TicketKeyCallback>,
+) -> c_int {
+    if callback.is_some() {
+        tickets::withdraw();
+    }
+    for_other(real, ctx)
+}
+
+/// SSL_CTX_set_session_ticket_cb(3): with a callback the program's tickets are its own (S11).
+pub(super) fn SSL_CTX_set_session_ticket_cb(
+    real: Real<'_, c_int>,
+    ctx: Option<CtxRef<'_>>,
+    make: Option<TicketMaker>,
+    read: Option<TicketReader>,
+    _argument: *mut c_void,
+) -> c_int {
+    if make.is_some() || read.is_some() {
+        tickets::withdraw();
+    }
+    for_other(real, ctx)
 }
 
 /// SSL_CTX_sess_set_new_cb(3).

@@ -13,9 +13,9 @@
 //! A macro, because the same lines a hundred times would hide a wrong one. It adds the versions and the real function,
 //! and nothing else. What is exported is held against the list in `checks/abi/` by `make abi-check`.
 
-use std::ffi::{CStr, c_char, c_int, c_long, c_uchar, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_int, c_long, c_uchar, c_uint, c_ulong, c_void};
 
-use super::{Real, connection, context, flush, libcrypto, session};
+use super::{Real, connection, context, flush, libcrypto, server, session};
 use crate::libssl::types::*;
 use crate::libssl::{Caller, Libssl, Node};
 
@@ -160,6 +160,8 @@ entries! {
     v1_1_1 context::SSL_CTX_set_client_hello_cb(ctx: Option<CtxRef<'_>>, callback: Option<AnyCallback>, argument: *mut c_void);
     v1_1_0 context::SSL_CTX_set_cert_cb(ctx: Option<CtxRef<'_>>, callback: Option<AnyCallback>, argument: *mut c_void);
     v1_1_0 connection::SSL_set_cert_cb(ssl: Option<SslRef<'_>>, callback: Option<AnyCallback>, argument: *mut c_void);
+    v3_0 context::SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx: Option<CtxRef<'_>>, callback: Option<TicketKeyCallback>) -> c_int;
+    v1_1_1 context::SSL_CTX_set_session_ticket_cb(ctx: Option<CtxRef<'_>>, make: Option<TicketMaker>, read: Option<TicketReader>, argument: *mut c_void) -> c_int;
     v1_1_0 context::SSL_CTX_sess_set_new_cb(ctx: Option<CtxRef<'_>>, callback: Option<NewCallback>);
     v1_1_0 context::SSL_CTX_sess_get_new_cb(ctx: Option<CtxRef<'_>>) -> Option<NewCallback>;
     v1_1_0 context::SSL_CTX_sess_set_remove_cb(ctx: Option<CtxRef<'_>>, callback: Option<RemoveCallback>);
@@ -173,6 +175,14 @@ entries! {
     v1_1_0 connection::SSL_set_SSL_CTX(ssl: Option<SslRef<'_>>, ctx: Option<CtxRef<'_>>) -> *mut SSL_CTX;
     v1_1_0 connection::SSL_set_generate_session_id(ssl: Option<SslRef<'_>>, callback: Option<GenerateCallback>) -> c_int;
     v1_1_0 connection::SSL_has_matching_session_id(ssl: Option<SslRef<'_>>, id: *const c_uchar, length: c_uint) -> c_int;
+    v1_1_0 server::SSL_accept(ssl: Option<SslRef<'_>>) -> c_int;
+    v1_1_0 server::SSL_set_accept_state(ssl: Option<SslRef<'_>>);
+    v1_1_1 server::SSL_read_early_data(ssl: Option<SslRef<'_>>, buffer: *mut c_void, size: usize, read: *mut usize) -> c_int;
+    v1_1_1 server::SSL_stateless(ssl: Option<SslRef<'_>>) -> c_int;
+    v1_1_0 server::DTLSv1_listen(ssl: Option<SslRef<'_>>, peer: *mut BIO_ADDR) -> c_int;
+    v1_1_0 server::SSL_get_options(ssl: Option<SslRef<'_>>) -> c_ulong;
+    v1_1_0 server::SSL_set_options(ssl: Option<SslRef<'_>>, options: c_ulong) -> c_ulong;
+    v1_1_0 server::SSL_clear_options(ssl: Option<SslRef<'_>>, options: c_ulong) -> c_ulong;
     v1_1_0 session::SSL_CTX_add_session(ctx: Option<CtxRef<'_>>, session: Option<AnySession<'_>>) -> c_int;
     v1_1_0 session::SSL_CTX_remove_session(ctx: Option<CtxRef<'_>>, session: Option<AnySession<'_>>) -> c_int;
     v1_1_0 session::SSL_SESSION_set_time(session: Option<AnySession<'_>>, time: c_long) -> c_long;

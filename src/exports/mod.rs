@@ -22,9 +22,10 @@ mod header;
 mod libcrypto;
 mod load;
 mod own;
+mod server;
 mod session;
 
-use std::ffi::{CStr, c_int, c_long};
+use std::ffi::{CStr, c_int, c_long, c_ulong};
 use std::sync::Arc;
 
 use crate::libssl::types::CtxRef;
@@ -94,6 +95,10 @@ impl Failure for c_int {
 }
 
 impl Failure for c_long {
+    const FAILURE: Self = 0;
+}
+
+impl Failure for c_ulong {
     const FAILURE: Self = 0;
 }
 

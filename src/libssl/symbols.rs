@@ -73,6 +73,10 @@ functions! {
         SSL_CTX_set_client_hello_cb: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<AnyCallback>, *mut c_void);
         SSL_CTX_set_cert_cb: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<AnyCallback>, *mut c_void);
         SSL_set_cert_cb: unsafe extern "C-unwind" fn(Option<SslRef<'_>>, Option<AnyCallback>, *mut c_void);
+        SSL_CTX_set_tlsext_ticket_key_evp_cb: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<TicketKeyCallback>) -> c_int;
+        SSL_CTX_set_session_ticket_cb: unsafe extern "C-unwind" fn(
+            Option<CtxRef<'_>>, Option<TicketMaker>, Option<TicketReader>, *mut c_void
+        ) -> c_int;
         SSL_CTX_add_session: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<AnySession<'_>>) -> c_int;
         SSL_CTX_remove_session: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<AnySession<'_>>) -> c_int;
         SSL_CTX_flush_sessions: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, c_long);
@@ -90,6 +94,14 @@ functions! {
         SSL_dup: unsafe extern "C-unwind" fn(Option<SslRef<'_>>) -> *mut SSL;
         SSL_set_SSL_CTX: unsafe extern "C-unwind" fn(Option<SslRef<'_>>, Option<CtxRef<'_>>) -> *mut SSL_CTX;
         SSL_has_matching_session_id: unsafe extern "C-unwind" fn(Option<SslRef<'_>>, *const c_uchar, c_uint) -> c_int;
+        SSL_accept: unsafe extern "C-unwind" fn(Option<SslRef<'_>>) -> c_int;
+        SSL_set_accept_state: unsafe extern "C-unwind" fn(Option<SslRef<'_>>);
+        SSL_read_early_data: unsafe extern "C-unwind" fn(Option<SslRef<'_>>, *mut c_void, usize, *mut usize) -> c_int;
+        SSL_stateless: unsafe extern "C-unwind" fn(Option<SslRef<'_>>) -> c_int;
+        DTLSv1_listen: unsafe extern "C-unwind" fn(Option<SslRef<'_>>, *mut BIO_ADDR) -> c_int;
+        SSL_get_options: unsafe extern "C-unwind" fn(Option<SslRef<'_>>) -> c_ulong;
+        SSL_set_options: unsafe extern "C-unwind" fn(Option<SslRef<'_>>, c_ulong) -> c_ulong;
+        SSL_clear_options: unsafe extern "C-unwind" fn(Option<SslRef<'_>>, c_ulong) -> c_ulong;
         SSL_SESSION_set_time: unsafe extern "C-unwind" fn(Option<AnySession<'_>>, c_long) -> c_long;
         SSL_SESSION_set_time_ex: unsafe extern "C-unwind" fn(Option<AnySession<'_>>, libc::time_t) -> libc::time_t;
         SSL_SESSION_set_timeout: unsafe extern "C-unwind" fn(Option<AnySession<'_>>, c_long) -> c_long;
@@ -135,6 +147,8 @@ functions! {
         TLS_method: extern "C-unwind" fn() -> *const SSL_METHOD;
         SSL_get_SSL_CTX: extern "C-unwind" fn(SslRef<'_>) -> Option<CtxRef<'_>>;
         SSL_get_options: extern "C-unwind" fn(SslRef<'_>) -> c_ulong;
+        SSL_set_options: extern "C-unwind" fn(SslRef<'_>, c_ulong) -> c_ulong;
+        SSL_in_before: extern "C-unwind" fn(SslRef<'_>) -> c_int;
         SSL_get_max_early_data: extern "C-unwind" fn(SslRef<'_>) -> u32;
         SSL_is_server: extern "C-unwind" fn(SslRef<'_>) -> c_int;
         // The argument is kept, and nobody looks behind it.

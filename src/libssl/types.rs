@@ -22,7 +22,7 @@ macro_rules! opaque {
     };
 }
 
-opaque! { ssl_ctx_st ssl_st ssl_session_st ssl_method_st ossl_lib_ctx_st lhash_st X509_VERIFY_PARAM }
+opaque! { ssl_ctx_st ssl_st ssl_session_st ssl_method_st ossl_lib_ctx_st lhash_st X509_VERIFY_PARAM BIO_ADDR }
 
 pub type SSL_CTX = ssl_ctx_st;
 pub type SSL = ssl_st;
@@ -56,6 +56,12 @@ pub(crate) type ServernameCallback =
     unsafe extern "C-unwind" fn(SslRef<'_>, &mut c_int, *mut c_void) -> c_int;
 /// A callback of any type, which its setter knows.
 pub(crate) type AnyCallback = unsafe extern "C-unwind" fn();
+/// `SSL_CTX_set_tlsext_ticket_key_evp_cb`, of which only the presence matters, as of the next two.
+pub(crate) type TicketKeyCallback = AnyCallback;
+/// `SSL_CTX_generate_session_ticket_fn`
+pub(crate) type TicketMaker = AnyCallback;
+/// `SSL_CTX_decrypt_session_ticket_fn`
+pub(crate) type TicketReader = AnyCallback;
 
 /// `CRYPTO_EX_new`
 pub type ExNew =
@@ -96,8 +102,10 @@ pub const SSL_CTRL_SET_SESS_CACHE_MODE: c_int = 44;
 pub const SSL_CTRL_GET_SESS_CACHE_MODE: c_int = 45;
 
 pub const SSL_CTRL_SET_TLSEXT_SERVERNAME_CB: c_int = 53;
+pub const SSL_CTRL_SET_TLSEXT_TICKET_KEYS: c_int = 59;
 pub const SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB: c_int = 72;
 
+pub const SSL_SESS_CACHE_SERVER: u32 = 0x002;
 pub const SSL_SESS_CACHE_BOTH: u32 = 0x003;
 pub const SSL_SESS_CACHE_NO_AUTO_CLEAR: u32 = 0x080;
 pub const SSL_SESS_CACHE_NO_INTERNAL_LOOKUP: u32 = 0x100;

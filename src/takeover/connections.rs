@@ -1,5 +1,5 @@
-//! Facts about an `SSL` that libssl does not tell: the context whose cache it uses, and its
-//! own session id generator.
+//! Facts about an `SSL` that libssl does not tell: the context whose cache it uses, its own session id generator,
+//! and who has decided on its tickets.
 //!
 //! The cache is that of the context given to `SSL_new`, also after `SSL_set_SSL_CTX` (SNI), while the
 //! callbacks get only the `SSL`. So the first switch is noted here. An `SSL` that is not switched costs nothing.
@@ -16,7 +16,7 @@
 use std::cell::Cell;
 use std::ffi::{c_int, c_long, c_void};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use super::context::{Callback, Context};
 use super::registry::{self, Found};
@@ -35,12 +35,26 @@ struct Notes {
     /// The one switched to last, or 0.
     switched: AtomicUsize,
     generate: Callback<GenerateCallback>,
+    /// A number of [`Tickets`].
+    tickets: AtomicU8,
     /// The other address that these notes are found by, or 0.
     inner: usize,
     /// The connection has a mark: without it, it is another one.
     marked: bool,
     /// The session that it has resumed last, where sessions are shared.
     resumed: Cell<Option<Resumed>>,
+}
+
+/// Who has decided which tickets a connection has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Tickets {
+    /// Nobody so far.
+    Undecided,
+    /// We have: they are stateful, and the program does not see why.
+    Stateful,
+    /// The program has.
+    Program,
 }
 
 /// Tables of which each has some of the connections, so that threads that change what is noted of their own ones
@@ -248,12 +262,29 @@ pub(super) fn note_resumed(libssl: &'static Libssl, ssl: SslRef<'_>, resumed: Op
     }
 }
 
-/// `SSL_dup` copies the generator, and makes the current context the one whose cache is used.
+/// Who has decided on the tickets of this connection.
+pub(super) fn tickets(libssl: &Libssl, ssl: SslRef<'_>) -> Tickets {
+    let noted = libssl.api.as_ref().and_then(|api| notes(api, ssl));
+    let noted = noted.map_or(0, |notes| notes.tickets.load(Ordering::Relaxed));
+    let is = |tickets: &Tickets| *tickets as u8 == noted;
+    [Tickets::Stateful, Tickets::Program].into_iter().find(is).unwrap_or(Tickets::Undecided)
+}
+
+/// Notes who has decided on the tickets of this connection.
+pub(super) fn set_tickets(libssl: &'static Libssl, ssl: SslRef<'_>, tickets: Tickets) {
+    note(libssl, ssl, |notes| notes.tickets.store(tickets as u8, Ordering::Relaxed));
+}
+
+/// `SSL_dup` copies the options and the generator, and makes the current context the one whose cache is used.
 pub(crate) fn duplicated(libssl: &'static Libssl, from: SslRef<'_>, to: SslRef<'_>) {
     if from != to {
         forget(to);
         let Some(api) = &libssl.api else { return };
         inherit(libssl, to, notes(api, from).and_then(|notes| notes.generate.get()));
+        let tickets = tickets(libssl, from);
+        if tickets != Tickets::Undecided {
+            set_tickets(libssl, to, tickets);
+        }
     }
 }
 

@@ -11,13 +11,14 @@
 //! |---|---|
 //! | [`trampolines`] | what libssl calls |
 //! | [`exchange`] | sessions that connections get from other processes, and give them |
-//! | [`tickets`] | stateful tickets |
+//! | [`servers`] | which connections get stateful tickets |
 //! | [`connections`] | which context's cache an `SSL` uses, and its own session id generator |
 //! | [`sessions`] | what concerns a session wherever it is stored |
 //! | [`lifetime`] | how a context begins and ends |
 //! | [`summary`] | what is said of all contexts at exit |
 //! | [`registry`] | which contexts there are |
 //! | [`context`] | one context, which knows no other |
+//! | [`tickets`] | whether tickets are to be stateful |
 //! | [`counts`] | in how many caches a session is stored |
 //! | [`watch`] | hearing of the end of contexts and connections |
 //! | [`shared`] | contexts that processes share, which are left to libssl |
@@ -28,6 +29,7 @@ mod counts;
 mod exchange;
 pub(crate) mod lifetime;
 pub(crate) mod registry;
+pub(crate) mod servers;
 pub(crate) mod sessions;
 mod shared;
 pub(crate) mod summary;

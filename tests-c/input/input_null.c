@@ -81,6 +81,13 @@ static void crashes_on_stock(void)
     better("C13", SSL_dup(NULL) == NULL, "SSL_dup(NULL)");
     better("C14", SSL_CTX_set_generate_session_id(NULL, NULL) == 0
                       && SSL_set_generate_session_id(NULL, NULL) == 0, "id generators of NULL");
+    SSL_set_accept_state(NULL);
+    better("S11", SSL_accept(NULL) == 0 && SSL_stateless(NULL) == 0 && DTLSv1_listen(NULL, NULL) == -1
+                      && SSL_read_early_data(NULL, NULL, 0, NULL) == SSL_READ_EARLY_DATA_ERROR, "NULL as a server");
+    better("S11", SSL_get_options(NULL) == 0 && SSL_set_options(NULL, 1) == 0 && SSL_clear_options(NULL, 1) == 0,
+           "options of NULL");
+    better("S11", SSL_CTX_callback_ctrl(NULL, 72, NULL) == 0 && SSL_CTX_set_session_ticket_cb(NULL, NULL, NULL, NULL) == 0,
+           "ticket callbacks of NULL");
     better("C14", reason() == 0, "no error of all this");
     better("C3", SSL_CTX_sess_number(ctx) == 0, "and nothing is stored");
     SSL_SESSION_free(session);

@@ -15,6 +15,7 @@ static const struct {
 } options[] = {
     {"SSLSWEEP_VERBOSE", "0"},       {"SSLSWEEP_DISABLE", "0"},      {"SSLSWEEP_STATS", "0"},
     {"SSLSWEEP_AUTOFLUSH", "batch"}, {"SSLSWEEP_EVICTION", "expiry"},
+    {"SSLSWEEP_TICKETS", "program"},
 };
 
 /* In the second run: some work, then three observations on standard output. */
@@ -136,7 +137,7 @@ static void bad(const char *name, const char *value, const char *shown, const ch
     show(&o);
 }
 
-/* What these do is looked at in presence_statistics, presence_incremental and presence_lru. */
+/* What these do is looked at in presence_statistics, presence_incremental, presence_lru and hs_tickets. */
 static void quiet(const char *name, const char *value)
 {
     outcome o = run(name, value);
@@ -200,6 +201,7 @@ int main(int argc, char **argv)
     quiet("SSLSWEEP_STATS", "1");
     quiet("SSLSWEEP_AUTOFLUSH", "incremental");
     quiet("SSLSWEEP_EVICTION", "lru");
+    quiet("SSLSWEEP_TICKETS", "stateful");
     verbose();
     disabled();
     return done();

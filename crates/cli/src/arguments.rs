@@ -35,6 +35,7 @@ Environment, which the options set:
   SSLSWEEP_STATS=1                      --stats
   SSLSWEEP_AUTOFLUSH=batch|incremental  --autoflush
   SSLSWEEP_EVICTION=expiry|lru          --eviction
+  SSLSWEEP_TICKETS=program|stateful     --tickets
   SSLSWEEP_DISABLE=1                    take nothing over
 
 Exit status: the program's, or
@@ -150,6 +151,9 @@ pub struct Run {
     /// Evict from a full cache the session that expires first, or the least recently used
     #[arg(long, value_name = "BY")]
     pub eviction: Option<Eviction>,
+    /// Leave a server's tickets to the program, or make them name sessions in the cache
+    #[arg(long, value_name = "WHOSE")]
+    pub tickets: Option<Tickets>,
     /// The program and its arguments
     #[arg(required = true, num_args = 1.., trailing_var_arg = true)]
     #[arg(value_name = "PROGRAM", value_hint = ValueHint::CommandWithArguments)]
@@ -172,6 +176,15 @@ pub enum Eviction {
     Expiry,
     /// The least recently used.
     Lru,
+}
+
+/// `SSLSWEEP_TICKETS`
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Tickets {
+    /// As the program has them.
+    Program,
+    /// They name sessions in the cache.
+    Stateful,
 }
 
 /// `sslsweep top`
@@ -334,9 +347,11 @@ mod tests {
                 other => panic!("{words:?}: {other:?}"),
             }
         }
-        match read_words(&["run", "--stats", "--eviction", "lru", "--", "-x"]) {
+        match read_words(&["run", "--stats", "--eviction", "lru", "--tickets=stateful", "--", "-x"])
+        {
             Ok(Command::Run(run)) => {
                 assert!(run.stats && matches!(run.eviction, Some(Eviction::Lru)));
+                assert!(matches!(run.tickets, Some(Tickets::Stateful)));
                 assert_eq!(run.program, ["-x"]);
             }
             other => panic!("{other:?}"),
@@ -365,6 +380,7 @@ mod tests {
             &["--stats"],
             &["run"],
             &["run", "--eviction=size", "true"],
+            &["run", "--tickets=none", "true"],
             &["run", "--nothing", "true"],
             &["top", "0"],
             &["top", ""],

@@ -53,11 +53,13 @@ fn environment(run: &Run) -> impl Iterator<Item = (&'static str, String)> {
     let on = |set: bool| set.then(|| "1".to_string());
     let name = |value: PossibleValue| value.get_name().to_string();
     let (autoflush, eviction) = (run.autoflush.as_ref(), run.eviction.as_ref());
+    let tickets = run.tickets.as_ref();
     [
         ("SSLSWEEP_STATS", on(run.stats)),
         ("SSLSWEEP_VERBOSE", on(run.verbose)),
         ("SSLSWEEP_AUTOFLUSH", autoflush.and_then(ValueEnum::to_possible_value).map(name)),
         ("SSLSWEEP_EVICTION", eviction.and_then(ValueEnum::to_possible_value).map(name)),
+        ("SSLSWEEP_TICKETS", tickets.and_then(ValueEnum::to_possible_value).map(name)),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
@@ -113,7 +115,7 @@ fn become_program(words: &[OsString]) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arguments::{Autoflush, Eviction};
+    use crate::arguments::{Autoflush, Eviction, Tickets};
 
     #[test]
     fn the_folders_of_this_machine_come_first() {
@@ -141,6 +143,7 @@ mod tests {
             verbose: true,
             autoflush: Some(Autoflush::Incremental),
             eviction: Some(Eviction::Lru),
+            tickets: Some(Tickets::Stateful),
             program: vec![],
         };
         let pairs: Vec<String> =
@@ -151,7 +154,8 @@ mod tests {
                 "SSLSWEEP_STATS=1",
                 "SSLSWEEP_VERBOSE=1",
                 "SSLSWEEP_AUTOFLUSH=incremental",
-                "SSLSWEEP_EVICTION=lru"
+                "SSLSWEEP_EVICTION=lru",
+                "SSLSWEEP_TICKETS=stateful"
             ]
         );
     }

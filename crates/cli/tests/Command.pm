@@ -19,7 +19,7 @@ our $here     = dirname(abs_path(__FILE__));
 our $SECONDS  = 20;    # for anything that takes a moment
 my @cc = split ' ', $ENV{CC} || 'cc';
 
-delete @ENV{qw(NO_COLOR SSLSWEEP_STATS SSLSWEEP_AUTOFLUSH SSLSWEEP_EVICTION)};
+delete @ENV{qw(NO_COLOR SSLSWEEP_STATS SSLSWEEP_AUTOFLUSH SSLSWEEP_EVICTION SSLSWEEP_TICKETS)};
 
 # Until it is so, or not in time.
 sub within {

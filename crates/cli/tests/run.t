@@ -16,12 +16,12 @@ use Installed;
 my $served = served('served');
 
 subtest 'run' => sub {
-    my $shell = 'echo $$ $LD_PRELOAD $SSLSWEEP_STATS $SSLSWEEP_VERBOSE $SSLSWEEP_AUTOFLUSH $SSLSWEEP_EVICTION; exit 9';
-    my $pid = open my $out, '-|', $sslsweep, qw(run --stats --autoflush=incremental --eviction=lru --), 'sh', '-c', $shell;
+    my $shell = 'echo $$ $LD_PRELOAD $SSLSWEEP_STATS $SSLSWEEP_VERBOSE $SSLSWEEP_AUTOFLUSH $SSLSWEEP_EVICTION $SSLSWEEP_TICKETS; exit 9';
+    my $pid = open my $out, '-|', $sslsweep, qw(run --stats --autoflush=incremental --eviction=lru --tickets=stateful --), 'sh', '-c', $shell;
     my $line = <$out>;
     close $out;
     is($? >> 8, 9, "the exit status is the program's");
-    is($line, "$pid $library 1 incremental lru\n", 'so are the pid, and the options are in its environment');
+    is($line, "$pid $library 1 incremental lru stateful\n", 'so are the pid, and the options are in its environment');
     is(run($sslsweep, 'sh', '-c', $shell), 9, 'the short form');
     like($said, qr/^\d+ \Q$library\E$/, 'sets nothing else');
     {

@@ -387,6 +387,7 @@ subtest 'selection' => sub {
     ok($offered->($_, 'sslswe')->{sslsweep}, "$_: offers programs") for qw(run doctor);
     is_deeply($offered->('run', '--eviction', 'lru', '--', 'cat', 'x'), {}, 'behind a program, files');
     is_deeply([grep { !$offered->('run', '--eviction', '')->{$_} } qw(expiry lru)], [], 'values of options');
+    is_deeply([grep { !$offered->('run', '--tickets', '')->{$_} } qw(program stateful)], [], 'values of tickets');
     for my $shell (qw(zsh fish)) {
         is(run($sslsweep, 'completions', $shell), 0, "completions for $shell");
         like($said, qr/sslsweep completions targets/, 'ask for processes');

@@ -10,7 +10,7 @@ use super::view::saturate;
 use crate::libssl::types::*;
 use crate::libssl::{Session, SessionRef, call_libssl};
 use crate::published::Handshakes;
-use crate::takeover::watch;
+use crate::takeover::{tickets, watch};
 
 /// The real cache has no limit, or its own eviction would see what is planted there. (Not 0, which a program
 /// may set past us.)
@@ -121,7 +121,8 @@ impl Context {
         if !self.events.is_published() {
             return;
         }
-        let tickets = (self.api.SSL_CTX_get_options)(self.ctx()) as u32 & SSL_OP_NO_TICKET == 0;
+        let has_tickets = (self.api.SSL_CTX_get_options)(self.ctx()) as u32 & SSL_OP_NO_TICKET == 0;
+        let tickets = has_tickets && !(tickets::are_stateful() && self.serves());
         let handshakes = Handshakes {
             accepted: self.ask_real(SSL_CTRL_SESS_ACCEPT_GOOD) as u32,
             connected: self.ask_real(SSL_CTRL_SESS_CONNECT_GOOD) as u32,

@@ -21,6 +21,11 @@ impl Context {
         self.mode() & flag == 0
     }
 
+    /// Returns whether the program's mode has servers store their sessions here and look for them here.
+    pub(crate) fn serves(&self) -> bool {
+        self.mode() & (SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL) == SSL_SESS_CACHE_SERVER
+    }
+
     pub(super) fn note_size(&self, size: c_long) -> c_long {
         self.events.limit(size);
         self.size.swap(size, Ordering::Relaxed) as c_long

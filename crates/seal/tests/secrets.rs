@@ -6,15 +6,28 @@ use std::hint::black_box;
 use std::io::Write;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 use hkdf::Hkdf;
 use sha2::Sha256;
+use sha2::block_api::compress256;
 use sslsweep_seal::{Keys, OVERHEAD};
 
 const SECRET: [u8; 32] = *b"a key of thirty-two varied bytes";
 const PLAINTEXT: [u8; 300] = *include_bytes!("secrets.rs").first_chunk().unwrap();
+
+/// SHA-256's own beginning.
+const FIRST_STATE: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
 
 /// What is looked for, with its name.
 static NEEDLES: OnceLock<Vec<(String, [u8; 16])>> = OnceLock::new();
@@ -23,6 +36,8 @@ static NEEDLES: OnceLock<Vec<(String, [u8; 16])>> = OnceLock::new();
 struct Searching;
 
 static FREED: AtomicU64 = AtomicU64::new(0);
+/// The size and address of the largest block so far.
+static LARGEST: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 
 fn needles_in(memory: &[u8]) -> impl Iterator<Item = &'static str> {
     let needles = NEEDLES.get().into_iter().flatten();
@@ -33,7 +48,11 @@ fn needles_in(memory: &[u8]) -> impl Iterator<Item = &'static str> {
 unsafe impl GlobalAlloc for Searching {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps the rules of this same function. Zeroed, so that all of it may be read later.
-        unsafe { System.alloc_zeroed(layout) }
+        let start = unsafe { System.alloc_zeroed(layout) };
+        if LARGEST[0].fetch_max(layout.size(), Relaxed) < layout.size() {
+            LARGEST[1].store(start.addr(), Relaxed);
+        }
+        start
     }
 
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
@@ -59,25 +78,33 @@ fn seal(keys: &Keys) -> Vec<u8> {
     record
 }
 
-/// All keys, also as HMAC pads them, the plaintext, and the hexadecimal digits of the file.
+/// All keys, also as HMAC pads and hashes them, the plaintext, and the hexadecimal digits of the file.
 fn needles() -> Vec<(String, [u8; 16])> {
     let record = seal(&Keys::parse(text().as_bytes()).unwrap());
     let (mut mac, mut input, mut key) = ([0; 32], [0; 32], [0; 44]);
     let expansions = Hkdf::<Sha256>::new(Some(b"sslsweep records 1"), &SECRET);
     expansions.expand(b"mac", &mut mac).unwrap();
     expansions.expand(b"record", &mut input).unwrap();
-    let (prk, hkdf) = Hkdf::<Sha256>::extract(Some(&record[8..40]), &input);
-    hkdf.expand(&record[..8], &mut key).unwrap();
+    let hkdf = Hkdf::<Sha256>::from_prk(&input).unwrap();
+    hkdf.expand_multi_info(&[&record[8..40], &record[..8]], &mut key).unwrap();
 
     let mut needles = Vec::new();
-    let keys =
-        [("file", &SECRET[..]), ("mac", &mac), ("input", &input), ("prk", &prk), ("record", &key)];
+    let keys = [("file", &SECRET[..]), ("mac", &mac), ("input", &input), ("record", &key)];
     for (name, bytes) in keys {
         for (half, part) in bytes.chunks_exact(16).enumerate() {
             for pad in [0, 0x36, 0x5c] {
                 let padded = std::array::from_fn(|place| part[place] ^ pad);
                 needles.push((format!("{name} key, half {half}, pad {pad:x}"), padded));
             }
+        }
+    }
+    for (name, key) in [("mac", mac), ("input", input)] {
+        for (pad, what) in [(0x36, "inner"), (0x5c, "outer")] {
+            let block = std::array::from_fn(|place| key.get(place).unwrap_or(&0) ^ pad);
+            let mut state = FIRST_STATE;
+            compress256(&mut state, &[block]);
+            let bytes = state.map(u32::to_ne_bytes).concat();
+            needles.push((format!("{name} {what} state"), *bytes.first_chunk().unwrap()));
         }
     }
     for place in [0, 100, 284] {
@@ -87,18 +114,21 @@ fn needles() -> Vec<(String, [u8; 16])> {
     needles
 }
 
+/// The needles in this memory of ours.
+fn needles_at(start: usize, length: usize) -> Vec<&'static str> {
+    let mut memory = vec![0; length];
+    File::open("/proc/self/mem").unwrap().read_exact_at(&mut memory, start as u64).unwrap();
+    let found = needles_in(&memory).collect();
+    memory.fill(0);
+    found
+}
+
 /// The needles on this thread's stack, below the caller.
 #[inline(never)]
 fn left_below() -> Vec<&'static str> {
     let here = 0_u8;
     let end = black_box(&raw const here).addr();
-    let mut memory = vec![0; 64 << 10];
-    let mem = File::open("/proc/self/mem").unwrap();
-    let start = end - memory.len();
-    mem.read_exact_at(&mut memory, start as u64).unwrap();
-    let left = needles_in(&memory).collect();
-    memory.fill(0);
-    left
+    needles_at(end - (64 << 10), 64 << 10)
 }
 
 /// Leaves keys on the stack.
@@ -118,6 +148,7 @@ fn nothing_is_left() {
     let mut open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file).unwrap();
     open.write_all(text().as_bytes()).unwrap();
 
+    let line = text().into_bytes();
     let thread = thread::spawn(move || {
         FREED.store(0, Relaxed);
         careless();
@@ -128,7 +159,17 @@ fn nothing_is_left() {
         );
         thread::spawn(|| drop(black_box(vec![SECRET; 2]))).join().unwrap();
         assert_eq!(FREED.swap(0, Relaxed), 2, "it searches what is freed");
+        LARGEST[0].store(0, Relaxed);
+        let keys = Keys::parse(&line).unwrap();
+        let used = needles_at(LARGEST[1].load(Relaxed), LARGEST[0].load(Relaxed));
+        for state in
+            ["mac inner state", "mac outer state", "input inner state", "input outer state"]
+        {
+            assert!(used.contains(&state), "it knows keys in use: {state}, {used:?}");
+        }
+        drop(keys);
         scrub();
+        assert_eq!(FREED.load(Relaxed), 0, "in keys that are gone");
 
         let keys = Keys::read(&file);
         let _ = std::fs::remove_file(file);

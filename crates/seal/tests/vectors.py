@@ -12,9 +12,9 @@ def mac(key: bytes, data: bytes) -> bytes:
     return hmac.new(key, data, hashlib.sha256).digest()
 
 
-def hkdf(salt: bytes, key: bytes, info: bytes, length: int) -> bytes:
-    """RFC 5869."""
-    prk, block, result = mac(salt, key), b"", b""
+def expand(prk: bytes, info: bytes, length: int) -> bytes:
+    """HKDF-Expand of RFC 5869."""
+    block = result = b""
     while len(result) < length:
         block = mac(prk, block + info + bytes([len(result) // 32 + 1]))
         result += block
@@ -22,11 +22,11 @@ def hkdf(salt: bytes, key: bytes, info: bytes, length: int) -> bytes:
 
 
 def seal(key_id: bytes, key: bytes, flags: int, name: bytes, associated: bytes, plaintext: bytes) -> bytes:
-    mac_key, record_key = (hkdf(b"sslsweep records 1", key, info, 32) for info in (b"mac", b"record"))
+    prk = mac(b"sslsweep records 1", key)
     header = b"ss\x01" + bytes([flags]) + key_id
     parts = header, name, associated, plaintext
-    salt = mac(mac_key, b"".join(len(part).to_bytes(8, "big") + part for part in parts))
-    okm = hkdf(salt, record_key, header, 44)
+    salt = mac(expand(prk, b"mac", 32), b"".join(len(part).to_bytes(8, "big") + part for part in parts))
+    okm = expand(expand(prk, b"record", 32), salt + header, 44)
     return header + salt + AESGCM(okm[:32]).encrypt(okm[32:], plaintext, associated)
 
 

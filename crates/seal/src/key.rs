@@ -3,8 +3,9 @@
 use std::fmt;
 
 use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit};
 use sha2::Sha256;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::record::scrub;
 
@@ -30,23 +31,19 @@ impl fmt::Debug for KeyId {
 /// The keys of a file or a family: the first seals, all open. They are wiped when dropped.
 pub struct Keys(Vec<Key>);
 
-/// What a key of a file is needed for. The key itself is not kept.
+/// What is derived from a key of a file, which is not kept itself.
 pub(crate) struct Key {
     pub(crate) id: KeyId,
-    /// The HMAC key of salts.
-    pub(crate) mac: [u8; 32],
-    /// The input of HKDF for the key and nonce of each record.
-    pub(crate) record: [u8; 32],
+    /// The MAC of salts.
+    pub(crate) mac: Hmac<Sha256>,
+    /// The expansion to the key and nonce of each record.
+    pub(crate) record: Hkdf<Sha256>,
 }
 
-impl Drop for Key {
-    fn drop(&mut self) {
-        self.mac.zeroize();
-        self.record.zeroize();
-    }
-}
+/// A MAC consists of hashes into which its key has gone, and hashes wipe themselves.
+const _: () = is_wiped::<Sha256>();
 
-impl ZeroizeOnDrop for Key {}
+const fn is_wiped<T: ZeroizeOnDrop>() {}
 
 impl Keys {
     pub(crate) fn none() -> Self {
@@ -64,11 +61,8 @@ impl Keys {
     }
 
     pub(crate) fn add(&mut self, id: KeyId, secret: &[u8; 32]) {
-        self.0.push(Key { id, mac: [0; 32], record: [0; 32] });
-        if let Some(key) = self.0.last_mut() {
-            derive(secret, key);
-            scrub();
-        }
+        self.0.extend(derive(id, secret));
+        scrub();
     }
 
     /// The ids of the keys, the one that seals first.
@@ -93,10 +87,15 @@ impl fmt::Debug for Keys {
     }
 }
 
+/// `None` never comes: 32 bytes are not too long for HKDF, nor too short as a key.
 #[inline(never)]
-fn derive(secret: &[u8; 32], key: &mut Key) {
+fn derive(id: KeyId, secret: &[u8; 32]) -> Option<Key> {
     let expansions = Hkdf::<Sha256>::new(Some(b"sslsweep records 1"), secret);
-    // 32 bytes are never too long for HKDF.
-    let _ = expansions.expand(b"mac", &mut key.mac);
-    let _ = expansions.expand(b"record", &mut key.record);
+    let expand = |info: &[u8]| {
+        let mut part = Zeroizing::new([0; 32]);
+        expansions.expand(info, &mut *part).ok().map(|()| part)
+    };
+    let mac = Hmac::new_from_slice(&*expand(b"mac")?).ok()?;
+    let record = Hkdf::from_prk(&*expand(b"record")?).ok()?;
+    Some(Key { id, mac, record })
 }

@@ -208,12 +208,13 @@ fn sharing(row: &Row, width: u16) -> Vec<String> {
     let words = |name: &str| name.replace('_', " ");
     let mut parts = Vec::new();
     for kind in Kind::ALL.into_iter().filter(|&kind| row.sharing.sum(kind) > 0) {
-        let what = if kind == Kind::Aside { "SSL_CTX aside" } else { kind.name() };
+        let what =
+            if kind == Kind::Aside { "SSL_CTX aside".to_string() } else { words(kind.name()) };
         let with_reason = row.sharing.counted(kind).filter(|(event, _)| !event.reason().is_empty());
         let reasons: Vec<String> = with_reason
             .map(|(event, count)| format!("{} {}", short(count), words(event.reason())))
             .collect();
-        let sum = format!("{} {}", short(row.sharing.sum(kind)), words(what));
+        let sum = format!("{} {what}", short(row.sharing.sum(kind)));
         match &reasons[..] {
             [] => parts.push(sum),
             [one] => parts.push(format!("{sum} ({one})")),

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use crate::arguments::Stat;
-use crate::figures::{self, Block, Figures, Limit, Place, Reading, Verdict};
+use crate::figures::{self, Block, Figures, Limit, Place, Reading, Sharing, Verdict};
 use crate::output::{Failure, print, say};
 use crate::selection::Selection;
 use crate::system::user;
 use crate::{metrics, text};
 use sslsweep_figures::Word;
+use sslsweep_share_table::Kind;
 
 /// Prints the figures. For Prometheus, whose collector reads text files, no figures are an empty output and no error.
 pub fn stat(stat: &Stat) -> Result<(), Failure> {
@@ -21,7 +22,9 @@ pub fn stat(stat: &Stat) -> Result<(), Failure> {
         say(&nothing(&reading));
     } else {
         let table = Table::new(&reading.processes, &stat.selection);
-        print(&table.text())?;
+        let sharing = aligned(&sharing(&reading.processes));
+        let between = if table.lines.is_empty() || sharing.is_empty() { "" } else { "\n" };
+        print(&[&table.text(), between, &sharing].concat())?;
         table.remarks.iter().for_each(|line| say(line));
     }
     for figures in reading.processes.iter().filter(|figures| figures.left_shared > 0) {
@@ -154,6 +157,52 @@ impl Table {
     }
 }
 
+/// The column of a kind of event of sharing.
+fn column(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Published => "PUBLISHED",
+        Kind::NotPublished => "NOTPUB",
+        Kind::Fetched => "FETCHED",
+        Kind::Absent => "ABSENT",
+        Kind::Refused => "REFUSED",
+        Kind::Taken => "TAKEN",
+        Kind::Removed => "REMOVED",
+        Kind::Alerts => "ALERTS",
+        Kind::Aside => "ASIDE",
+    }
+}
+
+/// A table of sharing, with a line for each process that has counted something, idle or not, and for each program with
+/// several of them; empty if there are none. (A process that only fetches sessions stores none, and so is idle.)
+fn sharing(processes: &[Figures]) -> Vec<Vec<String>> {
+    let line = |pid: String, program: &str, sharing: &Sharing| {
+        let names = [pid, program.replace(' ', "_")];
+        let sums = Kind::ALL.map(|kind| sharing.sum(kind).to_string());
+        let counted = Kind::ALL.into_iter().flat_map(|kind| sharing.counted(kind));
+        let reasons: Vec<String> = counted
+            .filter(|(event, _)| !event.reason().is_empty())
+            .map(|(event, count)| format!("{}:{count}", event.name()))
+            .collect();
+        let reasons = if reasons.is_empty() { "-".to_string() } else { reasons.join(",") };
+        names.into_iter().chain(sums).chain([reasons]).collect::<Vec<String>>()
+    };
+    let mut lines = Vec::new();
+    for program in figures::programs(processes) {
+        let shares = |it: &&&Figures| !it.sharing.is_empty();
+        for figures in program.processes.iter().filter(shares) {
+            lines.push(line(figures.pid.to_string(), program.name, &figures.sharing));
+        }
+        if program.processes.iter().filter(shares).count() > 1 {
+            lines.push(line("total".to_string(), program.name, &program.sharing()));
+        }
+    }
+    if !lines.is_empty() {
+        let columns = ["PID", "PROGRAM"].into_iter().chain(Kind::ALL.map(column));
+        lines.insert(0, columns.chain(["REASONS"]).map(String::from).collect());
+    }
+    lines
+}
+
 /// The reason why a process is idle, and the remedy.
 fn remark(figures: &Figures, verdict: Verdict) -> String {
     let remedy = verdict.remedy(&figures.program).map(|setting| format!("; remedy: {setting}"));
@@ -161,8 +210,9 @@ fn remark(figures: &Figures, verdict: Verdict) -> String {
     format!("{program} {pid} is {}{}", verdict.sentence(), remedy.unwrap_or_default())
 }
 
-/// Aligns columns: programs and states to the left, all others to the right.
+/// Aligns columns: programs, states and reasons to the left, all others to the right.
 fn aligned(lines: &[Vec<String>]) -> String {
+    const LEFT: [&str; 3] = ["PROGRAM", "STATE", "REASONS"];
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         lines.iter().filter_map(|line| Some(line.get(column)?.len())).max().unwrap_or(0)
@@ -172,9 +222,11 @@ fn aligned(lines: &[Vec<String>]) -> String {
     for line in lines {
         for (column, word) in line.iter().enumerate() {
             let (space, width) = (if column == 0 { "" } else { " " }, widths[column]);
-            let _ = match column {
-                1 | 3 => write!(text, "{space}{word:<width$}"),
-                _ => write!(text, "{space}{word:>width$}"),
+            let _ = match LEFT.contains(&lines[0][column].as_str()) {
+                // Nothing follows the last one.
+                true if column + 1 == columns => write!(text, "{space}{word}"),
+                true => write!(text, "{space}{word:<width$}"),
+                false => write!(text, "{space}{word:>width$}"),
             };
         }
         text.push('\n');
@@ -185,9 +237,11 @@ fn aligned(lines: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::figures::sharing as shared;
     use crate::figures::tests::figures;
     use crate::selection::Target;
     use sslsweep_figures::MODE_KNOWN;
+    use sslsweep_share_table::Event;
 
     fn process(pid: u32, program: &str, contexts: &[(u64, u64, u64)]) -> Figures {
         let (mode, stores) = (Word::Mode as usize, Word::Stores as usize);
@@ -238,5 +292,35 @@ mod tests {
         let one = Selection { targets: vec![Target::Pid(2)], idle: false };
         assert_eq!(table(&all[1..2], &one).0, ["2 redis-server 1 off 0"], "asked for by name");
         assert_eq!(Table::new(&all[1..2], &Selection::default()).text(), "");
+    }
+
+    #[test]
+    fn s9_sharing_has_a_table_of_those_that_share() {
+        let mut all = [
+            process(1, "nginx", &[(1, 2, 5)]),
+            process(2, "curl", &[(1, 1, 0)]),
+            process(3, "nginx", &[(1, 2, 0)]),
+        ];
+        assert_eq!(aligned(&sharing(&all)), "", "nobody shares");
+        all[0].sharing = shared(&[
+            (Event::Published, 12),
+            (Event::NoRoom, 1),
+            (Event::TooLarge, 2),
+            (Event::RefusedTrust, 4),
+        ]);
+        all[2].sharing = shared(&[(Event::Fetched, 5)]);
+        assert_eq!(
+            aligned(&sharing(&all)),
+            "\
+\x20 PID PROGRAM PUBLISHED NOTPUB FETCHED ABSENT REFUSED TAKEN REMOVED ALERTS ASIDE REASONS
+    1 nginx          12      3       0      0       4     0       0      0     0 \
+             not_published_no_room:1,not_published_too_large:2,refused_trust:4
+    3 nginx           0      0       5      0       0     0       0      0     0 -
+total nginx          12      3       5      0       4     0       0      0     0 \
+             not_published_no_room:1,not_published_too_large:2,refused_trust:4
+"
+        );
+        all[0].sharing = Sharing::default();
+        assert_eq!(sharing(&all).len(), 2, "no sum of one");
     }
 }

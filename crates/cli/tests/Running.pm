@@ -12,7 +12,7 @@ use lib dirname(abs_path(__FILE__));
 use Command qw($sslsweep);
 use Installed;
 
-our @EXPORT = qw(start stop tell ask_stat processes);
+our @EXPORT = qw(start stop tell ask_stat processes count_shared);
 
 # Starts a program that says "ready" and then obeys lines on its standard input. The lines before "ready" are in {said}.
 sub start {
@@ -55,6 +55,21 @@ sub ask_stat {
 sub processes {
     my (@arguments) = @_;
     return { map { $_->{pid} => $_ } @{ ask_stat(@arguments)->{processes} } };
+}
+
+# Writes counts of events of sharing, by their numbers, into the file of a process that has made one and shares nothing
+# itself: behind the first words of its place in the table, which begins with its pid, claimed once and ready.
+sub count_shared {
+    my ($pid, %counts) = @_;
+    my ($path) = glob "/dev/shm/sslsweep.$pid.*" or return BAIL_OUT("$pid publishes nothing");
+    my $place = index slurp($path), pack('Q', $pid | 1 << 32 | 1 << 33), 8 * (64 + 512);
+    open my $file, '+<:raw', $path or die "$path: $!";
+    for my $event (keys %counts) {
+        seek $file, $place + 8 * (16 + $event), 0;
+        print {$file} pack 'Q', $counts{$event};
+    }
+    close $file or die "$path: $!";
+    return;
 }
 
 1;

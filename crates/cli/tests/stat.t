@@ -427,6 +427,7 @@ subtest 'words' => sub {
 
 subtest 'Grafana and Prometheus' => sub {
     my $program = start($sslsweep, qw(run --stats --), $operated);
+    count_shared($program->{pid}, 0 => 1);
     run($sslsweep, qw(stat --prometheus));
     stop($program);
     my (%labels, %known);

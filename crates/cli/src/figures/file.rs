@@ -16,6 +16,7 @@ use sslsweep_figures::{
 
 use super::block::Block;
 use super::process::{Figures, Source};
+use super::sharing::Sharing;
 use crate::system::{now, user};
 use crate::text::{plain, printable};
 
@@ -118,6 +119,7 @@ impl Contents {
             begun: get(&process.begun),
             ended: get(&process.ended),
             left_shared: get(&process.left_shared),
+            sharing: Sharing::from(process),
             version: get(&self.header().version),
             request: get(&process.request),
             contexts,

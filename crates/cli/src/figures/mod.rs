@@ -6,6 +6,7 @@ mod file;
 mod process;
 mod program;
 mod reading;
+mod sharing;
 #[cfg(test)]
 pub mod tests;
 mod verdict;
@@ -15,4 +16,7 @@ pub use file::ask;
 pub use process::{Figures, Limit, Place};
 pub use program::{Program, programs};
 pub use reading::{Reading, again, lives, missing, no_process, read, read_each};
+pub use sharing::Sharing;
+#[cfg(test)]
+pub use sharing::tests::sharing;
 pub use verdict::Verdict;

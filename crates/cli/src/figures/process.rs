@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use sslsweep_figures::{REQUEST_ALL, Word};
 
 use super::block::Block;
+use super::sharing::Sharing;
 
 /// The figures of a process and of its contexts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Figures {
     pub ended: u64,
     /// Contexts left to libssl because they lie in shared memory.
     pub left_shared: u64,
+    /// What it has shared with other processes.
+    pub sharing: Sharing,
     /// The version of the library ([`sslsweep_figures::version`]); 0 if it does not say.
     pub version: u64,
     /// An operator's last request to flush; 0 if there was none.

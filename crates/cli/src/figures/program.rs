@@ -2,6 +2,7 @@
 
 use super::block::Block;
 use super::process::{Figures, Limit, Place};
+use super::sharing::Sharing;
 use super::verdict::Verdict;
 
 /// The processes of one program.
@@ -29,6 +30,12 @@ impl Program<'_> {
     /// The sums of all its processes.
     pub fn total(&self) -> Block {
         self.processes.iter().fold(Block::EMPTY, |sum, figures| sum.with(&figures.total()))
+    }
+
+    /// What all its processes have shared.
+    pub fn sharing(&self) -> Sharing {
+        let all = self.processes.iter().map(|figures| &figures.sharing);
+        all.fold(Sharing::default(), |sum, sharing| sum.with(sharing))
     }
 
     /// The limit of all its processes together.

@@ -11,6 +11,8 @@ use sslsweep_figures::{
     BLOCKS, Block as Layout, FIGURES, Family, LAYOUT, MAGIC, Process, READY, Stripe, Word, words,
 };
 
+use sslsweep_share_table::Event;
+
 use super::file::{Absent, Contents, Entry, Found, entries, process_at};
 use super::*;
 
@@ -152,6 +154,19 @@ fn lookups_are_counted_in_stripes() {
     };
     assert_eq!(lookups(0), (35, 3));
     assert_eq!(lookups(1), (u64::MAX, 0), "a sum that does not fit");
+}
+
+#[test]
+fn s9_each_event_of_sharing_has_a_word() {
+    let mut all = sample(4711, 99, &[]);
+    for event in Event::ALL {
+        let at = process_at(0) + offset_of!(Process, sharing) + event.number() as usize * 8;
+        put(&mut all, at, u64::from(event.number()) + 1);
+    }
+    let read = all.process(0).expect("it is whole").sharing;
+    for event in Event::ALL {
+        assert_eq!(read.get(event), u64::from(event.number()) + 1, "{event:?}");
+    }
 }
 
 #[test]

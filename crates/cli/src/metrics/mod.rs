@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::figures::{self, Block, Figures, Limit, Place, Program, Verdict};
 use sslsweep_figures::{HORIZONS, STEPS, Word};
 
+mod sharing;
+
 /// The kind of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -190,7 +192,7 @@ pub fn json(processes: &[Figures]) -> Value {
         value
     };
     let process = |figures: &Figures| {
-        json!({
+        let mut value = json!({
             "pid": figures.pid,
             "start": figures.start,
             "uid": figures.uid,
@@ -204,15 +206,19 @@ pub fn json(processes: &[Figures]) -> Value {
             "others": block_json(Limit::Unknown, false, &figures.others),
             "ended": block_json(Limit::Unknown, false, &figures.past),
             "total": block_json(figures.limit(Place::All), true, &figures.total()),
-        })
+        });
+        sharing::json(&mut value, &figures.sharing);
+        value
     };
     let program = |program: &Program| {
-        json!({
+        let mut value = json!({
             "program": program.name,
             "processes": program.processes.len(),
             "state": state(program.verdict()),
             "total": block_json(program.limit(), true, &program.total()),
-        })
+        });
+        sharing::json(&mut value, &program.sharing());
+        value
     };
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -364,6 +370,7 @@ pub fn prometheus(processes: &[Figures], per_context: bool) -> String {
     text.begin(BUILD.0, "gauge", BUILD.1);
     text.sample(BUILD.0, concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""), 1);
     text.processes(processes);
+    text.sharing(processes);
     METRICS.iter().for_each(|metric| text.metric(metric, &all));
     text.curve(&all);
     HISTOGRAMS.iter().for_each(|histogram| text.histogram(histogram, &all));

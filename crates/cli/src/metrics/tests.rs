@@ -1,7 +1,9 @@
 //! The format, and the documentation.
 
 use super::*;
+use crate::figures::sharing as shared;
 use crate::figures::tests::figures;
+use sslsweep_share_table::{Event, Kind as Shared};
 use std::collections::{HashMap, HashSet};
 
 /// Checks as `promtool check metrics` does: each name has HELP and TYPE, before and together with its samples;
@@ -31,7 +33,7 @@ fn check_format(text: &str) {
             assert!(value.parse::<f64>().is_ok(), "{line}");
         }
     }
-    assert_eq!(kinds.len(), 8 + METRICS.len() + HISTOGRAMS.len());
+    assert_eq!(kinds.len(), 8 + METRICS.len() + HISTOGRAMS.len() + Shared::ALL.len());
 }
 
 fn check_lines(text: &str, lines: &[&str]) {
@@ -101,6 +103,43 @@ fn prometheus_by_process() {
 }
 
 #[test]
+fn s9_sharing_by_reason() {
+    let mut sharing = busy();
+    sharing.sharing = shared(&[(Event::Published, 7), (Event::RefusedTrust, 2)]);
+    let mut other = busy();
+    (other.pid, other.sharing) = (4712, shared(&[(Event::RefusedTrust, 1)]));
+    let mut not = busy();
+    not.pid = 4713;
+    let all = [sharing, other, not];
+    for per_context in [false, true] {
+        let text = prometheus(&all, per_context);
+        check_format(&text);
+        check_lines(
+            &text,
+            &[
+                "sslsweep_sharing_published_total{pid=\"4711\",uid=\"0\",program=\"nginx\"} 7",
+                "sslsweep_sharing_refused_total{pid=\"4711\",uid=\"0\",program=\"nginx\",reason=\"trust\"} 2",
+                "sslsweep_sharing_refused_total{pid=\"4711\",uid=\"0\",program=\"nginx\",reason=\"ems\"} 0",
+            ],
+        );
+        let sharing = text.lines().filter(|line| line.starts_with("sslsweep_sharing_"));
+        let pids: Vec<_> = sharing.map(|line| line.contains("pid=\"4713\"")).collect();
+        assert_eq!(pids, vec![false; 2 * Event::ALL.len()], "nothing of one that shares nothing");
+    }
+    let value = json(&all);
+    let of = |it: &Value, name: &str| it[format!("sharing_{name}")].clone();
+    assert_eq!(of(&value["processes"][0], "published"), 7);
+    assert_eq!(of(&value["processes"][0], "refused")["trust"], 2);
+    assert_eq!(of(&value["processes"][2], "published"), 0);
+    assert_eq!(of(&value["programs"][0], "refused")["trust"], 3);
+    for kind in Shared::ALL {
+        let reasons = of(&value["processes"][0], kind.name()).as_object().map(Map::len);
+        let wanted = Some(kind.events().count()).filter(|&events| events > 1);
+        assert_eq!(reasons, wanted, "{kind:?}");
+    }
+}
+
+#[test]
 fn labels_end_where_they_should() {
     assert_eq!(label("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
 }
@@ -135,7 +174,7 @@ fn documentation() {
          a sample for each context instead, which adds up to the same, with the label `context`: the number of the context, \
          counted\nfrom 1 in its process; `others`, the contexts for which there was no room, together; or `ended`, the \
          contexts that have ended,\ntogether. The figures of contexts by state, of contexts begun, ended and left to libssl, \
-         and of the library stay those of processes.\n\n\
+         of sharing and of the library stay those of processes. A process has samples of sharing once anything was counted.\n\n\
          A Grafana dashboard and rules for alerts are in [packaging/grafana](../packaging/grafana); `make install` puts \
          them into\n`/usr/local/share/sslsweep/grafana`.\n\n| metric | type | meaning |\n|---|---|---|\n",
     );

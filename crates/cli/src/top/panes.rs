@@ -16,6 +16,7 @@ use crate::figures::{Limit, Place};
 use crate::system::now;
 use crate::text::{duration, percent, seconds, short};
 use sslsweep_figures::{HORIZONS, Word};
+use sslsweep_share_table::Kind;
 
 /// Lines of the pane below the table.
 pub const PANE: u16 = 10;
@@ -202,6 +203,53 @@ fn counters(row: &Row, interval: Duration) -> Table<'static> {
     Table::new(lines, [26, 14, 8, 8, 8]).column_spacing(0)
 }
 
+/// What the row's process or program has shared, in lines of this width; none if it shares nothing.
+fn sharing(row: &Row, width: u16) -> Vec<String> {
+    let words = |name: &str| name.replace('_', " ");
+    let mut parts = Vec::new();
+    for kind in Kind::ALL.into_iter().filter(|&kind| row.sharing.sum(kind) > 0) {
+        let what =
+            if kind == Kind::Aside { "SSL_CTX aside".to_string() } else { words(kind.name()) };
+        let with_reason = row.sharing.counted(kind).filter(|(event, _)| !event.reason().is_empty());
+        let reasons: Vec<String> = with_reason
+            .map(|(event, count)| format!("{} {}", short(count), words(event.reason())))
+            .collect();
+        let sum = format!("{} {what}", short(row.sharing.sum(kind)));
+        match &reasons[..] {
+            [] => parts.push(sum),
+            [one] => parts.push(format!("{sum} ({one})")),
+            [first, between @ .., last] => {
+                parts.push(format!("{sum} ({first}"));
+                parts.extend_from_slice(between);
+                parts.push(format!("{last})"));
+            }
+        }
+    }
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        match lines.last_mut() {
+            None => lines.push(format!("sharing{}: {part}", owner(row))),
+            Some(line) => {
+                line.push(',');
+                if line.len() + 1 + part.len() < usize::from(width) {
+                    line.push_str(&format!(" {part}"));
+                } else {
+                    lines.push(format!("  {part}"));
+                }
+            }
+        }
+    }
+    lines
+}
+
+/// Whose sharing is shown in the row of a part of a process.
+fn owner(row: &Row) -> &'static str {
+    match row.subject {
+        Subject::Process(_, Place::All) | Subject::Program(..) => "",
+        Subject::Process(..) => " of the process",
+    }
+}
+
 /// Lines of [`counters`].
 const COUNTERS: u16 = 8;
 
@@ -215,7 +263,7 @@ pub fn details(frame: &mut Frame, area: Rect, row: &Row, interval: Duration, sty
         Limit::Any => format!("{} sessions stored now, any number may be", figure(Word::Sessions)),
         Limit::Most(most) => format!("{} sessions stored now of {most}", figure(Word::Sessions)),
     }));
-    let below = [
+    let mut below = vec![
         format!(
             "removed one by one {}, left at a context's end {}; external hits {}",
             short(figure(Word::Removals)),
@@ -230,6 +278,7 @@ pub fn details(frame: &mut Frame, area: Rect, row: &Row, interval: Duration, sty
         ),
         format!("{}; longest lock {}", last_flush(row), duration(figure(Word::LongestBatch))),
     ];
+    below.extend(sharing(row, area.width));
     let (first, last) = (above.len() as u16, below.len() as u16);
     let [text, rest] =
         Layout::vertical([Constraint::Length(first + COUNTERS + last), Constraint::Fill(1)])
@@ -243,7 +292,10 @@ pub fn details(frame: &mut Frame, area: Rect, row: &Row, interval: Duration, sty
     .areas(text);
     frame.render_widget(Paragraph::new(above), top);
     frame.render_widget(counters(row, interval), middle);
-    frame.render_widget(Paragraph::new(below.map(Line::from).to_vec()), bottom);
+    frame.render_widget(
+        Paragraph::new(below.into_iter().map(Line::from).collect::<Vec<_>>()),
+        bottom,
+    );
     // The pane shows the curve, too, so it is the first to go.
     let curve_height = if rest.height >= 11 { rest.height / 2 } else { 0 };
     let [above, below] =

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::rates::{Averages, Process, together};
-use crate::figures::{Block, Limit, Place, Verdict};
+use crate::figures::{Block, Limit, Place, Sharing, Verdict};
 
 /// The owner of a row's figures.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +33,8 @@ pub struct Row {
     pub limit: Limit,
     pub verdict: Verdict,
     pub averages: Averages,
+    /// What the process or program has shared, which belongs to none of its contexts alone.
+    pub sharing: Sharing,
     /// The pid namespace, if it is not ours.
     pub namespace: Option<String>,
 }
@@ -55,6 +57,7 @@ impl Row {
             limit: self.limit.with(other.limit),
             verdict: self.verdict.min(other.verdict),
             averages: together(&self.averages, &other.averages),
+            sharing: self.sharing.with(&other.sharing),
             namespace: self.namespace.clone().or_else(|| other.namespace.clone()),
         }
     }

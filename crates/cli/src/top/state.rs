@@ -152,6 +152,7 @@ impl State {
                 verdict,
                 block,
                 averages,
+                sharing: figures.sharing,
                 namespace: namespace.clone(),
             });
         }

@@ -1,12 +1,13 @@
 use super::*;
 use crate::figures::tests::figures;
-use crate::figures::{Figures, Reading};
+use crate::figures::{Figures, Reading, sharing};
 use crate::selection::Selection;
 use crate::top::terminal::Key;
 use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use sslsweep_figures::{MODE_EXTERNAL, MODE_KNOWN, MODE_TICKETS, Word};
+use sslsweep_share_table::Event;
 use std::time::{Duration, Instant};
 
 const ASCII: Style = Style { color: false, unicode: false };
@@ -154,6 +155,44 @@ fn details_and_help() {
         assert!(HELP.iter().any(|line| line.contains(column.heading)), "{}", column.heading);
     }
     assert!(HELP.len() <= 22 && HELP.iter().all(|line| line.len() <= 80) && KEYS.len() <= 80);
+}
+
+#[test]
+fn s9_details_of_one_that_shares() {
+    let details = |keys: &[Key]| {
+        let mut reading = look(0);
+        reading.processes[0].sharing = sharing(&[
+            (Event::Published, 12_345),
+            (Event::NoRoom, 3),
+            (Event::TooLarge, 1),
+            (Event::ClientAuthentication, 2),
+            (Event::Fetched, 678),
+            (Event::AsideSecurity, 1),
+        ]);
+        let mut other = look(0).processes.remove(0);
+        (other.pid, other.sharing) = (4712, sharing(&[(Event::Fetched, 22)]));
+        reading.processes.push(other);
+        let mut state = State::new(&Selection::default(), Duration::from_secs(1));
+        state.update(reading, Instant::now());
+        press(&mut state, keys);
+        screen(&mut state, 80, 30, ASCII)
+    };
+    let lines = details(&[Key::Enter]);
+    let at = lines.iter().position(|line| line.starts_with("sharing: ")).expect("a line");
+    assert_eq!(
+        lines[at..at + 2],
+        [
+            "sharing: 12k published, 6 not published (3 no room, 1 too large,",
+            "  2 client authentication), 678 fetched, 1 SSL_CTX aside (1 security callback)",
+        ]
+    );
+    let lines = details(&[Key::Down, Key::Enter]);
+    assert!(lines.iter().any(|line| line.starts_with("sharing of the process: 12k published")));
+    let lines = details(&[Key::Char('t'), Key::Char('t'), Key::Enter]);
+    assert!(lines.iter().any(|line| line.contains("), 700 fetched, ")), "{lines:#?}");
+    // nginx shares nothing.
+    let lines = details(&[Key::Char('i'), Key::End, Key::Enter]);
+    assert!(lines.iter().all(|line| !line.starts_with("sharing")), "{lines:#?}");
 }
 
 #[test]

@@ -104,7 +104,7 @@ test-rust: ##! the Rust tests: the cache against its oracle, the command
 test-c: lib ##! the C programs on stock and three ways, header, install
 	@$(AGAIN) -C tests-c LIBDIR=../$(LIB) check
 	@cd tests-c && prove header.t install.t effect.t examples.t leaks.t probes.t
-	@prove checks/abi/library.t tools/setup.t examples/demo/summary.t
+	@prove checks/abi/library.t checks/abi/share.t tools/setup.t examples/demo/summary.t
 
 test-command: lib ##! the sslsweep command: run, doctor, stat, flush and top
 	@$(SETUP) command

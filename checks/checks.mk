@@ -17,7 +17,7 @@ abi-check: ##! symbols, versions and prototypes against each libssl
 	@$(SETUP) abi
 	@$(AGAIN) lib
 	@$(AGAIN) -C tests-c LIBDIR=../$(LIB) all TEST_NAMES=presence_several
-	@VERSIONS='$(VERSIONS)' prove checks/abi/library.t checks/abi/versions.t checks/abi/several.t
+	@VERSIONS='$(VERSIONS)' prove checks/abi/library.t checks/abi/share.t checks/abi/versions.t checks/abi/several.t
 
 abi-baseline: lib ## take the present ABI for the one that is meant
 	@$(SETUP) abi

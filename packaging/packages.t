@@ -12,7 +12,7 @@ use Test::More;
 use lib dirname(abs_path(__FILE__)) . '/../tests-c/support';
 use Installed;
 
-my @names    = ('sslsweep', 'sslsweep-dev');
+my @names    = ('sslsweep', 'sslsweep-share', 'sslsweep-dev');
 my @services = ('nginx', 'redis-server');
 my $packages = "$top/build/packages";
 
@@ -35,8 +35,8 @@ sub output {
     return $text;
 }
 
-my @debs = (only('sslsweep_*.deb'), only('sslsweep-dev_*.deb'));
-my @rpms = (only("sslsweep-$version-*.rpm"), only("sslsweep-devel-$version-*.rpm"));
+my @debs = map { only("${_}_*.deb") } @names;
+my @rpms = map { only("$_-$version-*.rpm") } 'sslsweep', 'sslsweep-share', 'sslsweep-devel';
 
 my $arch = output('dpkg-architecture', '-qDEB_HOST_MULTIARCH');
 my $libdir = "/usr/lib/$arch";
@@ -62,18 +62,19 @@ sub glibc_least {
 subtest 'contents of the Debian packages' => sub {
     my $doc  = '/usr/share/doc/sslsweep';
     # debhelper compresses what has more than 4 kB.
-    my @docs = map { "$doc/$_" } qw(README.md.gz compatibility.md.gz operations.md.gz changelog.gz changelog.Debian.gz
+    my @docs = map { "$doc/$_" } qw(README.md.gz compatibility.md.gz operations.md.gz sharing.md.gz changelog.gz changelog.Debian.gz
         copyright top.svg), -s "$top/docs/metrics.md" > 4096 ? 'metrics.md.gz' : 'metrics.md';
     my %wanted = (
         'sslsweep'     => [installed('RUNTIME', $libdir), @docs, '/usr/share/lintian/overrides/sslsweep'],
+        'sslsweep-share' => [installed('SHARE', $libdir), "$doc-share", '/usr/share/lintian/overrides/sslsweep-share'],
         'sslsweep-dev' => [installed('DEV', $libdir), "$doc-dev"],
     );
-    for my $i (0, 1) {
+    for my $i (0 .. $#names) {
         runs("$names[$i] unpacks", 'dpkg-deb', '-x', $debs[$i], "$scratch/$names[$i]");
         same([map { "/$_" } @{ files_below("$scratch/$names[$i]") }], $wanted{ $names[$i] }, "the files of $names[$i]");
         is(output('dpkg-deb', '-f', $debs[$i], 'Version'), "$version-1", 'its version');
     }
-    for my $text (qw(README operations)) {
+    for my $text (qw(README operations sharing)) {
         my $content = output('zcat', "$scratch/sslsweep$doc/$text.md.gz");
         like($content, qr{LD_PRELOAD=\Q$libdir/$name\E}, "$text.md names the library where it is");
         unlike($content, qr{/usr/local/(?:lib|share)\b}, 'and nothing where it is not');
@@ -85,25 +86,38 @@ subtest 'contents of the Debian packages' => sub {
     my $least = glibc_least($library);
     like(output('dpkg-deb', '-f', $debs[0], 'Depends'), qr/(?:^|, )libc6 \(>= \Q$least\E\)/, "needs glibc $least");
     unlike($said, qr/ssl|crypto/, 'P3: and no libssl');
-    is(output('dpkg-deb', '-f', $debs[1], 'Depends'), "sslsweep (= $version-1)", 'the other one needs this one');
+    like(output('dpkg-deb', '-f', $debs[1], 'Depends'), qr/^sslsweep \(= \Q$version\E-1\), libc6 /, 'that of the share library needs this one');
+    unlike($said, qr/ssl\d|crypto/, 'P3: and no libssl');
+    is(output('dpkg-deb', '-f', $debs[2], 'Depends'), "sslsweep (= $version-1)", 'and so does that for development');
     like(output('dpkg-deb', '-I', $debs[0], 'shlibs'), qr/^libsslsweep \Q$abi\E sslsweep \(>= \Q$version\E\)$/,
         'what is linked with the library will need this package');
-    unlike(output('readelf', '-SW', $library), qr/\.debug_/, 'the library is stripped');
+    for my $stripped ($library, "$scratch/sslsweep-share$libdir/$share") {
+        unlike(output('readelf', '-SW', $stripped), qr/\.debug_/, "$stripped is stripped");
+    }
     like(slurp("$top/LICENSE"), qr/^\s*Apache License\n\s*Version 2\.0,/, 'our licence is the one in copyright');
     my @others = split /\n/, output('cargo', 'tree', '--manifest-path', "$top/Cargo.toml", '--locked', '-e', 'normal',
         '--prefix', 'none', '-f', '{p} {l}');
     same([grep { !/Apache-2\.0/ } @others], [], 'and so are those of the crates inside');
+    my $notices = slurp("$scratch/sslsweep/usr/share/sslsweep/NOTICES");
+    for my $package (qw(sslsweep-cli sslsweep-share)) {
+        my @inside = split /\n/, output('cargo', 'tree', '--manifest-path', "$top/Cargo.toml", '--locked', '-p', $package,
+            '-e', 'normal,no-proc-macro', '--prefix', 'none', '-f', '{p};{l}');
+        my %missing = map { /^(\S+) v([^ ;]+)/ ? ("$1-$2" => 1) : () } grep { !/Apache-2\.0/ } @inside;
+        delete @missing{ $notices =~ /^---- (\S+) /mg };
+        same([keys %missing], [], "the other licences of $package are in the notices");
+    }
     runs('lintian finds nothing', 'lintian', '--allow-root', '--fail-on', 'error,warning', @debs);
 };
 
 subtest 'contents of the RPM packages' => sub {
     my $lib = output('rpm', '--eval', '%{_libdir}');
-    my ($runtime, $devel) = map { [split /\n/, output('rpm', '-qpl', $_)] } @rpms;
+    my ($runtime, $shared, $devel) = map { [split /\n/, output('rpm', '-qpl', $_)] } @rpms;
     my @ours = ('/usr/share/sslsweep', '/usr/share/sslsweep/bpftrace', '/usr/share/sslsweep/grafana', '/usr/share/sslsweep/systemd',
         map { "/usr/share/sslsweep/systemd/$_.service.d" } @services);
     same([grep { !m{/(?:doc|licenses)/} } @$runtime], [installed('RUNTIME', $lib), @ours], 'the files of sslsweep');
+    same([grep { !m{/(?:doc|licenses)/} } @$shared], [installed('SHARE', $lib)], 'the files of sslsweep-share');
     same([grep { !m{/(?:doc|licenses)/} } @$devel], [installed('DEV', $lib)], 'the files of sslsweep-devel');
-    for my $file (qw(LICENSE README.md CHANGELOG.md compatibility.md operations.md metrics.md top.svg)) {
+    for my $file (qw(LICENSE README.md CHANGELOG.md compatibility.md operations.md sharing.md metrics.md top.svg)) {
         is(scalar(grep { m{/(?:doc|licenses)/.*/\Q$file\E$} } @$runtime), 1, "$file is there");
     }
 
@@ -114,7 +128,8 @@ subtest 'contents of the RPM packages' => sub {
     ok($requires{"libc.so.6(GLIBC_$least)$wide"}, "needs glibc $least");
     same([grep { /ssl|crypto/ } keys %requires], [], 'P3: and no libssl');
     like(output('rpm', '-qp', '--provides', $rpms[0]), qr/^\Q$name()$wide\E$/m, 'provides the library');
-    like(output('rpm', '-qp', '--requires', $rpms[1]), qr/^sslsweep\(\S+\) = \Q$version\E-1$/m, 'the other one needs this one');
+    like(output('rpm', '-qp', '--requires', $_), qr/^sslsweep\(\S+\) = \Q$version\E-1$/m, "$_ needs it") for @rpms[1, 2];
+    unlike(output('rpm', '-qp', '--requires', $rpms[1]), qr/libssl|libcrypto/, 'P3: that of the share library needs no libssl');
     is(output('rpm', '-qp', '--scripts', @rpms), '', 'nothing runs at their installation');
     is(run('rpm', '-K', '--nosignature', @rpms), 0, 'they are whole') or diag($said . $complained);
 };
@@ -230,12 +245,13 @@ subtest 'the RPM packages, in a root of their own' => sub {
     my %database = map { $_ => 1 } @{ files_below($root) };
     # What they need is not in this root.
     runs('rpm -i', @rpm, '--nodeps', '-i', @rpms) or return;
-    runs('rpm finds them as they should be', @rpm, '--nodeps', '-V', 'sslsweep', 'sslsweep-devel');
+    my @installed = ('sslsweep', 'sslsweep-share', 'sslsweep-devel');
+    runs('rpm finds them as they should be', @rpm, '--nodeps', '-V', @installed);
     my $lib = output('rpm', '--eval', '%{_libdir}');
     check_pkg_config("$root$lib", $root);
     # The command finds its library in the tree in which it lies itself.
     check_wrapper("$root/usr/bin/sslsweep", "$root$lib/$name");
-    runs('rpm -e', @rpm, '-e', 'sslsweep', 'sslsweep-devel');
+    runs('rpm -e', @rpm, '-e', @installed);
     same([grep { !$database{$_} && !m{^var/lib/rpm/|^usr/lib/sysimage/rpm/} } @{ files_below($root) }], [], 'nothing is left');
     ok(!-e "$root/usr/share/sslsweep", 'nor an empty folder of our own');
 };

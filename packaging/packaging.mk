@@ -12,8 +12,8 @@ MANDIR  ?= $(DATADIR)/man
 INSTALL ?= install
 STRIP   ?= strip
 
-# What install lays down and uninstall takes away, below DESTDIR: what running programs takes, and what
-# building them takes. The packages are divided in the same way.
+# What install lays down and uninstall takes away, below DESTDIR: what running programs takes, what sharing between them
+# takes, and what building them takes. The packages are divided in the same way.
 SERVICES          = nginx redis-server
 MAN3              = SSL_CTX_flush_sessions_ex sslsweep_flush sslsweep_for_each_session sslsweep_get_statistics
 man3              = $(1:%=$(MANDIR)/man3/%.3sslsweep)
@@ -30,7 +30,8 @@ INSTALLED_RUNTIME = $(BINDIR)/sslsweep $(LIBDIR)/$(SO) $(LIBDIR)/libsslsweep.so.
                     $(call script,$(SCRIPTS)) $(GRAFANA:%=$(DATADIR)/sslsweep/grafana/%) $(COMPLETIONS) $(DATADIR)/sslsweep/NOTICES
 INSTALLED_DEV     = $(LIBDIR)/libsslsweep.so $(LIBDIR)/libsslsweep.a $(INCLUDEDIR)/sslsweep.h \
                     $(PKGCONFIGDIR)/sslsweep.pc $(PKGCONFIGDIR)/sslsweep-static.pc $(call man3,$(MAN3))
-INSTALLED         = $(INSTALLED_RUNTIME) $(INSTALLED_DEV)
+INSTALLED_SHARE   = $(LIBDIR)/$(SHARE) $(LIBDIR)/libsslsweep-share.so.$(ABI)
+INSTALLED         = $(INSTALLED_RUNTIME) $(INSTALLED_SHARE) $(INSTALLED_DEV)
 
 FILL = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' \
            -e 's|@DATADIR@|$(DATADIR)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@ABI@|$(ABI)|g'
@@ -41,7 +42,7 @@ fill = $(FILL) $1 >$(DESTDIR)$3 && chmod $2 $(DESTDIR)$3
 # $(call slim,TARGET)
 slim = $(STRIP) --strip-debug $(DESTDIR)$1
 
-install: install-runtime install-dev ##! install below PREFIX (/usr/local), staged in DESTDIR
+install: install-runtime install-share install-dev ##! install below PREFIX (/usr/local), staged in DESTDIR
 	@[ -n '$(DESTDIR)' ] || sh packaging/loader.sh '$(LIBDIR)'
 
 install-runtime: lib
@@ -59,6 +60,12 @@ install-runtime: lib
 	$(INSTALL) -m 644 $(GRAFANA:%=packaging/grafana/%) $(DESTDIR)$(DATADIR)/sslsweep/grafana
 	$(foreach service,$(SERVICES),$(call fill,packaging/systemd/$(service).conf.in,644,$(call drop_in,$(service))) &&) :
 	@$(DESTDIR)$(BINDIR)/sslsweep run true || echo "install: the command looks for the library in lib, lib64 and the folders of lib, beside $(BINDIR) or one up; for LIBDIR=$(LIBDIR) set LD_PRELOAD instead"
+
+install-share: lib
+	$(INSTALL) -d $(DESTDIR)$(LIBDIR)
+	$(INSTALL) -m 755 $(LIB)/$(SHARE) $(DESTDIR)$(LIBDIR)/$(SHARE)
+	$(call slim,$(LIBDIR)/$(SHARE))
+	ln -sf $(SHARE) $(DESTDIR)$(LIBDIR)/libsslsweep-share.so.$(ABI)
 
 install-dev: lib
 	$(INSTALL) -d $(sort $(dir $(INSTALLED_DEV:%=$(DESTDIR)%)))
@@ -109,4 +116,4 @@ test-packages: ## build the packages; install, try and remove them (Debian, as r
 	@$(AGAIN) deb rpm
 	@prove packaging/packages.t packaging/dist.t
 
-.PHONY: install install-runtime install-dev uninstall dist deb rpm test-packages
+.PHONY: install install-runtime install-share install-dev uninstall dist deb rpm test-packages

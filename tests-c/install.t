@@ -18,6 +18,8 @@ my %mode = (
     'lib/libsslsweep.so'          => $name,
     "lib/$name"                   => "libsslsweep.so.$version",
     "lib/libsslsweep.so.$version" => 0755,
+    "lib/$share"                  => "libsslsweep-share.so.$version",
+    "lib/libsslsweep-share.so.$version" => 0755,
     'lib/pkgconfig/sslsweep.pc'   => 0644,
     'lib/pkgconfig/sslsweep-static.pc' => 0644,
     'share/man/man1/sslsweep.1'   => 0644,
@@ -54,9 +56,11 @@ sub check_tree {
     for my $text (grep { m{\.pc$|^share/} } sort keys %mode) {
         unlike(slurp("$tree/$prefix$text"), qr/\@[A-Z]+\@/, "$text is filled in");
     }
-    is_deeply(dynamic("$tree/${prefix}lib/libsslsweep.so", 'SONAME'), [$name], 'the SONAME is the link');
-    is_deeply([grep { /ssl|crypto/ } @{ dynamic("$tree/${prefix}lib/libsslsweep.so", 'NEEDED') }], [],
-        'P3: neither libssl nor libcrypto is needed');
+    for my $library ($name, $share) {
+        is_deeply(dynamic("$tree/${prefix}lib/$library", 'SONAME'), [$library], "$library is its SONAME");
+        is_deeply([grep { /ssl|crypto/ } @{ dynamic("$tree/${prefix}lib/$library", 'NEEDED') }], [],
+            'P3: neither libssl nor libcrypto is needed');
+    }
 }
 
 sub check_refusals {
@@ -250,7 +254,7 @@ subtest 'a server, relinked' => sub {
         like($printed, qr/^stored 1, resumed 5\nleft 0\n\z/m, 'it stores, resumes and flushes');
         like($told, qr/^sslsweep\[\d+\]: took over the internal session cache/m, 'under sslsweep');
     }
-    for my $file ("lib/libsslsweep.so.$version", 'bin/sslsweep', 'lib/libsslsweep.a') {
+    for my $file ("lib/libsslsweep.so.$version", "lib/libsslsweep-share.so.$version", 'bin/sslsweep', 'lib/libsslsweep.a') {
         run('readelf', '-SW', "$prefix/$file");
         unlike($said, qr/ \.debug_/, "$file is without debugging information");
         like($said, qr/ \.symtab /, 'but has its symbols');

@@ -15,7 +15,7 @@ use Test::More;
 use lib dirname(abs_path(__FILE__));
 use Files qw(slurp spit);
 
-our @EXPORT = qw($top $scratch @make $said $complained $version $abi $name $present
+our @EXPORT = qw($top $scratch @make $said $complained $version $abi $name $share $present
     slurp spit run runs files_below dynamic ask prepare check_pkg_config check_wrapper);
 
 our $top       = abs_path(dirname(abs_path(__FILE__)) . '/../..');
@@ -65,6 +65,7 @@ sub files_below {
 our ($version) = slurp("$top/Cargo.toml") =~ /^version = "(.*)"/m or die 'no version in Cargo.toml';
 our $abi  = $version =~ /^0\.(\d+)/ ? "0.$1" : $version =~ /^(\d+)/ ? $1 : die $version;
 our $name = "libsslsweep.so.$abi";
+our $share = "libsslsweep-share.so.$abi";
 
 # The program that is built with what was installed, and the one that knows nothing of it. Both say
 # whether sslsweep is in the process, whose SSL_CTX_new they got, and their arguments.

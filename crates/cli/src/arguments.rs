@@ -7,6 +7,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::selection::{Selection, Target};
+use crate::share::setting;
 
 /// clap's own heading is "Usage:"; this is the heading of our messages.
 const TEMPLATE: &str = "usage: {usage}\n\n{about-with-newline}\n{all-args}{after-help}";
@@ -36,11 +37,13 @@ Environment, which the options set:
   SSLSWEEP_AUTOFLUSH=batch|incremental  --autoflush
   SSLSWEEP_EVICTION=expiry|lru          --eviction
   SSLSWEEP_TICKETS=program|stateful     --tickets
+  SSLSWEEP_SHARE=family|host:/PATH      --share
+  SSLSWEEP_SHARE_KEY=FILE               --share-key
   SSLSWEEP_DISABLE=1                    take nothing over
 
 Exit status: the program's, or
   2    the command line is wrong
-  125  the library cannot be preloaded
+  125  the library cannot be preloaded, or what --share asks for cannot be had
   126  the program was found but cannot be run
   127  the program was not found";
 
@@ -50,8 +53,11 @@ reads the file of the program, and the system's data about the process. Without 
 all running processes that use libssl.so or have sslsweep loaded, a line for each: yours, or everybody's if you are
 root.
 
+With SSLSWEEP_SHARE in the environment of the process (or, for PROGRAM, in that of the command) doctor also looks for
+the share library, the key file and the segment.
+
 Exit status: 0 if the program can be taken over, or the process (or every process listed) is taken over, even if its
-cache is idle; 1 if not; 2 if it cannot be examined.";
+cache is idle; 1 if not, or if it should share sessions and does not; 2 if it cannot be examined.";
 
 const TOP_AFTER: &str = "\
 Keys: arrows, Page Up and Down, Home and End move the selection; < and > choose the sort column, r reverses the order;
@@ -154,6 +160,13 @@ pub struct Run {
     /// Leave a server's tickets to the program, or make them name sessions in the cache
     #[arg(long, value_name = "WHOSE")]
     pub tickets: Option<Tickets>,
+    /// Share sessions: family, with children and after reloads; host:/PATH, with all programs that name this file
+    #[arg(long, value_name = "family|host:/PATH[:SIZE]", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = "family", value_parser = share, value_hint = ValueHint::Other)]
+    pub share: Option<OsString>,
+    /// The file with the keys that seal what host shares: an absolute path
+    #[arg(long, value_name = "FILE", requires = "share", value_hint = ValueHint::FilePath)]
+    pub share_key: Option<OsString>,
     /// The program and its arguments
     #[arg(required = true, num_args = 1.., trailing_var_arg = true)]
     #[arg(value_name = "PROGRAM", value_hint = ValueHint::CommandWithArguments)]
@@ -246,6 +259,10 @@ pub enum Shell {
     /// Pids and names of processes, for which the scripts ask
     #[value(hide = true)]
     Targets,
+}
+
+fn share(text: &str) -> Result<OsString, &'static str> {
+    setting(text.as_bytes()).map(|_| OsString::from(text))
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
@@ -356,6 +373,12 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+        match read_words(&["run", "--share", "nginx"]) {
+            Ok(Command::Run(run)) => {
+                assert_eq!((run.share, run.program), (Some("family".into()), vec!["nginx".into()]))
+            }
+            other => panic!("{other:?}"),
+        }
         assert!(
             matches!(read_words(&["--", "top"]), Ok(Command::Run(_))),
             "a program of that name"
@@ -381,6 +404,10 @@ mod tests {
             &["run"],
             &["run", "--eviction=size", "true"],
             &["run", "--tickets=none", "true"],
+            &["run", "--share=all", "true"],
+            &["run", "--share=host:relative", "true"],
+            &["run", "--share=family:1", "true"],
+            &["run", "--share-key=/file", "true"],
             &["run", "--nothing", "true"],
             &["top", "0"],
             &["top", ""],

@@ -16,6 +16,7 @@ mod metrics;
 mod output;
 mod run;
 mod selection;
+mod share;
 mod stat;
 mod system;
 mod text;

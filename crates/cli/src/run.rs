@@ -11,6 +11,8 @@ use clap::builder::PossibleValue;
 use crate::arguments::Run;
 use crate::doctor;
 use crate::output::{Failure, say};
+use crate::share;
+use crate::system::user;
 use crate::text::{plain, shown};
 
 /// Exit statuses, as in `env` and `nohup`.
@@ -49,9 +51,9 @@ fn folders(tree: &Path) -> Vec<PathBuf> {
 }
 
 /// The environment for the library, from the options of the command.
-fn environment(run: &Run) -> impl Iterator<Item = (&'static str, String)> {
-    let on = |set: bool| set.then(|| "1".to_string());
-    let name = |value: PossibleValue| value.get_name().to_string();
+fn environment(run: &Run) -> impl Iterator<Item = (&'static str, OsString)> {
+    let on = |set: bool| set.then(|| "1".into());
+    let name = |value: PossibleValue| OsString::from(value.get_name());
     let (autoflush, eviction) = (run.autoflush.as_ref(), run.eviction.as_ref());
     let tickets = run.tickets.as_ref();
     [
@@ -60,6 +62,8 @@ fn environment(run: &Run) -> impl Iterator<Item = (&'static str, String)> {
         ("SSLSWEEP_AUTOFLUSH", autoflush.and_then(ValueEnum::to_possible_value).map(name)),
         ("SSLSWEEP_EVICTION", eviction.and_then(ValueEnum::to_possible_value).map(name)),
         ("SSLSWEEP_TICKETS", tickets.and_then(ValueEnum::to_possible_value).map(name)),
+        (share::SHARE, run.share.clone()),
+        (share::KEY, run.share_key.clone()),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
@@ -71,7 +75,10 @@ pub fn run(run: &Run) -> Failure {
     if let Some(why) = doctor::cannot_preload(&library) {
         return Failure::new(CANNOT_PRELOAD, why);
     }
-    warn(&run.program[0], &library);
+    if let Some(why) = cannot_share(run, &library) {
+        return Failure::new(CANNOT_PRELOAD, why);
+    }
+    warn(run, &library);
     let mut preload = library.into_os_string();
     if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
         preload.push(":");
@@ -79,18 +86,35 @@ pub fn run(run: &Run) -> Failure {
     }
     set("LD_PRELOAD", &preload);
     for (name, value) in environment(run) {
-        set(name, OsStr::new(&value));
+        set(name, &value);
     }
     let error = become_program(&run.program);
     let status = if error.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { CANNOT_RUN };
     Failure::new(status, format!("{}: {}", shown(&run.program[0]), plain(&error)))
 }
 
-/// Warns if sslsweep can have no effect on the program, which runs nevertheless.
-fn warn(program: &OsStr, library: &Path) {
+/// The reason why sessions cannot be shared as the options ask, if there is one.
+fn cannot_share(run: &Run, library: &Path) -> Option<String> {
+    let value = run.share.as_ref()?;
+    // The key file may have been named for the service already.
+    let key = run.share_key.clone().or_else(|| std::env::var_os(share::KEY));
+    let program =
+        share::Program { root: Path::new("/"), user: user(), core: Some(library), mapped: None };
+    share::examine(value.as_bytes(), key.as_deref().map(OsStr::as_bytes), &program)
+        .into_iter()
+        .find_map(Result::err)
+        .map(|(why, remedy)| format!("cannot share sessions: {why}; {remedy}"))
+}
+
+/// Warns if sslsweep can have no effect on the program, or never shares its sessions. The program runs nevertheless.
+fn warn(run: &Run, library: &Path) {
+    let program = &run.program[0];
+    let name = Path::new(program).file_name().unwrap_or(program);
     let path = doctor::find(program);
+    if run.share.is_some() && share::never(path.as_deref().unwrap_or(Path::new(name))) {
+        say(&format!("{} shares no sessions: {}; {}", shown(name), share::NEVER.0, share::NEVER.1));
+    }
     if let Some((why, remedy)) = path.and_then(|path| doctor::hindrance(&path, library)) {
-        let name = Path::new(program).file_name().unwrap_or(program);
         say(&format!("{} has no effect here: {why}; {remedy}", shown(name)));
     }
 }
@@ -144,10 +168,12 @@ mod tests {
             autoflush: Some(Autoflush::Incremental),
             eviction: Some(Eviction::Lru),
             tickets: Some(Tickets::Stateful),
+            share: Some("host:/dev/shm/tls".into()),
+            share_key: Some("/etc/keys".into()),
             program: vec![],
         };
         let pairs: Vec<String> =
-            environment(&all).map(|(name, value)| format!("{name}={value}")).collect();
+            environment(&all).map(|(name, value)| format!("{name}={}", shown(&value))).collect();
         assert_eq!(
             pairs,
             [
@@ -155,7 +181,9 @@ mod tests {
                 "SSLSWEEP_VERBOSE=1",
                 "SSLSWEEP_AUTOFLUSH=incremental",
                 "SSLSWEEP_EVICTION=lru",
-                "SSLSWEEP_TICKETS=stateful"
+                "SSLSWEEP_TICKETS=stateful",
+                "SSLSWEEP_SHARE=host:/dev/shm/tls",
+                "SSLSWEEP_SHARE_KEY=/etc/keys"
             ]
         );
     }

@@ -11,7 +11,7 @@ use Time::HiRes qw(sleep time);
 use lib dirname(abs_path(__FILE__)) . '/../../../tests-c/support';
 use Installed;
 
-our @EXPORT = qw($sslsweep $library $here $SECONDS within compile served child_of %told $pid start start_contained stop store_more);
+our @EXPORT = qw($sslsweep $library $here key_file without_share $SECONDS within compile served child_of %told $pid start start_contained stop store_more);
 
 our $sslsweep = "$top/build/bin/sslsweep";
 our $library  = "$top/build/lib/$name";
@@ -19,7 +19,7 @@ our $here     = dirname(abs_path(__FILE__));
 our $SECONDS  = 20;    # for anything that takes a moment
 my @cc = split ' ', $ENV{CC} || 'cc';
 
-delete @ENV{qw(NO_COLOR SSLSWEEP_STATS SSLSWEEP_AUTOFLUSH SSLSWEEP_EVICTION SSLSWEEP_TICKETS)};
+delete @ENV{qw(NO_COLOR SSLSWEEP_STATS SSLSWEEP_AUTOFLUSH SSLSWEEP_EVICTION SSLSWEEP_TICKETS SSLSWEEP_SHARE SSLSWEEP_SHARE_KEY)};
 
 # Until it is so, or not in time.
 sub within {
@@ -43,6 +43,22 @@ sub served {
     my @libraries = grep({ $_ eq '-static' } @options) ? ask('--static', '--libs', 'libssl') : qw(-lssl -lcrypto);
     return compile($to, @options, "-I$top/tests-c/support", "$here/served.c", "$top/tests-c/support/handshake.c", "$top/tests-c/support/support.c",
         @libraries, qw(-ldl -pthread));
+}
+
+# A file with one key.
+sub key_file {
+    my ($to) = @_;
+    my $path = spit("$scratch/$to", '00000001 ' . '5a' x 32 . "\n");
+    chmod 0600, $path;
+    return $path;
+}
+
+# The command of a tree that has no share library.
+sub without_share {
+    my $tree = "$scratch/without-share";
+    runs('a tree without the share library', 'sh', '-c', "mkdir -p $tree/lib && cp -a $top/build/bin $tree/ && cp -a $top/build/lib/$name* $tree/lib/")
+        or BAIL_OUT($complained);
+    return "$tree/bin/sslsweep";
 }
 
 our %told;    # {context}{figure}

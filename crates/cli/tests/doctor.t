@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# sslsweep doctor: what it says of programs, of libraries, of processes, and of all services that run.
+# sslsweep doctor: what it says of programs, of libraries, of processes, of sharing, and of all services that run.
 #
 # The environment is that of tests-c/support/Installed.pm.
 use strict;
@@ -173,6 +173,86 @@ END
     stop();
     start($sslsweep, 'run', '--stats', $served);
     doctor(0, qr/^yes +cache +in force.*its cache is in force\.$/ms, 'one in force', $pid);
+    stop();
+};
+
+subtest 'sharing' => sub {
+    my $plain  = compile('shared', spit("$scratch/maps.c", <<'END'), qw(-lssl -lcrypto));
+#include <fcntl.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+/* Maps the file that it is given, as the share library maps a segment. */
+int main(int count, char **words)
+{
+    SSL_CTX_free(SSL_CTX_new(TLS_server_method()));
+    if (count > 1 && mmap(NULL, 8192, PROT_READ, MAP_SHARED, open(words[1], O_RDONLY), 0) == MAP_FAILED)
+        return 1;
+    puts("ready");
+    fflush(stdout);
+    getchar();
+    return 0;
+}
+END
+    my $share_library = "$top/build/lib/$share";
+    my $key  = key_file('keys');
+    my $none = qr/^no +sharing /m;
+
+    # A program that does not run yet, with the environment that it is to have.
+    doctor(0, qr/can be taken over: /, 'a program that is not to share', $plain);
+    unlike($said, qr/sharing/, 'nothing is said of that');
+    for my $case (
+        ['family', undef, 0, qr/^yes +sharing +SSLSWEEP_SHARE: family, 67108864 bytes\nyes +sharing +\Q$share_library\E is there\n/m],
+        ["host:$scratch/segment:8k", $key, 0, qr/^yes +sharing +the key file .*^yes +sharing +there is room for the segment /ms],
+        ['nowhere', undef, 1, qr/^no +sharing +SSLSWEEP_SHARE=nowhere: it is neither .*\n +remedy: .*but cannot share sessions\.$/ms],
+        ["host:$scratch/segment:8k", undef, 1, qr/^no +sharing +host needs a key file.*\n +remedy: set SSLSWEEP_SHARE_KEY/m],
+        ["host:$scratch/segment:8k", "$scratch/no-keys", 1, qr/^no +sharing +the key file .* does not exist\n +remedy: .*share-key new/m],
+        ["host:$scratch/segment:900000g", $key, 1, qr/^no +sharing +there is no room .*\n +remedy: .*--shm-size/m],
+    ) {
+        my ($value, $file, $status, $wanted) = @$case;
+        local @ENV{qw(SSLSWEEP_SHARE SSLSWEEP_SHARE_KEY)} = ($value, $file);
+        delete $ENV{SSLSWEEP_SHARE_KEY} if !defined $file;
+        doctor($status, $wanted, "a program: $value", $plain);
+    }
+    my $ftp = compile('proftpd', "$scratch/maps.c", qw(-lssl -lcrypto));
+    {
+        local $ENV{SSLSWEEP_SHARE} = 'family';
+        doctor(0, qr/^note +sharing +its sessions are never shared: .*FTP/m, 'an FTP server', $ftp);
+        unlike($said, $none, 'which hinders nothing');
+    }
+
+    # One that runs.
+    my $segment = spit("$scratch/mapped", "\0" x 8192);
+    chmod 0600, $segment;
+    {
+        local $ENV{LD_PRELOAD} = $share_library;
+        start($sslsweep, 'run', '--share', $plain);
+        doctor(0, qr/^yes +sharing +SSLSWEEP_SHARE: family.*^yes +sharing +the share library is loaded$/ms, 'a process that shares', $pid);
+        stop();
+        local @ENV{qw(SSLSWEEP_SHARE SSLSWEEP_SHARE_KEY)} = ("host:$segment:8k", $key);
+        start($sslsweep, 'run', $plain, $segment);
+        doctor(0, qr/^yes +sharing +the key file .*^yes +sharing +the segment \Q$segment\E is mapped, 8192 bytes$/ms, 'by a file', $pid);
+        chmod 0604, $key;
+        doctor(1, qr/^no +sharing +\Q$key\E has mode 0604.*\n +remedy: chmod 600\n.*runs with sslsweep, but cannot share/ms, 'a key for everybody', $pid);
+        chmod 0600, $key;
+        rename $segment, "$segment.away";
+        doctor(1, qr/^no +sharing +the segment \Q$segment\E is not there: .*\n +remedy: start the program again/m, 'one whose segment is gone', $pid);
+        stop();
+        rename "$segment.away", $segment;
+        start($sslsweep, 'run', $plain);
+        # A mapping that the process has lost, or never had.
+        truncate $segment, 4096;
+        doctor(1, qr/^no +sharing +the segment \Q$segment\E has 4096 bytes instead of 8192$/m, 'one whose segment is another', $pid);
+        stop();
+    }
+    my $without = without_share();
+    local $ENV{SSLSWEEP_SHARE} = 'family';
+    start($without, 'run', $plain);
+    doctor(1, qr/^no +sharing +\S*without-share\S*libsslsweep-share\.so\.\S+ is missing or not readable\n +remedy: install/m, 'without the library', $pid);
+    like($said, qr/^yes +libssl /m, 'all else is as it should be');
+    stop();
+    start($sslsweep, 'run', $ftp);
+    doctor(0, qr/^note +sharing +its sessions are never shared/m, 'an FTP server that runs', $pid);
     stop();
 };
 

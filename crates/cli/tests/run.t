@@ -51,6 +51,75 @@ subtest 'run' => sub {
     }
 };
 
+subtest 'run --share' => sub {
+    my $shell = 'echo "$SSLSWEEP_SHARE $SSLSWEEP_SHARE_KEY"';
+    my $key   = key_file('keys');
+    my $place = "$scratch/two words";
+    for my $case (
+        [['--share'], 'family '],
+        [['--share=family:8m'], 'family:8m '],
+        [["--share=host:$place:1m", "--share-key=$key"], "host:$place:1m $key"],
+        [['--share', '--share-key', $key], "family $key"],
+    ) {
+        my ($options, $set) = @$case;
+        is(run($sslsweep, 'run', @$options, 'sh', '-c', $shell), 0, "run @$options") or diag($complained);
+        is($said, "$set\n", 'sets the environment');
+        is($complained, '', 'and says nothing');
+    }
+    {
+        local $ENV{SSLSWEEP_SHARE_KEY} = $key;
+        is(run($sslsweep, 'run', "--share=host:$place:1m", 'sh', '-c', $shell), 0, 'the key file of the environment');
+        is($said, "host:$place:1m $key\n", 'serves');
+    }
+    for my $wrong (['--share=everywhere'], ['--share=host:relative'], ['--share=host'], ['--share=family:64x'], ['--share=family:4k'],
+        ["--share-key=$key"]) {
+        is(run($sslsweep, 'run', @$wrong, 'true'), 2, "status 2: @$wrong");
+        like($complained, qr/\Asslsweep: [^\n]+\nusage: /, 'it says why');
+    }
+
+    # What cannot be had is said before the program starts.
+    my $refuses = sub {
+        my ($what, $why, @options) = @_;
+        is(run($sslsweep, 'run', @options, 'echo', 'started'), 125, "$what: status 125");
+        like($complained, qr/\Asslsweep: cannot share sessions: [^\n]*$why[^\n]*; [^\n]+\n\z/, 'it says why, and what to do');
+        is($said, '', 'and the program does not run');
+    };
+    my @with = ("--share-key=$key");
+    my $host = "--share=host:$scratch/segment:1m";
+    $refuses->('no key file', qr/host needs a key file/, $host);
+    $refuses->('a key file that is not there', qr/no-keys does not exist/, $host, "--share-key=$scratch/no-keys");
+    $refuses->('a relative one', qr/keys is not named by an absolute path/, $host, '--share-key=keys');
+    $refuses->('an empty one', qr/is empty/, $host, '--share-key=' . do { my $empty = spit("$scratch/empty", ''); chmod 0600, $empty; $empty });
+    $refuses->('a folder', qr/is not a regular file/, $host, "--share-key=$scratch");
+    symlink $key, "$scratch/link";
+    $refuses->('a link', qr/is not a regular file/, $host, "--share-key=$scratch/link");
+    my $open = key_file('open');
+    chmod 0640, $open;
+    $refuses->('one that others can read', qr/open has mode 0640/, $host, "--share-key=$open");
+    $refuses->('no folder for the segment', qr/cannot be made: No such file/, "--share=host:$scratch/none/segment", @with);
+    $refuses->('no room for it', qr/no room for the segment .* bytes are free/, "--share=host:$scratch/segment:900000g", @with);
+    my $small = spit("$scratch/small", 'x' x 4096);
+    chmod 0600, $small;
+    $refuses->('a segment of another size', qr/small has 4096 bytes instead of 1048576/, "--share=host:$small:1m", @with);
+    chmod 0666, $small;
+    $refuses->('one of everybody', qr/small has mode 0666/, "--share=host:$small:8k", @with);
+    SKIP: {
+        skip 'other users take root', 1 if $> != 0;
+        my $theirs = key_file('theirs');
+        chown 65534, 65534, $theirs;
+        $refuses->("another user's key file", qr/theirs belongs to user 65534, and the program runs as user 0/, $host, "--share-key=$theirs");
+    }
+    my $without = without_share();
+    is(run($without, 'run', 'echo', 'started'), 0, 'a tree without the share library runs programs');
+    is(run($without, 'run', '--share', 'echo', 'started'), 125, 'but shares nothing: status 125');
+    like($complained, qr/\Asslsweep: cannot share sessions: \S*libsslsweep-share\.so\.\S+ is missing or not readable; [^\n]+\n\z/, 'it says why');
+
+    my $ftp = compile('vsftpd', spit("$scratch/ftp.c", "int main(void) { return 0; }\n"));
+    is(run($sslsweep, 'run', '--share', $ftp), 0, 'an FTP server runs');
+    like($complained, qr/\Asslsweep: vsftpd shares no sessions: [^\n]+; [^\n]+\n\z/, 'with a warning');
+    run($sslsweep, 'run', $ftp);
+    is($complained, '', 'without --share there is none');
+};
 
 # The program, and what is said of it, in one line.
 sub warns {

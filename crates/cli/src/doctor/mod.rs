@@ -9,6 +9,7 @@ mod program;
 mod report;
 mod rights;
 mod services;
+mod sharing;
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -32,5 +33,5 @@ pub fn doctor(target: Option<&OsStr>, library: &Path) -> Result<(), Failure> {
     }
     .map_err(|why| Failure::new(2, why))?;
     print(&report.text(&verdict))?;
-    if report.is_hindered() { Err(Failure::silent(1)) } else { Ok(()) }
+    if report.has_no() { Err(Failure::silent(1)) } else { Ok(()) }
 }

@@ -13,8 +13,10 @@ use super::libraries;
 use super::processes::{files, is_named, variable};
 use super::program::{Look, check_library};
 use super::report::Report;
+use super::sharing;
 use crate::figures::{self, Figures, Verdict};
 use crate::selection::Target;
+use crate::share;
 use crate::text::{plain, printable, shown};
 
 /// Tells the loader that a program has more rights than its user.
@@ -70,6 +72,16 @@ pub fn examine(pid: u32, library: &Path) -> Result<(Report, String), String> {
     if loaded && set("SSLSWEEP_DISABLE") == Some(b"1") {
         report.no("options", "SSLSWEEP_DISABLE=1 switches it off", "start the program without it");
     }
+    let share = set(share::SHARE).filter(|_| loaded);
+    if let Some(value) = share {
+        let user = sharing::user_of(&proc).unwrap_or(0);
+        let core = ours.first().map(|path| path_of(path));
+        let mapped: Vec<&[u8]> = mapped.iter().copied().collect();
+        let program = share::Program { root: &root, user, core, mapped: Some(&mapped) };
+        sharing::sharing(value, set(share::KEY), &exe, &program, &mut report);
+    } else if !named("libsslsweep-share.so").is_empty() {
+        report.yes(sharing::TOPIC, "the share library is loaded");
+    }
     libssls(&root, &named("libssl.so"), &named("libcrypto.so"), loaded, &mut report);
     let figures = if loaded { published(pid, &mut report) } else { None };
     if let (false, Ok(path)) = (loaded, fs::canonicalize(proc.join("exe"))) {
@@ -81,6 +93,8 @@ pub fn examine(pid: u32, library: &Path) -> Result<(Report, String), String> {
     let state = figures.as_ref().map(|figures| cache(figures, &mut report));
     let verdict = if report.is_hindered() {
         format!("process {pid} is not taken over.")
+    } else if report.has_no() {
+        format!("process {pid} runs with sslsweep, but cannot share sessions.")
     } else if let Some(state) = state {
         format!("process {pid} runs with sslsweep; its cache is {state}.")
     } else if hidden {

@@ -9,6 +9,9 @@ use super::libraries::{Library, libcrypto, libssl, needed};
 use super::processes::loaded_by;
 use super::report::{Finding, Mark, Report};
 use super::rights::{self, find};
+use super::sharing;
+use crate::share;
+use crate::system::user;
 use crate::text::shown;
 
 /// The most scripts that run each other.
@@ -25,15 +28,22 @@ pub struct Look<'a> {
 }
 
 /// Examines a program by its path or name.
-pub fn examine(name: &OsStr, library: &Path) -> Result<(Report, String), String> {
+pub fn examine(name: &OsStr, preloaded: &Path) -> Result<(Report, String), String> {
     if name.is_empty() {
         return Err("the name of the program is empty".to_string());
     }
     let path = find(name).ok_or_else(|| format!("{}: not found", shown(name)))?;
     let mut report = Report::default();
-    let library = check_library(library, &mut report);
+    let library = check_library(preloaded, &mut report);
     let look = Look { root: Path::new("/"), library: library.as_ref(), depth: Depth::Whole };
     look.at(&path, &mut report, 0)?;
+    if let Some(value) = std::env::var_os(share::SHARE) {
+        let key = std::env::var_os(share::KEY);
+        let core = Some(preloaded);
+        let program = share::Program { root: look.root, user: user(), core, mapped: None };
+        let key = key.as_deref().map(OsStr::as_bytes);
+        sharing::sharing(value.as_bytes(), key, &path, &program, &mut report);
+    }
     let (name, has) = (shown(name), |mark, topic| report.has(mark, topic));
     let verdict = if has(Mark::Note, "itself") {
         format!(
@@ -49,6 +59,8 @@ pub fn examine(name: &OsStr, library: &Path) -> Result<(Report, String), String>
         }
     } else if report.is_hindered() {
         format!("{name} cannot be taken over.")
+    } else if report.has_no() {
+        format!("{name} can be taken over, but cannot share sessions.")
     } else if has(Mark::Note, "libssl") {
         format!("{name} is taken over if it loads libssl: sslsweep run -- {name}")
     } else {

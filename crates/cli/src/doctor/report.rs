@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::sharing::TOPIC;
+
 /// The kind of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
@@ -63,9 +65,14 @@ impl Report {
         self.findings.iter().any(|finding| finding.mark == mark && finding.topic == topic)
     }
 
-    /// Returns whether there is a hindrance.
-    pub fn is_hindered(&self) -> bool {
+    /// Returns whether something is not as it should be.
+    pub fn has_no(&self) -> bool {
         self.findings.iter().any(|finding| finding.mark == Mark::No)
+    }
+
+    /// Returns whether there is a hindrance to the takeover; a program that cannot share is taken over nevertheless.
+    pub fn is_hindered(&self) -> bool {
+        self.findings.iter().any(|finding| finding.mark == Mark::No && finding.topic != TOPIC)
     }
 
     /// All findings, a line for each, and the verdict.

@@ -1,0 +1,135 @@
+//! The value of `SSLSWEEP_SHARE`: `family[:SIZE]` or `host:/absolute/PATH[:SIZE]`.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::text::printable;
+
+/// The size of a segment if the value names none.
+const DEFAULT_BYTES: u64 = 64 << 20;
+/// A segment has a header page and at least one page of slots, and only whole pages.
+const PAGE: u64 = 4096;
+
+/// Where sessions are shared, and in how many bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Setting {
+    /// In memory of a process and its children.
+    Family(u64),
+    /// In a file, by unrelated processes.
+    Host(PathBuf, u64),
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Setting::Family(bytes) => write!(formatter, "family, {bytes} bytes"),
+            Setting::Host(path, bytes) => {
+                write!(formatter, "host, {}, {bytes} bytes", printable(path.as_os_str().as_bytes()))
+            }
+        }
+    }
+}
+
+/// Reads a value. The message of an error follows the value.
+pub fn setting(value: &[u8]) -> Result<Setting, &'static str> {
+    let (place, rest) = split(value);
+    match place {
+        b"family" => Ok(Setting::Family(size(rest)?)),
+        b"host" => {
+            let (path, rest) = split(rest.ok_or("host needs a path: host:/PATH")?);
+            if !path.starts_with(b"/") {
+                return Err("the path of host must be absolute: host:/PATH");
+            }
+            Ok(Setting::Host(Path::new(OsStr::from_bytes(path)).to_path_buf(), size(rest)?))
+        }
+        _ => Err("it is neither family[:SIZE] nor host:/PATH[:SIZE]"),
+    }
+}
+
+/// What is before the first colon, and what is behind it.
+fn split(value: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match value.iter().position(|&byte| byte == b':') {
+        Some(at) => (&value[..at], Some(&value[at + 1..])),
+        None => (value, None),
+    }
+}
+
+fn size(text: Option<&[u8]>) -> Result<u64, &'static str> {
+    const WRONG: &str = "the size is not a number with k, m or g behind it, as in 64m";
+    let Some(text) = text else { return Ok(DEFAULT_BYTES) };
+    let (digits, shift) = match text {
+        [digits @ .., b'k'] => (digits, 10),
+        [digits @ .., b'm'] => (digits, 20),
+        [digits @ .., b'g'] => (digits, 30),
+        _ => (text, 0),
+    };
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(WRONG);
+    }
+    let number: Option<u64> = std::str::from_utf8(digits).ok().and_then(|it| it.parse().ok());
+    let bytes = number.and_then(|number| number.checked_mul(1 << shift)).ok_or(WRONG)?;
+    match bytes - bytes % PAGE {
+        bytes if bytes < 2 * PAGE => Err("the size must be 8k or more (64m is usual)"),
+        bytes => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn values() {
+        let host = |path: &str, bytes| Ok(Setting::Host(PathBuf::from(path), bytes));
+        for (value, wanted) in [
+            ("family", Ok(Setting::Family(64 << 20))),
+            ("family:8k", Ok(Setting::Family(8 << 10))),
+            ("family:2g", Ok(Setting::Family(2 << 30))),
+            ("family:10000", Ok(Setting::Family(8192))),
+            ("host:/run/web/tls", host("/run/web/tls", 64 << 20)),
+            ("host:/dev/shm/two words:16m", host("/dev/shm/two words", 16 << 20)),
+        ] {
+            assert_eq!(setting(value.as_bytes()), wanted, "{value}");
+        }
+    }
+
+    #[test]
+    fn wrong_values() {
+        for (value, why) in [
+            ("", "neither"),
+            ("Family", "neither"),
+            ("families", "neither"),
+            ("/run/web/tls", "neither"),
+            ("host", "needs a path"),
+            ("host:", "absolute"),
+            ("host:tls", "absolute"),
+            ("family:", "not a number"),
+            ("family:m", "not a number"),
+            ("family:+64m", "not a number"),
+            ("family:64M", "not a number"),
+            ("family:64mb", "not a number"),
+            ("family:64 m", "not a number"),
+            ("family:64m:64m", "not a number"),
+            ("host:/run/a:b", "not a number"),
+            ("family:99999999999999999999", "not a number"),
+            ("family:99999999999g", "not a number"),
+            ("family:0", "8k or more"),
+            ("family:7k", "8k or more"),
+        ] {
+            let message = setting(value.as_bytes()).expect_err(value);
+            assert!(message.contains(why), "{value}: {message}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes(value: Vec<u8>) {
+            if let Ok(Setting::Family(bytes) | Setting::Host(_, bytes)) = setting(&value) {
+                prop_assert!(bytes >= 2 * PAGE && bytes % PAGE == 0);
+            }
+        }
+    }
+}

@@ -46,6 +46,13 @@ step=tls13_late session=New
 status=0
 END
 
+my $workers_stock = <<'END';
+step=tls12_workers resumed=14 connections=60
+step=tls13_workers resumed=18 connections=60
+status=0
+END
+my $workers = with(with($workers_stock, tls12_workers => resumed => 52), tls13_workers => resumed => 53);
+
 my %good = (
     'stock.txt'          => $stock,
     'stock.err'          => '',
@@ -55,6 +62,10 @@ my %good = (
     'nginx-stock.err'    => '',
     'nginx-sslsweep.txt' => $nginx,
     'nginx-sslsweep.err' => $took_over,
+    'workers-stock.txt'    => $workers_stock,
+    'workers-stock.err'    => '',
+    'workers-sslsweep.txt' => $workers,
+    'workers-sslsweep.err' => $took_over,
 );
 
 # Gives values to keys of a step of a report.
@@ -105,7 +116,9 @@ like($text, qr/meanwhile +15 +1900  127x more$/m,                        'the ha
 like($text, qr/mixed timeouts +3337 ms +28 ms  121x faster$/m,           'storing mixed timeouts');
 like($text, qr/callback +441 ms +551 ms  1.3x longer$/m,                 'it says where it takes longer');
 like($text, qr/14 of 14 steps equal; nginx 1.22.1: 6 of 6 connections/,  'the behaviour is the same');
-unlike($text, qr/Storing is slower/,                                     'nothing about slow stores');
+like($text, qr/of 60 connections by TLS 1.2 +14 +52$/m,                  'what four workers resume');
+like($text, qr/of 60 connections by TLS 1.3 +18 +53$/m,                  'also by TLS 1.3');
+unlike($text, qr/Stores are slower/,                                     'nothing about slow stores');
 
 ($text, $status) = summary({}, 'details');
 is($status, 0, 'details of good reports pass');
@@ -159,6 +172,11 @@ for (
         qr/^FAIL: nginx, TLS 1.2: the same client at once: Reused on libssl alone, New with sslsweep; both must be Reused$/m],
     ['nginx that resumes too late on both', {map { ("nginx-$_.txt" => with($nginx, tls13_late => session => 'Reused')) } qw(stock sslsweep)},
         qr/^FAIL: nginx, TLS 1.3: the same client after the timeout: Reused on libssl alone, Reused with sslsweep; both must be New$/m],
+    ['workers that do not share', {'workers-sslsweep.txt' => with($workers, tls13_workers => resumed => 51)},
+        qr/^FAIL: nginx with four workers, TLS 1.3: resumed 18 on libssl alone, 51 with sslsweep; of 60 connections, 52 at least must be/m],
+    ['a first connection that resumes', {'workers-sslsweep.txt' => with($workers, tls12_workers => resumed => 60)},
+        qr/^FAIL: nginx with four workers, TLS 1.2: resumed 14 on libssl alone, 60/m],
+    ['workers that fell over', {'workers-sslsweep.txt' => "status=1\n"}, qr/^FAIL: nginx with four workers with sslsweep ended with status 1/m],
     ['nginx that fell over', {'nginx-sslsweep.txt' => "status=1\n", 'nginx-sslsweep.err' => "nginx: [emerg]\n"},
         qr/^FAIL: nginx with sslsweep ended with status 1; it said:\nnginx: \[emerg\]$/m],
     ['nginx that is missing on one side', {'nginx-sslsweep.txt' => "status=77\n"}, qr/^FAIL: nginx with sslsweep ended with status 77/m],

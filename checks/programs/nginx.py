@@ -7,13 +7,13 @@ import signal
 import time
 from collections.abc import Callable
 
-from support import (ANY, TLS12, TLS13, Certificate, Client, Program, Run, Scenario, Server, flushed, free_port,
-                     nothing_stored, restart, stored, wait_past, wait_until)
+from support import (ANY, STATEFUL, TLS12, TLS13, Certificate, Client, Program, Run, Scenario, Server, flushed, free_port,
+                     nothing_stored, restart, stateful, stored, wait_past, wait_until)
 
 NGINX = Program("nginx", "-v")
 
 
-def start(run: Run, cache: str, servers: str, ports: list[int], workers: int = 1) -> Server:
+def start(run: Run, cache: str, servers: str, ports: list[int], workers: int = 1, tickets: str = "off") -> Server:
     folder = run.folder
     paths = "".join(f"{what}_temp_path {folder}/{what};\n" for what in
                     ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
@@ -30,7 +30,7 @@ http {{
     ssl_certificate {run.certificate.certificate};
     ssl_certificate_key {run.certificate.key};
     ssl_session_cache {cache};
-    ssl_session_tickets off;
+    ssl_session_tickets {tickets};
     ssl_session_timeout 300s;
     {servers}
 }}
@@ -150,7 +150,26 @@ def workers(run: Run) -> None:
     run.see("exit status", nginx.stop(), 0)
 
 
+def tickets(cache: str) -> Callable[[Run], None]:
+    """With tickets on, and SNI, by which nginx takes away what the other context does not have."""
+    def play(run: Run) -> None:
+        run.options = STATEFUL
+        port = free_port()
+        both = server(port, "TLSv1.2 TLSv1.3", "server_name one;") + server(port, "TLSv1.2 TLSv1.3", "server_name two;")
+        nginx = start(run, cache, both, [port], tickets="on")
+        client = Client(TLS13)
+        for name in "one", "two":
+            sessions = [client.visit(port, name=name).session for _ in range(10)]
+            run.see(f"resumed, {name}", sum(client.visit(port, session, name).resumed for session in sessions), 10)
+        run.weigh(nginx)
+        run.see("exit status", nginx.stop(), 0)
+    return play
+
+
 SCENARIOS = [
+    Scenario(NGINX, "builtin, stateful tickets", tickets("builtin:5000"), stateful),
+    # Its default stores nothing, and with a cache of its own it has ticket keys of its own.
+    Scenario(NGINX, "none, stateful tickets", tickets("none"), nothing_stored),
     Scenario(NGINX, "builtin", builtin, flushed(20)),
     Scenario(NGINX, "shared", shared_with("shared:one:1m", 20), nothing_stored),
     # A worker that ends frees its contexts; libssl calls back for each session in them, and nginx then

@@ -6,7 +6,8 @@ import ssl
 import time
 from collections.abc import Callable
 
-from support import (TLS12, Client, Program, Run, Scenario, Server, flushed, free_port, restart, stored, wait_past)
+from support import (STATEFUL, TLS12, TLS13, Client, Program, Run, Scenario, Server, flushed, free_port, restart,
+                     stateful, stored, wait_past)
 
 REDIS = Program("redis-server", "--version")
 
@@ -64,7 +65,18 @@ def expiring(run: Run) -> None:
     run.see("counters", {k: v for k, v in run.counters().items() if k != "number"})
 
 
+def tickets(run: Run) -> None:
+    run.options = STATEFUL
+    port = free_port()
+    redis = start(run, port, 5000, 300)
+    client = Client(TLS13, command("PING"))
+    run.see("resumed", client.return_of(client.crowd(30, port), port), 30)
+    run.weigh(redis)
+    run.see("exit status", redis.stop(), 0)
+
+
 SCENARIOS = [
+    Scenario(REDIS, "stateful tickets", tickets, stateful),
     Scenario(REDIS, "size, settings changed", reconfigured, stored),
     Scenario(REDIS, "timeout", expiring, flushed(20)),
 ]

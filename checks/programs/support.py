@@ -159,7 +159,7 @@ class Server:
         environment |= {"OBSERVE": str(self.run.observed), "LD_PRELOAD": str(BUILD / "observe.so")}
         if self.run.lib:
             environment["LD_PRELOAD"] += f":{self.run.lib}"
-            environment["SSLSWEEP_VERBOSE"] = "1"
+            environment |= {"SSLSWEEP_VERBOSE": "1", **self.run.options}
         with open(self.run.errors, "ab") as errors, open(self.run.output, "ab") as output:
             self.process = subprocess.Popen([self.program.path(), *self.arguments], cwd=self.run.folder,
                                             env=environment, stdin=subprocess.PIPE, stdout=output, stderr=errors,
@@ -276,6 +276,7 @@ class Run:
         self.memory = 0.0
         self.processes = 1
         self.servers: list[Server] = []
+        self.options: dict[str, str] = {}  # sslsweep's, for servers to be started
 
     def see(self, label: str, got: object, wanted: object = ANY) -> None:
         """Both sides must see the same, and this where it is known."""
@@ -403,6 +404,15 @@ def flushed(least: int) -> Callable[[Run], None]:
         stored(run)
         run.need(f"at least {least} flushed: {run.ours()}", run.ours()["flushed"] >= least)
     return proof
+
+
+STATEFUL = {"SSLSWEEP_TICKETS": "stateful"}
+
+
+def stateful(run: Run) -> None:
+    """Tickets that stock makes without storing anything name sessions in the cache."""
+    ours = run.ours()
+    run.need(f"something stored and found: {ours}", ours["stored"] > 0 and ours["found"] > 0)
 
 
 def nothing_stored(run: Run) -> None:

@@ -154,7 +154,9 @@ impl Verdict {
                 "none: Postfix uses tickets, or a cache of its own (smtpd_tls_session_cache_database)"
             }
             // Servers without a setting of their own use OpenSSL's.
-            (_, Tickets) => "in openssl.cnf, section of system_default: Options = -SessionTicket",
+            (_, Tickets) => {
+                "SSLSWEEP_TICKETS=stateful; or in openssl.cnf, section of system_default: Options = -SessionTicket"
+            }
             _ => return None,
         })
     }

@@ -61,7 +61,7 @@ impl Keys {
     }
 
     pub(crate) fn add(&mut self, id: KeyId, secret: &[u8; 32]) {
-        self.0.extend(derive(id, secret));
+        derive(id, secret, &mut self.0);
         scrub();
     }
 
@@ -87,9 +87,11 @@ impl fmt::Debug for Keys {
     }
 }
 
+/// Adds what is derived from a secret, which is on the stack below the caller until it is in its place.
+///
 /// `None` never comes: 32 bytes are not too long for HKDF, nor too short as a key.
 #[inline(never)]
-fn derive(id: KeyId, secret: &[u8; 32]) -> Option<Key> {
+fn derive(id: KeyId, secret: &[u8; 32], keys: &mut Vec<Key>) -> Option<()> {
     let expansions = Hkdf::<Sha256>::new(Some(b"sslsweep records 1"), secret);
     let expand = |info: &[u8]| {
         let mut part = Zeroizing::new([0; 32]);
@@ -97,5 +99,6 @@ fn derive(id: KeyId, secret: &[u8; 32]) -> Option<Key> {
     };
     let mac = Hmac::new_from_slice(&*expand(b"mac")?).ok()?;
     let record = Hkdf::from_prk(&*expand(b"record")?).ok()?;
-    Some(Key { id, mac, record })
+    keys.push(Key { id, mac, record });
+    Some(())
 }

@@ -292,6 +292,11 @@ subtest 'the loader' => sub {
 subtest 'options' => sub {
     my %known = map { $_ => 1 } slurp("$top/src/options.rs") =~ /\(\s*c"(SSLSWEEP_\w+)", /g;
     ok(scalar keys %known, 'the table in src/options.rs is understood');
+    # Those of sharing are no table's.
+    my @sources = grep { /\.rs$/ } map { my $folder = $_; map { "$top/$folder/$_" } @{ files_below("$top/$folder") } } 'src', 'crates/share/src';
+    my @sharing = map { slurp($_) =~ /"(SSLSWEEP_SHARE\w*)"/g } @sources;
+    ok(scalar @sharing, 'and the two of sharing are found');
+    $known{$_} = 1 for @sharing;
     my %texts = map { $_ => slurp("$top/$_") } 'docs/man/sslsweep.7.in', 'README.md', 'docs/operations.md';
     is(run("$top/build/bin/sslsweep", 'run', '--help'), 0, 'sslsweep run --help');
     $texts{'sslsweep run --help'} = $said;
@@ -299,6 +304,7 @@ subtest 'options' => sub {
         my %named = map { $_ => 1 } $texts{$text} =~ /\b(SSLSWEEP_[A-Z_]+)/g;
         is_deeply([sort keys %named], [sort keys %known], $text);
     }
+    is_deeply([grep { !$known{$_} } slurp("$top/docs/sharing.md") =~ /\b(SSLSWEEP_[A-Z_]+)/g], [], 'docs/sharing.md names no others');
     my %tagged = map { $_ => 1 } slurp("$top/docs/man/sslsweep.7.in") =~ /^\.TP\n\.B (SSLSWEEP_\w+)$/mg;
     is_deeply([sort keys %tagged], [sort keys %known], 'each has a paragraph in sslsweep(7)');
 };

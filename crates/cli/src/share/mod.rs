@@ -51,7 +51,7 @@ pub fn examine(
     };
     let mut found = vec![Ok(format!("{SHARE}: {setting}")), program.share_library()];
     if let Setting::Host(path, bytes) = setting {
-        found.push(match key {
+        found.push(match key.filter(|key| !key.is_empty()) {
             None => Err((
                 "host needs a key file, and none is named".to_string(),
                 "set SSLSWEEP_SHARE_KEY=FILE (sslsweep run --share-key=FILE)",

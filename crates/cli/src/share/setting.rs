@@ -38,13 +38,23 @@ pub fn setting(value: &[u8]) -> Result<Setting, &'static str> {
     match place {
         b"family" => Ok(Setting::Family(size(rest)?)),
         b"host" => {
-            let (path, rest) = split(rest.ok_or("host needs a path: host:/PATH")?);
+            let (path, bytes) = host(rest.ok_or("host needs a path: host:/PATH")?)?;
             if !path.starts_with(b"/") {
                 return Err("the path of host must be absolute: host:/PATH");
             }
-            Ok(Setting::Host(Path::new(OsStr::from_bytes(path)).to_path_buf(), size(rest)?))
+            Ok(Setting::Host(Path::new(OsStr::from_bytes(path)).to_path_buf(), bytes))
         }
         _ => Err("it is neither family[:SIZE] nor host:/PATH[:SIZE]"),
+    }
+}
+
+/// Splits a path and its size. A path may have colons in it: what follows the last one is a size if it begins with a digit.
+fn host(rest: &[u8]) -> Result<(&[u8], u64), &'static str> {
+    match rest.iter().rposition(|&byte| byte == b':') {
+        Some(at) if rest.get(at + 1).is_some_and(u8::is_ascii_digit) => {
+            Ok((&rest[..at], size(Some(&rest[at + 1..]))?))
+        }
+        _ => Ok((rest, DEFAULT_BYTES)),
     }
 }
 
@@ -60,9 +70,9 @@ fn size(text: Option<&[u8]>) -> Result<u64, &'static str> {
     const WRONG: &str = "the size is not a number with k, m or g behind it, as in 64m";
     let Some(text) = text else { return Ok(DEFAULT_BYTES) };
     let (digits, shift) = match text {
-        [digits @ .., b'k'] => (digits, 10),
-        [digits @ .., b'm'] => (digits, 20),
-        [digits @ .., b'g'] => (digits, 30),
+        [digits @ .., b'k' | b'K'] => (digits, 10),
+        [digits @ .., b'm' | b'M'] => (digits, 20),
+        [digits @ .., b'g' | b'G'] => (digits, 30),
         _ => (text, 0),
     };
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
@@ -90,6 +100,8 @@ mod tests {
             ("family:2g", Ok(Setting::Family(2 << 30))),
             ("family:10000", Ok(Setting::Family(8192))),
             ("host:/run/web/tls", host("/run/web/tls", 64 << 20)),
+            ("host:/run/a:b", host("/run/a:b", 64 << 20)),
+            ("host:/run/a:b:64K", host("/run/a:b", 64 << 10)),
             ("host:/dev/shm/two words:16m", host("/dev/shm/two words", 16 << 20)),
         ] {
             assert_eq!(setting(value.as_bytes()), wanted, "{value}");
@@ -109,11 +121,10 @@ mod tests {
             ("family:", "not a number"),
             ("family:m", "not a number"),
             ("family:+64m", "not a number"),
-            ("family:64M", "not a number"),
             ("family:64mb", "not a number"),
             ("family:64 m", "not a number"),
             ("family:64m:64m", "not a number"),
-            ("host:/run/a:b", "not a number"),
+            ("host:/run/a:9z", "not a number"),
             ("family:99999999999999999999", "not a number"),
             ("family:99999999999g", "not a number"),
             ("family:0", "8k or more"),

@@ -9,6 +9,12 @@ test-programs: ##! unchanged servers, stock and preloaded (PROGRAMS=nginx)
 	@$(AGAIN) lib
 	@PROGRAMS="$(PROGRAMS)" python3 -B checks/programs/run.py $(LIB)/libsslsweep.so
 
+test-sharing: ##! shared sessions in unchanged servers (MINUTES=5: longer storms)
+	@PROGRAMS="nginx stunnel vsftpd proftpd redis mariadb" $(SETUP) programs
+	@$(SETUP) matrix
+	@$(AGAIN) lib
+	@SCENARIOS="$(SCENARIOS)" VERSIONS="$(VERSIONS)" MINUTES="$(MINUTES)" python3 -B checks/sharing/run.py $(LIB)/libsslsweep.so
+
 tested: ## run the matrix and the programs, and write the README's tables from the results
 	@$(AGAIN) test-matrix test-programs
 	python3 tools/tested.py
@@ -73,4 +79,4 @@ deny: $(DENY) ## licences, versions and origin of the dependencies, by deny.toml
 audit: $(DENY) ## known vulnerabilities of the dependencies (fetches the RustSec database from its Git host)
 	$(DENY) --locked check advisories
 
-.PHONY: test-matrix test-programs tested abi-check abi-baseline fuzz fuzz-check test-models valgrind asan tsan test-memory soak miri deny audit
+.PHONY: test-matrix test-programs test-sharing tested abi-check abi-baseline fuzz fuzz-check test-models valgrind asan tsan test-memory soak miri deny audit

@@ -8,7 +8,7 @@ import socket
 import ssl
 import struct
 
-from support import TLS12, Client, Program, Run, Scenario, free_port, restart, stored
+from support import TLS12, Client, Program, Run, Scenario, Server, free_port, restart, stored
 
 MARIADB = Program("mariadbd", "--version")
 
@@ -47,15 +47,19 @@ def query(connection: ssl.SSLSocket) -> str:
     return "hello" if b"\5hello" in answer else repr(answer)
 
 
-def play(run: Run) -> None:
-    port = free_port()
+def start(run: Run, port: int) -> Server:
     (run.folder / "data").mkdir()
     messages = (MARIADB.tree() or pathlib.Path("/")) / "usr/share/mysql"
     user = ["--user=root"] if os.geteuid() == 0 else []
-    server = run.start(MARIADB, "--no-defaults", *user, f"--datadir={run.folder}/data", f"--lc-messages-dir={messages}",
-                       "--skip-grant-tables", "--skip-networking=0", f"--port={port}", "--bind-address=127.0.0.1",
-                       f"--socket={run.folder}/socket", f"--pid-file={run.folder}/pid", "--innodb-log-file-size=4M",
-                       f"--ssl-cert={run.certificate.certificate}", f"--ssl-key={run.certificate.key}", ports=[port])
+    return run.start(MARIADB, "--no-defaults", *user, f"--datadir={run.folder}/data", f"--lc-messages-dir={messages}",
+                     "--skip-grant-tables", "--skip-networking=0", f"--port={port}", "--bind-address=127.0.0.1",
+                     f"--socket={run.folder}/socket", f"--pid-file={run.folder}/pid", "--innodb-log-file-size=4M",
+                     f"--ssl-cert={run.certificate.certificate}", f"--ssl-key={run.certificate.key}", ports=[port])
+
+
+def play(run: Run) -> None:
+    port = free_port()
+    server = start(run, port)
     client = Client(TLS12, query, begin)
     kept = client.crowd(40, port)
     run.see("resumed", client.return_of(kept, port), 40)

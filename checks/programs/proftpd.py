@@ -14,8 +14,8 @@ from support import Program, Run, Scenario, Server
 PROFTPD = Program("proftpd", "-v")
 
 
-def start(run: Run, port: int) -> Server:
-    (run.folder / "files").mkdir()
+def start(run: Run, port: int, program: Program = PROFTPD) -> Server:
+    (run.folder / "files").mkdir(exist_ok=True)
     run.write("files/file", ftp.FILE)
     user = ftp.anybody()
     secret = subprocess.run(["openssl", "passwd", "-6", "secret"], capture_output=True, text=True, check=True).stdout.strip()
@@ -49,7 +49,7 @@ TLSLog {run.folder}/tls.log
 TLSECCertificateFile {run.certificate.certificate}
 TLSECCertificateKeyFile {run.certificate.key}
 """)
-    return run.start(PROFTPD, "-n", "-c", conf, ports=[port])
+    return run.start(program, "-n", "-c", conf, ports=[port])
 
 
 def play(run: Run) -> None:

@@ -155,11 +155,7 @@ class Server:
 
     def start(self) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("LD_", "SSLSWEEP_"))}
-        environment |= self.program.environment()
-        environment |= {"OBSERVE": str(self.run.observed), "LD_PRELOAD": str(BUILD / "observe.so")}
-        if self.run.lib:
-            environment["LD_PRELOAD"] += f":{self.run.lib}"
-            environment |= {"SSLSWEEP_VERBOSE": "1", **self.run.options}
+        environment |= self.program.environment() | self.run.environment()
         with open(self.run.errors, "ab") as errors, open(self.run.output, "ab") as output:
             self.process = subprocess.Popen([self.program.path(), *self.arguments], cwd=self.run.folder,
                                             env=environment, stdin=subprocess.PIPE, stdout=output, stderr=errors,
@@ -277,6 +273,14 @@ class Run:
         self.processes = 1
         self.servers: list[Server] = []
         self.options: dict[str, str] = {}  # sslsweep's, for servers to be started
+
+    def environment(self) -> dict[str, str]:
+        """What its servers are started with."""
+        environment = {"OBSERVE": str(self.observed), "LD_PRELOAD": str(BUILD / "observe.so")}
+        if self.lib:
+            environment["LD_PRELOAD"] += f":{self.lib}"
+            environment |= {"SSLSWEEP_VERBOSE": "1", **self.options}
+        return environment
 
     def see(self, label: str, got: object, wanted: object = ANY) -> None:
         """Both sides must see the same, and this where it is known."""

@@ -12,9 +12,9 @@ from support import Program, Run, Scenario, Server, holds
 VSFTPD = Program("vsftpd", "-v")
 
 
-def start(run: Run, port: int) -> Server:
-    (run.folder / "empty").mkdir()
-    (run.folder / "files").mkdir()
+def start(run: Run, port: int, program: Program = VSFTPD, more: str = "") -> Server:
+    (run.folder / "empty").mkdir(exist_ok=True)
+    (run.folder / "files").mkdir(exist_ok=True)
     run.write("files/file", ftp.FILE)
     user = ftp.anybody().pw_name
     conf = run.write("vsftpd.conf", f"""
@@ -39,8 +39,9 @@ require_ssl_reuse=YES
 ssl_ciphers=HIGH
 rsa_cert_file={run.certificate.certificate}
 rsa_private_key_file={run.certificate.key}
+{more}
 """)
-    return run.start(VSFTPD, conf, ports=[port])
+    return run.start(program, conf, ports=[port])
 
 
 def play(run: Run) -> None:

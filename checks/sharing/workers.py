@@ -1,0 +1,175 @@
+"""nginx with its builtin cache: workers, server names, reloads, and restarts with a segment of the host."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+
+from harness import VERSIONS, Guest, Met, Program, Scenario, Site, Tour, free_port, only, shuffled, wait_until
+from support import Server
+
+NGINX = Program("nginx", "-v")
+NAMES = ("one.test", "two.test", "three.test")
+
+
+def start(site: Site, workers: int = 4, names: Sequence[str] = NAMES, more: str = "", port: int = 0) -> tuple[Server, int]:
+    """Virtual hosts on one port, each with its own certificate. As root, the workers become nobody."""
+    port = port or free_port()
+    folder = site.folder / f"nginx.{port}"
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    paths = "".join(f"{what}_temp_path {folder}/{what};\n" for what in
+                    ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    servers = "".join(f"""
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        server_name {name};
+        ssl_certificate {site.named(name).certificate};
+        ssl_certificate_key {site.named(name).key};
+        return 200 "$pid $server_name";
+    }}""" for name in names)
+    conf = folder / "nginx.conf"
+    conf.write_text(f"""
+{"user nobody nogroup;" if os.geteuid() == 0 else ""}
+daemon off;
+worker_processes {workers};
+pid {folder}/pid;
+error_log stderr warn;
+events {{ worker_connections 64; }}
+http {{
+    access_log off;
+    {paths}
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_session_cache builtin:5000;
+    ssl_session_tickets off;
+    ssl_session_timeout 600s;
+    {more}
+    {servers}
+}}
+""")
+    server = site.start(NGINX, "-p", folder, "-e", "stderr", "-c", conf, ports=[port], stop_by=signal.SIGQUIT)
+    wait_until(lambda: len(server.children()) == workers, "the workers")
+    return server, port
+
+
+def reload(nginx: Server) -> None:
+    before = nginx.children()
+    nginx.signal(signal.SIGHUP)
+    wait_until(lambda: len(now := nginx.children()) == len(before) and not now & before, "new workers")
+
+
+class Traveller:
+    """A client with one session for each name, who always offers the newest."""
+
+    def __init__(self, tour: Tour, name: str):
+        self.tour, self.name = tour, name
+        self.met: Met | None = None
+
+    def to(self, worker: int) -> bool:
+        self.met = self.tour.at(worker, self.met and self.met.session, self.name)
+        return self.met.resumed and self.met.name == self.name
+
+
+def travels(site: Site, what: str, nginx: Server, port: int, shared: bool) -> None:
+    """All are resumed but one for each worker and name: a worker has to see once what its servername callback makes of
+    a name. Without sharing, those who meet the same worker as the last time."""
+    order = shuffled(sorted(nginx.children()), 4)
+    met_first = {order.index(worker) for worker in set(order)}
+    again = {0} | {at for at in range(1, len(order)) if order[at] != order[at - 1]}
+    wanted = [at not in (met_first if shared else again) for at in range(len(order))]
+    for version in VERSIONS:
+        # (Another version's sessions have told the workers about the names.)
+        tour = Tour(nginx, port, Guest(version))
+        for name in NAMES:
+            got = [traveller.to(worker) for traveller in [Traveller(tour, name)] for worker in order]
+            if shared and version != VERSIONS[0]:
+                wanted = [at != 0 for at in range(len(order))]
+            site.check("S1" if shared else "S10", f"{what}, {version.name}, {name}: which of {len(order)} visits are resumed",
+                       got, wanted)
+        wanted = [at not in (met_first if shared else again) for at in range(len(order))]
+
+
+def workers(site: Site) -> None:
+    site.family()
+    nginx, port = start(site)
+    travels(site, "four workers", nginx, port, shared=True)
+
+    kept = {}
+    for version in VERSIONS:
+        guest = Guest(version)
+        kept[guest] = [(name, guest.meet(port, name=name).session) for name in NAMES for _ in range(5)]
+    for turn in 1, 2:
+        reload(nginx)
+        for guest, sessions in kept.items():
+            tour = Tour(nginx, port, guest)
+            tour.introduce(NAMES)
+            places = sorted(nginx.children()) * 4
+            resumed = sum(tour.at(worker, session, name).resumed for worker, (name, session) in zip(places, sessions))
+            site.check("S1 S3", f"sessions resumed after reload {turn}, {guest.context.minimum_version.name}", resumed, 15)
+    site.check("S7", "exit status", nginx.stop(), 0)
+    site.so("S9", "the figures count what was fetched", site.figures().get("fetched", 0) >= 60, site.figures())
+
+    del site.settings["SSLSWEEP_SHARE"]
+    nginx, port = start(site)
+    travels(site, "four workers without sharing", nginx, port, shared=False)
+    nginx.stop()
+
+
+def crossing(site: Site) -> None:
+    """A session that is offered under another name to another worker. Within a worker that is for libssl and nginx to
+    decide; a session of another worker must not be had so."""
+    site.family()
+    nginx, port = start(site, workers=2)
+    first, second = sorted(nginx.children())
+    for version in VERSIONS:
+        tour = Tour(nginx, port, Guest(version))
+        tour.introduce(NAMES)
+        got = {}
+        for of in NAMES:
+            for under in NAMES:
+                session = tour.at(first, name=of).session
+                met = tour.at(second, session, under)
+                got[of, under] = met.resumed, met.name
+        site.check("S2 S5", f"a session under each name at the other worker, {version.name}", got,
+                   {(of, under): (of == under, under) for of in NAMES for under in NAMES})
+    nginx.stop()
+    refused = site.figures().get("refused: trust", 0)
+    site.so("S9", "the figures count what was refused", refused >= 12, site.figures())
+
+
+def restarted(site: Site) -> None:
+    segment, _ = site.host()
+    nginx, port = start(site, workers=2)
+    kept = {}
+    for version in VERSIONS:
+        guest = Guest(version)
+        kept[guest] = [(name, guest.meet(port, name=name).session) for name in NAMES for _ in range(4)]
+    site.check("S7", "exit status", nginx.stop(), 0)
+    nginx, _ = start(site, workers=2, port=port)
+    for guest, sessions in kept.items():
+        tour = Tour(nginx, port, guest)
+        tour.introduce(NAMES)
+        places = sorted(nginx.children()) * 6
+        resumed = sum(tour.at(worker, session, name).resumed for worker, (name, session) in zip(places, sessions))
+        site.check("S1", f"sessions resumed after a restart, {guest.context.minimum_version.name}", resumed, 12)
+    nginx.stop()
+
+    # The same names with other certificates: nobody is taken for somebody else.
+    for name in NAMES:
+        del site._certificates[name]
+    nginx, _ = start(site, workers=2, port=port)
+    for guest, sessions in kept.items():
+        tour = Tour(nginx, port, guest)
+        tour.introduce(NAMES)
+        resumed = sum(tour.at(min(nginx.children()), session, name).resumed for name, session in sessions)
+        site.check("S2", f"sessions resumed by another certificate, {guest.context.minimum_version.name}", resumed, 0)
+    nginx.stop()
+    site.so("S7", "the segment is still there", segment.is_file())
+
+
+SCENARIOS = [
+    Scenario("nginx, four workers", workers),
+    Scenario("nginx, names offered elsewhere", crossing),
+    Scenario("nginx, restarted", restarted),
+]

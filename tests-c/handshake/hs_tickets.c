@@ -408,7 +408,13 @@ static int withdraws(void (*with)(SSL_CTX *))
         int status = (SSL_CTX_sess_number(server) == 0) + 2 * (hs_resume(server, client, session) == HS_RESUMED);
         flush(server, 0);
         hs_drive(&before); /* one that had begun */
-        _exit(status + 4 * (SSL_CTX_sess_number(server) == 0));
+        status += 4 * (SSL_CTX_sess_number(server) == 0);
+        hs_close(&before);
+        SSL_SESSION_free(session);
+        SSL_CTX_free(another);
+        SSL_CTX_free(client);
+        SSL_CTX_free(server);
+        _exit(status);
     }
     int status = -1;
     waitpid(child, &status, 0);

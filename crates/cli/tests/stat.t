@@ -400,7 +400,7 @@ subtest 'words' => sub {
         is(run($sslsweep, @$asks), 0, "@$asks");
         like($said, qr/\Ausage: sslsweep run .*^ +flush /ms, 'the help');
     }
-    for my $command (qw(run doctor top stat flush completions)) {
+    for my $command (qw(run doctor top stat flush share-key completions)) {
         is(run($sslsweep, 'help', $command), 0, "help $command");
         my $help = $said;
         like($help, qr/\Ausage: sslsweep $command /, 'says how');

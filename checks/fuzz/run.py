@@ -2,7 +2,7 @@
 """run.py: builds the fuzzers and lets each run for a while, from the corpora that are kept (`make fuzz`).
 
   FUZZ_SECONDS  for each fuzzer; 20 by default
-  FUZZERS       cache, calls, or both
+  FUZZERS       some of cache, calls and seal; all by default
   LIBSSL        system, a release that tools/libssl.py builds, or a folder with include/ and lib/
   LINKAGE       symbolic or plt, of such a release
   GROW=1        put what new inputs reach into the corpora, as few inputs as will do
@@ -31,7 +31,7 @@ import libssl  # noqa: E402
 
 ENV = os.environ
 SECONDS = ENV.get("FUZZ_SECONDS") or "20"
-FUZZERS = (ENV.get("FUZZERS") or "cache calls").split()
+FUZZERS = (ENV.get("FUZZERS") or "cache calls seal").split()
 TARGET = pathlib.Path(ENV.get("FUZZ_TARGET_DIR") or BUILT / "target")
 COVERAGE = ("--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 "
             "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table")
@@ -75,7 +75,7 @@ def fuzz(fuzzer: str, cell: str, settings: dict[str, str]) -> bool:
     for folder in (found, grown, kept):
         folder.mkdir(parents=True, exist_ok=True)
     program, path = BUILT / cell / fuzzer, BUILT / cell / f"{fuzzer}.log"
-    settings = settings | ({} if fuzzer == "cache" else {"LD_PRELOAD": f"{BUILT}/libsslsweep.so"})
+    settings = settings | ({"LD_PRELOAD": f"{BUILT}/libsslsweep.so"} if fuzzer == "calls" else {})
 
     def run(*arguments: object, mode: str = "w") -> bool:
         options = ["-timeout=20", "-rss_limit_mb=2048", "-max_len=1024", "-len_control=0", f"-artifact_prefix={found}/"]

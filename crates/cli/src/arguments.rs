@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue};
@@ -17,6 +18,7 @@ const USAGE: &str = "sslsweep run [OPTIONS] [--] PROGRAM [ARGUMENT...]
        sslsweep top [OPTIONS] [PID|NAME...]
        sslsweep stat [OPTIONS] [PID|NAME...]
        sslsweep flush [--all] PID|NAME...
+       sslsweep share-key new|stage|promote|retire FILE
        sslsweep completions bash|zsh|fish
        sslsweep [--] PROGRAM [ARGUMENT...]
        sslsweep help [COMMAND] | --help | --version";
@@ -96,6 +98,17 @@ that uses it, so an idle server flushes with its next connection. The command wa
 Exit status: 0 if all caches were flushed; 1 if a PID or NAME cannot be asked; 3 if some contexts will flush at their
 next use.";
 
+const SHARE_KEY_AFTER: &str = "\
+FILE is what SSLSWEEP_SHARE_KEY names: a line ID KEY for each key. The first key seals; all of them open. To rotate,
+let every process on every machine take each step before the next one:
+  stage    adds a key behind the others, which only opens; copy the file, and reload all servers
+  promote  makes the staged key the first; copy the file, and reload all servers
+  retire   removes the old keys; copy the file, once all sessions from before the reload have expired
+The file belongs to you and has mode 0600. It is replaced as a whole, so a server that reads it finds the old or the
+new one.
+
+Exit status: 0; 1 if the file cannot be used, or the step is not the next one.";
+
 /// Preloads the sslsweep session cache into programs, and shows what it does there.
 #[derive(Debug, Parser)]
 #[command(name = "sslsweep", version, override_usage = USAGE, help_template = TEMPLATE, after_help = concat!(
@@ -131,6 +144,16 @@ pub enum Command {
     /// Flush the caches of running processes, without a restart
     #[command(override_usage = "sslsweep flush [--all] PID|NAME...", help_template = TEMPLATE, after_help = FLUSH_AFTER)]
     Flush(Flush),
+    /// Make or rotate the key file of shared sessions
+    #[command(override_usage = "sslsweep share-key new|stage|promote|retire FILE", help_template = TEMPLATE)]
+    #[command(after_help = SHARE_KEY_AFTER)]
+    ShareKey {
+        /// The step
+        step: Step,
+        /// The key file
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
     /// Print the completion script of a shell
     #[command(override_usage = "sslsweep completions bash|zsh|fish", help_template = TEMPLATE)]
     Completions {
@@ -245,6 +268,19 @@ pub struct Flush {
     /// Remove every session, not only the expired ones
     #[arg(long)]
     pub all: bool,
+}
+
+/// The steps of a key's life.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Step {
+    /// Make a file with one key
+    New,
+    /// Add a key that opens
+    Stage,
+    /// Let the staged key seal
+    Promote,
+    /// Remove the old keys
+    Retire,
 }
 
 /// The shells that have a completion script.
@@ -426,6 +462,10 @@ mod tests {
             &["stat", "--json", "--prometheus"],
             &["stat", "-1"],
             &["completions", "csh"],
+            &["share-key"],
+            &["share-key", "new"],
+            &["share-key", "old", "file"],
+            &["share-key", "new", "file", "file"],
         ] {
             match read_words(words) {
                 Err(Stop::Wrong(message, usage)) => {

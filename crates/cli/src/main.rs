@@ -17,6 +17,7 @@ mod output;
 mod run;
 mod selection;
 mod share;
+mod share_key;
 mod stat;
 mod system;
 mod text;
@@ -54,6 +55,7 @@ fn command(words: &[OsString]) -> Result<(), Failure> {
         Command::Top(options) => top::top(&options),
         Command::Stat(options) => stat::stat(&options),
         Command::Flush(options) => flush::flush(&options),
+        Command::ShareKey { step, file } => share_key::share_key(step, &file),
         Command::Completions { shell } => Ok(print(&completions::completion(shell))?),
     }
 }

@@ -98,3 +98,46 @@ impl Keys {
         Ok(Self::one(&bytes))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Write};
+
+    use super::*;
+
+    /// Reads from a copy, and lets `meanwhile` change the file before its end is seen.
+    struct Slow<'file, F>(Cursor<Vec<u8>>, &'file mut F);
+
+    impl<F: FnMut()> Read for Slow<'_, F> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let part = buffer.len().min(10);
+            let length = self.0.read(&mut buffer[..part])?;
+            if length == 0 {
+                (self.1)();
+            }
+            Ok(length)
+        }
+    }
+
+    fn read_while(text: &[u8], mut meanwhile: impl FnMut(&mut File)) -> Result<Vec<u8>, KeyError> {
+        let path = std::env::temp_dir().join(format!("sslsweep-seal-slow.{}", std::process::id()));
+        let mut file = File::create_new(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        file.write_all(text).unwrap();
+        let mut other = file.try_clone().unwrap();
+        let mut change = || meanwhile(&mut other);
+        contents(&file, Slow(Cursor::new(text.to_vec()), &mut change)).map(|text| text.to_vec())
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_read_is_refused() {
+        let text = b"a text that is longer than one part";
+        assert_eq!(read_while(text, |_| {}).unwrap(), text);
+        let longer = read_while(text, |file| file.write_all(b"more").unwrap());
+        assert!(matches!(longer, Err(KeyError::Changed)));
+        let shorter = read_while(text, |file| file.set_len(3).unwrap());
+        assert!(matches!(shorter, Err(KeyError::Changed)));
+        let other = read_while(text, |file| file.set_modified(std::time::UNIX_EPOCH).unwrap());
+        assert!(matches!(other, Err(KeyError::Changed)));
+    }
+}

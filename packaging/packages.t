@@ -214,6 +214,8 @@ subtest 'the Debian packages, installed' => sub {
     is($said, '', 'every file');
 
     check_wrapper('/usr/bin/sslsweep', "$libdir/$name");
+    is(run('sslsweep', 'run', '--share', "$scratch/plain"), 7, 'the share library is found');
+    is($complained, '', 'without a word');
     {
         local $ENV{SSLSWEEP_VERBOSE} = 1;
         is(run('sslsweep', 'openssl', 'ciphers'), 0, 'the openssl of this system');

@@ -16,6 +16,15 @@ profile: ## where instructions and cache misses go, by callgrind, into docs/benc
 	@$(AGAIN) lib
 	@python3 bench/profile.py $(LIB)/libsslsweep.so
 
+bench-sharing: ## what sharing costs: the share library's calls, and a resumption from another context's session
+	@$(SETUP) bench
+	@$(AGAIN) library
+	@mkdir -p build/bench
+	@$(CC) -O2 -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wno-deprecated-declarations -pthread -o build/bench/sharing \
+	    bench/sharing.c bench/pool.c bench/handshakes.c $(or $(OPENSSL_LIBS),-lssl -lcrypto) -ldl
+	@SSLSWEEP_SHARE=family build/bench/sharing calls $(LIB)/$(SHARE)
+	@SSLSWEEP_SHARE=family LD_PRELOAD=$(LIB)/libsslsweep.so build/bench/sharing resume
+
 load: ##! a TLS server with a million sessions (MINUTES=4)
 	@$(SETUP) load
 	@$(AGAIN) lib
@@ -29,4 +38,4 @@ load-servers: ## unchanged servers while a flush removes 20,000 sessions, with a
 	@$(AGAIN) lib
 	@python3 -B bench/load/servers.py $(LIB)/libsslsweep.so
 
-.PHONY: bench bench-all bench-report profile load load-report load-servers
+.PHONY: bench bench-all bench-sharing bench-report profile load load-report load-servers

@@ -4,9 +4,8 @@
 //! A flush hides what expires before its time and comes from a handshake up to its moment. A later flush hides what earlier
 //! ones with earlier times did, so those that count form a staircase: later ones have earlier times.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
 
 /// The steps that are told apart. Beyond that, two become one that hides what either does.
 const STEPS: usize = 8;
@@ -38,7 +37,7 @@ impl Flushed {
 
     /// The context has flushed what expires before this time. `until` is the number of the last record that was published.
     pub(crate) fn add(&self, before: i64, until: u64, now: i64) {
-        let Some(mut steps) = self.steps.try_lock() else {
+        let Ok(mut steps) = self.steps.try_lock() else {
             self.all_below.fetch_max(until + 1, Ordering::Relaxed);
             return;
         };
@@ -55,7 +54,7 @@ impl Flushed {
 
     /// Returns whether a session is hidden from the context. In doubt it is.
     pub(crate) fn hides(&self, expiry: i64, origin: u64) -> bool {
-        let Some(steps) = self.steps.try_lock() else { return true };
+        let Ok(steps) = self.steps.try_lock() else { return true };
         origin < self.all_below.load(Ordering::Relaxed)
             || steps.iter().any(|step| expiry < step.before && origin <= step.until)
     }
@@ -84,7 +83,7 @@ mod tests {
     fn a_flush_of_what_has_expired_is_no_step() {
         let flushed = Flushed::new().unwrap();
         flushed.add(100, 5, 100);
-        assert!(flushed.steps.lock().is_empty());
+        assert!(flushed.steps.lock().unwrap().is_empty());
     }
 
     #[test]
@@ -94,7 +93,7 @@ mod tests {
         for &(before, until) in &all {
             flushed.add(before, until, 100);
         }
-        assert!(flushed.steps.lock().len() <= STEPS);
+        assert!(flushed.steps.lock().unwrap().len() <= STEPS);
         for &(before, until) in &all {
             assert!(flushed.hides(before - 1, until), "{before} {until}");
         }
@@ -104,7 +103,7 @@ mod tests {
     #[test]
     fn in_doubt_everything_is_hidden() {
         let flushed = Flushed::new().unwrap();
-        let held = flushed.steps.lock();
+        let held = flushed.steps.lock().unwrap();
         assert!(flushed.hides(i64::MAX, u64::MAX));
         flushed.add(150, 5, 100);
         drop(held);

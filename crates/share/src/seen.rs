@@ -3,7 +3,8 @@
 //! When a session is looked up, the callback has not run yet, and nobody can foresee what it will do. But it has run for a full
 //! handshake before, and should do the same again.
 
-use parking_lot::Mutex;
+use std::sync::Mutex;
+
 use sha2::{Digest as _, Sha256};
 
 use crate::openssl::Digest;
@@ -29,7 +30,7 @@ impl Seen {
     /// A full handshake for this name had this outcome.
     pub(crate) fn note(&self, name: Option<&[u8]>, outcome: Digest) {
         let name = short(name);
-        let Some(mut seen) = self.0.try_lock() else { return };
+        let Ok(mut seen) = self.0.try_lock() else { return };
         match seen.binary_search_by_key(&name, |&(name, _)| name) {
             Ok(at) => seen[at].1 = outcome,
             Err(at) if seen.len() < MOST && seen.try_reserve(1).is_ok() => {
@@ -47,14 +48,14 @@ impl Seen {
 
     pub(crate) fn outcome(&self, name: Option<&[u8]>) -> Option<Digest> {
         let name = short(name);
-        let seen = self.0.try_lock()?;
+        let seen = self.0.try_lock().ok()?;
         let at = seen.binary_search_by_key(&name, |&(name, _)| name).ok()?;
         Some(seen[at].1)
     }
 
     /// What was seen holds no longer.
     pub(crate) fn forget(&self) {
-        if let Some(mut seen) = self.0.try_lock() {
+        if let Ok(mut seen) = self.0.try_lock() {
             seen.clear();
         }
     }
@@ -85,7 +86,7 @@ mod tests {
         for number in 0..5000u32 {
             seen.note(Some(&number.to_ne_bytes()), outcome(number));
         }
-        assert_eq!(seen.0.lock().len(), MOST);
+        assert_eq!(seen.0.lock().unwrap().len(), MOST);
         let found = |number: &u32| seen.outcome(Some(&number.to_ne_bytes())).is_some();
         let found: Vec<_> = (0..5000).filter(found).collect();
         assert!(found.contains(&4999) && found.len() <= MOST);

@@ -2,11 +2,10 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{fs, io};
 
-use parking_lot::Mutex;
 use sslsweep_seal::Keys;
 use sslsweep_segment::Segment;
 use sslsweep_share_table::{Core, Event};
@@ -91,7 +90,7 @@ impl Shared {
             Source::Family(keys) => return Some(Arc::clone(keys)),
             Source::File { path, read } => (path, read),
         };
-        let Some(mut read) = read.try_lock() else { return Keys::read(path).map(Arc::new).ok() };
+        let Ok(mut read) = read.try_lock() else { return Keys::read(path).map(Arc::new).ok() };
         if let Some(now) = Stamp::of(path).ok().filter(|now| *now != read.0) {
             match Keys::read(path) {
                 Ok(keys) => read.1 = Arc::new(keys),

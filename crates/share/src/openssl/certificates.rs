@@ -2,8 +2,8 @@
 
 use std::ffi::c_void;
 use std::ptr;
+use std::sync::{Mutex, PoisonError};
 
-use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
 use super::api::Api;
@@ -40,7 +40,7 @@ impl Certificates {
     /// The certificate is of this libssl, and alive.
     pub(crate) unsafe fn digest(&self, certificate: *mut c_void) -> Option<Digest> {
         let address = certificate.addr();
-        if let Some(known) = self.known.try_lock() {
+        if let Ok(known) = self.known.try_lock() {
             let mut found = known.certificates.iter().flatten();
             if let Some((_, digest)) = found.find(|(known, _)| *known == address) {
                 return Some(*digest);
@@ -64,12 +64,12 @@ impl Certificates {
     /// Takes over a reference.
     fn remember(&self, certificate: *mut c_void, digest: Digest) {
         let former = match self.known.try_lock() {
-            Some(mut known) => {
+            Ok(mut known) => {
                 let place = known.next % MOST;
                 known.next += 1;
                 known.certificates[place].replace((certificate.expose_provenance(), digest))
             }
-            None => Some((certificate.expose_provenance(), digest)),
+            Err(_) => Some((certificate.expose_provenance(), digest)),
         };
         former.into_iter().for_each(|(address, _)| self.free(address));
     }
@@ -82,7 +82,9 @@ impl Certificates {
 
 impl Drop for Certificates {
     fn drop(&mut self) {
-        let known = std::mem::take(&mut self.known.get_mut().certificates);
+        let known = std::mem::take(
+            &mut self.known.get_mut().unwrap_or_else(PoisonError::into_inner).certificates,
+        );
         known.into_iter().flatten().for_each(|(address, _)| self.free(address));
     }
 }

@@ -190,14 +190,20 @@ impl<'a> Connection<'a> {
         });
     }
 
-    /// Visits the numbers of the ciphers, best first.
-    pub(crate) fn for_each_cipher(self, mut visit: impl FnMut(u16)) {
+    /// The numbers of the ciphers, best first. `None` if there are more than any libssl has.
+    pub(crate) fn ciphers(self, room: &mut [[u8; 2]; 256]) -> Option<&[[u8; 2]]> {
         // SAFETY: as above.
         let list = unsafe { (self.api.SSL_get_ciphers)(self.ssl) };
+        let mut number = 0;
         self.for_each_of(list, |cipher| {
             // SAFETY: libssl's constant.
-            visit(unsafe { (self.api.SSL_CIPHER_get_protocol_id)(cipher) });
+            let id = unsafe { (self.api.SSL_CIPHER_get_protocol_id)(cipher) };
+            if let Some(place) = room.get_mut(number) {
+                *place = id.to_be_bytes();
+            }
+            number += 1;
         });
+        room.get(..number)
     }
 
     fn for_each_of(self, list: Object, mut visit: impl FnMut(Object)) {

@@ -7,6 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access, statvfs};
+use sslsweep_seal::Keys;
+use zeroize::Zeroizing;
 
 use crate::text::{plain, shown};
 
@@ -46,7 +48,7 @@ fn private(file: &Path, about: &Metadata, user: u32) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Checks a key file. The keys in it are not looked at.
+/// Checks a key file, and the form of its lines if this user may read it.
 pub fn key(file: &Path, root: &Path, user: u32) -> Result<(), Problem> {
     const MAKE: &str = "make one: sslsweep share-key new FILE";
     let name = shown(file);
@@ -67,7 +69,11 @@ pub fn key(file: &Path, root: &Path, user: u32) -> Result<(), Problem> {
     if about.len() == 0 {
         return Err((format!("the key file {name} is empty"), MAKE));
     }
-    Ok(())
+    let Ok(text) = fs::read(below(root, file)).map(Zeroizing::new) else { return Ok(()) };
+    match Keys::parse(&text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err((format!("the key file {name}: {error}"), MAKE)),
+    }
 }
 
 /// Checks the place of a segment; returns whether the segment is there.

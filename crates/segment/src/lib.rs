@@ -20,4 +20,4 @@ mod tests;
 pub use error::Error;
 pub use figures::{Census, Counts};
 pub use segment::Segment;
-pub use slots::{Name, ROOM, Record, Refused};
+pub use slots::{Name, Put, ROOM, Record, Refused};

@@ -8,7 +8,7 @@ use crate::figures::{self, Census, Counts, Event};
 use crate::file;
 use crate::header::{Header, whole_bytes};
 use crate::mapping::Mapping;
-use crate::slots::{BUCKET_WORDS, Bucket, Forgotten, Name, Record, Refused};
+use crate::slots::{BUCKET_WORDS, Bucket, Forgotten, Name, Put, Record, Refused};
 
 /// Memory that processes share, with records under names.
 pub struct Segment {
@@ -43,13 +43,13 @@ impl Segment {
 
     /// Puts a record under a name until its expiry; a former record of the name is replaced. If the bucket is full, what has
     /// expired leaves first, then what expires first.
-    pub fn put(&self, name: Name, record: &[u8], expiry: u64, now: u64) -> Result<(), Refused> {
+    pub fn put(&self, name: Name, record: &[u8], expiry: u64, now: u64) -> Result<Put, Refused> {
         let result = self.bucket(name).put(name, record, expiry, now);
         self.count(name, if result.is_ok() { Event::Put } else { Event::Refused });
-        if result?.evicted {
+        if result.is_ok_and(|put| put.evicted) {
             self.count(name, Event::Evicted);
         }
-        Ok(())
+        result
     }
 
     /// Copies the record of a name, unless it has expired or is dead.

@@ -21,11 +21,13 @@ pub enum Kind {
     Alerts,
     /// A context stands aside: it neither publishes nor fetches.
     Aside,
+    /// A session left the segment for want of room.
+    Evicted,
 }
 
 impl Kind {
     /// All of them, in the order of their events.
-    pub const ALL: [Kind; 9] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Published,
         Kind::NotPublished,
         Kind::Fetched,
@@ -35,6 +37,7 @@ impl Kind {
         Kind::Removed,
         Kind::Alerts,
         Kind::Aside,
+        Kind::Evicted,
     ];
 
     /// The name, as in metrics.
@@ -49,6 +52,7 @@ impl Kind {
             Kind::Removed => "removed",
             Kind::Alerts => "alerts",
             Kind::Aside => "aside",
+            Kind::Evicted => "evicted",
         }
     }
 
@@ -145,6 +149,8 @@ events! {
     22 AsideClientAuthentication "aside_client_authentication" Aside "client_authentication";
     /// A context stands aside for another reason.
     23 AsideOther "aside_other" Aside "other";
+    /// A session that was published left the segment, before its time, for another one.
+    24 Evicted "evicted" Evicted "";
 }
 
 impl Event {

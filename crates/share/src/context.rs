@@ -337,11 +337,14 @@ impl Context {
         let record = &record[..sealed.ok_or(Event::TooLarge)?];
         let until = kept_until(expiry, now);
         let put = segment.put(key.name(), record, until, now.max(0) as u64);
-        put.map_err(|refused| match refused {
+        let put = put.map_err(|refused| match refused {
             Refused::TooLarge => Event::TooLarge,
             Refused::Dead | Refused::Expired => Event::Unsuitable,
             Refused::Full | Refused::Contended => Event::NoRoom,
         })?;
+        if put.evicted {
+            self.shared.count(Event::Evicted);
+        }
         self.has_shared.store(true, Ordering::Relaxed);
         Ok(())
     }

@@ -20,6 +20,7 @@ fn about(kind: Kind) -> (String, &'static str) {
             "Handshakes that ended in an alert because the trust of their server name changed."
         }
         Kind::Aside => "Contexts that stand aside and share nothing, by reason.",
+        Kind::Evicted => "Published sessions that left the segment for want of room.",
     };
     (format!("sharing_{}", kind.name()), help)
 }

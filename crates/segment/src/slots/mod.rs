@@ -28,6 +28,6 @@ mod record;
 mod slot;
 mod sync;
 
-pub use bucket::{BUCKET_WORDS, Bucket, Forgotten, WAYS};
+pub use bucket::{BUCKET_WORDS, Bucket, Forgotten, Put, WAYS};
 pub use record::{Name, ROOM, Record, Refused};
 pub use slot::{SLOT_WORDS, State};

@@ -5,9 +5,11 @@ use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Access, access, statvfs};
 use sslsweep_seal::Keys;
+use sslsweep_segment::Segment;
 use zeroize::Zeroizing;
 
 use crate::text::{plain, shown};
@@ -96,6 +98,21 @@ pub fn segment(file: &Path, root: &Path, bytes: u64, user: u32) -> Result<bool, 
     }
     let text = format!("the segment {name} has {} bytes instead of {bytes}", about.len());
     Err((text, "set the same size everywhere, or remove the file while no process uses it"))
+}
+
+/// How full a segment is that is there; nothing if this user may not open it.
+pub fn fill(file: &Path, root: &Path, bytes: u64) -> String {
+    let Ok(segment) = Segment::host(&below(root, file), bytes) else { return String::new() };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+    let (census, counts) = (segment.census(now), segment.counts());
+    format!(
+        "; of {} slots {} hold sessions, {} removed ones, {} are lost or being written; {} were evicted",
+        segment.slots(),
+        census.live,
+        census.dead,
+        census.busy,
+        counts.evictions
+    )
 }
 
 /// Checks the folder in which a segment is to be made.

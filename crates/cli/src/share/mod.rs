@@ -100,9 +100,15 @@ impl Program<'_> {
         let there = check::segment(path, self.root, bytes, self.user)?;
         let is_it = |file: &[u8]| file == path.as_os_str().as_bytes();
         match (self.has_mapped(is_it), there) {
-            (None, true) => Ok(format!("the segment {name} is there, {bytes} bytes")),
+            (None, true) => {
+                let fill = check::fill(path, self.root, bytes);
+                Ok(format!("the segment {name} is there, {bytes} bytes{fill}"))
+            }
             (None, false) => Ok(format!("there is room for the segment {name}")),
-            (Some(true), true) => Ok(format!("the segment {name} is mapped, {bytes} bytes")),
+            (Some(true), true) => {
+                let fill = check::fill(path, self.root, bytes);
+                Ok(format!("the segment {name} is mapped, {bytes} bytes{fill}"))
+            }
             (Some(_), false) => Err((
                 format!("the segment {name} is not there: it was removed, or never made"),
                 AGAIN,

@@ -66,7 +66,7 @@ def aside(pid: int) -> int:
     """The contexts of a process that stand aside because of the program, by its published figures."""
     done = subprocess.run([ROOT / "build/bin/sslsweep", "stat", "--json", str(pid)], capture_output=True, text=True, check=True)
     [process] = json.loads(done.stdout)["processes"]
-    return process["sharing"]["aside_program"]
+    return process["sharing_aside"]["program"]
 
 
 def own(port: int, *user: str) -> str:

@@ -55,7 +55,7 @@ pub(crate) fn open() {
         Some(share) => report::line(format_args!(
             "no sharing: {} is version {}, and this is {}",
             report::Text(NAME),
-            share.version.escape_ascii(),
+            share.version.split(|&byte| byte == 0).next().unwrap_or_default().escape_ascii(),
             env!("CARGO_PKG_VERSION"),
         )),
         // It has said why.

@@ -3,14 +3,16 @@ that, a stranger with a session of his own gets what somebody else has asked for
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable
 
 import ftp
 import proftpd
 import vsftpd
-from harness import PATIENCE, Copy, Program, Scenario, Site, free_port, wait_until
+from harness import PATIENCE, ROOT, Copy, Program, Scenario, Site, free_port, wait_until
 from support import Server
 
 
@@ -37,9 +39,11 @@ def renamed(program: Program, site: Site, name: str) -> Copy:
     return Copy.of(program, shutil.copy2(program.path(), site.folder / name))
 
 
-def theft(site: Site, program: Program, start: Callable[[Program, int], Server], *user: str) -> None:
+def theft(site: Site, program: Program, start: Callable[[Program, int], Server], succeeds: bool, *user: str) -> None:
+    """Whether the theft `succeeds` if the library does not know the program."""
     name = program.executable
     site.family()
+    site.settings["SSLSWEEP_STATS"] = "1"
     for own_name in True, False:
         port = free_port()
         server = start(program if own_name else renamed(program, site, "files_by_tls"), port)
@@ -48,10 +52,21 @@ def theft(site: Site, program: Program, start: Callable[[Program, int], Server],
         got = [steal(port, *user) for _ in range(3)]
         if own_name:
             site.check("S2", f"{name}: a stranger with a session of his own gets nothing", got, [""] * 3)
+            site.check("S9", f"{name}: the figures say that its context stands aside", aside(server.pid), 1)
+            site.so("S9", f"{name}: one line says so", site.said().count(f"no sharing: {name} ") == 1, site.said())
         else:
-            site.check("S2", f"{name} by another name, which is not known: the stranger gets the file", got, [ftp.FILE] * 3)
+            site.check("S2", f"{name} by another name, which is not known: the stranger gets the file", [it == ftp.FILE for it in got],
+                       [succeeds] * 3)
+            site.check("S9", f"{name} by another name: no context stands aside", aside(server.pid), 0)
         wait_until(lambda: not server.children(), "the connections ending")
         server.stop()
+
+
+def aside(pid: int) -> int:
+    """The contexts of a process that stand aside because of the program, by its published figures."""
+    done = subprocess.run([ROOT / "build/bin/sslsweep", "stat", "--json", str(pid)], capture_output=True, text=True, check=True)
+    [process] = json.loads(done.stdout)["processes"]
+    return process["sharing_aside"]["program"]
 
 
 def own(port: int, *user: str) -> str:
@@ -64,11 +79,17 @@ def own(port: int, *user: str) -> str:
 
 def vsftpd_theft(site: Site) -> None:
     # (By default it asks for client certificates, for which nothing is shared either.)
-    theft(site, vsftpd.VSFTPD, lambda program, port: vsftpd.start(site, port, program, "ssl_request_cert=NO"))
+    theft(site, vsftpd.VSFTPD, lambda program, port: vsftpd.start(site, port, program, "ssl_request_cert=NO"), True)
 
 
 def proftpd_theft(site: Site) -> None:
-    theft(site, proftpd.PROFTPD, lambda program, port: proftpd.start(site, port, program), "tester", "secret")
+    """It compares the session with the control connection's by itself, so the stranger gets nothing in any case; but only as
+    itself does it not even resume his session."""
+    log = site.folder / "tls.log"
+    theft(site, proftpd.PROFTPD, lambda program, port: proftpd.start(site, port, program), False, "tester", "secret")
+    resumed = [line for line in log.read_text().splitlines() if "client reused TLS session for data connection" in line]
+    rejected = [line for line in log.read_text().splitlines() if "did not reuse TLS session from control" in line]
+    site.check("S2", "proftpd by another name: resumed, and rejected by itself", (len(resumed), len(rejected)), (0, 0))
 
 
 SCENARIOS = [

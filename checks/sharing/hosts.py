@@ -12,6 +12,7 @@ from support import Server
 
 sys.path.insert(0, str(ROOT / "tools"))
 import libssl  # noqa: E402
+import s_server  # noqa: E402
 
 OPENSSL = Program("openssl", "version")
 
@@ -65,7 +66,31 @@ def versions(site: Site) -> None:
         server.stop()
 
 
+def early(site: Site) -> None:
+    """Early data is accepted once by both servers together, and a ticket that was used is dead for both."""
+    site.host()
+    ports = [free_port(), free_port()]
+    for port in ports:
+        s_server.start(site, port, "-tls1_3", "-early_data", "-max_early_data", "1000")
+    data = site.write("early", "only once\n")
+    for port in ports:  # each has to know the name
+        s_server.s_client(site, port, site.folder / "first")
+    for turn, (of, at) in enumerate([(0, 1), (1, 0), (0, 0), (1, 1)]):
+        session = site.folder / f"session{turn}"
+        s_server.s_client(site, ports[of], session)
+        session.with_suffix(".new").rename(session)
+        site.check("S1 S4", f"0-RTT, made by {of}, offered to {at}", s_server.outcome(site, ports[at], session, data),
+                   ("Reused", "accepted"))
+        site.check("S4", f"replayed to both, made by {of}, used at {at}",
+                   [s_server.outcome(site, port, session, data)[1] for port in (*ports, *ports)], ["rejected"] * 4)
+    said = site.output.read_text(errors="replace").count("only once")
+    site.check("S4", "times that the servers had the data", said, 4)
+    for server in site.servers:
+        server.stop()
+
+
 SCENARIOS = [
     Scenario("s_server, a pair", pair),
     Scenario("s_server, several libssl", versions),
+    Scenario("s_server, early data", early),
 ]

@@ -125,7 +125,8 @@ def main() -> None:
         for pid in running:
             os.kill(pid, signal.SIGTERM)
             os.kill(pid, signal.SIGCONT)
-        raise SystemExit(0)
+        ends = {pid: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in running}
+        raise SystemExit(f"children ended with {ends}" if any(ends.values()) else 0)
 
     signal.signal(signal.SIGTERM, end)
     for _ in range(options.children):

@@ -72,6 +72,10 @@ impl Drop for Mapping {
 /// Takes the file's room, so that no later access finds its file system full, which would be a SIGBUS.
 pub(crate) fn allocate(file: &File, bytes: usize) -> io::Result<()> {
     let length = bytes.try_into().map_err(|_| io::ErrorKind::FileTooLarge)?;
+    // Beyond this limit the kernel would end the process by a signal.
+    if bytes as u64 > file_size_limit() {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
     loop {
         // SAFETY: the call uses the descriptor and two numbers, no memory.
         match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, length) } {
@@ -79,6 +83,16 @@ pub(crate) fn allocate(file: &File, bytes: usize) -> io::Result<()> {
             libc::EINTR => {}
             error => return Err(io::Error::from_raw_os_error(error)),
         }
+    }
+}
+
+/// The size beyond which this process may not write files.
+fn file_size_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit is a local variable.
+    match unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &mut limit) } {
+        0 => limit.rlim_cur,
+        _ => u64::MAX,
     }
 }
 

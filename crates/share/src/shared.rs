@@ -79,7 +79,16 @@ impl Shared {
                 (segment, Source::File { path: keys, read })
             }
         };
-        let is_excluded = is_excluded();
+        let excluded = excluded();
+        if let Some(program) = excluded {
+            report(
+                core,
+                &format!(
+                    "no sharing: {program} takes a resumed session for evidence of who the client is"
+                ),
+            );
+        }
+        let is_excluded = excluded.is_some();
         Ok(Self { core, segment, keys, is_excluded })
     }
 
@@ -117,11 +126,11 @@ pub(crate) fn report(core: &Core, text: &str) {
     (core.report)(text.as_ptr(), text.len());
 }
 
-/// Returns whether this process runs one of the excluded programs.
-fn is_excluded() -> bool {
-    let Ok(path) = fs::read_link("/proc/self/exe") else { return false };
+/// The excluded program that this process runs.
+fn excluded() -> Option<&'static str> {
+    let path = fs::read_link("/proc/self/exe").ok()?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    EXCLUDED.contains(&name.trim_end_matches(" (deleted)"))
+    EXCLUDED.into_iter().find(|&program| program == name.trim_end_matches(" (deleted)"))
 }
 
 /// Seconds since the epoch.

@@ -23,6 +23,8 @@ pub(super) struct Plant {
     pub(super) stand_in: Session,
     /// The session that was taken out of our cache, and goes back if libssl has no use for it.
     pub(super) stored: Option<Session>,
+    /// The session was taken from others, and goes nowhere.
+    is_taken: bool,
 }
 
 /// The result of adding a plant.
@@ -64,8 +66,8 @@ impl Planted {
     }
 
     /// Notes a stand-in of this thread.
-    pub(super) fn add(&self, stand_in: Session, stored: Option<Session>) -> Added {
-        let plant = Plant { thread: this_thread(), stand_in, stored };
+    pub(super) fn add(&self, stand_in: Session, stored: Option<Session>, is_taken: bool) -> Added {
+        let plant = Plant { thread: this_thread(), stand_in, stored, is_taken };
         guard(Added::NoMemory, || {
             let mut plants = self.plants.lock();
             let serves = |other: &Plant| {
@@ -85,12 +87,12 @@ impl Planted {
         })
     }
 
-    /// A session is being removed, and its stand-in has served. Returns whether it was in our cache but for that. (What
-    /// the program's get callback returned may be another object with the same key.)
+    /// A session is being removed, and its stand-in has served. Returns whether it was in our cache but for that, or
+    /// was taken from others. (What the program's get callback returned may be another object with the same key.)
     pub(super) fn consume(&self, session: SessionRef<'_>) -> bool {
         let is_it = |plant: &Plant| match &plant.stored {
             Some(stored) => stored.get() == session || plant.stand_in.get().has_key_of(session),
-            None => false,
+            None => plant.is_taken && plant.stand_in.get().has_key_of(session),
         };
         self.take(is_it).is_some()
     }

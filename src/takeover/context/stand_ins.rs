@@ -37,7 +37,7 @@ impl Context {
     /// Lets libssl's removal find a session that was taken out of our cache.
     pub(crate) fn plant(&self, stored: &Session) {
         let session = stored.get();
-        if !self.put(session.version(), session.id(), Some(stored.clone())) {
+        if !self.put(session.version(), session.id(), Some(stored.clone()), false) {
             // libssl will skip the ticket.
             self.put_back_or_leave(stored.clone());
         }
@@ -45,17 +45,17 @@ impl Context {
 
     /// Lets libssl's removal find a session that was taken from others, and goes nowhere if libssl has no use for it.
     pub(crate) fn plant_taken(&self, version: c_int, id: &[u8]) {
-        self.put(version, id, None);
+        self.put(version, id, None, true);
     }
 
     /// Lets libssl find the conflict with a session of this id.
     pub(crate) fn plant_conflict(&self, version: c_int, id: &[u8]) {
-        self.put(version, id, None);
+        self.put(version, id, None, false);
     }
 
-    fn put(&self, version: c_int, id: &[u8], stored: Option<Session>) -> bool {
+    fn put(&self, version: c_int, id: &[u8], stored: Option<Session>, is_taken: bool) -> bool {
         let Some(stand_in) = Session::with_key(self.libssl, version, id) else { return false };
-        let added = self.planted.add(stand_in.clone(), stored);
+        let added = self.planted.add(stand_in.clone(), stored, is_taken);
         if added == Added::New {
             self.add_real(&stand_in);
         }

@@ -1,0 +1,168 @@
+#include "sharing.h"
+#include "own.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <openssl/ec.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+
+void sharing_on(char **argv)
+{
+    own_option(argv, "SSLSWEEP_SHARE", "family:4m");
+    hs_limit_time();
+}
+
+/* ---- Certificates ---- */
+
+identity new_identity(int type)
+{
+    static long serial = 100;
+    identity who = {NULL, X509_new()};
+    EVP_PKEY_CTX *maker = EVP_PKEY_CTX_new_id(type, NULL);
+    X509_NAME *name = X509_NAME_new();
+    if (who.certificate == NULL || name == NULL || maker == NULL || EVP_PKEY_keygen_init(maker) <= 0
+        || (type == EVP_PKEY_EC && EVP_PKEY_CTX_set_ec_paramgen_curve_nid(maker, NID_X9_62_prime256v1) <= 0)
+        || (type == EVP_PKEY_RSA && EVP_PKEY_CTX_set_rsa_keygen_bits(maker, 2048) <= 0)
+        || EVP_PKEY_keygen(maker, &who.key) <= 0)
+        give_up("cannot make a key");
+    EVP_PKEY_CTX_free(maker);
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"others", -1, -1, 0);
+    X509_set_version(who.certificate, 2);
+    ASN1_INTEGER_set(X509_get_serialNumber(who.certificate), serial++);
+    X509_gmtime_adj(X509_getm_notBefore(who.certificate), -3600);
+    X509_gmtime_adj(X509_getm_notAfter(who.certificate), 24 * 3600);
+    X509_set_subject_name(who.certificate, name);
+    X509_set_issuer_name(who.certificate, name);
+    X509_set_pubkey(who.certificate, who.key);
+    X509_NAME_free(name);
+    if (!X509_sign(who.certificate, who.key, type == EVP_PKEY_ED25519 ? NULL : EVP_sha256()))
+        give_up("cannot sign a certificate");
+    return who;
+}
+
+void free_identity(identity *who)
+{
+    EVP_PKEY_free(who->key);
+    X509_free(who->certificate);
+}
+
+void use_identity(SSL_CTX *ctx, const identity *who)
+{
+    if (!SSL_CTX_use_certificate(ctx, who->certificate) || !SSL_CTX_use_PrivateKey(ctx, who->key))
+        give_up("cannot use a certificate");
+}
+
+/* ---- Connections ---- */
+
+hs_result visit(SSL_CTX *server, SSL_CTX *client, const char *name, void (*adjust)(SSL *), SSL_SESSION *resume,
+                SSL_SESSION **next)
+{
+    hs_pair pair = hs_new(server, client, resume);
+    if (name != NULL && !SSL_set_tlsext_host_name(pair.client, name))
+        give_up("SSL_set_tlsext_host_name");
+    if (adjust != NULL)
+        adjust(pair.server);
+    hs_result result = hs_drive(&pair);
+    if (next != NULL)
+        *next = result == HS_FAILED ? NULL : SSL_get1_session(pair.client);
+    hs_close(&pair);
+    return result;
+}
+
+const char *version_name(int version)
+{
+    return version == TLS1_2_VERSION ? "TLS 1.2" : version == TLS1_3_VERSION ? "TLS 1.3" : "DTLS 1.2";
+}
+
+/* ---- Another process ---- */
+
+int elsewhere(int (*work)(void *), void *arg)
+{
+    int status = -1;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        hs_limit_time();
+        _exit(work(arg));
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        give_up("fork");
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+enum { ROOM = 16384 };
+
+typedef struct making {
+    SSL_SESSION *(*make)(void *);
+    void *arg;
+    struct made {
+        int length;
+        unsigned char der[ROOM];
+    } *made; /* memory of both processes */
+} making;
+
+static int make_and_write(void *arg)
+{
+    making *m = arg;
+    SSL_SESSION *session = m->make(m->arg);
+    int length = session == NULL ? 0 : i2d_SSL_SESSION(session, NULL);
+    if (length > ROOM)
+        return 1;
+    unsigned char *to = m->made->der;
+    m->made->length = session == NULL ? 0 : i2d_SSL_SESSION(session, &to);
+    SSL_SESSION_free(session);
+    return 0;
+}
+
+SSL_SESSION *session_elsewhere(SSL_SESSION *(*make)(void *), void *arg)
+{
+    making m = {make, arg, mmap(NULL, sizeof *m.made, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)};
+    if (m.made == MAP_FAILED)
+        give_up("mmap");
+    int status = elsewhere(make_and_write, &m);
+    if (status != 0)
+        give_up("the child ended with %d", status);
+    const unsigned char *from = m.made->der;
+    SSL_SESSION *session = m.made->length == 0 ? NULL : d2i_SSL_SESSION(NULL, &from, m.made->length);
+    if (m.made->length != 0 && session == NULL)
+        give_up("d2i_SSL_SESSION");
+    munmap(m.made, sizeof *m.made);
+    return session;
+}
+
+typedef struct ends {
+    SSL_CTX *server, *client;
+    SSL_SESSION *session;
+} ends;
+
+static SSL_SESSION *first(void *arg)
+{
+    ends *e = arg;
+    return hs_first(e->server, e->client);
+}
+
+SSL_SESSION *first_elsewhere(SSL_CTX *server, SSL_CTX *client)
+{
+    ends e = {server, client, NULL};
+    return session_elsewhere(first, &e);
+}
+
+static int resume(void *arg)
+{
+    ends *e = arg;
+    return (int)hs_resume(e->server, e->client, e->session);
+}
+
+hs_result resume_elsewhere(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *session)
+{
+    ends e = {server, client, session};
+    int status = elsewhere(resume, &e);
+    if (status < 0)
+        give_up("the child was ended by signal %d", -status);
+    return (hs_result)status;
+}

@@ -40,17 +40,21 @@ pub(super) fn fetch(
     let fetched = is_original.then(|| sharing.fetch(context.libssl, ssl, id, single_use)).flatten();
     let (session, resumed) = fetched.unzip();
     connections::note_resumed(context.libssl, ssl, resumed);
-    session
+    // Out of memory nothing is noted, and nobody would confirm the session.
+    session.filter(|_| connections::resumed(context.libssl, ssl) == resumed)
 }
 
 /// The connection resumes a session of the context's own.
 pub(super) fn found(context: &Context, ssl: SslRef<'_>, session: &Session) {
-    // The tickets of TLS 1.3 that follow it are new sessions.
-    if context.sharing.is_some() && Connection::new(context, ssl).is_tls13() {
-        let session = session.get().address();
-        let resumed = Resumed { session, origin: 0, fetched: false, trust: [0; 32] };
-        connections::note_resumed(context.libssl, ssl, Some(resumed));
+    if context.sharing.is_none() {
+        return;
     }
+    // The tickets of TLS 1.3 that follow it are new sessions. (Else what a former handshake of the connection has noted goes.)
+    let resumed = Connection::new(context, ssl).is_tls13().then(|| {
+        let session = session.get().address();
+        Resumed { session, origin: 0, fetched: false, trust: [0; 32] }
+    });
+    connections::note_resumed(context.libssl, ssl, resumed);
 }
 
 /// The program's servername callback that libssl has called ours for: that of the connection's present context, or else that
@@ -61,18 +65,21 @@ pub(super) fn servername(libssl: &Libssl, ssl: SslRef<'_>) -> Option<ServernameC
     current.or_else(|| connections::session_context(libssl, ssl)?.servername.get())
 }
 
+/// The session that was fetched for this connection, and is to be confirmed after the servername callback.
+pub(super) fn to_confirm(libssl: &Libssl, ssl: SslRef<'_>) -> Option<Resumed> {
+    connections::resumed(libssl, ssl).filter(|resumed| resumed.fetched)
+}
+
 /// Returns whether the connection may go on after the servername callback: not if it resumes a session that was fetched, and its
 /// trust is no longer that of the session.
-pub(super) fn confirm(libssl: &'static Libssl, ssl: SslRef<'_>) -> bool {
-    let Some(resumed) = connections::resumed(libssl, ssl).filter(|resumed| resumed.fetched) else {
-        return true;
-    };
+pub(super) fn confirm(libssl: &'static Libssl, ssl: SslRef<'_>, resumed: &Resumed) -> bool {
     let original = connections::session_context(libssl, ssl);
     let Some(sharing) = original.as_ref().and_then(|context| context.sharing.as_ref()) else {
-        return true;
+        // Out of memory the switch to a context that is not taken over was not noted.
+        return false;
     };
     let current = libssl.api.as_ref().and_then(|api| (api.SSL_get_SSL_CTX)(ssl));
     let current = current.and_then(registry::find);
     let current = current.as_ref().and_then(|current| current.sharing.as_ref());
-    sharing.confirm(current, ssl, &resumed)
+    sharing.confirm(current, ssl, resumed)
 }

@@ -202,12 +202,15 @@ unsafe extern "C-unwind" fn choose_server<const INDEX: usize>(
     argument: *mut c_void,
 ) -> c_int {
     let Some(libssl) = by_index(INDEX) else { return SSL_TLSEXT_ERR_NOACK };
+    // Before the program's callback, which may do anything to the connection.
+    let resumed = exchange::to_confirm(libssl, ssl);
     let chosen = match exchange::servername(libssl, ssl) {
         // SAFETY: the program's own callback, with what libssl gave us.
         Some(servername) => call_program(|| unsafe { servername(ssl, alert, argument) }),
         None => SSL_TLSEXT_ERR_NOACK,
     };
-    if chosen != SSL_TLSEXT_ERR_ALERT_FATAL && !exchange::confirm(libssl, ssl) {
+    let confirmed = resumed.is_none_or(|resumed| exchange::confirm(libssl, ssl, &resumed));
+    if chosen != SSL_TLSEXT_ERR_ALERT_FATAL && !confirmed {
         *alert = SSL_AD_HANDSHAKE_FAILURE;
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     }

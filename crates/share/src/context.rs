@@ -247,7 +247,9 @@ impl Context {
         connection: Connection<'_>,
         resumed: &Resumed,
     ) -> bool {
-        if !resumed.fetched || connection.session() != resumed.session {
+        // libssl may have had no use for it: a new session may lie at its address by now.
+        let is_it = connection.is_resumed() && connection.session() == resumed.session;
+        if !resumed.fetched || !is_it {
             return true;
         }
         let holds = self.may_share(connection).is_ok()

@@ -106,7 +106,7 @@ pub fn fill(file: &Path, root: &Path, bytes: u64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let (census, counts) = (segment.census(now), segment.counts());
     format!(
-        "; of {} slots {} hold sessions, {} removed ones, {} are lost or being written; {} were evicted",
+        "; of {} slots {} hold sessions, {} are kept for removed ones, {} are lost or being written; {} sessions were evicted",
         segment.slots(),
         census.live,
         census.dead,

@@ -197,12 +197,17 @@ impl Sharing {
         unsafe { (self.share.forget)(state, version, id.as_ptr(), id.len(), expiry, stored) };
     }
 
+    /// Returns whether somebody has removed the session with this id, which the context has stored itself.
+    pub(crate) fn is_gone(&self, ssl: SslRef<'_>, id: &[u8]) -> bool {
+        let (state, ssl) = (self.state.as_ptr(), ssl.as_ptr().cast());
+        // SAFETY: as above; a live connection, and an id of this length.
+        unsafe { (self.share.is_gone)(state, ssl, id.as_ptr(), id.len()) }
+    }
+
     /// A stored session expires at another time.
     pub(crate) fn re_expire(&self, session: SessionRef<'_>) {
-        let (version, id, expiry) = (session.version(), session.id(), session.expiry().seconds());
-        let state = self.state.as_ptr();
-        // SAFETY: as above; an id of this length.
-        unsafe { (self.share.re_expire)(state, version, id.as_ptr(), id.len(), expiry) };
+        // SAFETY: as above; a live session.
+        unsafe { (self.share.re_expire)(self.state.as_ptr(), session.any().as_ptr().cast()) };
     }
 
     /// The context has flushed what expires before this time.

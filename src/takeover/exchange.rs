@@ -1,6 +1,9 @@
 //! Sessions that the connections of a context exchange with other contexts and processes, if the operator wants that
 //! ([`crate::sharing`]).
 
+use std::ffi::c_int;
+use std::sync::Arc;
+
 use super::connections::{self, Connection};
 use super::context::Context;
 use super::registry;
@@ -42,6 +45,15 @@ pub(super) fn fetch(
     connections::note_resumed(context.libssl, ssl, resumed);
     // Out of memory nothing is noted, and nobody would confirm the session.
     session.filter(|_| connections::resumed(context.libssl, ssl) == resumed)
+}
+
+/// Removes the context's own session with this id if somebody else has removed it: S3 holds for all who have it.
+pub(super) fn remove_gone(context: &Arc<Context>, ssl: SslRef<'_>, version: c_int, id: &[u8]) {
+    let Some(sharing) = &context.sharing else { return };
+    if context.has(version, id) && sharing.is_gone(ssl, id) {
+        // A callback of the program's runs.
+        Arc::clone(context).remove_by_id(version, id);
+    }
 }
 
 /// The connection resumes a session of the context's own.

@@ -173,6 +173,7 @@ fn find_internal(context: &Arc<Context>, ssl: SslRef<'_>, id: &[u8]) -> Internal
     }
     let connection = Connection::new(context, ssl);
     let version = connection.version();
+    exchange::remove_gone(context, ssl, version, id);
     let found = if connection.refuses_replays() {
         // Taken out, so that of racing replays one gets it.
         let Some(_claim) = context.claim(context.key_of(version, id)) else {

@@ -82,6 +82,11 @@ impl Segment {
         }
     }
 
+    /// Returns whether a name was taken or forgotten, for somebody who has what was put from elsewhere. In doubt it was.
+    pub fn is_gone(&self, name: Name, now: u64) -> bool {
+        self.bucket(name).is_gone(name, now)
+    }
+
     /// The number of the last put in this segment. Every put that begins later has a higher one.
     pub fn sequence(&self) -> u64 {
         self.header().sequence().load(std::sync::atomic::Ordering::Relaxed)

@@ -121,14 +121,16 @@ pub struct Share {
         expiry: i64,
         stored: bool,
     ),
-    /// A stored session expires at another time, in seconds since the epoch: if that is earlier, nobody gets it any more.
-    pub re_expire: unsafe extern "C" fn(
+    /// Returns whether somebody has removed the session with this id, which the context has stored itself and this connection
+    /// wants to resume.
+    pub is_gone: unsafe extern "C" fn(
         state: *const State,
-        version: c_int,
+        ssl: *mut c_void,
         id: *const c_uchar,
         length: usize,
-        expiry: i64,
-    ),
+    ) -> bool,
+    /// A stored session expires at another time: if that is earlier, nobody gets it any more after that.
+    pub re_expire: unsafe extern "C" fn(state: *const State, session: *mut c_void),
     /// The context has flushed what expires before this time: it never gets any of that again that was published until now.
     pub flushed: unsafe extern "C" fn(state: *const State, before: i64),
 }

@@ -24,6 +24,7 @@ static SHARE: Share = Share {
     publish,
     confirm,
     forget,
+    is_gone,
     re_expire,
     flushed,
 };
@@ -196,18 +197,28 @@ unsafe extern "C" fn forget(
     });
 }
 
-unsafe extern "C" fn re_expire(
+unsafe extern "C" fn is_gone(
     state: *const State,
-    version: c_int,
+    ssl: *mut c_void,
     id: *const c_uchar,
     length: usize,
-    expiry: i64,
-) {
+) -> bool {
+    guard(false, || {
+        // SAFETY: as above.
+        let Some(context) = (unsafe { context(state) }) else { return false };
+        // SAFETY: as above.
+        let connection = unsafe { Connection::alive(context.api, ssl) };
+        // SAFETY: as above.
+        context.is_gone(connection, unsafe { bytes(id, length) })
+    })
+}
+
+unsafe extern "C" fn re_expire(state: *const State, session: *mut c_void) {
     guard((), || {
         // SAFETY: as above.
         let Some(context) = (unsafe { context(state) }) else { return };
         // SAFETY: as above.
-        context.re_expire(version, unsafe { bytes(id, length) }, expiry);
+        context.re_expire(unsafe { Session::alive(context.api, session) });
     });
 }
 

@@ -330,14 +330,22 @@ impl Context {
             },
             session: &encoded[..length],
         };
+        let flags = if single_use { SINGLE_USE } else { 0 };
+        self.put(&key, flags, &contents)?;
+        self.has_shared.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Seals contents and puts them into the segment.
+    fn put(&self, key: &Key, flags: u8, contents: &Contents<'_>) -> Result<(), Event> {
         let mut bytes = contents::Bytes::new([0; contents::ROOM]);
         let length = contents.write(&mut bytes).ok_or(Event::TooLarge)?;
-        let flags = if single_use { SINGLE_USE } else { 0 };
         let mut record = [0; RECORD];
         let sealed =
             self.keys.seal(flags, &key.name, key.associated(), &bytes[..length], &mut record);
         let record = &record[..sealed.ok_or(Event::TooLarge)?];
-        let until = kept_until(expiry, now);
+        let (now, segment) = (now(), &self.shared.segment);
+        let until = kept_until(contents.expiry, now);
         let put = segment.put(key.name(), record, until, now.max(0) as u64);
         let put = put.map_err(|refused| match refused {
             Refused::TooLarge => Event::TooLarge,
@@ -347,7 +355,6 @@ impl Context {
         if put.evicted {
             self.shared.count(Event::Evicted);
         }
-        self.has_shared.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -371,16 +378,33 @@ impl Context {
         record.is_some_and(|record| self.open(key, &record, &mut bytes).is_ok())
     }
 
-    /// A stored session expires at another time.
-    pub(crate) fn re_expire(&self, version: i32, id: &[u8], expiry: i64) {
+    /// Returns whether somebody has removed a session that the context has stored itself: the segment remembers that until
+    /// its time is over.
+    pub(crate) fn is_gone(&self, connection: Connection<'_>, id: &[u8]) -> bool {
+        let key = Key::new(connection.version(), id);
+        let key = key.filter(|_| self.may_share(connection).is_ok());
+        key.is_some_and(|key| self.shared.segment.is_gone(key.name(), now().max(0) as u64))
+    }
+
+    /// A stored session expires at another time. If that is earlier, its record is made anew.
+    pub(crate) fn re_expire(&self, session: Session<'_>) {
         if !self.has_shared.load(Ordering::Relaxed) {
             return;
         }
-        let Some(key) = Key::new(version, id) else { return };
+        let Some(key) = Key::new(session.version(), session.id()) else { return };
         let mut bytes = contents::Bytes::new([0; contents::ROOM]);
         let Some(record) = self.get(&key) else { return };
-        let opened = self.open(&key, &record, &mut bytes);
-        if opened.is_ok_and(|(_, contents)| expiry < contents.expiry) {
+        let Ok((flags, contents)) = self.open(&key, &record, &mut bytes) else { return };
+        let expiry = session.expiry();
+        if expiry >= contents.expiry {
+            return;
+        }
+        let mut encoded = Zeroizing::new([0; ENCODED]);
+        let again = session.encode(&mut encoded).filter(|_| expiry > now()).map(|length| {
+            let contents = Contents { expiry, session: &encoded[..length], ..contents };
+            self.put(&key, flags, &contents).is_ok()
+        });
+        if again != Some(true) {
             self.make_dead(&key, expiry);
         }
     }

@@ -180,6 +180,15 @@ impl Context {
         drop(stored);
     }
 
+    /// Removes the session that is stored under this id, as somebody else has removed it.
+    pub(crate) fn remove_by_id(&self, version: i32, id: &[u8]) {
+        let key = self.key_of(version, id);
+        if let Some(stored) = self.note_taken(guard(None, || self.cache.take(key))) {
+            self.mark_not_resumable(stored.get());
+            self.call_remove_borrowed(stored.get());
+        }
+    }
+
     /// Nobody else is to have a session that was removed.
     fn forget_shared(&self, session: SessionRef<'_>, stored: bool) {
         if let Some(sharing) = &self.sharing {

@@ -170,6 +170,19 @@ impl<'a> Bucket<'a> {
         Forgotten::Marked
     }
 
+    /// Returns whether a name was taken or forgotten. In doubt it was: where a forget has found no slot, every name without a
+    /// record counts.
+    pub fn is_gone(self, name: Name, now: u64) -> bool {
+        let mut live = false;
+        for (slot, head, is_dead) in self.slots_of(name, now) {
+            if is_dead && slot.is_unchanged(&head) {
+                return true;
+            }
+            live = true;
+        }
+        !live && self.mark().load(Ordering::Relaxed) > 0
+    }
+
     /// The state of each slot at this time. A record that has expired counts as empty.
     pub fn states(self, now: u64) -> impl Iterator<Item = State> {
         let mark = self.mark().load(Ordering::Relaxed);

@@ -193,3 +193,23 @@ fn names_spread_over_all_buckets() {
     assert_eq!(segment.slots(), 255 * 8);
     assert!(census.live > 1_500, "{census:?}");
 }
+
+#[test]
+fn s3_what_is_gone_is_known_to_whoever_has_it() {
+    let segment = one_bucket();
+    assert!(!segment.is_gone(name(1), NOW), "never put");
+    segment.put(name(1), b"one", LATER, NOW).unwrap();
+    segment.put(name(2), b"two", LATER, NOW).unwrap();
+    segment.forget(name(1), LATER, NOW);
+    assert!(segment.take(name(2), NOW).is_some());
+    assert!(segment.is_gone(name(1), NOW) && segment.is_gone(name(2), NOW));
+    assert!(!segment.is_gone(name(1), LATER), "it has expired");
+    for number in 3..=8 {
+        segment.forget(name(number), LATER, NOW);
+    }
+    segment.forget(name(9), LATER, NOW);
+    assert!(segment.is_gone(name(9), NOW), "the bucket had no slot for it");
+    assert!(segment.is_gone(name(10), NOW), "nor can this one be told from it");
+    segment.put(name(10), b"ten", LATER + 9, LATER).unwrap();
+    assert!(!segment.is_gone(name(10), LATER), "it is there");
+}

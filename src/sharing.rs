@@ -55,7 +55,7 @@ pub(crate) fn open() {
         Some(share) => report::line(format_args!(
             "no sharing: {} is version {}, and this is {}",
             report::Text(NAME),
-            share.version.escape_ascii(),
+            share.version.split(|&byte| byte == 0).next().unwrap_or_default().escape_ascii(),
             env!("CARGO_PKG_VERSION"),
         )),
         // It has said why.
@@ -195,6 +195,13 @@ impl Sharing {
         let state = self.state.as_ptr();
         // SAFETY: as above; an id of this length.
         unsafe { (self.share.forget)(state, version, id.as_ptr(), id.len(), expiry, stored) };
+    }
+
+    /// Returns whether somebody has removed a session that the context still stores.
+    pub(crate) fn is_removed(&self, session: SessionRef<'_>) -> bool {
+        let (state, version, id) = (self.state.as_ptr(), session.version(), session.id());
+        // SAFETY: as above; an id of this length.
+        unsafe { (self.share.is_removed)(state, version, id.as_ptr(), id.len()) }
     }
 
     /// A stored session expires at another time.

@@ -1,6 +1,8 @@
 //! Sessions that the connections of a context exchange with other contexts and processes, if the operator wants that
 //! ([`crate::sharing`]).
 
+use std::sync::Arc;
+
 use super::connections::{self, Connection};
 use super::context::Context;
 use super::registry;
@@ -41,6 +43,16 @@ pub(super) fn fetch(
     let (session, resumed) = fetched.unzip();
     connections::note_resumed(context.libssl, ssl, resumed);
     session
+}
+
+/// Removes a session of the context's own that somebody else has removed (S3). Returns whether it was one.
+pub(super) fn remove_removed(context: &Arc<Context>, own: &Session) -> bool {
+    let is_removed = context.sharing.as_ref().is_some_and(|sharing| sharing.is_removed(own.get()));
+    if is_removed {
+        // The program's callback runs, in which the context might end.
+        Arc::clone(context).remove(own.get());
+    }
+    is_removed
 }
 
 /// The connection resumes a session of the context's own.

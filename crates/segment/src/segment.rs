@@ -82,6 +82,11 @@ impl Segment {
         }
     }
 
+    /// Returns whether a name is dead: forgotten or taken, by any process. (Not where [`Segment::forget`] found no slot.)
+    pub fn is_dead(&self, name: Name, now: u64) -> bool {
+        self.bucket(name).is_dead(name, now)
+    }
+
     /// The number of the last put in this segment. Every put that begins later has a higher one.
     pub fn sequence(&self) -> u64 {
         self.header().sequence().load(std::sync::atomic::Ordering::Relaxed)

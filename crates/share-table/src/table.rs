@@ -121,7 +121,14 @@ pub struct Share {
         expiry: i64,
         stored: bool,
     ),
-    /// A stored session expires at another time, in seconds since the epoch: if that is earlier, nobody gets it any more.
+    /// Returns whether somebody has removed a session that the context still stores.
+    pub is_removed: unsafe extern "C" fn(
+        state: *const State,
+        version: c_int,
+        id: *const c_uchar,
+        length: usize,
+    ) -> bool,
+    /// A stored session expires at another time, in seconds since the epoch: if that is earlier, others get it until then.
     pub re_expire: unsafe extern "C" fn(
         state: *const State,
         version: c_int,

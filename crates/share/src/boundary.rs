@@ -24,6 +24,7 @@ static SHARE: Share = Share {
     publish,
     confirm,
     forget,
+    is_removed,
     re_expire,
     flushed,
 };
@@ -194,6 +195,20 @@ unsafe extern "C" fn forget(
         // SAFETY: as above.
         context.forget(version, unsafe { bytes(id, length) }, expiry, stored);
     });
+}
+
+unsafe extern "C" fn is_removed(
+    state: *const State,
+    version: c_int,
+    id: *const c_uchar,
+    length: usize,
+) -> bool {
+    guard(false, || {
+        // SAFETY: as above.
+        let Some(context) = (unsafe { context(state) }) else { return false };
+        // SAFETY: as above.
+        context.is_removed(version, unsafe { bytes(id, length) })
+    })
 }
 
 unsafe extern "C" fn re_expire(

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use sha2::{Digest as _, Sha256};
 use sslsweep_seal::{Keys, Refusal};
-use sslsweep_segment::{Name, ROOM as RECORD, Record, Refused};
+use sslsweep_segment::{ROOM as RECORD, Record, Refused};
 use sslsweep_share_table::{Event, Resumed};
 use zeroize::Zeroizing;
 
 use crate::contents::{self, Contents};
 use crate::flushed::Flushed;
+use crate::key::Key;
 use crate::openssl::{
     Api, Certificates, Connection, Ctx, Digest, ENCODED, Owned, Session, has_extended_master_secret,
 };
@@ -46,32 +46,6 @@ pub(crate) struct Context {
     /// Events that were counted once, by bit.
     told: AtomicU32,
     aside: AtomicBool,
-}
-
-/// A session and what finds it.
-struct Key {
-    name: [u8; 16],
-    associated: [u8; 4 + 32],
-    length: usize,
-}
-
-impl Key {
-    fn new(version: i32, id: &[u8]) -> Option<Self> {
-        let mut associated = [0; 4 + 32];
-        let length = 4 + id.len();
-        associated[..4].copy_from_slice(&version.to_be_bytes());
-        associated.get_mut(4..length).filter(|_| !id.is_empty())?.copy_from_slice(id);
-        let digest: Digest = Sha256::digest(&associated[..length]).into();
-        Some(Self { name: *digest.first_chunk()?, associated, length })
-    }
-
-    fn name(&self) -> Name {
-        Name::from_bytes(self.name)
-    }
-
-    fn associated(&self) -> &[u8] {
-        &self.associated[..self.length]
-    }
 }
 
 /// The time until which the segment keeps what expires then.
@@ -316,7 +290,6 @@ impl Context {
         }
         let mut encoded = Zeroizing::new([0; ENCODED]);
         let length = session.encode(&mut encoded).ok_or(Event::TooLarge)?;
-        let segment = &self.shared.segment;
         let contents = Contents {
             entrance,
             outcome,
@@ -324,26 +297,31 @@ impl Context {
             published: now,
             origin: match is_resumed {
                 true => resumed.map_or(0, |resumed| resumed.origin),
-                false => segment.sequence() + 1,
+                false => self.shared.segment.sequence() + 1,
             },
             session: &encoded[..length],
         };
+        self.put(&key, if single_use { SINGLE_USE } else { 0 }, &contents)?;
+        self.has_shared.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Seals a record, and puts it into the segment in the place of a former one.
+    fn put(&self, key: &Key, flags: u8, contents: &Contents<'_>) -> Result<(), Event> {
         let mut bytes = contents::Bytes::new([0; contents::ROOM]);
         let length = contents.write(&mut bytes).ok_or(Event::TooLarge)?;
-        let flags = if single_use { SINGLE_USE } else { 0 };
         let mut record = [0; RECORD];
         let sealed =
             self.keys.seal(flags, &key.name, key.associated(), &bytes[..length], &mut record);
         let record = &record[..sealed.ok_or(Event::TooLarge)?];
-        let until = kept_until(expiry, now);
-        let put = segment.put(key.name(), record, until, now.max(0) as u64);
+        let now = now();
+        let until = kept_until(contents.expiry, now);
+        let put = self.shared.segment.put(key.name(), record, until, now.max(0) as u64);
         put.map_err(|refused| match refused {
             Refused::TooLarge => Event::TooLarge,
             Refused::Dead | Refused::Expired => Event::Unsuitable,
             Refused::Full | Refused::Contended => Event::NoRoom,
-        })?;
-        self.has_shared.store(true, Ordering::Relaxed);
-        Ok(())
+        })
     }
 
     // --- Removing ----------------------------------------------------------------------------
@@ -366,7 +344,13 @@ impl Context {
         record.is_some_and(|record| self.open(key, &record, &mut bytes).is_ok())
     }
 
-    /// A stored session expires at another time.
+    /// Returns whether somebody has removed a session that the context still stores.
+    pub(crate) fn is_removed(&self, version: i32, id: &[u8]) -> bool {
+        let key = Key::new(version, id).filter(|_| self.has_shared.load(Ordering::Relaxed));
+        key.is_some_and(|key| self.shared.segment.is_dead(key.name(), now().max(0) as u64))
+    }
+
+    /// A stored session expires at another time: see [`sslsweep_share_table::Share::re_expire`].
     pub(crate) fn re_expire(&self, version: i32, id: &[u8], expiry: i64) {
         if !self.has_shared.load(Ordering::Relaxed) {
             return;
@@ -374,8 +358,13 @@ impl Context {
         let Some(key) = Key::new(version, id) else { return };
         let mut bytes = contents::Bytes::new([0; contents::ROOM]);
         let Some(record) = self.get(&key) else { return };
-        let opened = self.open(&key, &record, &mut bytes);
-        if opened.is_ok_and(|(_, contents)| expiry < contents.expiry) {
+        let Ok((flags, contents)) = self.open(&key, &record, &mut bytes) else { return };
+        if expiry >= contents.expiry {
+            return;
+        }
+        // Not dead, or the context's own copy would count as removed.
+        let sooner = Contents { expiry, ..contents };
+        if expiry <= now() || self.put(&key, flags, &sooner).is_err() {
             self.make_dead(&key, expiry);
         }
     }

@@ -170,6 +170,11 @@ impl<'a> Bucket<'a> {
         Forgotten::Marked
     }
 
+    /// Returns whether a slot of the name is dead: it was forgotten or taken, and its time is not over.
+    pub fn is_dead(self, name: Name, now: u64) -> bool {
+        self.slots_of(name, now).any(|(_, _, is_dead)| is_dead)
+    }
+
     /// The state of each slot at this time. A record that has expired counts as empty.
     pub fn states(self, now: u64) -> impl Iterator<Item = State> {
         let mark = self.mark().load(Ordering::Relaxed);

@@ -81,6 +81,7 @@ static outcome run(const char *folder, gid_t group, mode_t mode, uid_t as)
         hs_limit_time();
         setenv("SSLSWEEP_VERBOSE", "banana", 1);
         setenv("SSLSWEEP_DISABLE", "1", 1);
+        setenv("SSLSWEEP_SHARE", "banana", 1);
         dup2(out[1], 1);
         dup2(err[1], 2);
         if (as != 0 && (setgroups(0, NULL) != 0 || setresgid(as, as, as) != 0 || setresuid(as, as, as) != 0))

@@ -11,7 +11,7 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 here=$top/tests-c/sanitizers
 build=$top/build/tsan
 target=$(rustc -vV | sed -n 's/^host: //p')
-programs='flush_threads input_threads regress_threads hs_threads hs_free_during hs_stress_setters hs_stress'
+programs='flush_threads input_threads regress_threads hs_threads hs_free_during hs_stress_setters hs_stress sharing_threads'
 export TSAN_OPTIONS="exitcode=66 history_size=7 second_deadlock_stack=1 suppressions=$here/tsan.supp"
 export CARGO_TARGET_DIR="$build/target" RUSTC_BOOTSTRAP=1
 sanitised='-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer'
@@ -43,6 +43,11 @@ RUSTFLAGS=$sanitised cargo test --quiet --locked --lib --target "$target" thread
 # The library as it is released, but for the linking of all crates into one object, which takes minutes here.
 CARGO_PROFILE_RELEASE_LTO=off RUSTFLAGS=$sanitised cargo rustc --quiet --release --locked --lib --crate-type staticlib --target "$target"
 objcopy --wildcard --localize-symbol='*@OPENSSL_*' "$CARGO_TARGET_DIR/$target/release/libsslsweep.a" "$build/lib/libsslsweep.a"
+# The share library, which the core finds by the loader's search.
+share=libsslsweep-share.so.$(sed -n 's/^version = "\(0\.[0-9]*\|[1-9][0-9]*\)\..*/\1/p' Cargo.toml | head -n 1)
+CARGO_PROFILE_RELEASE_LTO=off RUSTFLAGS=$sanitised cargo rustc --quiet --release --locked -p sslsweep-share --lib --crate-type staticlib --target "$target"
+cc -shared -fsanitize=thread -o "$build/lib/$share" -Wl,-soname,"$share" -Wl,--version-script=crates/share/exports.map \
+    -Wl,-u,sslsweep_share -Wl,--gc-sections "$CARGO_TARGET_DIR/$target/release/libsslsweep_share.a" -lgcc_s -lpthread -ldl -lc
 cc -O1 -fno-builtin -x c -c -o "$build/memory.o" "$here/memory.inc"
 
 for version; do

@@ -15,7 +15,6 @@
 #include <openssl/pem.h>
 
 static const char share[] = "SSLSWEEP_SHARE", share_key[] = "SSLSWEEP_SHARE_KEY";
-static const char share_library[] = "libsslsweep-share.so.0.1";
 
 static int on_hello(SSL *ssl, int *alert, void *arg)
 {
@@ -232,9 +231,10 @@ static void values(void)
 
 static void figures(void)
 {
+    unlink(session_file);
     outcome o = run(self, (const char *[]){share, "family", "SSLSWEEP_VERBOSE", "1", NULL});
     expect("P7", works(&o), "verbose: the program runs");
-    better("S9", strstr(o.text, "sharing: 1 published, 1 not published (1 context aside)") != NULL, "verbose: what was published and what was not");
+    better("S9", strstr(o.text, "sharing: 1 published, 1 not published (1 context aside), ") != NULL, "verbose: what was published and what was not");
     better("S9", strstr(o.text, " 1 fetched") != NULL, "verbose: what was fetched");
     better("S9", strstr(o.text, "(1 client hello callback)") != NULL, "verbose: which contexts stand aside, and why");
 }
@@ -274,35 +274,53 @@ static void restart(void)
     unlink(segment);
 }
 
+/* What a link in this folder leads to, which has to be a name in it. */
+static void follow(const char *in, const char *name, char *to, size_t room)
+{
+    char link[2 * PATH_MAX];
+    snprintf(link, sizeof link, "%s/%s", in, name);
+    ssize_t length = readlink(link, to, room - 1);
+    if (length < 0)
+        give_up("%s: %s", link, strerror(errno));
+    to[length] = '\0';
+}
+
 /* A library folder of its own, first in the loader's search, instead of the one of the tests. */
 static void libraries(void)
 {
-    static const char version[16] = "0.1.0", other_version[16] = "9.9.9";
-    const char *search = getenv("LD_LIBRARY_PATH");
-    char libraries_of_tests[PATH_MAX], found[PATH_MAX + 64], new_search[2 * PATH_MAX];
+    const char *search = getenv("LD_LIBRARY_PATH"), *preload = getenv("LD_PRELOAD");
+    char of_tests[PATH_MAX], new_search[2 * PATH_MAX], found[2 * PATH_MAX];
+    char soname[NAME_MAX], file[NAME_MAX], share_name[2 * NAME_MAX], version[16] = "", other_version[16] = "9.9.9";
     if (search == NULL)
         give_up("LD_LIBRARY_PATH is not set");
     size_t first = strcspn(search, ":");
-    snprintf(libraries_of_tests, sizeof libraries_of_tests, "%.*s", (int)first, search);
+    snprintf(of_tests, sizeof of_tests, "%.*s", (int)first, search);
     snprintf(new_search, sizeof new_search, "%s%s", folder, search + first);
-    snprintf(found, sizeof found, "%s/libsslsweep.so", libraries_of_tests);
-    if (access(found, R_OK) != 0)
-        return; /* stock, where nothing was built */
-    copy(found, path("libsslsweep.so.0.1"), NULL, NULL, 0);
-    const char *preload = getenv("LD_PRELOAD") != NULL && strstr(getenv("LD_PRELOAD"), "libsslsweep") != NULL ? path("libsslsweep.so.0.1") : "";
+    snprintf(found, sizeof found, "%s/libsslsweep.so", of_tests);
+    if (!sweeping() && access(found, R_OK) != 0) {
+        /* make stock, before anything was built: there is nothing to be refused. */
+        return;
+    }
+    /* libsslsweep.so -> libsslsweep.so.ABI -> libsslsweep.so.VERSION */
+    follow(of_tests, "libsslsweep.so", soname, sizeof soname);
+    follow(of_tests, soname, file, sizeof file);
+    strncpy(version, file + strlen("libsslsweep.so."), sizeof version - 1);
+    snprintf(share_name, sizeof share_name, "libsslsweep-share%s", soname + strlen("libsslsweep"));
+    copy(found, path(soname), NULL, NULL, 0);
+    preload = preload != NULL && strstr(preload, "libsslsweep") != NULL ? path(soname) : "";
     const char *environment[] = {share, "family", "LD_LIBRARY_PATH", new_search, "LD_PRELOAD", preload, NULL};
 
-    refused("the share library is missing", self, environment, share_library);
-    write_file(path(share_library), "no library", 10, 0755);
-    refused("the share library is none", self, environment, share_library);
-    snprintf(found, sizeof found, "%s/%s", libraries_of_tests, share_library);
-    if (copy(found, path(share_library), version, other_version, sizeof version) == 0)
+    refused("the share library is missing", self, environment, share_name);
+    write_file(path(share_name), "no library", 10, 0755);
+    refused("the share library is none", self, environment, share_name);
+    snprintf(found, sizeof found, "%s/%s", of_tests, share_name);
+    if (copy(found, path(share_name), version, other_version, sizeof version) == 0)
         give_up("%s has no version in it", found);
     refused("the share library has another version", self, environment, "9.9.9");
-    copy(found, path(share_library), NULL, NULL, 0);
+    copy(found, path(share_name), NULL, NULL, 0);
     shares("a copy of both", environment);
-    unlink(path(share_library));
-    unlink(path("libsslsweep.so.0.1"));
+    unlink(path(share_name));
+    unlink(path(soname));
 }
 
 /* To an FTP server a resumed session is evidence of who the client is. */

@@ -30,6 +30,7 @@ static void prepare(int version)
     client = hs_client(version);
     session = hs_first(one, client);
     second = hs_first(one, client);
+    SSL_SESSION_free(hs_first(other, client));
 }
 
 static void finish(void)
@@ -61,22 +62,111 @@ static int work(void *arg)
 
 /* ---- Threads ---- */
 
-static atomic_int stop, connections;
+/* Threads that are in the midst of a handshake, in a callback of the program's: there libcrypto's own locks, which a child
+ * would inherit, are free. */
+static gate reached, released;
+static enum { NOWHERE, IN_GET, IN_NAME, IN_NEW } stops;
+
+static void stop_in(int place)
+{
+    if (place != (int)stops)
+        return;
+    stops = NOWHERE;
+    gate_open(&reached);
+    gate_wait(&released, 60);
+}
+
+static SSL_SESSION *on_get(SSL *ssl, const unsigned char *id, int length, int *copy)
+{
+    (void)ssl, (void)id, (void)length, (void)copy;
+    stop_in(IN_GET);
+    return NULL;
+}
+
+static int on_name(SSL *ssl, int *alert, void *arg)
+{
+    (void)ssl, (void)alert, (void)arg;
+    stop_in(IN_NAME);
+    return SSL_TLSEXT_ERR_OK;
+}
+
+static int on_new(SSL *ssl, SSL_SESSION *made)
+{
+    (void)ssl, (void)made;
+    stop_in(IN_NEW);
+    return 0;
+}
+
+typedef struct visitor {
+    SSL_CTX *server;
+    SSL_SESSION *resume;
+    hs_result got;
+} visitor;
+
+static void *visit_in_thread(void *arg)
+{
+    visitor *v = arg;
+    v->got = visit(v->server, client, "host.example", NULL, v->resume, NULL);
+    return NULL;
+}
+
+static void in_callbacks(int version)
+{
+    static const char *const names[] = {"", "get", "servername", "new"};
+    prepare(version);
+    for (int place = IN_GET; place <= IN_NEW; place++) {
+        SSL_CTX *mine[2] = {hs_server(version, WITHOUT_TICKETS), hs_server(version, WITHOUT_TICKETS)};
+        SSL_SESSION *former;
+        pthread_t thread;
+        for (int i = 0; i < 2; i++) {
+            SSL_CTX_sess_set_get_cb(mine[i], on_get);
+            SSL_CTX_sess_set_new_cb(mine[i], on_new);
+            SSL_CTX_set_tlsext_servername_callback(mine[i], on_name);
+            visit(mine[i], client, "host.example", NULL, NULL, &former);
+            if (i == 0)
+                SSL_SESSION_free(former);
+        }
+        /* The second has what the first fetches; but where the get callback is to be asked, nobody has it. */
+        if (place == IN_GET)
+            flush(mine[1], 0);
+        visitor v = {mine[0], place == IN_NEW ? NULL : former, HS_FAILED};
+        reached = released = (gate)GATE_INITIALIZER;
+        stops = place;
+        hs_start(&thread, visit_in_thread, &v);
+        int is_there = gate_wait(&reached, 60), ended = elsewhere(work, NULL);
+        gate_open(&released);
+        pthread_join(thread, NULL);
+        expect("P10, S1", is_there && ended == 0, "%s: a child forked while a thread is in its %s callback shares at once", version_name(version),
+               names[place]);
+        expect("S5", v.got != HS_FAILED, "%s: and the thread's handshake goes on", version_name(version));
+        SSL_SESSION_free(former);
+        SSL_CTX_free(mine[0]);
+        SSL_CTX_free(mine[1]);
+    }
+    finish();
+}
+
+/* Threads that are inside of our library all the time, each with a context of its own. */
+static atomic_int stop, ready;
 
 static void *busy(void *arg)
 {
     int version = *(int *)arg;
-    SSL_CTX *mine[2] = {hs_server(version, WITHOUT_TICKETS), hs_server(version, WITHOUT_TICKETS)};
-    SSL_CTX *own_client = hs_client(version);
-    while (!atomic_load(&stop)) {
-        SSL_SESSION *own = hs_first(mine[0], own_client);
-        if (hs_resume(mine[1], own_client, own) == HS_FAILED)
-            give_up("a handshake of a thread failed");
-        SSL_SESSION_free(own);
-        atomic_fetch_add(&connections, 1);
+    SSL_CTX *mine = hs_server(version, WITHOUT_TICKETS), *own_client = hs_client(version);
+    enum { LONG = 100000000 };
+    SSL_CTX_set_timeout(mine, LONG);
+    SSL_SESSION *own = hs_first(mine, own_client), *object = hs_stored(mine, own);
+    SSL_SESSION *unknown = numbered_session(1, time(NULL), 1000);
+    atomic_fetch_add(&ready, 1);
+    for (long n = 1; !atomic_load(&stop); n++) {
+        SSL_SESSION_set_timeout(object, LONG - n); /* sealed anew */
+        SSL_CTX_remove_session(mine, unknown);
+        flush(mine, 1);
     }
-    SSL_CTX_free(mine[0]);
-    SSL_CTX_free(mine[1]);
+    SSL_SESSION_free(unknown);
+    SSL_SESSION_free(object);
+    SSL_SESSION_free(own);
+    SSL_CTX_free(mine);
     SSL_CTX_free(own_client);
     return NULL;
 }
@@ -88,17 +178,19 @@ static void among_threads(int version, int forks)
     int bad = 0;
     prepare(version);
     atomic_store(&stop, 0);
-    atomic_store(&connections, 0);
+    atomic_store(&ready, 0);
     for (int i = 0; i < THREADS; i++)
         hs_start(&threads[i], busy, &version);
-    while (atomic_load(&connections) < THREADS)
+    /* Beyond their handshakes. */
+    while (atomic_load(&ready) < THREADS)
         usleep(1000);
     for (int i = 0; i < forks; i++)
         bad += elsewhere(work, NULL) != 0;
     atomic_store(&stop, 1);
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
-    expect("P10, S1", bad == 0, "%s: children forked while threads connect share at once: %d of %d did not", version_name(version), bad, forks);
+    expect("P10, S1", bad == 0, "%s: children forked while threads seal, forget and flush share at once: %d of %d did not",
+           version_name(version), bad, forks);
     expect("S5", work(NULL) == 0, "%s: and so does the parent after that", version_name(version));
     finish();
 }
@@ -161,7 +253,8 @@ static void other_children(int version)
 # define ARCHITECTURE AUDIT_ARCH_AARCH64
 #endif
 
-/* From here on any other system call ends the process. libcrypto asks for random numbers, and in a child for its pid. */
+/* From here on any other system call ends the process. libcrypto asks for random numbers, and in a child for its pid. (Each
+ * context has stored something before: its first session makes its tables, also without sharing.) */
 static int close_sandbox(void)
 {
 #define ALLOW(call) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
@@ -219,6 +312,7 @@ int main(int argc, char **argv)
     sharing_on(argv);
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
         other_children(version);
+        in_callbacks(version);
         among_threads(version, slowly() ? 3 : 60);
 #ifdef ARCHITECTURE
         /* Tools make system calls of their own. */

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use sha2::{Digest as _, Sha256};
 use sslsweep_seal::{Keys, Refusal};
-use sslsweep_segment::{Name, ROOM as RECORD, Record, Refused};
+use sslsweep_segment::{ROOM as RECORD, Record, Refused};
 use sslsweep_share_table::{Event, Resumed};
 use zeroize::Zeroizing;
 
 use crate::contents::{self, Contents};
 use crate::flushed::Flushed;
+use crate::key::Key;
 use crate::openssl::{
     Api, Certificates, Connection, Ctx, Digest, ENCODED, Owned, Session, has_extended_master_secret,
 };
@@ -46,32 +46,6 @@ pub(crate) struct Context {
     /// Events that were counted once, by bit.
     told: AtomicU32,
     aside: AtomicBool,
-}
-
-/// A session and what finds it.
-struct Key {
-    name: [u8; 16],
-    associated: [u8; 4 + 32],
-    length: usize,
-}
-
-impl Key {
-    fn new(version: i32, id: &[u8]) -> Option<Self> {
-        let mut associated = [0; 4 + 32];
-        let length = 4 + id.len();
-        associated[..4].copy_from_slice(&version.to_be_bytes());
-        associated.get_mut(4..length).filter(|_| !id.is_empty())?.copy_from_slice(id);
-        let digest: Digest = Sha256::digest(&associated[..length]).into();
-        Some(Self { name: *digest.first_chunk()?, associated, length })
-    }
-
-    fn name(&self) -> Name {
-        Name::from_bytes(self.name)
-    }
-
-    fn associated(&self) -> &[u8] {
-        &self.associated[..self.length]
-    }
 }
 
 /// The time until which the segment keeps what expires then.
@@ -318,7 +292,6 @@ impl Context {
         }
         let mut encoded = Zeroizing::new([0; ENCODED]);
         let length = session.encode(&mut encoded).ok_or(Event::TooLarge)?;
-        let segment = &self.shared.segment;
         let contents = Contents {
             entrance,
             outcome,
@@ -326,7 +299,7 @@ impl Context {
             published: now,
             origin: match is_resumed {
                 true => resumed.map_or(0, |resumed| resumed.origin),
-                false => segment.sequence() + 1,
+                false => self.shared.segment.sequence() + 1,
             },
             session: &encoded[..length],
         };

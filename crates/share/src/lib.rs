@@ -6,7 +6,7 @@
 //! | [`context`] | one context: publishing, fetching, removing |
 //! | [`trust`] | what two connections must have in common |
 //! | [`seen`], [`flushed`] | what a context remembers |
-//! | [`contents`] | what a record holds |
+//! | [`contents`], [`key`] | what a record holds, and is found by |
 //! | [`shared`] | the segment, keys and options of the process |
 //! | [`openssl`] | OpenSSL's functions |
 //!
@@ -17,6 +17,7 @@ mod boundary;
 mod contents;
 mod context;
 mod flushed;
+mod key;
 mod openssl;
 mod options;
 mod seen;

@@ -56,16 +56,6 @@ pub(super) fn remove_gone(context: &Arc<Context>, ssl: SslRef<'_>, version: c_in
     }
 }
 
-/// Removes a session of the context's own that somebody else has removed (S3). Returns whether it was one.
-pub(super) fn remove_removed(context: &Arc<Context>, own: &Session) -> bool {
-    let is_removed = context.sharing.as_ref().is_some_and(|sharing| sharing.is_removed(own.get()));
-    if is_removed {
-        // The program's callback runs, in which the context might end.
-        Arc::clone(context).remove(own.get());
-    }
-    is_removed
-}
-
 /// The connection resumes a session of the context's own.
 pub(super) fn found(context: &Context, ssl: SslRef<'_>, session: &Session) {
     if context.sharing.is_none() {

@@ -186,7 +186,6 @@ fn find_internal(context: &Arc<Context>, ssl: SslRef<'_>, id: &[u8]) -> Internal
         })
     } else {
         let own = context.lookup(version, id);
-        let own = own.filter(|own| !exchange::remove_removed(context, own));
         own.inspect(|session| exchange::found(context, ssl, session))
             .or_else(|| exchange::fetch(context, ssl, id, false))
     };

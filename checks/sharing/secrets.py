@@ -14,16 +14,16 @@ from support import Server
 
 
 def s_client(port: int, version: str, *more: object) -> str:
-    done = subprocess.run([OPENSSL.path(), "s_client", "-connect", f"127.0.0.1:{port}", f"-{version}", "-no_ticket", "-ign_eof",
-                           *map(str, more)], input="GET / HTTP/1.0\r\n\r\n", capture_output=True, text=True, timeout=PATIENCE,
-                          check=False)
+    command = [OPENSSL.path(), "s_client", "-connect", f"127.0.0.1:{port}", f"-{version}", "-no_ticket", "-ign_eof"]
+    done = subprocess.run([*command, *map(str, more)], input="GET / HTTP/1.0\r\n\r\n", capture_output=True, text=True,
+                          timeout=PATIENCE, check=False)
     return done.stdout
 
 
 def secret_of(session: pathlib.Path) -> tuple[bytes, bytes, int]:
     """The secret, the id, and the version's number."""
-    text = subprocess.run([OPENSSL.path(), "sess_id", "-in", session, "-noout", "-text"], capture_output=True, text=True,
-                          check=True).stdout
+    command = [OPENSSL.path(), "sess_id", "-in", session, "-noout", "-text"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     fields = dict(re.findall(r"^ *([\w -]+?) *: ([\w.]+)$", text, re.M))
     secret = fields.get("Resumption PSK") or fields["Master-Key"]
     if fields["Protocol"] == "TLSv1.2":
@@ -36,7 +36,7 @@ def secret_of(session: pathlib.Path) -> tuple[bytes, bytes, int]:
 def files(site: Site, server: Server, segment: pathlib.Path) -> dict[str, bytes]:
     """What the servers have written."""
     figures = next(path for path in pathlib.Path("/dev/shm").glob(f"sslsweep.{server.pid}.*"))
-    return {path.name: path.read_bytes() for path in (segment, site.errors, site.output)} | {"figures": figures.read_bytes()}
+    return {path.name: path.read_bytes() for path in (segment, site.errors, site.output, figures)}
 
 
 def is_kept_from_dumps(server: Server, segment: str) -> bool:

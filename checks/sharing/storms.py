@@ -1,5 +1,5 @@
-"""Children of a prefork server are killed and stopped at any instruction (S7) while clients come and go. Nobody waits for
-them, no handshake fails but one of a killed child, and every session stays its name's."""
+"""Children of a prefork server are killed and stopped at any instruction (S7) while clients come and go. Nobody waits
+for them, no handshake fails but one of a killed child, and every session stays its name's."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def weather(site: Site, size: str) -> None:
         tour.introduce(NAMES)
         pairs = tour.crossings(NAMES[1])
         if size == "64m":
-            site.check("S1 S7", f"after it, {version.name}: each resumes each one's sessions", pairs, every_pair(server))
+            site.check("S1 S7", f"after it, {version.name}: each resumes the sessions of all", pairs, every_pair(server))
     server.stop()
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Sequence
 
 from harness import VERSIONS, Guest, Met, Program, Scenario, Site, Tour, free_port, shuffled, state, wait_until
-from support import Server
+from support import Server, family, listening
 
 NGINX = Program("nginx", "-v")
 NAMES = ("one.test", "two.test", "three.test")
 
 
-def start(site: Site, workers: int = 4, names: Sequence[str] = NAMES, port: int = 0) -> tuple[Server, int]:
-    """Virtual hosts on one port, each with its own certificate. As root, the workers become nobody."""
-    port = port or free_port()
+def configure(site: Site, port: int, workers: int, names: Sequence[str], daemon: str) -> list[str]:
+    """nginx's arguments, for virtual hosts on one port, each with its own certificate. As root, the workers become nobody."""
     folder = site.folder / f"nginx.{port}"
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
@@ -32,7 +32,7 @@ def start(site: Site, workers: int = 4, names: Sequence[str] = NAMES, port: int 
     conf = folder / "nginx.conf"
     conf.write_text(f"""
 {"user nobody nogroup;" if os.geteuid() == 0 else ""}
-daemon off;
+daemon {daemon};
 env LD_PRELOAD; env SSLSWEEP_SHARE; env SSLSWEEP_SHARE_KEY; env SSLSWEEP_VERBOSE;
 worker_processes {workers};
 pid {folder}/pid;
@@ -48,7 +48,13 @@ http {{
     {servers}
 }}
 """)
-    server = site.start(NGINX, "-p", folder, "-e", "stderr", "-c", conf, ports=[port], stop_by=signal.SIGQUIT)
+    return ["-p", str(folder), "-e", "stderr", "-c", str(conf)]
+
+
+def start(site: Site, workers: int = 4, names: Sequence[str] = NAMES, port: int = 0) -> tuple[Server, int]:
+    port = port or free_port()
+    arguments = configure(site, port, workers, names, "off")
+    server = site.start(NGINX, *arguments, ports=[port], stop_by=signal.SIGQUIT)
     wait_until(lambda: len(server.children()) == workers, "the workers")
     return server, port
 
@@ -166,27 +172,43 @@ def restarted(site: Site) -> None:
 
 
 def upgraded(site: Site) -> None:
-    """nginx's live upgrade: the new program inherits the sockets, and the old one ends."""
+    """nginx's live upgrade: the new program inherits the sockets, and the old one ends. (It refuses that while its first
+    parent is there, so this one is a daemon.)"""
     site.host()
-    name = NAMES[0]
-    nginx, port = start(site, workers=1, names=[name])
+    name, port = NAMES[0], free_port()
+    arguments = configure(site, port, 1, [name], "on")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("LD_", "SSLSWEEP_"))}
     number = site.folder / f"nginx.{port}" / "pid"
-    kept = {guest: [guest.meet(port, name=name).session for _ in range(5)] for guest in map(Guest, VERSIONS)}
-    nginx.signal(signal.SIGUSR2)
     old = number.with_suffix(".oldbin")
-    wait_until(lambda: old.exists() and number.exists() and number.read_text().strip(), "the new program")
-    new = int(number.read_text())
+    running: list[int] = []
+
+    def started() -> int:
+        wait_until(lambda: number.exists() and number.read_text().strip(), "nginx's number")
+        running.append(int(number.read_text()))
+        return running[-1]
     try:
-        nginx.signal(signal.SIGQUIT)
-        wait_until(lambda: nginx.process.poll() is not None, "the old program's end")
+        with site.errors.open("ab") as errors:
+            subprocess.run([NGINX.path(), *arguments], env=environment | NGINX.environment() | site.environment(), check=True,
+                           stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
+        first = started()
+        wait_until(lambda: listening(port), "nginx listening")
+        kept = {guest: [guest.meet(port, name=name).session for _ in range(5)] for guest in map(Guest, VERSIONS)}
+        os.kill(first, signal.SIGUSR2)
+        wait_until(old.exists, "the new program")
+        second = started()
+        wait_until(lambda: family(second) - {second}, "its worker")
+        os.kill(first, signal.SIGQUIT)
+        wait_until(lambda: state(first) in ("gone", "Z"), "the old program's end")
+        site.so("S1", "another program serves", second != first)
         for guest, sessions in kept.items():
             guest.meet(port, name=name)
             resumed = sum(guest.meet(port, session, name).resumed for session in sessions)
             site.check("S1", f"resumed after a live upgrade, {guest.context.minimum_version.name}", resumed, 5)
     finally:
-        os.kill(new, signal.SIGQUIT)
-    wait_until(lambda: state(new) in ("gone", "Z"), "the new program's end")
-    site.check("S7", "exit status", nginx.wait(), 0)
+        for pid in running:
+            if state(pid) not in ("gone", "Z"):
+                os.kill(pid, signal.SIGQUIT)
+        wait_until(lambda: all(state(pid) in ("gone", "Z") for pid in running), "nginx's end")
 
 
 SCENARIOS = [

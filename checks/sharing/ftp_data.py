@@ -83,8 +83,8 @@ def vsftpd_theft(site: Site) -> None:
 
 
 def proftpd_theft(site: Site) -> None:
-    """It compares the session with the control connection's by itself, so the stranger gets nothing in any case; but only
-    under its own name does it not even resume his session."""
+    """It compares the session with the control connection's by itself, so the stranger gets nothing in any case. But
+    only under its own name does it not even resume his session."""
     log = site.folder / "tls.log"
     theft(site, proftpd.PROFTPD, lambda program, port: proftpd.start(site, port, program), False, "tester", "secret")
     resumed = [line for line in log.read_text().splitlines() if "client reused TLS session for data connection" in line]

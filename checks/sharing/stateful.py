@@ -59,8 +59,8 @@ def stunnel_restarted(site: Site) -> None:
 
 
 def stunnel_visits(site: Site, behind: int) -> None:
-    """It tells libssl to store nothing, and stores sessions itself once they are authenticated, in its own sense. So none
-    is published."""
+    """It tells libssl to store nothing, and stores sessions itself once they are authenticated, in its own sense. So
+    none is published."""
     site.host()
     port = free_port()
     conf = site.write("stunnel.conf", f"""

@@ -133,7 +133,7 @@ def weather(site: Site, size: str) -> None:
         tour.introduce(NAMES)
         pairs = tour.crossings(NAMES[1])
         if size == "64m":
-            site.check("S1 S7", f"after it, {version.name}: each resumes the sessions of all", pairs, every_pair(server))
+            site.check("S1 S7", f"after it, {version.name}: each resumes all sessions", pairs, every_pair(server))
     server.stop()
 
 

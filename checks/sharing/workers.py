@@ -15,7 +15,8 @@ NAMES = ("one.test", "two.test", "three.test")
 
 
 def configure(site: Site, port: int, workers: int, names: Sequence[str], daemon: str) -> list[str]:
-    """nginx's arguments, for virtual hosts on one port, each with its own certificate. As root, the workers become nobody."""
+    """nginx's arguments for virtual hosts on one port, each with its own certificate. As root, the workers become
+    nobody."""
     folder = site.folder / f"nginx.{port}"
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
@@ -78,8 +79,8 @@ class Traveller:
 
 
 def travels(site: Site, what: str, nginx: Server, port: int, shared: bool) -> None:
-    """All visits are resumed but one for each worker and name: a worker has to see once what its servername callback makes
-    of a name. Without sharing, those to the worker of the last visit."""
+    """All visits are resumed but one for each worker and name: a worker has to see once what its servername callback
+    makes of a name. Without sharing, those to the worker of the last visit."""
     order = shuffled(sorted(nginx.children()), 4)
     firsts = {order.index(worker) for worker in order}
     moves = {0} | {at for at in range(1, len(order)) if order[at] != order[at - 1]}
@@ -172,8 +173,8 @@ def restarted(site: Site) -> None:
 
 
 def upgraded(site: Site) -> None:
-    """nginx's live upgrade: the new program inherits the sockets, and the old one ends. (It refuses that while its first
-    parent is there, so this one is a daemon.)"""
+    """nginx's live upgrade: the new program inherits the sockets, and the old one ends. (It refuses that while its
+    first parent is there, so this one is a daemon.)"""
     site.host()
     name, port = NAMES[0], free_port()
     arguments = configure(site, port, 1, [name], "on")
@@ -188,8 +189,8 @@ def upgraded(site: Site) -> None:
         return running[-1]
     try:
         with site.errors.open("ab") as errors:
-            subprocess.run([NGINX.path(), *arguments], env=environment | NGINX.environment() | site.environment(), check=True,
-                           stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
+            subprocess.run([NGINX.path(), *arguments], env=environment | NGINX.environment() | site.environment(),
+                           stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, check=True)
         first = started()
         wait_until(lambda: listening(port), "nginx listening")
         kept = {guest: [guest.meet(port, name=name).session for _ in range(5)] for guest in map(Guest, VERSIONS)}

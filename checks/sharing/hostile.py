@@ -33,8 +33,8 @@ class Attack:
             self.write(change, new)
             with only(self.server, second):
                 met = [guest.meet(self.port, session) for session in sessions]
-            self.site.check("S5 S6", f"{what}, {version.name}: resumed by the other process", [it.resumed for it in met],
-                            [wanted] * 8)
+            self.site.check("S5 S6", f"{what}, {version.name}: resumed by the other process",
+                            [it.resumed for it in met], [wanted] * 8)
             with only(self.server, second):
                 again = [guest.meet(self.port, it.session).resumed for it in met]
             self.site.check("S5", f"{what}, {version.name}: sessions made since are resumed", again, [True] * 8)
@@ -132,8 +132,7 @@ def noise(site: Site) -> None:
 
 
 def replayed(site: Site) -> None:
-    """An old copy of the file is put back: that is stated, for who can write it. A session that has expired or was removed
-    since is in the copy, so this shows that removals are only as good as the file."""
+    """Somebody who can write the file puts an old copy back: what has changed since is gone, and nobody fails."""
     segment, _ = site.host("64k")
     server, [port] = site.prefork(2)
     first, second = sorted(server.children())
@@ -143,11 +142,11 @@ def replayed(site: Site) -> None:
     tour.at(second, session, path="/abrupt")
     site.so("S3", "the removal is in the file", slots(segment.read_bytes(), DEAD) != [], "no dead slot")
     site.check("S3", "after its removal", tour.at(second, session).resumed, False)
-    other = new = tour.at(first).session
+    new = tour.at(first).session
     with segment.open("r+b") as file:
         file.write(copy)
     site.check("S5 S6", "a session that is not in the copy, elsewhere", tour.at(second, new).resumed, False)
-    site.check("S5", "and where it was made", tour.at(first, other).resumed, True)
+    site.check("S5", "and where it was made", tour.at(first, new).resumed, True)
     server.stop()
 
 

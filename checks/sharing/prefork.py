@@ -55,6 +55,7 @@ class Service:
         while True:
             plain = listener.accept()[0]
             plain.settimeout(60)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or the goodbye waits for the answer's arrival
             try:
                 self.answer(plain)
             except OSError:  # the client has gone, or has been refused

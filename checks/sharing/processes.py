@@ -26,8 +26,8 @@ def pairs(site: Site, what: str, *options: object, names: tuple[str, ...] = (), 
     server, [port] = site.prefork(3, *options, names=names)
     for version in VERSIONS:
         tour = Tour(server, port, Guest(version, tickets))
-        site.check("S10", f"{what}, {version.name}, without sharing: a child resumes its own only", tour.crossings(name),
-                   within(server))
+        site.check("S10", f"{what}, {version.name}, without sharing: a child resumes its own only",
+                   tour.crossings(name), within(server))
     server.stop()
 
 

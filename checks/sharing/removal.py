@@ -27,8 +27,8 @@ def removed(site: Site) -> None:
 
 
 def flushed(site: Site) -> None:
-    """One process flushes all sessions of its context. Those that it has stored are dead for all, and it never resumes an
-    older one of others."""
+    """One process flushes all sessions of its context. Those that it has stored are dead for all, and it never resumes
+    an older one of others."""
     site.family()
     server, [port] = site.prefork(3)
     first, second, third = sorted(server.children())
@@ -38,11 +38,11 @@ def flushed(site: Site) -> None:
         tour.at(first, path="/flush")
         site.check("S3", f"{version.name}: flushed by its process, and offered to each",
                    [tour.at(at, own).resumed for at in (first, second, third)], [False] * 3)
-        site.check("S3", f"{version.name}: somebody else's older session, at the process that has flushed, and at another",
+        site.check("S3", f"{version.name}: somebody else's older session, at the one that has flushed, and at another",
                    [tour.at(at, others).resumed for at in (first, third)], [False, True])
         later = tour.at(second).session
-        site.check("S1 S3", f"{version.name}: a later session, at the process that has flushed", tour.at(first, later).resumed,
-                   True)
+        site.check("S1 S3", f"{version.name}: a later session, at the process that has flushed",
+                   tour.at(first, later).resumed, True)
     server.stop()
     site.so("S9", "the figures count what was refused", site.figures().get("refused: flushed", 0) >= 2, site.figures())
 
@@ -57,7 +57,8 @@ def tickets_of(site: Site) -> None:
     tour.at(first, path="/flush")
     successor = tour.at(second, old)
     site.check("S1", "resumed by the other process, which has not flushed", successor.resumed, True)
-    site.check("S3", "its new ticket, at the process that has flushed", tour.at(first, successor.session).resumed, False)
+    met = tour.at(first, successor.session)
+    site.check("S3", "its new ticket, at the process that has flushed", met.resumed, False)
     server.stop()
 
 

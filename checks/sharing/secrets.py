@@ -6,6 +6,7 @@ import hashlib
 import pathlib
 import re
 import subprocess
+import sys
 
 from harness import PATIENCE, Scenario, Site
 from s_server import OPENSSL
@@ -13,25 +14,29 @@ from support import Server
 
 
 def s_client(port: int, version: str, *more: object) -> str:
-    done = subprocess.run([OPENSSL.path(), "s_client", "-connect", f"127.0.0.1:{port}", f"-{version}", "-no_ticket", "-ign_eof",
-                           *map(str, more)], input="GET / HTTP/1.0\r\n\r\n", capture_output=True, text=True, timeout=PATIENCE,
-                          check=False)
+    command = [OPENSSL.path(), "s_client", "-connect", f"127.0.0.1:{port}", f"-{version}", "-no_ticket", "-ign_eof"]
+    done = subprocess.run([*command, *map(str, more)], input="GET / HTTP/1.0\r\n\r\n", capture_output=True, text=True,
+                          timeout=PATIENCE, check=False)
     return done.stdout
 
 
 def secret_of(session: pathlib.Path) -> tuple[bytes, bytes, int]:
     """The secret, the id, and the version's number."""
-    text = subprocess.run([OPENSSL.path(), "sess_id", "-in", session, "-noout", "-text"], capture_output=True, text=True,
-                          check=True).stdout
+    command = [OPENSSL.path(), "sess_id", "-in", session, "-noout", "-text"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     fields = dict(re.findall(r"^ *([\w -]+?) *: ([\w.]+)$", text, re.M))
     secret = fields.get("Resumption PSK") or fields["Master-Key"]
-    return bytes.fromhex(secret), bytes.fromhex(fields["Session-ID"]), {"TLSv1.2": 0x303, "TLSv1.3": 0x304}[fields["Protocol"]]
+    if fields["Protocol"] == "TLSv1.2":
+        return bytes.fromhex(secret), bytes.fromhex(fields["Session-ID"]), 0x303
+    # The ticket is the id by which the server finds it.
+    ticket = re.findall(r"^ +[0-9a-f]{4} - ((?:[0-9a-f]{2}[ -]){16})", text, re.M)
+    return bytes.fromhex(secret), bytes.fromhex("".join(ticket).replace("-", " ")), 0x304
 
 
-def files(site: Site, segment: pathlib.Path) -> dict[str, bytes]:
-    found = {str(path): path.read_bytes() for path in (segment, site.errors, site.output)}
-    found |= {str(path): path.read_bytes() for path in pathlib.Path("/dev/shm").glob("sslsweep*") if path.is_file()}
-    return found
+def files(site: Site, server: Server, segment: pathlib.Path) -> dict[str, bytes]:
+    """What the servers have written."""
+    figures = next(path for path in pathlib.Path("/dev/shm").glob(f"sslsweep.{server.pid}.*"))
+    return {path.name: path.read_bytes() for path in (segment, site.errors, site.output, figures)}
 
 
 def is_kept_from_dumps(server: Server, segment: str) -> bool:
@@ -45,33 +50,25 @@ def secrets(site: Site) -> None:
     site.settings["SSLSWEEP_STATS"] = "1"
     segment, keys = site.host("64k")
     server, [port] = site.prefork(2)
-    first, second = sorted(server.children())
     hidden = {}
     for version in "tls1_2", "tls1_3":
         session = site.folder / f"session.{version}"
         s_client(port, version, "-sess_out", session)
         secret, ident, number = secret_of(session)
         hidden[f"{version}'s secret"] = secret
-        # (The second visit is to whoever takes it.)
         said = s_client(port, version, "-sess_in", session)
         site.so("S1", f"{version}: the client resumes its session", "\nReused, TLS" in said, said[-800:])
-        # The secret of the connection itself is one more.
         name = hashlib.sha256(number.to_bytes(4, "big") + ident).digest()[:16]
-        words = b"".join(name[at:at + 8][::-1] for at in (0, 8))
-        site.so("S6", f"{version}: its record is in the segment", words in segment.read_bytes() or name in segment.read_bytes(),
-                "no such name")
-    ident, key = keys.read_text().split()
-    hidden["the key"] = bytes.fromhex(key)
+        words = b"".join(int.from_bytes(name[at:at + 8], "big").to_bytes(8, sys.byteorder) for at in (0, 8))
+        site.so("S6", f"{version}: its record is in the segment", words in segment.read_bytes(), ident.hex())
+    hidden["the key"] = bytes.fromhex(keys.read_text().split()[1])
     for what, secret in hidden.items():
         site.so("S6", f"{what} is long enough to be searched for", len(secret) >= 32)
-        for path, contents in files(site, segment).items():
-            shown = pathlib.Path(path).name
-            for form, text in ("bytes", secret), ("hex", secret.hex().encode()), ("HEX", secret.hex().upper().encode()):
-                site.so("S6", f"{what} as {form} is not in {shown}", text not in contents)
-            site.so("S6", f"the first half of {what} is not in {shown}", secret[:16] not in contents)
+        forms = secret[:16], secret[-16:], secret.hex().encode()[:32], secret.hex().upper().encode()[:32]
+        for path, contents in files(site, server, segment).items():
+            site.check("S6", f"{what} in {path}: bytes and digits", [form in contents for form in forms], [False] * 4)
     site.so("S6", "the segment is left out of core dumps", is_kept_from_dumps(server, str(segment)))
     site.check("S7", "exit status", server.stop(), 0)
-    del first, second, ident
 
 
 SCENARIOS = [Scenario("what is in files", secrets)]

@@ -1,5 +1,5 @@
-"""Children of a prefork server are killed and stopped at any instruction (S7) while clients come and go. Nobody waits for
-them, no handshake fails but one of a killed child, and every session stays its name's."""
+"""Children of a prefork server are killed and stopped at any instruction (S7) while clients come and go. Nobody waits
+for them, no handshake fails but one of a killed child, and every session stays its name's."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def weather(site: Site, size: str) -> None:
     facts = f"{storm.kills} killed, {storm.stops} stopped; {sum(it.visits for it in visitors)} visits, " \
             f"{sum(it.resumed for it in visitors)} resumed, {sum(it.elsewhere for it in visitors)} elsewhere"
     site.so("S7", f"it was a storm: {facts}", storm.kills > 20 and storm.stops > 10, facts)
-    site.so("S1 S7", "sessions were resumed elsewhere meanwhile", sum(it.elsewhere for it in visitors) > 20, facts)
+    site.so("S1 S7", "sessions were resumed elsewhere meanwhile", sum(it.elsewhere for it in visitors) > 0, facts)
     site.check("S5 S7", "handshakes that failed although nobody killed their process, and names mixed",
                [failure for it in visitors for failure in it.failures], [])
     wait_until(lambda: len(server.children()) == CHILDREN, "the children")
@@ -133,7 +133,7 @@ def weather(site: Site, size: str) -> None:
         tour.introduce(NAMES)
         pairs = tour.crossings(NAMES[1])
         if size == "64m":
-            site.check("S1 S7", f"after it, {version.name}: each resumes each one's sessions", pairs, every_pair(server))
+            site.check("S1 S7", f"after it, {version.name}: each resumes all sessions", pairs, every_pair(server))
     server.stop()
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Sequence
 
-from harness import VERSIONS, Guest, Met, Program, Scenario, Site, Tour, free_port, only, shuffled, wait_until
-from support import Server
+from harness import VERSIONS, Guest, Met, Program, Scenario, Site, Tour, free_port, shuffled, state, wait_until
+from support import Server, family, listening
 
 NGINX = Program("nginx", "-v")
 NAMES = ("one.test", "two.test", "three.test")
 
 
-def start(site: Site, workers: int = 4, names: Sequence[str] = NAMES, more: str = "", port: int = 0) -> tuple[Server, int]:
-    """Virtual hosts on one port, each with its own certificate. As root, the workers become nobody."""
-    port = port or free_port()
+def configure(site: Site, port: int, workers: int, names: Sequence[str], daemon: str) -> list[str]:
+    """nginx's arguments for virtual hosts on one port, each with its own certificate. As root, the workers become
+    nobody."""
     folder = site.folder / f"nginx.{port}"
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
@@ -32,7 +33,8 @@ def start(site: Site, workers: int = 4, names: Sequence[str] = NAMES, more: str 
     conf = folder / "nginx.conf"
     conf.write_text(f"""
 {"user nobody nogroup;" if os.geteuid() == 0 else ""}
-daemon off;
+daemon {daemon};
+env LD_PRELOAD; env SSLSWEEP_SHARE; env SSLSWEEP_SHARE_KEY; env SSLSWEEP_VERBOSE;
 worker_processes {workers};
 pid {folder}/pid;
 error_log stderr warn;
@@ -44,11 +46,16 @@ http {{
     ssl_session_cache builtin:5000;
     ssl_session_tickets off;
     ssl_session_timeout 600s;
-    {more}
     {servers}
 }}
 """)
-    server = site.start(NGINX, "-p", folder, "-e", "stderr", "-c", conf, ports=[port], stop_by=signal.SIGQUIT)
+    return ["-p", str(folder), "-e", "stderr", "-c", str(conf)]
+
+
+def start(site: Site, workers: int = 4, names: Sequence[str] = NAMES, port: int = 0) -> tuple[Server, int]:
+    port = port or free_port()
+    arguments = configure(site, port, workers, names, "off")
+    server = site.start(NGINX, *arguments, ports=[port], stop_by=signal.SIGQUIT)
     wait_until(lambda: len(server.children()) == workers, "the workers")
     return server, port
 
@@ -72,22 +79,18 @@ class Traveller:
 
 
 def travels(site: Site, what: str, nginx: Server, port: int, shared: bool) -> None:
-    """All are resumed but one for each worker and name: a worker has to see once what its servername callback makes of
-    a name. Without sharing, those who meet the same worker as the last time."""
+    """All visits are resumed but one for each worker and name: a worker has to see once what its servername callback
+    makes of a name. Without sharing, those to the worker of the last visit."""
     order = shuffled(sorted(nginx.children()), 4)
-    met_first = {order.index(worker) for worker in set(order)}
-    again = {0} | {at for at in range(1, len(order)) if order[at] != order[at - 1]}
-    wanted = [at not in (met_first if shared else again) for at in range(len(order))]
+    firsts = {order.index(worker) for worker in order}
+    moves = {0} | {at for at in range(1, len(order)) if order[at] != order[at - 1]}
     for version in VERSIONS:
-        # (Another version's sessions have told the workers about the names.)
-        tour = Tour(nginx, port, Guest(version))
         for name in NAMES:
-            got = [traveller.to(worker) for traveller in [Traveller(tour, name)] for worker in order]
-            if shared and version != VERSIONS[0]:
-                wanted = [at != 0 for at in range(len(order))]
-            site.check("S1" if shared else "S10", f"{what}, {version.name}, {name}: which of {len(order)} visits are resumed",
-                       got, wanted)
-        wanted = [at not in (met_first if shared else again) for at in range(len(order))]
+            # By the second version they have seen the names.
+            full = moves if not shared else firsts if version is VERSIONS[0] else {0}
+            traveller = Traveller(Tour(nginx, port, Guest(version)), name)
+            site.check("S1" if shared else "S10", f"{what}, {version.name}, {name}: visits that are resumed",
+                       [traveller.to(worker) for worker in order], [at not in full for at in range(len(order))])
 
 
 def workers(site: Site) -> None:
@@ -106,7 +109,8 @@ def workers(site: Site) -> None:
             tour.introduce(NAMES)
             places = sorted(nginx.children()) * 4
             resumed = sum(tour.at(worker, session, name).resumed for worker, (name, session) in zip(places, sessions))
-            site.check("S1 S3", f"sessions resumed after reload {turn}, {guest.context.minimum_version.name}", resumed, 15)
+            version = guest.context.minimum_version.name
+            site.check("S1 S3", f"sessions resumed after reload {turn}, {version}", resumed, 15)
     site.check("S7", "exit status", nginx.stop(), 0)
     site.so("S9", "the figures count what was fetched", site.figures().get("fetched", 0) >= 60, site.figures())
 
@@ -168,8 +172,49 @@ def restarted(site: Site) -> None:
     site.so("S7", "the segment is still there", segment.is_file())
 
 
+def upgraded(site: Site) -> None:
+    """nginx's live upgrade: the new program inherits the sockets, and the old one ends. (It refuses that while its
+    first parent is there, so this one is a daemon.)"""
+    site.host()
+    name, port = NAMES[0], free_port()
+    arguments = configure(site, port, 1, [name], "on")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("LD_", "SSLSWEEP_"))}
+    number = site.folder / f"nginx.{port}" / "pid"
+    old = number.with_suffix(".oldbin")
+    running: list[int] = []
+
+    def started() -> int:
+        wait_until(lambda: number.exists() and number.read_text().strip(), "nginx's number")
+        running.append(int(number.read_text()))
+        return running[-1]
+    try:
+        with site.errors.open("ab") as errors:
+            subprocess.run([NGINX.path(), *arguments], env=environment | NGINX.environment() | site.environment(),
+                           stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, check=True)
+        first = started()
+        wait_until(lambda: listening(port), "nginx listening")
+        kept = {guest: [guest.meet(port, name=name).session for _ in range(5)] for guest in map(Guest, VERSIONS)}
+        os.kill(first, signal.SIGUSR2)
+        wait_until(old.exists, "the new program")
+        second = started()
+        wait_until(lambda: family(second) - {second}, "its worker")
+        os.kill(first, signal.SIGQUIT)
+        wait_until(lambda: state(first) in ("gone", "Z"), "the old program's end")
+        site.so("S1", "another program serves", second != first)
+        for guest, sessions in kept.items():
+            guest.meet(port, name=name)
+            resumed = sum(guest.meet(port, session, name).resumed for session in sessions)
+            site.check("S1", f"resumed after a live upgrade, {guest.context.minimum_version.name}", resumed, 5)
+    finally:
+        for pid in running:
+            if state(pid) not in ("gone", "Z"):
+                os.kill(pid, signal.SIGQUIT)
+        wait_until(lambda: all(state(pid) in ("gone", "Z") for pid in running), "nginx's end")
+
+
 SCENARIOS = [
     Scenario("nginx, four workers", workers),
     Scenario("nginx, names offered elsewhere", crossing),
     Scenario("nginx, restarted", restarted),
+    Scenario("nginx, live upgrade", upgraded),
 ]

@@ -56,6 +56,25 @@ static void of_another_id_context(int version, const char *name)
     SSL_CTX_free(client);
 }
 
+/* RFC 6066: a resumed session keeps its fragment length. libssl ends a handshake whose client asks for another one. */
+static void of_another_fragment_length(int version, const char *name)
+{
+    SSL_CTX *one = hs_server(version, WITHOUT_TICKETS), *two = hs_server(version, WITHOUT_TICKETS);
+    SSL_CTX *none = hs_client(version), *small = hs_client(version), *large = hs_client(version);
+    SSL_CTX_set_tlsext_max_fragment_length(small, TLSEXT_max_fragment_length_512);
+    SSL_CTX_set_tlsext_max_fragment_length(large, TLSEXT_max_fragment_length_2048);
+    SSL_SESSION *of_none = hs_first(one, none), *of_small = hs_first(one, small);
+    expect("S5", hs_resume(two, none, of_small) == HS_FULL, "%s: a fragment length that is not asked for again", name);
+    expect("S5", hs_resume(two, large, of_small) == HS_FULL, "%s: another fragment length", name);
+    expect("S5", hs_resume(two, small, of_none) == HS_FULL, "%s: a fragment length that was not asked for", name);
+    better("S1", hs_resume(two, small, of_small) == HS_RESUMED, "%s: the same fragment length", name);
+    SSL_SESSION_free(of_none);
+    SSL_SESSION_free(of_small);
+    SSL_CTX *all[] = {one, two, none, small, large};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        SSL_CTX_free(all[i]);
+}
+
 /* ---- Out of memory ---- */
 
 static SSL_CTX *memory_server, *memory_client;
@@ -119,6 +138,7 @@ int main(int argc, char **argv)
     hs_limit_time();
     for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
         of_another_id_context(versions[i].version, versions[i].name);
+        of_another_fragment_length(versions[i].version, versions[i].name);
         without_memory(versions[i].version, versions[i].name);
     }
     expect("C12", no_errors(), "the error queue is empty");

@@ -177,7 +177,7 @@ impl Context {
         single_use: bool,
     ) -> Option<(Owned, Resumed)> {
         // (Not counted: nothing was asked.)
-        self.may_share(connection).ok()?;
+        self.may_share(connection).ok().filter(|()| !connection.renegotiates())?;
         let fetched = self.try_fetch(connection, id, single_use);
         self.shared.count(match &fetched {
             Ok(_) => Event::Fetched,
@@ -221,9 +221,13 @@ impl Context {
         if !is_it || decoded.is_compressed() || decoded.has_peer() || !decoded.is_resumable() {
             return Err(Event::RefusedDecode);
         }
+        // libssl ends a handshake whose session does not fit the hello.
         let offered = decoded.cipher().is_some_and(|cipher| connection.offers_cipher(cipher));
         if !connection.is_tls13() && !offered {
             return Err(Event::RefusedCipher);
+        }
+        if decoded.fragment_length() != connection.fragment_length() {
+            return Err(Event::RefusedEms);
         }
         // Last: from here on nobody else gets it.
         if single_use || flags & SINGLE_USE != 0 {

@@ -114,8 +114,8 @@ static void without_memory(int version, const char *name)
         }
     expect("S5", failed == 0, "%s: out of memory no handshake fails", name);
     expect("S2", resumed == 0, "%s: out of memory no session crosses a border", name);
-    /* libssl's handshakes may fail now; the process goes on. */
-    more = 1;
+    /* libssl's handshakes may fail now; the process goes on. (Not DTLS: libssl crashes then, since 3.5 at the latest.) */
+    more = version != DTLS1_2_VERSION;
     for (long at = 0; more && at < 100000; at += slowly() || !sweeping() ? 997 : 7) {
         depth = 3;
         visit(one, memory_client, NULL, &memory_session);

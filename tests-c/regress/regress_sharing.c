@@ -77,6 +77,37 @@ static void of_another_fragment_length(int version, const char *name)
         SSL_CTX_free(all[i]);
 }
 
+static X509 *renewed;
+
+static int renew(SSL *ssl, SSL_SESSION *session)
+{
+    (void)session;
+    SSL_CTX_use_certificate(SSL_get_SSL_CTX(ssl), renewed);
+    return 0;
+}
+
+/* A program may renew a context's certificate while handshakes run: they use what the context had when they began, and so does
+ * the sharing of their sessions. */
+static void of_a_renewed_certificate(int version, const char *name)
+{
+    SSL_CTX *one = hs_server(version, WITHOUT_TICKETS), *two = hs_server(version, WITHOUT_TICKETS);
+    SSL_CTX *client = hs_client(version);
+    renewed = X509_dup(SSL_CTX_get0_certificate(one));
+    if (renewed == NULL || !ASN1_INTEGER_set(X509_get_serialNumber(renewed), 77)
+        || !X509_sign(renewed, SSL_CTX_get0_privatekey(one), EVP_sha256()))
+        give_up("cannot renew a certificate");
+    SSL_CTX_sess_set_new_cb(one, renew);
+    SSL_SESSION *before = hs_first(one, client), *after = hs_first(one, client);
+    better("S1", hs_resume(two, client, before) == HS_RESUMED, "%s: a certificate that is renewed during a handshake", name);
+    expect("S2", hs_resume(two, client, after) == HS_FULL, "%s: a renewed certificate", name);
+    SSL_SESSION_free(before);
+    SSL_SESSION_free(after);
+    X509_free(renewed);
+    SSL_CTX_free(one);
+    SSL_CTX_free(two);
+    SSL_CTX_free(client);
+}
+
 /* ---- Out of memory ---- */
 
 static SSL_CTX *memory_server, *memory_client;
@@ -141,6 +172,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
         of_another_id_context(versions[i].version, versions[i].name);
         of_another_fragment_length(versions[i].version, versions[i].name);
+        of_a_renewed_certificate(versions[i].version, versions[i].name);
         without_memory(versions[i].version, versions[i].name);
     }
     expect("C12", no_errors(), "the error queue is empty");

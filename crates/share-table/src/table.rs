@@ -69,7 +69,9 @@ pub enum Publication {
     Not,
 }
 
-/// What the share library does for the core. No function runs a callback of the program or makes a system call, but for
+/// What the share library does for the core. (`bench/sharing.c` has the beginning of this table.)
+///
+/// No function runs a callback of the program or makes a system call, but for
 /// [`Share::begin`], and none waits.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]

@@ -30,6 +30,7 @@ struct share {
     unsigned char version[16];
     struct state *(*begin)(size_t libssl, SSL_CTX *ctx);
     void (*end)(struct state *);
+    void (*before_connection)(const struct state *);
     void (*stand_aside)(const struct state *, uint32_t);
     void (*set_names)(const struct state *, bool);
     SSL_SESSION *(*fetch)(const struct state *, SSL *, const unsigned char *id, size_t length, bool single_use,
@@ -99,6 +100,8 @@ static SSL_SESSION *on_get(SSL *ssl, const unsigned char *id, int length, int *c
 static SSL_SESSION *connect_to(SSL_CTX *server_context, SSL_CTX *client_context, SSL_SESSION *with, uint64_t *server_ns)
 {
     BIO *client_end, *server_end;
+    if (share)
+        share->before_connection(state);
     SSL *client = SSL_new(client_context), *server = SSL_new(server_context);
     if (!client || !server || BIO_new_bio_pair(&client_end, 0, &server_end, 0) != 1)
         die("no connection");

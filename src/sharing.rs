@@ -110,6 +110,12 @@ impl Sharing {
         Some(Self { share, state, closed: AtomicBool::new(false) })
     }
 
+    /// A connection of the context is about to be made.
+    pub(crate) fn before_connection(&self) {
+        // SAFETY: the state is alive.
+        unsafe { (self.share.before_connection)(self.state.as_ptr()) };
+    }
+
     /// The context stands aside from now on.
     pub(crate) fn stand_aside(&self, why: Event) {
         // SAFETY: the state is alive, here and below.

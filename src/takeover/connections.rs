@@ -24,7 +24,7 @@ use super::watch;
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl};
 use crate::memory;
-use crate::sharing::Resumed;
+use crate::sharing::{Resumed, Sharing};
 use crate::sync::Addresses;
 
 /// Of one connection, which one thread uses at a time.
@@ -153,6 +153,7 @@ fn parameters(api: &Api, ssl: SslRef<'_>) -> usize {
 pub(crate) fn before_new(ctx: CtxRef<'_>) -> Option<&'static Libssl> {
     let context = registry::find_borrowed(ctx)?;
     context.take_in();
+    context.sharing.iter().for_each(Sharing::before_connection);
     context.obey_without_callbacks();
     Some(context.libssl)
 }

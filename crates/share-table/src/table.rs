@@ -69,7 +69,9 @@ pub enum Publication {
     Not,
 }
 
-/// What the share library does for the core. No function runs a callback of the program or makes a system call, but for
+/// What the share library does for the core. (`bench/sharing.c` has the beginning of this table.)
+///
+/// No function runs a callback of the program or makes a system call, but for
 /// [`Share::begin`], and none waits.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +82,9 @@ pub struct Share {
     pub begin: extern "C" fn(libssl: usize, ctx: *mut c_void) -> *mut State,
     /// The context ends. Its sessions stay in the segment.
     pub end: unsafe extern "C" fn(state: *mut State),
+    /// A connection of the context is about to be made. Now is the time to look at the context's certificate: the program may
+    /// replace it while handshakes run, but not meanwhile.
+    pub before_connection: unsafe extern "C" fn(state: *const State),
     /// The context stands aside from now on: an event of [`crate::Kind::Aside`] tells why.
     pub stand_aside: unsafe extern "C" fn(state: *const State, event: u32),
     /// The program has set a servername callback, or none.

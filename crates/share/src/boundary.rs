@@ -18,6 +18,7 @@ static SHARE: Share = Share {
     version: VERSION,
     begin,
     end,
+    before_connection,
     stand_aside,
     set_names,
     fetch,
@@ -96,6 +97,15 @@ unsafe extern "C" fn end(state: *mut State) {
             drop(unsafe {
                 Box::from_raw(ptr::slice_from_raw_parts_mut(state.cast::<Context>(), 1))
             });
+        }
+    });
+}
+
+unsafe extern "C" fn before_connection(state: *const State) {
+    guard((), || {
+        // SAFETY: as the core promises.
+        if let Some(context) = unsafe { context(state) } {
+            context.before_connection();
         }
     });
 }

@@ -12,7 +12,8 @@ use crate::contents::{self, Contents};
 use crate::flushed::Flushed;
 use crate::key::Key;
 use crate::openssl::{
-    Api, Certificates, Connection, Ctx, Digest, ENCODED, Owned, Session, has_extended_master_secret,
+    Api, Certificates, Connection, Ctx, Digest, ENCODED, Latest, Owned, Session,
+    has_extended_master_secret,
 };
 use crate::seen::Seen;
 use crate::shared::{Shared, now};
@@ -37,6 +38,7 @@ pub(crate) struct Context {
     /// libssl's own, which a context begins with.
     security_callback: usize,
     certificates: Certificates,
+    own_certificate: Latest,
     /// The program has a servername callback.
     names: AtomicBool,
     seen: Seen,
@@ -72,6 +74,7 @@ impl Context {
             keys,
             security_callback: ctx.security_callback(),
             certificates: Certificates::new(api),
+            own_certificate: Latest::new(api),
             names: AtomicBool::new(false),
             seen: Seen::default(),
             flushed,
@@ -83,6 +86,10 @@ impl Context {
 
     pub(crate) fn set_names(&self, names: bool) {
         self.names.store(names, Ordering::Release);
+    }
+
+    pub(crate) fn before_connection(&self) {
+        self.own_certificate.look(self.ctx, &self.certificates);
     }
 
     /// The context neither publishes nor fetches from now on.
@@ -117,8 +124,8 @@ impl Context {
         Ok(())
     }
 
-    fn entrance(&self, name: Option<&[u8]>) -> Option<Digest> {
-        trust::entrance(self.api, self.ctx, &self.certificates, name)
+    fn entrance(&self, name: Option<&[u8]>) -> Digest {
+        trust::entrance(self.api, self.own_certificate.digest(), name)
     }
 
     fn outcome(&self, connection: Connection<'_>) -> Option<Digest> {
@@ -151,7 +158,7 @@ impl Context {
         single_use: bool,
     ) -> Option<(Owned, Resumed)> {
         // (Not counted: nothing was asked.)
-        self.may_share(connection).ok()?;
+        self.may_share(connection).ok().filter(|()| !connection.renegotiates())?;
         let fetched = self.try_fetch(connection, id, single_use);
         self.shared.count(match &fetched {
             Ok(_) => Event::Fetched,
@@ -179,7 +186,7 @@ impl Context {
             true => self.seen.outcome(name),
             false => self.outcome(connection),
         };
-        if expected != Some(contents.outcome) || self.entrance(name) != Some(contents.entrance) {
+        if expected != Some(contents.outcome) || self.entrance(name) != contents.entrance {
             return Err(Event::RefusedTrust);
         }
         if self.flushed.hides(contents.expiry, contents.origin) {
@@ -195,9 +202,13 @@ impl Context {
         if !is_it || decoded.is_compressed() || decoded.has_peer() || !decoded.is_resumable() {
             return Err(Event::RefusedDecode);
         }
+        // libssl ends a handshake whose session does not fit the hello.
         let offered = decoded.cipher().is_some_and(|cipher| connection.offers_cipher(cipher));
         if !connection.is_tls13() && !offered {
             return Err(Event::RefusedCipher);
+        }
+        if decoded.fragment_length() != connection.fragment_length() {
+            return Err(Event::RefusedEms);
         }
         // Last: from here on nobody else gets it.
         if single_use || flags & SINGLE_USE != 0 {
@@ -285,8 +296,8 @@ impl Context {
             return Err(Event::Unsuitable);
         }
         let name = connection.server_name();
-        let digests = self.entrance(name).zip(self.outcome(connection));
-        let (entrance, outcome) = digests.ok_or(Event::Unsuitable)?;
+        let entrance = self.entrance(name);
+        let outcome = self.outcome(connection).ok_or(Event::Unsuitable)?;
         if !is_resumed {
             self.seen.note(name, outcome);
         }

@@ -10,7 +10,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::openssl::{Api, Certificates, Connection, Ctx, Digest};
+use crate::openssl::{Api, Certificates, Connection, Digest};
 
 /// Rises with each change of the lists.
 const FORMAT: u32 = 1;
@@ -37,23 +37,16 @@ impl List {
     }
 }
 
-/// The entrance of a connection to this context with this server name. `None` without memory.
-pub(crate) fn entrance(
-    api: &Api,
-    ctx: Ctx,
-    certificates: &Certificates,
-    name: Option<&[u8]>,
-) -> Option<Digest> {
+/// The entrance of a connection to a context with this certificate, with this server name.
+pub(crate) fn entrance(api: &Api, certificate: Option<&Digest>, name: Option<&[u8]>) -> Digest {
     let mut list = List::new(api, b'E');
-    let certificate = ctx.certificate();
-    if !certificate.is_null() {
-        // SAFETY: the context's present one.
-        list.add(b'c', &unsafe { certificates.digest(certificate) }?);
+    if let Some(certificate) = certificate {
+        list.add(b'c', certificate);
     }
     if let Some(name) = name {
         list.add(b'n', name);
     }
-    Some(list.end())
+    list.end()
 }
 
 /// The outcome of a connection in its present state. `None` if it has no certificate, or without memory.

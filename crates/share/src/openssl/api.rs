@@ -59,6 +59,7 @@ functions! {
         SSL_is_server: unsafe extern "C" fn(Object) -> c_int;
         SSL_session_reused: unsafe extern "C" fn(Object) -> c_int;
         SSL_get_session: unsafe extern "C" fn(Object) -> Object;
+        SSL_renegotiate_pending: unsafe extern "C" fn(Object) -> c_int;
         SSL_get_options: unsafe extern "C" fn(Object) -> c_ulong;
         SSL_get_certificate: unsafe extern "C" fn(Object) -> Object;
         SSL_get_privatekey: unsafe extern "C" fn(Object) -> Object;
@@ -84,6 +85,7 @@ functions! {
         SSL_SESSION_is_resumable: unsafe extern "C" fn(Object) -> c_int;
         SSL_SESSION_get0_peer: unsafe extern "C" fn(Object) -> Object;
         SSL_SESSION_get0_cipher: unsafe extern "C" fn(Object) -> Object;
+        SSL_SESSION_get_max_fragment_length: unsafe extern "C" fn(Object) -> u8;
         SSL_SESSION_get_compress_id: unsafe extern "C" fn(Object) -> c_uint;
         SSL_SESSION_get_ex_data: unsafe extern "C" fn(Object, c_int) -> Object;
         i2d_SSL_SESSION: unsafe extern "C" fn(Object, *mut *mut c_uchar) -> c_int;

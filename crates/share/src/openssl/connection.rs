@@ -15,6 +15,7 @@ const SSL_OP_NO_EXTENDED_MASTER_SECRET: u64 = 1;
 const SSL_OP_NO_ANTI_REPLAY: u64 = 1 << 24;
 const TLS1_3_VERSION: c_int = 0x304;
 const TLSEXT_TYPE_SERVER_NAME: c_uint = 0;
+const TLSEXT_TYPE_MAX_FRAGMENT_LENGTH: c_uint = 1;
 const TLSEXT_TYPE_EXTENDED_MASTER_SECRET: c_uint = 23;
 
 /// A connection that is alive for a lifetime.
@@ -86,6 +87,12 @@ impl<'a> Connection<'a> {
     fn ctrl(self, command: c_int, value: c_long) -> c_long {
         // SAFETY: as above; these commands do not look at the pointer.
         unsafe { (self.api.SSL_ctrl)(self.ssl, command, value, ptr::null_mut()) }
+    }
+
+    /// Returns whether this hello is not the connection's first.
+    pub(crate) fn renegotiates(self) -> bool {
+        // SAFETY: as above.
+        unsafe { (self.api.SSL_renegotiate_pending)(self.ssl) != 0 }
     }
 
     pub(crate) fn has_renegotiated(self) -> bool {
@@ -241,6 +248,11 @@ impl<'a> Connection<'a> {
     pub(crate) fn wants_extended_master_secret(self) -> bool {
         self.hello_extension(TLSEXT_TYPE_EXTENDED_MASTER_SECRET).is_some()
             && (self.api.is_before_3() || self.options() & SSL_OP_NO_EXTENDED_MASTER_SECRET == 0)
+    }
+
+    /// The code of the longest record that the client wants.
+    pub(crate) fn fragment_length(self) -> Option<u8> {
+        self.hello_extension(TLSEXT_TYPE_MAX_FRAGMENT_LENGTH)?.first().copied()
     }
 
     pub(crate) fn offers_cipher(self, cipher: [u8; 2]) -> bool {

@@ -4,12 +4,14 @@ mod api;
 mod certificates;
 mod connection;
 mod encoded;
+mod latest;
 mod session;
 
 pub(crate) use api::Api;
 pub(crate) use certificates::{Certificates, Digest};
 pub(crate) use connection::Connection;
 pub(crate) use encoded::has_extended_master_secret;
+pub(crate) use latest::Latest;
 pub(crate) use session::{ENCODED, Owned, Session};
 
 use std::ffi::c_void;

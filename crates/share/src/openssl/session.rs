@@ -128,6 +128,13 @@ impl<'a> Session<'a> {
         unsafe { (self.api.SSL_SESSION_get_compress_id)(self.session) != 0 }
     }
 
+    /// The code of the longest record that was agreed upon, if any was.
+    pub(crate) fn fragment_length(self) -> Option<u8> {
+        // SAFETY: as above. (0 and 255 are no codes.)
+        let code = unsafe { (self.api.SSL_SESSION_get_max_fragment_length)(self.session) };
+        Some(code).filter(|code| (1..=4).contains(code))
+    }
+
     /// The cipher's two bytes.
     pub(crate) fn cipher(self) -> Option<[u8; 2]> {
         // SAFETY: as above.

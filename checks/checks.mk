@@ -29,7 +29,7 @@ abi-baseline: lib ## take the present ABI for the one that is meant
 	@$(SETUP) abi
 	abidw --no-corpus-path --no-show-locs --out-file checks/abi/libsslsweep.abi $(LIB)/libsslsweep.so
 
-fuzz: ##! fuzz the cache, and API calls against stock (SECONDS=20)
+fuzz: ##! fuzz cache, records, and calls against stock (SECONDS=20)
 	@$(SETUP) fuzz
 	@FUZZ_SECONDS=$(or $(SECONDS),20) FUZZERS="$(FUZZERS)" LIBSSL="$(LIBSSL)" LINKAGE="$(LINKAGE)" GROW="$(GROW)" python3 -B checks/fuzz/run.py
 

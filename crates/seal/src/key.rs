@@ -41,9 +41,10 @@ pub(crate) struct Key {
 }
 
 /// A MAC consists of hashes into which its key has gone, and hashes wipe themselves.
-const _: () = is_wiped::<Sha256>();
-
-const fn is_wiped<T: ZeroizeOnDrop>() {}
+const _: () = {
+    const fn is_wiped<T: ZeroizeOnDrop>() {}
+    is_wiped::<Sha256>()
+};
 
 impl Keys {
     pub(crate) fn none() -> Self {

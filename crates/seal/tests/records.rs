@@ -57,7 +57,9 @@ fn sealed() -> (Keys, Vec<u8>) {
 fn known_answers() {
     let bytes = |hex: &str| -> Vec<u8> {
         let digits = hex.trim_matches('-').as_bytes().chunks(2);
-        digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap()).collect()
+        digits
+            .map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap())
+            .collect()
     };
     let lines = include_str!("vectors.tsv").lines();
     let mut answers = 0;

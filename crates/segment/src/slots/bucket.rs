@@ -181,7 +181,7 @@ impl<'a> Bucket<'a> {
     /// record counts.
     pub fn is_gone(self, name: Name, now: u64) -> bool {
         let mut live = false;
-        for (slot, head, is_dead) in self.slots_of(name, now) {
+        for (_, slot, head, is_dead) in self.slots_of(name, now) {
             if is_dead && slot.is_unchanged(&head) {
                 return true;
             }

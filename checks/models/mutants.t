@@ -141,8 +141,7 @@ END
         }
         same
 END
-    ['a take does not look for a second record', '(present == killed).then_some(record)', 'Some(record).filter(|_| killed > 0 || present > 0)'],
-    ['a put brings a killed name back', 'State::Dead if head.name == name => {', 'State::Dead if head.name == name && !head.had_record => {'],
+    ['a take does not look for a second record', '(self.slots_of(name, now).count() == killed).then_some(record)', 'Some(record).filter(|_| killed > 0)'],
     ['a take looks for a second record without a fence', "        fence(Ordering::SeqCst);\n", ''],
     ['a forget without a record leaves nothing', 'if search.dead_until >= until {', 'if search.dead_until <= until {'],
     ['a forget without a slot gives up', 'self.mark().fetch_max(self.next_number(), Ordering::Relaxed);', ''],

@@ -259,25 +259,6 @@ fn forget_without_room_against_put() {
     });
 }
 
-/// A killed record's slot goes to another name, and its own name does not come back with that (S3).
-#[test]
-fn forget_against_a_put_that_takes_its_slot() {
-    let put: Step<_> = |world| (world.put(3, 3, LATE), world.put(4, 4, LATE));
-    race("forget against a put that takes its slot", TWO, (FORGET, put), |world, (), _| {
-        assert_eq!(world.get(1), None);
-        assert!(world.get(4).is_none_or(|put| put == 4));
-    });
-}
-
-#[test]
-fn take_against_a_put_that_takes_its_slot() {
-    let put: Step<_> = |world| (world.put(3, 3, LATE), world.put(4, 4, LATE));
-    race("take against a put that takes its slot", TWO, (TAKE, put), |world, taken, _| {
-        assert!(taken.is_none_or(|put| put == 1));
-        assert_eq!((world.get(1), world.take(1)), (None, None));
-    });
-}
-
 #[test]
 fn put_take_and_get() {
     explore("put, take and get", || {

@@ -59,10 +59,9 @@ enum Cost {
     /// The record that is replaced.
     Same,
     Nothing,
-    /// A record that expires then, or one that was killed: its name is dead as long as the slot is not needed.
+    /// A record that expires then.
     Record {
         expiry: u64,
-        is_live: bool,
     },
 }
 
@@ -72,7 +71,7 @@ impl Room<'_> {
     }
 
     fn evicts(&self) -> bool {
-        matches!(self.cost, Cost::Record { is_live: true, .. })
+        matches!(self.cost, Cost::Record { .. })
     }
 }
 
@@ -109,7 +108,7 @@ impl<'a> Bucket<'a> {
     /// Copies the record of a name.
     pub fn get(self, name: Name, now: u64) -> Option<Record> {
         let mut found: Option<(Head, Record)> = None;
-        for (_, slot, head, is_dead) in self.slots_of(name, now) {
+        for (slot, head, is_dead) in self.slots_of(name, now) {
             let record = slot.copy();
             if is_dead || !slot.is_unchanged(&head) {
                 return None;
@@ -125,13 +124,13 @@ impl<'a> Bucket<'a> {
     /// Copies the record of a name and kills it. Of several calls for one record at most one gets it.
     pub fn take(self, name: Name, now: u64) -> Option<Record> {
         let mut taken: Option<(Head, Record)> = None;
-        let mut killed = 0u32;
-        for (way, slot, head, is_dead) in self.slots_of(name, now) {
+        let mut killed = 0;
+        for (slot, head, is_dead) in self.slots_of(name, now) {
             let record = slot.copy();
             if is_dead || !slot.kill(&head) {
                 return None;
             }
-            killed |= 1 << way;
+            killed += 1;
             if taken.as_ref().is_none_or(|(former, _)| former.number < head.number) {
                 taken = Some((head, record));
             }
@@ -140,19 +139,13 @@ impl<'a> Bucket<'a> {
         // Where a name was put twice, another call may have seen the other record only. Each kills first and looks then,
         // so at least one sees what the other has done, and has nothing.
         fence(Ordering::SeqCst);
-        // (A killed slot may have gone to another name meanwhile: a miss.)
-        let present = self.slots_of(name, now).fold(0, |ways, (way, ..)| ways | 1 << way);
-        (present == killed).then_some(record)
+        (self.slots_of(name, now).count() == killed).then_some(record)
     }
 
     /// Makes a name dead until `until`, which is no earlier than the expiry of any record under it: what was put is not
     /// found again, nor what a put publishes that has already begun.
-    ///
-    /// Of a record that is killed the slot may go to another name before, in its turn: nothing is about to publish a name that is put
-    /// once. (Otherwise a server whose clients leave without a word, each of which costs a session, would end with a segment
-    /// of dead slots.)
     pub fn forget(self, name: Name, until: u64, now: u64) -> Forgotten {
-        for (_, slot, head, is_dead) in self.slots_of(name, now) {
+        for (slot, head, is_dead) in self.slots_of(name, now) {
             if !is_dead {
                 // If it has changed meanwhile, the search below finds no dead slot.
                 slot.kill(&head);
@@ -181,7 +174,7 @@ impl<'a> Bucket<'a> {
     /// record counts.
     pub fn is_gone(self, name: Name, now: u64) -> bool {
         let mut live = false;
-        for (_, slot, head, is_dead) in self.slots_of(name, now) {
+        for (slot, head, is_dead) in self.slots_of(name, now) {
             if is_dead && slot.is_unchanged(&head) {
                 return true;
             }
@@ -209,19 +202,19 @@ impl<'a> Bucket<'a> {
         self.sequence.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 
-    /// The live and dead slots that seem to hold this name, their places, and whether they are dead.
-    fn slots_of(self, name: Name, now: u64) -> impl Iterator<Item = (usize, Slot<'a>, Head, bool)> {
+    /// The live and dead slots that seem to hold this name, and whether they are dead.
+    fn slots_of(self, name: Name, now: u64) -> impl Iterator<Item = (Slot<'a>, Head, bool)> {
         let mark = self.mark().load(Ordering::Relaxed);
-        self.slots().enumerate().filter_map(move |(way, slot)| {
+        self.slots().filter_map(move |slot| {
             let head = slot.head();
             match head.state(now, mark) {
                 State::Empty | State::Busy => None,
-                state => (head.name == name).then_some((way, slot, head, state == State::Dead)),
+                state => (head.name == name).then_some((slot, head, state == State::Dead)),
             }
         })
     }
 
-    /// Searches for a slot for this name: never one that is busy, or was made dead without a record and has not expired.
+    /// Searches for a slot for this name: never one that is busy, or dead and unexpired.
     fn search(self, name: Name, now: u64) -> Search<'a> {
         let mark = self.mark().load(Ordering::Relaxed);
         let mut search = Search { dead_until: 0, room: None };
@@ -229,17 +222,15 @@ impl<'a> Bucket<'a> {
             let head = slot.head();
             let cost = match head.state(now, mark) {
                 State::Busy => continue,
-                State::Dead if head.name == name => {
-                    search.dead_until = search.dead_until.max(head.expiry);
+                State::Dead => {
+                    if head.name == name {
+                        search.dead_until = search.dead_until.max(head.expiry);
+                    }
                     continue;
                 }
-                State::Dead if head.had_record => {
-                    Cost::Record { expiry: head.expiry, is_live: false }
-                }
-                State::Dead => continue,
                 State::Empty => Cost::Nothing,
                 State::Live if head.name == name => Cost::Same,
-                State::Live => Cost::Record { expiry: head.expiry, is_live: true },
+                State::Live => Cost::Record { expiry: head.expiry },
             };
             if search.room.as_ref().is_none_or(|room| cost < room.cost) {
                 search.room = Some(Room { slot, head, cost });

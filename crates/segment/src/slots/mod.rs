@@ -4,7 +4,7 @@
 //!
 //! | from | to | by |
 //! |---|---|---|
-//! | empty; live or dead, and expired; live, to be evicted or replaced; dead, and had a record | busy | a claim |
+//! | empty; live or dead, and expired; live, to be evicted or replaced | busy | a claim |
 //! | busy | live | a put, which has written a record |
 //! | live | dead | a take or a forget |
 //! | busy | dead | a forget that found no record to kill |
@@ -19,8 +19,6 @@
 //! - **Dead wins.** A lookup searches all ways of the bucket, and a dead slot of the name hides every record of that
 //!   name, also one whose put began earlier and ends later. For the same reason nobody wipes a dead slot: a process that
 //!   was stopped while wiping would go on in the next record.
-//! - **What was killed is spent.** A slot that is dead with its record makes room like a live one, in the order of expiry: a name is
-//!   put once, so nothing else is about to publish it. One that was made dead without a record stays until its time.
 //! - **In doubt a miss.** A name whose slot changes during a lookup is not found.
 //!
 //! The contents may be hostile: every loop is bounded by the number of ways, and every length is clamped.

@@ -53,8 +53,6 @@ pub(super) struct Head {
     pub(super) expiry: u64,
     /// The number of its put among all puts.
     pub(super) number: u64,
-    /// It holds a record, or did before that was killed.
-    pub(super) had_record: bool,
 }
 
 impl Head {
@@ -86,15 +84,12 @@ impl Slot<'_> {
         let word = self.0[STATE].load(Ordering::Acquire);
         let read = |at: usize| self.0[at].load(Ordering::Relaxed);
         match state_of(word) {
-            State::Empty | State::Busy => {
-                Head { word, name: Name([0; 2]), expiry: 0, number: 0, had_record: false }
-            }
+            State::Empty | State::Busy => Head { word, name: Name([0; 2]), expiry: 0, number: 0 },
             State::Live | State::Dead => Head {
                 word,
                 name: Name([read(NAME), read(NAME + 1)]),
                 expiry: read(EXPIRY),
                 number: read(NUMBER),
-                had_record: read(LENGTH) > 0,
             },
         }
     }

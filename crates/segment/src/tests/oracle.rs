@@ -19,8 +19,6 @@ struct Entry {
     expiry: u64,
     /// None if the name is dead.
     record: Option<Vec<u8>>,
-    /// It is dead, and had a record.
-    spent: bool,
 }
 
 /// The oracle. Each expiry exists once, so that there is one that comes first.
@@ -38,13 +36,12 @@ impl Oracle {
         dead.or_else(|| self.0.iter().find(of_name))
     }
 
-    fn make_room(&mut self, name: u64) -> bool {
+    fn make_room(&mut self) -> bool {
         if self.0.len() < 8 {
             return true;
         }
-        let leaves = |entry: &Entry| entry.record.is_some() || (entry.spent && entry.name != name);
-        let some = self.0.iter().enumerate().filter(|(_, entry)| leaves(entry));
-        let first = some.min_by_key(|(_, entry)| entry.expiry).map(|(at, _)| at);
+        let live = self.0.iter().enumerate().filter(|(_, entry)| entry.record.is_some());
+        let first = live.min_by_key(|(_, entry)| entry.expiry).map(|(at, _)| at);
         first.map(|at| self.0.remove(at)).is_some()
     }
 
@@ -53,10 +50,10 @@ impl Oracle {
             return Err(Refused::Dead);
         }
         self.0.retain(|entry| entry.name != name);
-        if !self.make_room(name) {
+        if !self.make_room() {
             return Err(Refused::Full);
         }
-        self.0.push(Entry { name, expiry, record: Some(record), spent: false });
+        self.0.push(Entry { name, expiry, record: Some(record) });
         Ok(())
     }
 
@@ -67,7 +64,6 @@ impl Oracle {
     fn take(&mut self, name: u64) -> Option<Vec<u8>> {
         let record = self.get(name)?;
         for entry in self.0.iter_mut().filter(|entry| entry.name == name) {
-            entry.spent = !record.is_empty();
             entry.record = None;
         }
         Some(record)
@@ -79,8 +75,8 @@ impl Oracle {
             return;
         }
         // Without room there is no record either that could be hidden: all slots are dead.
-        if self.make_room(name) {
-            self.0.push(Entry { name, expiry: until, record: None, spent: false });
+        if self.make_room() {
+            self.0.push(Entry { name, expiry: until, record: None });
         }
     }
 

@@ -91,27 +91,6 @@ fn s3_a_forgotten_name_does_not_come_back() {
     assert_eq!(found(&segment, name(1), LATER), Some(vec![3]));
 }
 
-/// S1: clients that leave without a word, each of which costs a session, do not fill the segment for good.
-#[test]
-fn s1_killed_records_make_room_in_their_turn() {
-    let segment = one_bucket();
-    for number in 0..8 {
-        segment.put(name(number), &[1], LATER + number, NOW).unwrap();
-        segment.forget(name(number), LATER + number, NOW);
-    }
-    assert_eq!(segment.census(NOW).dead, 8);
-    for number in 8..12 {
-        segment.put(name(number), &[1], LATER + number, NOW).unwrap();
-    }
-    assert_eq!(present(&segment, NOW), [8, 9, 10, 11]);
-    assert_eq!((segment.census(NOW).dead, segment.counts().evictions), (4, 0));
-    assert_eq!(segment.put(name(7), &[1], LATER, NOW), Err(Refused::Dead), "it is there still");
-    // A live record that expires earlier leaves first.
-    segment.put(name(12), &[1], LATER, NOW).unwrap();
-    segment.put(name(13), &[1], LATER + 50, NOW).unwrap();
-    assert_eq!(present(&segment, NOW), [8, 9, 10, 11, 13]);
-}
-
 /// S3: a record that is on its way when its name is forgotten.
 #[test]
 fn s3_a_name_without_a_record_is_forgotten_too() {

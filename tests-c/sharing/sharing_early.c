@@ -41,17 +41,20 @@ static void once(void)
     better("S4", SSL_CTX_sess_number(one) == 0, "a ticket that allows 0-RTT is not stored locally");
     hs_result got = try_early(other, client, ticket, &accepted, &next);
     better("S4", got == HS_RESUMED && accepted, "another context accepts early data");
-    better("S4", SSL_CTX_sess_number(other) == 0, "and stores no successor locally either");
+    /* The successor is a copy, which in 1.1.1 is marked as the original is that was removed for it. So it may be resumed where
+     * it was made, but is not shared. */
+    if (libssl_since(0x300))
+        better("S4", SSL_CTX_sess_number(other) == 0, "and stores no successor locally either");
     if (sweeping()) {
         for (int i = 0; i < 2; i++) {
             got = try_early(i == 0 ? one : other, client, ticket, &accepted, NULL);
             better("S4", got == HS_FULL && !accepted, "a replay is refused, with a full handshake, %d", i);
         }
         better("S4", hs_resume(one, client, ticket) == HS_FULL, "also without early data");
-        got = try_early(one, client, next, &accepted, NULL);
-        better("S4", got == HS_RESUMED && accepted, "the successor is accepted, by the first context");
-        got = try_early(other, client, next, &accepted, NULL);
-        better("S4", got == HS_FULL && !accepted, "once");
+        int by_first, by_other;
+        try_early(one, client, next, &by_first, NULL);
+        try_early(other, client, next, &by_other, NULL);
+        better("S4", by_first == libssl_since(0x300) && by_other == !by_first, "the successor is accepted once, by the first context if it is shared");
     }
     SSL_SESSION_free(next);
     SSL_SESSION_free(ticket);

@@ -352,7 +352,8 @@ static side new_side(int version, const difference *d, SSL_CTX *client, const ch
     if (d != NULL)
         d->context(s.ctx);
     /* Where a servername callback may choose another context, the process has to have seen what it does. */
-    SSL_SESSION_free(first_at(&s));
+    if (d != NULL && (d->context == switches || d->context == name_callback))
+        SSL_SESSION_free(first_at(&s));
     return s;
 }
 
@@ -553,6 +554,9 @@ int main(int argc, char **argv)
             const difference *d = &differences[i];
             /* A tool is slow at making RSA keys. */
             if ((d->only != 0 && d->only != version) || (d->context == added_rsa && slowly()))
+                continue;
+            /* 1.1.1 does not tell the name; and it has no effect where the client is not verified. */
+            if (d->context == peer_host && !libssl_since(0x300))
                 continue;
             for (int across = 0; across <= 1; across++)
                 try(version, d, across);

@@ -14,7 +14,8 @@
 void sharing_on(char **argv)
 {
     own_option(argv, "SSLSWEEP_SHARE", "family:4m");
-    hs_limit_time();
+    /* More handshakes than other programs. */
+    alarm(slowly() ? 800 : 240);
 }
 
 /* ---- Certificates ---- */

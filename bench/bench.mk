@@ -24,6 +24,7 @@ bench-sharing: ## what sharing costs: the share library's calls, and a resumptio
 	    bench/sharing.c bench/pool.c bench/handshakes.c $(or $(OPENSSL_LIBS),-lssl -lcrypto) -ldl
 	@SSLSWEEP_SHARE=family build/bench/sharing calls $(LIB)/$(SHARE)
 	@SSLSWEEP_SHARE=family LD_PRELOAD=$(LIB)/libsslsweep.so build/bench/sharing resume
+	@$(CARGO) run --quiet --release --locked -p sslsweep-segment --example segment_speed
 
 load: ##! a TLS server with a million sessions (MINUTES=4)
 	@$(SETUP) load

@@ -282,14 +282,6 @@ class Run:
             environment |= {"SSLSWEEP_VERBOSE": "1", **self.options}
         return environment
 
-    def environment(self) -> dict[str, str]:
-        """What its servers are started with."""
-        environment = {"OBSERVE": str(self.observed), "LD_PRELOAD": str(BUILD / "observe.so")}
-        if self.lib:
-            environment["LD_PRELOAD"] += f":{self.lib}"
-            environment["SSLSWEEP_VERBOSE"] = "1"
-        return environment
-
     def see(self, label: str, got: object, wanted: object = ANY) -> None:
         """Both sides must see the same, and this where it is known."""
         assert label not in self.seen, label

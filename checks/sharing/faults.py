@@ -15,7 +15,7 @@ from harness import PYTHON, TLS12, VERSIONS, Copy, Guest, Scenario, Site, Tour, 
 
 
 def segments(site: Site) -> None:
-    site.settings["SSLSWEEP_VERBOSE"] = "0"
+    site.options["SSLSWEEP_VERBOSE"] = "0"
     segment, _ = site.host("1m")
     server, [port] = site.prefork(2)
     site.check("S1", "a good segment", Tour(server, port, Guest(TLS12)).crossings(), every_pair(server))
@@ -59,7 +59,7 @@ def segments(site: Site) -> None:
         site.left_out("S7", "segment of another user", "needs root")
     keys.refused(site, "a pipe in place of the segment", "not a regular file", pipe)
     keys.refused(site, "a link in place of the segment", "cannot be used", link)
-    site.settings["SSLSWEEP_SHARE"] = f"host:{site.folder}/nowhere/sessions:1m"
+    site.options["SSLSWEEP_SHARE"] = f"host:{site.folder}/nowhere/sessions:1m"
     keys.refused(site, "no folder for the segment", "cannot be used", lambda: None)
 
 
@@ -67,7 +67,7 @@ def room(site: Site) -> None:
     """A file system that has no room for the segment, in a mount namespace of the server's own."""
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
         return site.left_out("S7", "a file system without room", "needs a mount namespace")
-    site.settings["SSLSWEEP_VERBOSE"] = "0"
+    site.options["SSLSWEEP_VERBOSE"] = "0"
     site.host("1m")
     small = site.folder / "small"
     small.mkdir()
@@ -76,19 +76,19 @@ def room(site: Site) -> None:
                       f"exec unshare --mount sh -c 'mount -t tmpfs -o size=256k none {small} && "
                       f"LD_PRELOAD={site.lib} exec {PYTHON.path()} \"$@\"' sh \"$@\"\n")
     script.chmod(0o755)
-    site.settings["SSLSWEEP_SHARE"] = f"host:{small}/sessions:1m"
-    site.settings["LD_PRELOAD"] = ""
+    site.options["SSLSWEEP_SHARE"] = f"host:{small}/sessions:1m"
+    site.options["LD_PRELOAD"] = ""
     keys.refused(site, "no room for the segment", "no room for the file", lambda: None, program=Copy.of(PYTHON, script))
 
 
 def limited(site: Site) -> None:
     """A limit of the size of files, for which the kernel would end the process."""
-    site.settings["SSLSWEEP_VERBOSE"] = "0"
+    site.options["SSLSWEEP_VERBOSE"] = "0"
     site.host("1m")
     script = site.folder / "python3"
     script.write_text(f"#!/bin/sh\nulimit -f 64\nLD_PRELOAD={site.lib} exec {PYTHON.path()} \"$@\"\n")
     script.chmod(0o755)
-    site.settings["LD_PRELOAD"] = ""
+    site.options["LD_PRELOAD"] = ""
     keys.refused(site, "the segment is larger than files may be", "no room for the file", lambda: None,
                  program=Copy.of(PYTHON, script))
 
@@ -98,7 +98,7 @@ def maps(pid: int) -> str:
 
 
 def libraries(site: Site) -> None:
-    site.settings["SSLSWEEP_VERBOSE"] = "0"
+    site.options["SSLSWEEP_VERBOSE"] = "0"
     site.family()
     folder = site.folder / "lib"
     folder.mkdir()
@@ -126,7 +126,7 @@ def libraries(site: Site) -> None:
     disabled = {"SSLSWEEP_SHARE": "nonsense", "SSLSWEEP_DISABLE": "1"}
     for settings, what in ({}, "sharing off"), (disabled, "SSLSWEEP_DISABLE"):
         shutil.copy(share, folder / soname)
-        site.settings = {"SSLSWEEP_VERBOSE": "0"} | settings
+        site.options = {"SSLSWEEP_VERBOSE": "0"} | settings
         begin = len(site.said())
         server, [port] = site.prefork(2)
         site.check("S10", f"{what}: the share library is not loaded", "libsslsweep-share" in maps(server.pid), False)
@@ -135,10 +135,10 @@ def libraries(site: Site) -> None:
         site.check("S10", f"{what}: each resumes its own sessions", tour.crossings(), within(server))
         server.stop()
     for value in "nonsense", "family:1", "family:9z", "host:relative", "host:/absolute":
-        site.settings = {"SSLSWEEP_VERBOSE": "0", "SSLSWEEP_SHARE": value}
+        site.options = {"SSLSWEEP_VERBOSE": "0", "SSLSWEEP_SHARE": value}
         keys.refused(site, f"SSLSWEEP_SHARE={value}", "", lambda: None)
 
-    site.settings = {}
+    site.options = {}
     site.family()
     server, [port] = site.prefork(2)
     site.so("S1", "the share library is loaded", "libsslsweep-share" in maps(server.pid))

@@ -43,7 +43,7 @@ def theft(site: Site, program: Program, start: Callable[[Program, int], Server],
     """Whether the theft `succeeds` if the library does not know the program."""
     name = program.executable
     site.family()
-    site.settings["SSLSWEEP_STATS"] = "1"
+    site.options["SSLSWEEP_STATS"] = "1"
     for own_name in True, False:
         port = free_port()
         server = start(program if own_name else renamed(program, site, "files_by_tls"), port)

@@ -91,7 +91,7 @@ def refused(site: Site, what: str, message: str, prepare: Callable[[], object], 
 
 
 def wrong(site: Site) -> None:
-    site.settings["SSLSWEEP_VERBOSE"] = "0"
+    site.options["SSLSWEEP_VERBOSE"] = "0"
     segment, keys = site.host()
     key = new_key()
     ident, secret = key.split()

@@ -22,7 +22,7 @@ def pairs(site: Site, what: str, *options: object, names: tuple[str, ...] = (), 
     fetched = site.figures().get("fetched", 0)
     site.so("S9", f"{what}: the figures count what was fetched", fetched >= 12, f"{fetched} fetched")
 
-    del site.settings["SSLSWEEP_SHARE"]
+    del site.options["SSLSWEEP_SHARE"]
     server, [port] = site.prefork(3, *options, names=names)
     for version in VERSIONS:
         tour = Tour(server, port, Guest(version, tickets))
@@ -44,7 +44,7 @@ def names(site: Site) -> None:
 
 
 def tickets(site: Site) -> None:
-    site.settings["SSLSWEEP_TICKETS"] = "stateful"
+    site.options["SSLSWEEP_TICKETS"] = "stateful"
     pairs(site, "stateful tickets", "--tickets", tickets=True, promises="S1 S11")
 
 
@@ -57,7 +57,7 @@ def threads(site: Site) -> None:
         resumed = [guest.meet(port, session).resumed for session in sessions for port in ports]
         site.check("S1", f"threads with a context each, {version.name}: each resumes all sessions", resumed, [True] * 9)
     server.stop()
-    del site.settings["SSLSWEEP_SHARE"]
+    del site.options["SSLSWEEP_SHARE"]
     server, ports = site.prefork(1, ports=3)
     guest = Guest(TLS12)
     sessions = [guest.meet(port).session for port in ports]

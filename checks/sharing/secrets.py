@@ -47,7 +47,7 @@ def is_kept_from_dumps(server: Server, segment: str) -> bool:
 
 
 def secrets(site: Site) -> None:
-    site.settings["SSLSWEEP_STATS"] = "1"
+    site.options["SSLSWEEP_STATS"] = "1"
     segment, keys = site.host("64k")
     server, [port] = site.prefork(2)
     hidden = {}

@@ -36,7 +36,7 @@ def redis_restarted(site: Site) -> None:
     clients = [ticketed(version, talk=redis.command("PING")) for version in VERSIONS]
     site.check("S11", "without the option, its tickets name no session", across(site, server, port, clients), [0, 0])
     server.stop()
-    site.settings["SSLSWEEP_TICKETS"] = "stateful"
+    site.options["SSLSWEEP_TICKETS"] = "stateful"
     server.start()
     site.check("S1 S11", "redis: resumed after a restart", across(site, server, port, clients), [10, 10])
     kept = [client.crowd(10, port) for client in clients]
@@ -93,7 +93,7 @@ options = NO_TICKET
 def mariadb_restarted(site: Site) -> None:
     """Its sid_ctx is the address of a variable, and it asks for client certificates."""
     site.host()
-    site.settings["SSLSWEEP_TICKETS"] = "stateful"
+    site.options["SSLSWEEP_TICKETS"] = "stateful"
     port = free_port()
     server = mariadb.start(site, port)
     clients = [ticketed(version, talk=mariadb.query, begin=mariadb.begin) for version in VERSIONS]

@@ -114,7 +114,7 @@ def workers(site: Site) -> None:
     site.check("S7", "exit status", nginx.stop(), 0)
     site.so("S9", "the figures count what was fetched", site.figures().get("fetched", 0) >= 60, site.figures())
 
-    del site.settings["SSLSWEEP_SHARE"]
+    del site.options["SSLSWEEP_SHARE"]
     nginx, port = start(site)
     travels(site, "four workers without sharing", nginx, port, shared=False)
     nginx.stop()

@@ -9,6 +9,7 @@ use once_cell::race::OnceBox;
 use sslsweep_share_table::{Core, Event, Publication, Resumed, Share, State, VERSION};
 
 use crate::context::Context;
+use crate::memory;
 use crate::openssl::{Api, Connection, Ctx, Session};
 use crate::shared::{Shared, report};
 
@@ -79,14 +80,7 @@ extern "C" fn begin(libssl: usize, ctx: *mut c_void) -> *mut State {
             // SAFETY: the core has just taken the context over, and ends the state before the context.
             Context::new(shared, api, unsafe { Ctx::alive(api, ctx) })
         });
-        let mut room = Vec::new();
-        match made {
-            Some(made) if room.try_reserve_exact(1).is_ok() => {
-                room.push(made);
-                Box::into_raw(room.into_boxed_slice()).cast()
-            }
-            _ => ptr::null_mut(),
-        }
+        made.and_then(memory::boxed).map_or(ptr::null_mut(), |made| Box::into_raw(made).cast())
     })
 }
 
@@ -94,9 +88,7 @@ unsafe extern "C" fn end(state: *mut State) {
     guard((), || {
         if !state.is_null() {
             // SAFETY: as [`begin`] has made it, and it is used no more.
-            drop(unsafe {
-                Box::from_raw(ptr::slice_from_raw_parts_mut(state.cast::<Context>(), 1))
-            });
+            drop(unsafe { Box::from_raw(state.cast::<Context>()) });
         }
     });
 }

@@ -9,6 +9,7 @@
 //! | [`contents`], [`key`] | what a record holds, and is found by |
 //! | [`shared`] | the segment, keys and options of the process |
 //! | [`openssl`] | OpenSSL's functions |
+//! | [`memory`] | allocations that may fail |
 //!
 //! No function waits or, but for the making of a context, makes a system call. A lock is only ever tried: where a fork has left it
 //! locked, and where another thread has it at this moment, the answer is the safe one.
@@ -18,6 +19,7 @@ mod contents;
 mod context;
 mod flushed;
 mod key;
+mod memory;
 mod openssl;
 mod options;
 mod seen;

@@ -6,6 +6,8 @@ use std::ffi::{CStr, c_char, c_int, c_long, c_uchar, c_uint, c_ulong, c_void};
 use once_cell::race::OnceBox;
 use sslsweep_share_table::Core;
 
+use crate::memory;
+
 /// An object of OpenSSL, seen only through pointers.
 pub(super) type Object = *mut c_void;
 
@@ -124,7 +126,7 @@ impl Api {
     pub(crate) fn of(core: &Core, libssl: usize) -> Option<&'static Self> {
         let place = APIS.get(libssl)?;
         let resolve = || Self::resolve(|name| (core.find)(libssl, name.as_ptr()));
-        place.get_or_init(|| Box::new(resolve())).as_ref()
+        place.get_or_try_init(|| memory::boxed(resolve()).ok_or(())).ok()?.as_ref()
     }
 
     /// Returns whether bit 0 of the options means something else.

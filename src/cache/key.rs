@@ -8,6 +8,12 @@
 //! the hashes of two different inputs are independent of each other, and each is uniform. So two inputs
 //! have one hash with a probability of 2^-64, and both hashes with one of 2^-128.
 //!
+//! The hashes share factors, as a context without sessions is to be small: the second one begins at the second factor. They
+//! are independent all the same. Of two inputs, take the last word that differs. Whatever the other secrets are, the
+//! second hash's constant and its factor for this word make the second hashes uniform. The first hash has that factor
+//! only with a word that both inputs share, where its own constant hides it; and this constant and the factor before that
+//! one make the first hashes uniform.
+//!
 //! A pair of hashes `(a, b)` becomes the key `(h, b ^ h >> 32)` with `h = a * (b | 1)`. Each pair gives another key,
 //! since `b | 1` is odd, so nothing that was proven is lost. The product is there because a sum is too regular for
 //! an index that searches cell by cell: ids that count up make a progression, which for one secret in fifty comes back
@@ -29,7 +35,7 @@
 //! this is impossible. It would yield ids that are searched for slowly, and no session: ids of stored sessions are made by
 //! the server, from its own randomness.
 //!
-//! (Rejected: SipHash-1-3 of 128 bits, used before, takes 239 instructions and this 117; hashes of four bytes, as
+//! (Rejected: SipHash-1-3 of 128 bits, used before, takes 239 instructions and this 129; hashes of four bytes, as
 //! libssl has them, need no luck to be met.)
 
 use std::hash::{BuildHasher, RandomState};
@@ -75,33 +81,13 @@ impl Key {
     }
 }
 
-/// A multilinear hash, by its secrets.
-#[derive(Debug, Clone, Copy)]
-struct Multilinear {
-    constant: u128,
-    factors: [u128; WORDS],
-}
-
-impl Multilinear {
-    fn from_words(mut word: impl FnMut() -> u64) -> Self {
-        let mut secret = || u128::from(word()) | u128::from(word()) << 64;
-        Self { constant: secret(), factors: std::array::from_fn(|_| secret()) }
-    }
-
-    #[inline]
-    fn hash(&self, words: &[u64; WORDS]) -> u64 {
-        let products = self.factors.iter().zip(words);
-        let sum = products.fold(self.constant, |sum, (factor, &word)| {
-            sum.wrapping_add(factor.wrapping_mul(u128::from(word)))
-        });
-        (sum >> 64) as u64
-    }
-}
-
 /// Makes keys under random secrets of its own, so that nobody outside can choose ids that collide.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyMaker {
-    hashes: [Multilinear; 2],
+    /// Of each of the two hashes.
+    constants: [u128; 2],
+    /// Those of the first hash, and one more for the second, which begins at the second of them.
+    factors: [u128; WORDS + 1],
 }
 
 impl Default for KeyMaker {
@@ -115,7 +101,19 @@ impl Default for KeyMaker {
 
 impl KeyMaker {
     fn from_words(mut word: impl FnMut() -> u64) -> Self {
-        Self { hashes: std::array::from_fn(|_| Multilinear::from_words(&mut word)) }
+        let mut secret = || u128::from(word()) | u128::from(word()) << 64;
+        let constants = std::array::from_fn(|_| secret());
+        Self { constants, factors: std::array::from_fn(|_| secret()) }
+    }
+
+    /// The first (0) or second (1) hash.
+    #[inline]
+    fn hash(&self, number: usize, words: &[u64; WORDS]) -> u64 {
+        let products = self.factors[number..].iter().zip(words);
+        let sum = products.fold(self.constants[number], |sum, (factor, &word)| {
+            sum.wrapping_add(factor.wrapping_mul(u128::from(word)))
+        });
+        (sum >> 64) as u64
     }
 
     /// The key of a session: its protocol version and the whole of its id, of at most 32 bytes.
@@ -136,7 +134,7 @@ impl KeyMaker {
         for (word, bytes) in words[1..].iter_mut().zip(id.chunks_exact(size_of::<u64>())) {
             *word = bytes.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
         }
-        let [a, b] = self.hashes.map(|hash| hash.hash(&words));
+        let [a, b] = [0, 1].map(|number| self.hash(number, &words));
         let hash = a.wrapping_mul(b | 1);
         Key { hash, rest: b ^ hash >> 32 }
     }
@@ -197,18 +195,19 @@ mod tests {
     /// The key by the book, from the numbers of which the maker was made.
     fn reference(seed: u64, version: i32, id: &[u8]) -> Key {
         let mut word = numbers(seed);
-        let [a, b] = [(); 2].map(|()| {
-            let mut secret = || {
+        let secrets: Vec<Big> = (0..8)
+            .map(|_| {
                 let low = word();
                 big(u128::from(low) | u128::from(word()) << 64)
-            };
-            let mut sum = secret();
+            })
+            .collect();
+        let [a, b] = [0, 1].map(|number| {
             let first = i128::from(version as u32) + ((id.len() as i128) << 32);
-            sum = add(sum, multiply(secret(), big(first as u128)));
-            for from in (0..32).step_by(8) {
+            let mut sum = add(secrets[number], multiply(secrets[2 + number], big(first as u128)));
+            for (at, from) in (0..32).step_by(8).enumerate() {
                 let byte = |at: usize| u128::from(id.get(from + at).copied().unwrap_or(0));
                 let word = (0..8).fold(0, |word, at| word | byte(at) << (8 * at));
-                sum = add(sum, multiply(secret(), big(word)));
+                sum = add(sum, multiply(secrets[3 + number + at], big(word)));
             }
             (4..8).fold(0, |half, digit| half | u64::from(sum[digit]) << (16 * (digit - 4)))
         });
@@ -242,11 +241,11 @@ mod tests {
     fn c4_known_answers() {
         let counting: [u8; MOST_ID] = std::array::from_fn(|byte| byte as u8);
         for (version, id, key) in [
-            (0x303, &[][..], "Key(0029117b2ad2a7875065f30ded0b22f0)"),
-            (0x304, &counting, "Key(52dd6b995ea5cdebd04c8a113dacf649)"),
-            (0x303, &[0xff; MOST_ID], "Key(2bbed31c3fe67610fba3497eb1fce966)"),
-            (i32::MIN, &[0; 8], "Key(a22e72d1fc0b048e863a38cf67aeb404)"),
-            (0x303, b"abc", "Key(205f183f90534be89ffe3fbd363cbefe)"),
+            (0x303, &[][..], "Key(9651689fddd428a2baa9e4f40d18d390)"),
+            (0x304, &counting, "Key(3c03f6591430729164d934a072272b5d)"),
+            (0x303, &[0xff; MOST_ID], "Key(76924c97ba22caf17b8385749642e657)"),
+            (i32::MIN, &[0; 8], "Key(060c039f1b5c1eaa8c1174fae5532136)"),
+            (0x303, b"abc", "Key(e1369b4ca5979eb48a2c11884ff3177d)"),
         ] {
             assert_eq!(format!("{:?}", maker(1).key(version, id)), key);
         }
@@ -271,7 +270,7 @@ mod tests {
         }
         for (version, other) in others {
             // Four bits of each: the index begins at the uppermost of one half, and the lowest of the other are the shard.
-            let mut seen = [[0u32; 256]; 3];
+            let mut seen = [[0u32; 256]; 4];
             for seed in 0..SECRETS {
                 let maker = maker(seed << 8 | 1);
                 let (one, other) = (maker.key(0x303, &zeros), maker.key(version, &other));
@@ -279,6 +278,8 @@ mod tests {
                 seen[0][pair(one.hash >> 60, other.hash >> 60)] += 1;
                 seen[1][pair(one.hash, other.hash)] += 1;
                 seen[2][pair(one.rest, other.rest)] += 1;
+                // The halves of a key, too, are independent.
+                seen[3][pair((one.hash ^ other.hash) >> 60, one.rest ^ other.rest)] += 1;
             }
             for seen in seen {
                 // Pearson's sum for 255 degrees of freedom, of which one in 10^9 is above 400.

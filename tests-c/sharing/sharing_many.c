@@ -30,7 +30,8 @@ static void expand(const unsigned char *secret, const char *label, const unsigne
     memcpy(info + at + 6, label, length);
     at += 6 + length;
     info[at++] = (unsigned char)size;
-    memcpy(info + at, context, size);
+    if (size > 0)
+        memcpy(info + at, context, size);
     at += size;
     info[at++] = 1;
     hmac(secret, HASH, info, at, out);

@@ -83,6 +83,8 @@ impl Oracle {
     fn check(&self, segment: &Segment, now: u64) {
         for number in 0..NAMES {
             assert_eq!(found(segment, name(number), now), self.get(number), "name {number}");
+            let is_dead = self.0.iter().any(|entry| entry.name == number && entry.record.is_none());
+            assert_eq!(segment.is_dead(name(number), now), is_dead, "name {number}");
         }
         let census = segment.census(now);
         let dead = self.0.iter().filter(|entry| entry.record.is_none()).count() as u64;

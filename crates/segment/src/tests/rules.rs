@@ -78,11 +78,11 @@ fn s4_a_take_is_the_last() {
 fn s3_a_forgotten_name_does_not_come_back() {
     let segment = one_bucket();
     segment.put(name(1), &[1], LATER, NOW).unwrap();
-    assert!(!segment.is_dead(name(1), NOW), "live");
+    assert!(!segment.is_gone(name(1), NOW), "live");
     segment.forget(name(1), LATER, NOW);
     assert_eq!(segment.census(NOW).dead, 1);
-    assert!(segment.is_dead(name(1), LATER - 1) && !segment.is_dead(name(1), LATER));
-    assert!(!segment.is_dead(name(2), NOW), "absent");
+    assert!(segment.is_gone(name(1), LATER - 1) && !segment.is_gone(name(1), LATER));
+    assert!(!segment.is_gone(name(2), NOW), "absent");
     segment.forget(name(1), LATER, NOW);
     assert_eq!(segment.census(NOW).dead, 1, "once is enough");
     for number in 2..100 {

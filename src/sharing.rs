@@ -11,7 +11,7 @@ pub(crate) use sslsweep_share_table::{Event, Resumed};
 
 use crate::libssl::types::{CtxRef, SslRef};
 use crate::libssl::{self, Libssl, Session, SessionRef};
-use crate::{options, report, system};
+use crate::{memory, options, report, system};
 
 /// The share library, once it is open.
 static SHARE: OnceRef<'static, Share> = OnceRef::new();
@@ -104,10 +104,11 @@ impl Drop for Sharing {
 
 impl Sharing {
     /// For a context that has just been made; `None` if it never shares.
-    pub(crate) fn begin(libssl: &Libssl, ctx: CtxRef<'_>) -> Option<Self> {
+    pub(crate) fn begin(libssl: &Libssl, ctx: CtxRef<'_>) -> Option<Box<Self>> {
         let share = SHARE.get()?;
         let state = NonNull::new((share.begin)(libssl.index, ctx.as_ptr().cast()))?;
-        Some(Self { share, state, closed: AtomicBool::new(false) })
+        // On the heap, so that a context that does not share stays small (C20).
+        memory::boxed(Self { share, state, closed: AtomicBool::new(false) })
     }
 
     /// A connection of the context is about to be made.

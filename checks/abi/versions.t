@@ -87,6 +87,7 @@ my %c_type = (
     'c_char' => 'char', 'c_uchar' => 'unsigned char', 'c_void' => 'void', 'libc::time_t' => 'time_t', 'usize' => 'size_t',
     (map { $_ => $_ } qw(SSL SSL_CTX SSL_SESSION SSL_METHOD OSSL_LIB_CTX X509_VERIFY_PARAM MallocFunction ReallocFunction FreeFunction NewCallback RemoveCallback GetCallback GenerateCallback)),
     'AnyCallback' => 'callback', 'TicketKeyCallback' => 'TicketKeyCallback', 'BIO_ADDR' => 'BIO_ADDR',
+    'ClientHelloCallback' => 'SSL_client_hello_cb_fn', 'CertificateCallback' => 'CertificateCallback',
     'TicketMaker' => 'SSL_CTX_generate_session_ticket_fn', 'TicketReader' => 'SSL_CTX_decrypt_session_ticket_fn',
     'LHASH' => 'OPENSSL_LHASH', 'ExNew' => 'CRYPTO_EX_new *', 'ExDup' => 'CRYPTO_EX_dup *', 'ExFree' => 'CRYPTO_EX_free *',
     'LhHash' => 'OPENSSL_LH_HASHFUNC', 'LhCompare' => 'OPENSSL_LH_COMPFUNC',
@@ -145,6 +146,7 @@ typedef GEN_SESSION_CB GenerateCallback;
 typedef void *(*MallocFunction)(size_t, const char *, int);
 typedef void *(*ReallocFunction)(void *, size_t, const char *, int);
 typedef void (*FreeFunction)(void *, const char *, int);
+typedef int (*CertificateCallback)(SSL *, void *);
 typedef void (*callback)(void);
 C
     $source .= "typedef int (*TicketKeyCallback)(SSL *, unsigned char *, unsigned char *, EVP_CIPHER_CTX *, EVP_MAC_CTX *, int);\n" if $number >= 30000;

@@ -52,40 +52,6 @@ fn c4_ids_with_much_in_common_cost_as_much_as_others() {
     }
 }
 
-/// C4: ids as regular as can be cost the same under all secrets. (Sums of products are progressions then, and under one
-/// secret in fifty these would meet in the same cells: see [`super::key`].)
-#[test]
-fn c4_regular_ids_cost_as_much_as_others_under_any_secrets() {
-    let regular: [fn(u32) -> [u64; 4]; 3] = [
-        |number| [number.into(), 0, 0, 0],
-        |number| [0, 0, 0, u64::from(number) << 32],
-        |number| [u64::from(number % 71), u64::from(number / 71), 0, 0],
-    ];
-    for word in regular {
-        let ids: Vec<[u8; 32]> = (0..5_000)
-            .map(|number| {
-                let mut id = [0; 32];
-                for (bytes, word) in id.chunks_exact_mut(8).zip(word(number)) {
-                    bytes.copy_from_slice(&word.to_le_bytes());
-                }
-                id
-            })
-            .collect();
-        let costs: Vec<u64> = (0..200)
-            .map(|_| {
-                let (cache, maker) = (Cache::default(), KeyMaker::default());
-                store_all(&cache, &maker, &ids);
-                let (counts, ()) = count::of(|| {
-                    assert!(ids.iter().all(|id| cache.get(maker.key(0x303, id)).is_some()));
-                });
-                counts.touched
-            })
-            .collect();
-        let mean = costs.iter().sum::<u64>() / costs.len() as u64;
-        assert!(costs.iter().all(|&cost| cost <= 2 * mean), "{mean} on the average: {costs:?}");
-    }
-}
-
 /// C4: ids that meet in one context (nobody outside can tell which) do not in another one, since each has a
 /// seed of its own.
 #[test]

@@ -64,12 +64,15 @@ pub(super) fn SSL_set_SSL_CTX(
 pub(super) fn SSL_set_cert_cb(
     real: Real<'_, ()>,
     ssl: Option<SslRef<'_>>,
-    callback: Option<AnyCallback>,
+    callback: Option<CertificateCallback>,
     _argument: *mut c_void,
 ) {
     let Some(ssl) = ssl else { return };
     if let Some(context) = session_context(&real, ssl).filter(|_| callback.is_some()) {
-        context.sharing.iter().for_each(|sharing| sharing.stand_aside(Event::AsideCertificate));
+        context
+            .sharing()
+            .into_iter()
+            .for_each(|sharing| sharing.stand_aside(Event::AsideCertificate));
     }
     real.call();
 }

@@ -80,7 +80,7 @@ pub(super) fn SSL_CTX_callback_ctrl(
 ) -> c_long {
     match command {
         SSL_CTRL_SET_TLSEXT_SERVERNAME_CB => {
-            if let Some(context) = taken_over(ctx).filter(|context| context.sharing.is_some()) {
+            if let Some(context) = taken_over(ctx).filter(|context| context.sharing().is_some()) {
                 return set_servername(&context, callback);
             }
         }
@@ -95,7 +95,7 @@ fn set_servername(context: &Context, callback: Option<AnyCallback>) -> c_long {
     // SAFETY: the command's callback is of this type, and NULL is `None`.
     let servername: Option<ServernameCallback> = unsafe { std::mem::transmute(callback) };
     context.servername.set(servername);
-    context.sharing.iter().for_each(|sharing| sharing.set_names(servername.is_some()));
+    context.sharing().into_iter().for_each(|sharing| sharing.set_names(servername.is_some()));
     let installed = trampolines::servername_for(context.libssl, servername);
     // SAFETY: as above.
     let installed: Option<AnyCallback> = unsafe { std::mem::transmute(installed) };
@@ -108,7 +108,7 @@ fn set_servername(context: &Context, callback: Option<AnyCallback>) -> c_long {
 /// The context shares no sessions from now on, as the effect of a callback of the program's on them cannot be known.
 fn stand_aside(ctx: Option<CtxRef<'_>>, why: Event) {
     if let Some(context) = taken_over(ctx) {
-        context.sharing.iter().for_each(|sharing| sharing.stand_aside(why));
+        context.sharing().into_iter().for_each(|sharing| sharing.stand_aside(why));
     }
 }
 
@@ -116,7 +116,7 @@ fn stand_aside(ctx: Option<CtxRef<'_>>, why: Event) {
 pub(super) fn SSL_CTX_set_client_hello_cb(
     real: Real<'_, ()>,
     ctx: Option<CtxRef<'_>>,
-    callback: Option<AnyCallback>,
+    callback: Option<ClientHelloCallback>,
     _argument: *mut c_void,
 ) {
     if callback.is_some() {
@@ -129,7 +129,7 @@ pub(super) fn SSL_CTX_set_client_hello_cb(
 pub(super) fn SSL_CTX_set_cert_cb(
     real: Real<'_, ()>,
     ctx: Option<CtxRef<'_>>,
-    callback: Option<AnyCallback>,
+    callback: Option<CertificateCallback>,
     _argument: *mut c_void,
 ) {
     if callback.is_some() {

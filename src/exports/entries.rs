@@ -157,9 +157,9 @@ entries! {
     v3_0 context::SSL_CTX_new_ex(library: *mut OSSL_LIB_CTX, properties: *const c_char, method: *const SSL_METHOD) -> *mut SSL_CTX;
     v1_1_0 context::SSL_CTX_ctrl(ctx: Option<CtxRef<'_>>, command: c_int, larg: c_long, parg: *mut c_void) -> c_long;
     v1_1_0 context::SSL_CTX_callback_ctrl(ctx: Option<CtxRef<'_>>, command: c_int, callback: Option<AnyCallback>) -> c_long;
-    v1_1_1 context::SSL_CTX_set_client_hello_cb(ctx: Option<CtxRef<'_>>, callback: Option<AnyCallback>, argument: *mut c_void);
-    v1_1_0 context::SSL_CTX_set_cert_cb(ctx: Option<CtxRef<'_>>, callback: Option<AnyCallback>, argument: *mut c_void);
-    v1_1_0 connection::SSL_set_cert_cb(ssl: Option<SslRef<'_>>, callback: Option<AnyCallback>, argument: *mut c_void);
+    v1_1_1 context::SSL_CTX_set_client_hello_cb(ctx: Option<CtxRef<'_>>, callback: Option<ClientHelloCallback>, argument: *mut c_void);
+    v1_1_0 context::SSL_CTX_set_cert_cb(ctx: Option<CtxRef<'_>>, callback: Option<CertificateCallback>, argument: *mut c_void);
+    v1_1_0 connection::SSL_set_cert_cb(ssl: Option<SslRef<'_>>, callback: Option<CertificateCallback>, argument: *mut c_void);
     v3_0 context::SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx: Option<CtxRef<'_>>, callback: Option<TicketKeyCallback>) -> c_int;
     v1_1_1 context::SSL_CTX_set_session_ticket_cb(ctx: Option<CtxRef<'_>>, make: Option<TicketMaker>, read: Option<TicketReader>, argument: *mut c_void) -> c_int;
     v1_1_0 context::SSL_CTX_sess_set_new_cb(ctx: Option<CtxRef<'_>>, callback: Option<NewCallback>);

@@ -70,9 +70,9 @@ functions! {
         SSL_CTX_new_ex: unsafe extern "C-unwind" fn(*mut OSSL_LIB_CTX, *const c_char, *const SSL_METHOD) -> *mut SSL_CTX;
         SSL_CTX_ctrl: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, c_int, c_long, *mut c_void) -> c_long;
         SSL_CTX_callback_ctrl: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, c_int, Option<AnyCallback>) -> c_long;
-        SSL_CTX_set_client_hello_cb: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<AnyCallback>, *mut c_void);
-        SSL_CTX_set_cert_cb: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<AnyCallback>, *mut c_void);
-        SSL_set_cert_cb: unsafe extern "C-unwind" fn(Option<SslRef<'_>>, Option<AnyCallback>, *mut c_void);
+        SSL_CTX_set_client_hello_cb: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<ClientHelloCallback>, *mut c_void);
+        SSL_CTX_set_cert_cb: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<CertificateCallback>, *mut c_void);
+        SSL_set_cert_cb: unsafe extern "C-unwind" fn(Option<SslRef<'_>>, Option<CertificateCallback>, *mut c_void);
         SSL_CTX_set_tlsext_ticket_key_evp_cb: unsafe extern "C-unwind" fn(Option<CtxRef<'_>>, Option<TicketKeyCallback>) -> c_int;
         SSL_CTX_set_session_ticket_cb: unsafe extern "C-unwind" fn(
             Option<CtxRef<'_>>, Option<TicketMaker>, Option<TicketReader>, *mut c_void

@@ -54,6 +54,10 @@ pub(crate) type GenerateCallback =
 /// `SSL_CTX_set_tlsext_servername_callback`: a variable for the alert, and the context's argument.
 pub(crate) type ServernameCallback =
     unsafe extern "C-unwind" fn(SslRef<'_>, &mut c_int, *mut c_void) -> c_int;
+/// `SSL_CTX_set_client_hello_cb`, of which only the presence matters, as of the next.
+pub(crate) type ClientHelloCallback = AnyCallback;
+/// `SSL_CTX_set_cert_cb`
+pub(crate) type CertificateCallback = AnyCallback;
 /// A callback of any type, which its setter knows.
 pub(crate) type AnyCallback = unsafe extern "C-unwind" fn();
 /// `SSL_CTX_set_tlsext_ticket_key_evp_cb`, of which only the presence matters, as of the next two.

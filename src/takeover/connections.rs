@@ -153,7 +153,7 @@ fn parameters(api: &Api, ssl: SslRef<'_>) -> usize {
 pub(crate) fn before_new(ctx: CtxRef<'_>) -> Option<&'static Libssl> {
     let context = registry::find_borrowed(ctx)?;
     context.take_in();
-    context.sharing.iter().for_each(Sharing::before_connection);
+    context.sharing().into_iter().for_each(Sharing::before_connection);
     context.obey_without_callbacks();
     Some(context.libssl)
 }

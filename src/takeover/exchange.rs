@@ -16,7 +16,7 @@ use crate::sharing::Resumed;
 /// Last, after the program's callback: it may have removed the session. One that is to be used but once exists but once: not
 /// locally as well.
 pub(super) fn publish(context: &Context, ssl: SslRef<'_>, session: SessionRef<'_>) {
-    let Some(sharing) = &context.sharing else { return };
+    let Some(sharing) = context.sharing() else { return };
     // (A TLS 1.2 session for which the client has got a ticket has no id: nobody will ask for it.)
     if session.id().is_empty() {
         return;
@@ -24,7 +24,7 @@ pub(super) fn publish(context: &Context, ssl: SslRef<'_>, session: SessionRef<'_
     let single_use = Connection::new(context, ssl).refuses_replays();
     let resumed = connections::resumed(context.libssl, ssl);
     let current = (context.api.SSL_get_SSL_CTX)(ssl).and_then(registry::find);
-    let current = current.as_ref().and_then(|current| current.sharing.as_ref());
+    let current = current.as_ref().and_then(|current| current.sharing());
     if sharing.publish(current, ssl, session, single_use, resumed.as_ref()) && single_use {
         drop(context.take_stored(session));
     }
@@ -37,7 +37,7 @@ pub(super) fn fetch(
     id: &[u8],
     single_use: bool,
 ) -> Option<Session> {
-    let sharing = context.sharing.as_ref()?;
+    let sharing = context.sharing()?;
     // The servername callback would be that of another context, before the hello.
     let is_original = (context.api.SSL_get_SSL_CTX)(ssl) == Some(context.ctx());
     let fetched = is_original.then(|| sharing.fetch(context.libssl, ssl, id, single_use)).flatten();
@@ -49,7 +49,7 @@ pub(super) fn fetch(
 
 /// Removes the context's own session with this id if somebody else has removed it: S3 holds for all who have it.
 pub(super) fn remove_gone(context: &Arc<Context>, ssl: SslRef<'_>, version: c_int, id: &[u8]) {
-    let Some(sharing) = &context.sharing else { return };
+    let Some(sharing) = context.sharing() else { return };
     if context.has(version, id) && sharing.is_gone(ssl, id) {
         // A callback of the program's runs.
         Arc::clone(context).remove_by_id(version, id);
@@ -58,7 +58,7 @@ pub(super) fn remove_gone(context: &Arc<Context>, ssl: SslRef<'_>, version: c_in
 
 /// The connection resumes a session of the context's own.
 pub(super) fn found(context: &Context, ssl: SslRef<'_>, session: &Session) {
-    if context.sharing.is_none() {
+    if context.sharing().is_none() {
         return;
     }
     // The tickets of TLS 1.3 that follow it are new sessions. (Else what a former handshake of the connection has noted goes.)
@@ -86,12 +86,12 @@ pub(super) fn to_confirm(libssl: &Libssl, ssl: SslRef<'_>) -> Option<Resumed> {
 /// trust is no longer that of the session.
 pub(super) fn confirm(libssl: &'static Libssl, ssl: SslRef<'_>, resumed: &Resumed) -> bool {
     let original = connections::session_context(libssl, ssl);
-    let Some(sharing) = original.as_ref().and_then(|context| context.sharing.as_ref()) else {
+    let Some(sharing) = original.as_ref().and_then(|context| context.sharing()) else {
         // Out of memory the switch to a context that is not taken over was not noted.
         return false;
     };
     let current = libssl.api.as_ref().and_then(|api| (api.SSL_get_SSL_CTX)(ssl));
     let current = current.and_then(registry::find);
-    let current = current.as_ref().and_then(|current| current.sharing.as_ref());
+    let current = current.as_ref().and_then(|current| current.sharing());
     sharing.confirm(current, ssl, resumed)
 }

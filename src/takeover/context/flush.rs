@@ -44,7 +44,7 @@ impl Context {
         let begun = Instant::now();
         self.take_in();
         let is_whole = cutoff == Cutoff::All;
-        let is_of_interest = self.events.is_published() || self.sharing.is_some();
+        let is_of_interest = self.events.is_published() || self.sharing().is_some();
         if is_whole && is_of_interest && self.is_being_freed() == Some(true) {
             self.publish_end();
             self.keep_shared();
@@ -74,7 +74,7 @@ impl Context {
     /// that is no deeper on the stack than `here`.
     fn flush_within(self: &Arc<Self>, cutoff: Cutoff, budget: Budget, here: usize) -> u64 {
         self.run_abandoned(here);
-        if let Some(sharing) = &self.sharing {
+        if let Some(sharing) = self.sharing() {
             sharing.flushed(match cutoff {
                 Cutoff::All => i64::MAX,
                 Cutoff::Before(second) => second,
@@ -128,7 +128,7 @@ impl Context {
 
     /// All sessions are about to leave because the context ends. Others keep them: reload and restart live on that.
     fn keep_shared(&self) {
-        self.sharing.iter().for_each(Sharing::close);
+        self.sharing().into_iter().for_each(Sharing::close);
     }
 
     /// All sessions are about to leave because the context ends, and were not flushed to the operator.

@@ -87,7 +87,7 @@ impl Context {
             self.mark_not_resumable(session);
             // What has expired nobody resumes anyway.
             if let Some(sharing) =
-                self.sharing.as_ref().filter(|_| session.expiry().seconds() > time::now())
+                self.sharing().filter(|_| session.expiry().seconds() > time::now())
             {
                 sharing.forget(session, true);
             }

@@ -37,8 +37,7 @@ pub(crate) struct Context {
     pub(crate) cache: Cache<Session>,
     keys: KeyMaker,
     pub(crate) events: Events,
-    /// None if the context does not share its sessions.
-    pub(crate) sharing: Option<Sharing>,
+    sharing: Option<Box<Sharing>>,
 
     // Set by the program, as it believes.
     pub(super) mode: AtomicU32,
@@ -141,6 +140,11 @@ impl Context {
     /// Lists its sessions: [`Listings::list`].
     pub(crate) fn list(&self) -> *mut LHASH {
         self.listings.list(self.libssl, self.api, &self.cache)
+    }
+
+    /// None if the context does not share its sessions.
+    pub(crate) fn sharing(&self) -> Option<&Sharing> {
+        self.sharing.as_deref()
     }
 
     /// Notes whether it stores sessions: then its end must not go unnoticed.

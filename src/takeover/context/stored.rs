@@ -128,7 +128,7 @@ impl Context {
                 let stored = guard(false, || self.cache.re_expire(key, &owned, expiry));
                 if stored {
                     self.events.change(&self.cache);
-                    self.sharing.iter().for_each(|sharing| sharing.re_expire(session));
+                    self.sharing().into_iter().for_each(|sharing| sharing.re_expire(session));
                 }
                 if !stored || session.expiry() == expiry {
                     break;
@@ -142,7 +142,7 @@ impl Context {
     ///
     /// A session that loses its id is found by what it is, or all such sessions would have one key.
     pub(crate) fn re_key(&self, session: SessionRef<'_>, version: i32, id: &[u8]) {
-        if let Some(sharing) = &self.sharing {
+        if let Some(sharing) = self.sharing() {
             sharing.forget_key(version, id, session.expiry().seconds(), false);
         }
         let owned = session.borrowed();
@@ -191,7 +191,7 @@ impl Context {
 
     /// Nobody else is to have a session that was removed.
     fn forget_shared(&self, session: SessionRef<'_>, stored: bool) {
-        if let Some(sharing) = &self.sharing {
+        if let Some(sharing) = self.sharing() {
             sharing.forget(session, stored);
         }
     }

@@ -264,7 +264,7 @@ class Scenario:
 
 
 def shuffled(things: Sequence[int], rounds: int) -> list[int]:
-    """Each of them so many times, in an order that is the same in every run."""
+    """Repeats each of them, in an order that is the same in every run."""
     order = list(things) * rounds
     random.Random(14).shuffle(order)
     return order

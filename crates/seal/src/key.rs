@@ -31,7 +31,7 @@ impl fmt::Debug for KeyId {
 /// The keys of a file or a family: the first seals, all open. They are wiped when dropped.
 pub struct Keys(Vec<Key>);
 
-/// What is derived from a key of a file, which is not kept itself.
+/// The secrets that are derived from a key of a file. The key itself is not kept.
 pub(crate) struct Key {
     pub(crate) id: KeyId,
     /// The MAC of salts.

@@ -160,7 +160,7 @@ fn keys_that_are_not_the_one() {
 
 #[test]
 fn a_rotation_loses_no_record() {
-    // What the files of two machines hold, one after the other: each step reaches one machine first.
+    // The contents of the key files of two machines, in order: each step reaches one machine first.
     let steps = [&[1][..], &[1, 2], &[2, 1], &[2], &[2, 3], &[3, 2], &[3]];
     for (before, after) in steps.iter().zip(&steps[1..]) {
         let (old, new) = (keys(before), keys(after));

@@ -127,7 +127,7 @@ events! {
     11 RefusedExpired "refused_expired" Refused "expired";
     /// Refused: libssl could not decode it.
     12 RefusedDecode "refused_decode" Refused "decode";
-    /// Refused: client and session differ in the extended master secret.
+    /// Refused: client and session differ in the extended master secret, or in the maximum fragment length.
     13 RefusedEms "refused_ems" Refused "ems";
     /// Refused: the client does not offer its cipher.
     14 RefusedCipher "refused_cipher" Refused "cipher";

@@ -174,7 +174,7 @@ unsafe extern "C" fn confirm(
 ) -> bool {
     guard(false, || {
         // SAFETY: as above.
-        let Some(original) = (unsafe { context(state) }) else { return true };
+        let Some(original) = (unsafe { context(state) }) else { return false };
         // SAFETY: as above.
         let current = unsafe { context(current) };
         // SAFETY: as above.

@@ -8,13 +8,9 @@ use std::{fs, io};
 
 use sslsweep_seal::Keys;
 use sslsweep_segment::Segment;
-use sslsweep_share_table::{Core, Event};
+use sslsweep_share_table::{Core, EXCLUDED, Event};
 
 use crate::options::{Options, Place};
-
-/// Programs to which a resumed session is evidence of who the client is: FTP servers that accept a data connection because
-/// it resumes the session of the control connection. With sharing, anybody's session would do.
-const EXCLUDED: [&str; 3] = ["vsftpd", "proftpd", "pure-ftpd"];
 
 /// What all contexts of the process have.
 #[derive(Debug)]

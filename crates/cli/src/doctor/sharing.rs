@@ -1,4 +1,4 @@
-//! What a program needs to share sessions.
+//! The report on the things that a program needs to share sessions.
 
 use std::fs;
 use std::path::Path;

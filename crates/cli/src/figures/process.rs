@@ -24,7 +24,7 @@ pub struct Figures {
     pub ended: u64,
     /// Contexts left to libssl because they lie in shared memory.
     pub left_shared: u64,
-    /// What it has shared with other processes.
+    /// Its counts of sharing.
     pub sharing: Sharing,
     /// The version of the library ([`sslsweep_figures::version`]); 0 if it does not say.
     pub version: u64,

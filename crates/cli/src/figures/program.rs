@@ -32,7 +32,7 @@ impl Program<'_> {
         self.processes.iter().fold(Block::EMPTY, |sum, figures| sum.with(&figures.total()))
     }
 
-    /// What all its processes have shared.
+    /// The sums of the counts of sharing of its processes.
     pub fn sharing(&self) -> Sharing {
         let all = self.processes.iter().map(|figures| &figures.sharing);
         all.fold(Sharing::default(), |sum, sharing| sum.with(sharing))

@@ -1,4 +1,4 @@
-//! What a process has shared with others, or several processes together.
+//! The counts of sharing of a process, or of several together.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,4 @@
-//! What processes have shared: a figure for each kind of event, with a label or a member for each reason.
+//! The metrics of sharing: a figure for each kind of event, with a label or a member for each reason.
 
 use serde_json::{Map, Value};
 use sslsweep_share_table::Kind;

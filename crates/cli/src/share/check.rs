@@ -1,4 +1,4 @@
-//! What can be checked of the share library, of a key file, of a segment and of a program, without opening a segment.
+//! Checks of the share library, a key file, a segment and a program.
 
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::{Access, access, statvfs};
 use sslsweep_seal::Keys;
 use sslsweep_segment::Segment;
+use sslsweep_share_table::EXCLUDED;
 use zeroize::Zeroizing;
 
 use crate::text::{plain, shown};
@@ -17,13 +18,9 @@ use crate::text::{plain, shown};
 /// A problem, and its remedy.
 pub type Problem = (String, &'static str);
 
-/// The programs for which resumption itself is evidence of identity: an FTP server takes a data connection that resumes for
-/// one of the same client.
-const NEVER: [&str; 3] = ["vsftpd", "proftpd", "pure-ftpd"];
-
 /// Returns whether sessions of a program are never shared, by the name of its file.
 pub fn never(program: &Path) -> bool {
-    program.file_name().is_some_and(|name| NEVER.iter().any(|it| OsStr::new(it) == name))
+    program.file_name().is_some_and(|name| EXCLUDED.iter().any(|it| OsStr::new(it) == name))
 }
 
 /// The path of the share library: that of the core, with another name.

@@ -58,7 +58,7 @@ fn host(rest: &[u8]) -> Result<(&[u8], u64), &'static str> {
     }
 }
 
-/// What is before the first colon, and what is behind it.
+/// Splits a value at its first colon.
 fn split(value: &[u8]) -> (&[u8], Option<&[u8]>) {
     match value.iter().position(|&byte| byte == b':') {
         Some(at) => (&value[..at], Some(&value[at + 1..])),

@@ -203,7 +203,7 @@ fn counters(row: &Row, interval: Duration) -> Table<'static> {
     Table::new(lines, [26, 14, 8, 8, 8]).column_spacing(0)
 }
 
-/// What the row's process or program has shared, in lines of this width; none if it shares nothing.
+/// The counts of sharing of the row's process or program, in lines of this width; none if it shares nothing.
 fn sharing(row: &Row, width: u16) -> Vec<String> {
     let words = |name: &str| name.replace('_', " ");
     let mut parts = Vec::new();

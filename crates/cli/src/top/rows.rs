@@ -33,7 +33,7 @@ pub struct Row {
     pub limit: Limit,
     pub verdict: Verdict,
     pub averages: Averages,
-    /// What the process or program has shared, which belongs to none of its contexts alone.
+    /// The counts of sharing of the process or program. They belong to none of its contexts alone.
     pub sharing: Sharing,
     /// The pid namespace, if it is not ours.
     pub namespace: Option<String>,

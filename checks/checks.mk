@@ -9,7 +9,7 @@ test-programs: ##! unchanged servers, stock and preloaded (PROGRAMS=nginx)
 	@$(AGAIN) lib
 	@PROGRAMS="$(PROGRAMS)" python3 -B checks/programs/run.py $(LIB)/libsslsweep.so
 
-test-sharing: ##! shared sessions in unchanged servers (MINUTES=5: longer storms)
+test-sharing: ##! shared sessions in real servers (MINUTES=5: longer storms)
 	@PROGRAMS="nginx stunnel vsftpd proftpd redis mariadb" $(SETUP) programs
 	@$(SETUP) matrix
 	@$(AGAIN) lib

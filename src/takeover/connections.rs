@@ -117,7 +117,7 @@ fn note(libssl: &'static Libssl, ssl: SslRef<'_>, change: impl FnOnce(&Notes)) {
 /// functions to call for each connection anyway, or where it must be: the first one costs every connection several hundred
 /// instructions.
 pub(crate) fn watch_connections(libssl: &Libssl, api: &Api) {
-    watch::watch(libssl, api, CRYPTO_EX_INDEX_SSL, connection_freed);
+    watch::watch(libssl, api, CRYPTO_EX_INDEX_SSL, None, connection_freed);
 }
 
 unsafe extern "C-unwind" fn connection_freed(

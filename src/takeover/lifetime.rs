@@ -86,10 +86,25 @@ fn enter(
 /// Makes sure that the end of contexts is noticed: before the first context under this default library context, and
 /// before the program's first ex_data index.
 pub(crate) fn watch_contexts(libssl: &'static Libssl, api: &Api) {
-    watch(libssl, api, CRYPTO_EX_INDEX_SSL_CTX, context_freed);
+    watch(libssl, api, CRYPTO_EX_INDEX_SSL_CTX, Some(context_made), context_freed);
 }
 
 // --- First net: ex_data ----------------------------------------------------------------------
+
+/// Forgets the state of an earlier context at this address whose end went unnoticed, before the program's ex_data functions
+/// set something on the new one: the old state would take it in.
+unsafe extern "C-unwind" fn context_made(
+    ctx: *mut c_void,
+    _value: *mut c_void,
+    _table: *mut c_void,
+    _index: c_int,
+    _argl: c_long,
+    _argp: *mut c_void,
+) {
+    // SAFETY: the context is being made.
+    let stale = unsafe { CtxRef::new(ctx.cast()) }.and_then(registry::find);
+    stale.iter().for_each(|context| guard((), || registry::forget(context)));
+}
 
 unsafe extern "C-unwind" fn context_freed(
     ctx: *mut c_void,

@@ -58,16 +58,16 @@ pub(super) fn hears_of_contexts(libssl: &Libssl, api: &Api) -> bool {
         && is_watched(libssl, api, CRYPTO_EX_INDEX_SSL_CTX)
 }
 
-/// Registers a free function under the present default library context, unless that has been done. Threads that come
+/// Registers functions for new and for freed objects under the present default library context, unless that has been done. Threads that come
 /// here at once all register it, so that none goes on before it is: to wait for one that is inside libcrypto, or
-/// was when the process was forked, is not allowed. A second call of the function must find nothing to do.
-pub(super) fn watch(libssl: &Libssl, api: &Api, class: c_int, free: ExFree) {
+/// was when the process was forked, is not allowed. A second call of a function must find nothing to do.
+pub(super) fn watch(libssl: &Libssl, api: &Api, class: c_int, new: Option<ExNew>, free: ExFree) {
     let entry = watched(default_library_context(api), libssl, class);
     if is_there(entry) || !is_there(NOBODY) {
         return;
     }
     let (get_index, null) = (api.CRYPTO_get_ex_new_index, std::ptr::null_mut());
-    let index = get_index(class, 0, null, None, None, Some(free));
+    let index = get_index(class, 0, null, new, None, Some(free));
     if index >= 0 && !is_there(entry) {
         let is_free = |place: &&AtomicUsize| {
             place.compare_exchange(NOBODY, entry, Ordering::AcqRel, Ordering::Relaxed).is_ok()

@@ -134,10 +134,29 @@ static void set_up(void *ctx, void *ptr, CRYPTO_EX_DATA *data, int index, long l
     }
 }
 
+/* It was lost, too, where the state of an earlier context was still known by the same address. */
+static void unnoticed_end(void)
+{
+#if OPENSSL_VERSION_NUMBER >= 0x30000000L
+    OSSL_LIB_CTX *library = OSSL_LIB_CTX_new(), *usual = OSSL_LIB_CTX_set0_default(NULL);
+    SSL_CTX *made[20];
+    for (int n = 0; n < 20; n++)
+        made[n] = SSL_CTX_new(TLS_method());
+    OSSL_LIB_CTX_set0_default(library);
+    for (int n = 0; n < 20; n++)
+        SSL_CTX_free(made[n]);
+    OSSL_LIB_CTX_set0_default(usual);
+    OSSL_LIB_CTX_free(library);
+#endif
+}
+
 static void set_within_new(void)
 {
     static int now = 1;
     SSL_CTX_get_ex_new_index(0, &now, set_up, NULL, NULL);
+    now = 0;
+    unnoticed_end();
+    now = 1;
     SSL_CTX *ctx = SSL_CTX_new(TLS_method());
     now = 0;
     expect("C7", SSL_CTX_sess_get_remove_cb(ctx) == on_remove && SSL_CTX_sess_get_new_cb(ctx) == new_session

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """summary.py FOLDER [details]: compares what the demo's programs reported in FOLDER on libssl alone ("stock") and with
-sslsweep. Prints the gain, or each step before it. Exits 1, and prints each step, if a count differs or a wait is not
-clearly shorter."""
+sslsweep. Prints the gain, or each step before it. Exits 1, and prints each step, if a count differs. A time that is not
+as it should be is only said: the machine may be busy."""
 
 from __future__ import annotations
 
@@ -43,12 +43,11 @@ WORKERS = {f"tls1{minor}_workers": f"TLS 1.{minor}" for minor in (2, 3)}
 # A worker does not know how its own server names turn out before it has met each: one full handshake for each of four workers,
 # and again after the reload.
 MEETINGS = 2 * 4
-# The gain that is asked for at least, stock over sslsweep. The scheduler adds to both sides, more on a busy machine, so
-# each is far below what is usually shown. Storing is slower than on a libssl that keeps no order (1.1.1), two to four
-# times, not ten.
+# The least gain that a machine with nothing else to do shows, stock over sslsweep. Storing is slower than on a libssl that
+# keeps no order (1.1.1), two to four times, not ten.
 LEAST = {
-    "crowd": ("wait_us", 1.2, "the longest wait"),
-    "crowd_callback": ("wait_us", 2, "the longest wait"),
+    "crowd": ("wait_us", 1.2, "the longest wait among 200,000"),
+    "crowd_callback": ("wait_us", 2, "the longest wait among 40,000"),
     "mixed": ("took_us", 0.1, "storing"),
 }
 TRY_NEXT = """\
@@ -61,6 +60,7 @@ Try next, from this folder:
 
 folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else sys.exit(__doc__))
 failures: list[str] = []
+notes: list[str] = []
 
 
 def read(name: str) -> str:
@@ -128,10 +128,10 @@ def check_server() -> int:
         if step in LEAST:
             key, least, of = LEAST[step]
             found = gain(step, key)
-            if found is None or found < least:
-                said = "unknown" if found is None else f"{found:.2f}"
-                failures.append(f"step {step}: stock over sslsweep is {said} for {of}, and must be {least} at least;"
-                                " on a busy machine, try again")
+            if found is None:
+                failures.append(f"step {step}: a side did not say how long {of} took")
+            elif found < least:
+                notes.append(f"{of[0].upper()}{of[1:]}: libssl alone takes {found:.2f} times as long.")
     return equal
 
 
@@ -236,6 +236,8 @@ def print_summary(equal: int, right: int | None) -> None:
     tried = "nginx is not here, so not tried"
     if right is not None:
         tried = f"{nginx['stock'].said['version']}: {right} of {len(CONNECTIONS)} connections right"
+    if notes:
+        print(*notes, "That is less than usual. Is the machine busy? Try again.", sep="\n")
     print(f"Same behaviour: {equal} of {len(STEPS)} steps equal; {tried}.")
     print(TRY_NEXT, end="")
 

@@ -144,6 +144,21 @@ like($text, qr/mixed timeouts +9.44 ms +19 ms  2.0x slower$/m, 'it says that sto
 like($text, qr/meanwhile +0 +1900 *$/m,                                'none against many has no ratio');
 like($text, qr/finds nothing expired takes 0.1 us, not 4.10 ms\.$/m, 'and the gain in return');
 
+# A time says something about the machine too, so it is no failure.
+for (
+    ['a wait that is not shorter', with($ours, crowd => wait_us => 45000), 'The longest wait among 200,000: libssl alone takes 1.03'],
+    ['a wait that is not much shorter with a callback', with($ours, crowd_callback => wait_us => 210000),
+        'The longest wait among 40,000: libssl alone takes 1.99'],
+    ['slow stores', with($ours, mixed => took_us => 66739160), 'Storing: libssl alone takes 0.05'],
+) {
+    my ($name, $report, $note) = @$_;
+    ($text, $status) = summary({'sslsweep.txt' => $report});
+    is($status, 0, "$name: it passes");
+    like($text, qr/^\Q$note\E times as long\.\nThat is less than usual\. Is the machine busy\? Try again\.\nSame behaviour/m,
+        "$name: it says so");
+    is(join("\n", grep { length > 80 } split /\n/, $text), '', "$name: no line is longer than 80 characters");
+}
+
 # What is wrong, the reports instead of the good ones, and the line that says so.
 for (
     ['a count that differs', {'sslsweep.txt' => with($ours, flush_100s => removed => 5)},
@@ -153,14 +168,9 @@ for (
     ['a count that neither reports', {'stock.txt' => without($stock, qr/ refused=16/), 'sslsweep.txt' => without($ours, qr/ refused=16/)},
         qr/^FAIL: step resume_none is not equal: refused \(stock nothing, sslsweep nothing\)$/m],
     ['a step that is missing', {'sslsweep.txt' => without($ours, qr/^step=mixed .*\n/m)}, qr/^FAIL: the server with sslsweep did not report: mixed$/m],
-    ['a wait that is not shorter', {'sslsweep.txt' => with($ours, crowd => wait_us => 45000)},
-        qr/^FAIL: step crowd: stock over sslsweep is 1.03 for the longest wait, and must be 1.2 at least;/m],
-    ['a wait that is not much shorter with a callback', {'sslsweep.txt' => with($ours, crowd_callback => wait_us => 210000)},
-        qr/^FAIL: step crowd_callback: stock over sslsweep is 1.99 for the longest wait, and must be 2 at least; on a busy machine, try again$/m],
-    ['a wait that is missing', {'sslsweep.txt' => without($ours, qr/ wait_us=4488/)}, qr/^FAIL: step crowd: stock over sslsweep is unknown/m],
-    ['no handshake during a flush', {'sslsweep.txt' => with($ours, crowd => wait_us => 0)}, qr/^FAIL: step crowd: stock over sslsweep is unknown/m],
-    ['slow stores', {'sslsweep.txt' => with($ours, mixed => took_us => 66739160)},
-        qr/^FAIL: step mixed: stock over sslsweep is 0.05 for storing, and must be 0.1 at least;/m],
+    ['a wait that is missing', {'sslsweep.txt' => without($ours, qr/ wait_us=4488/)},
+        qr/^FAIL: step crowd: a side did not say how long the longest wait among 200,000 took$/m],
+    ['no handshake during a flush', {'sslsweep.txt' => with($ours, crowd => wait_us => 0)}, qr/^FAIL: step crowd: a side did not say/m],
     ['no function', {'sslsweep.txt' => without($ours, qr/_ex$/m)}, qr/^FAIL: SSL_CTX_flush_sessions_ex was not found with sslsweep$/m],
     ['a server that fell over', {'sslsweep.txt' => without($ours, qr/^step=crowd .*/ms) . "status=139\n", 'sslsweep.err' => "server: no thread\n"},
         qr/^FAIL: the server with sslsweep ended with status 139; it said:\nserver: no thread$/m],

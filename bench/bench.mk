@@ -1,6 +1,6 @@
 # Measurements against stock libssl, and the pages that report them. Included by the Makefile.
 
-bench: ##! measure against stock (SIZES=20000 ROUNDS=5 ONLY=flush)
+bench: ##! against stock, in some 25 minutes (SIZES=20000 ROUNDS=5)
 	@$(SETUP) bench
 	@$(AGAIN) lib
 	@python3 bench/run.py $(LIB)/libsslsweep.so
@@ -31,12 +31,23 @@ load: ##! a TLS server with a million sessions (MINUTES=4)
 	@$(AGAIN) lib
 	@python3 -B bench/load/load.py $(LIB)/libsslsweep.so
 
-load-report: ## put the last results of load into docs/load.md
-	@python3 -B bench/load/page.py build/load/results.json
+load-capacity: ## handshakes a second of nginx and of the server of load, on one processor; some 15 minutes (SERVERS="nginx threads" SIZES="20000 1000000" ROUNDS=3 SECONDS=2 LIBSSL="system")
+	@$(SETUP) load
+	@PROGRAMS=nginx $(SETUP) programs
+	@$(AGAIN) lib
+	@python3 -B bench/load/capacity.py $(LIB)/libsslsweep.so
+
+load-report: ## put the last results of load and load-capacity into docs/load.md
+	@python3 -B bench/load/page.py build/load/results.json build/load/capacity.json
 
 load-servers: ## unchanged servers while a flush removes 20,000 sessions, with and without (SERVERS="stunnel h2o nginx" ROUNDS=5)
 	@PROGRAMS="$(or $(SERVERS),stunnel h2o nginx)" $(SETUP) programs
 	@$(AGAIN) lib
 	@python3 -B bench/load/servers.py $(LIB)/libsslsweep.so
 
-.PHONY: bench bench-all bench-sharing bench-report profile load load-report load-servers
+figures: ## measure all that docs/benchmarks.md and docs/load.md report, and write both; on a machine with nothing else to do
+	@$(AGAIN) bench bench-report profile
+	@$(AGAIN) load LIBSSL="system 1.1.1 3.5 4.0" MINUTES=16
+	@$(AGAIN) load-capacity load-report
+
+.PHONY: bench bench-all bench-sharing bench-report figures load load-capacity load-report load-servers profile

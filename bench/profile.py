@@ -39,25 +39,23 @@ def every_third_piece(size: int) -> int:
     return sum(min(512, size - at) for at in range(0, size, 3 * 512))
 
 
+LOOKUPS = 20_000  # of each thread; there are one and then two
 OPERATIONS = [
     Operation("store, one timeout", "store", "pool_store", 20_000, 20_000),
     Operation("store, one timeout", "store", "pool_store", 100_000, 100_000),
     Operation("store, mixed timeouts", "store_mixed", "pool_store", 20_000, 20_000),
-    Operation("look up, found or absent", "store", "search", 20_000, 3_000_000),
+    Operation("look up, found", "store", "search_found", 20_000, 3 * LOOKUPS),
+    Operation("look up, absent", "store", "search_absent", 20_000, 3 * LOOKUPS),
     Operation("remove one by one", "store", "pool_remove", 20_000, 20_000),
     Operation("remove one by one", "store", "pool_remove", 100_000, 100_000),
+    Operation("set_time of a stored session, which then expires last", "set_latest", "set_times", 20_000, 20_000),
+    Operation("set_timeout of a stored session, which then expires last", "set_latest", "set_timeouts", 20_000, 20_000),
     Operation("flush half, memory in order", "flush_half", "flush", 20_000, 10_000),
-    Operation(
-        "- its floor", "floor_half", "plain", 20_000, every_third_piece(10_000), floor=True
-    ),
+    Operation("- its floor", "floor_half", "plain", 20_000, every_third_piece(10_000), floor=True),
     Operation("flush half, memory in random order", "flush_half_shuffled", "flush", 100_000, 50_000),
-    Operation(
-        "- its floor", "floor_half_shuffled", "plain", 100_000, every_third_piece(50_000), floor=True
-    ),
+    Operation("- its floor", "floor_half_shuffled", "plain", 100_000, every_third_piece(50_000), floor=True),
     Operation("flush all, memory in order", "flush_all", "flush", 100_000, 100_000),
-    Operation(
-        "- its floor", "floor_all", "plain", 100_000, every_third_piece(100_000), floor=True
-    ),
+    Operation("- its floor", "floor_all", "plain", 100_000, every_third_piece(100_000), floor=True),
 ]
 
 # A core's own two caches, always the same so that the counts are. What is shared with the rest of a machine
@@ -132,7 +130,7 @@ def profile(library: libraries.Library, operation: Operation, lib: str | None) -
                 *("valgrind", "--tool=callgrind", "--cache-sim=yes", *CACHES),
                 *("--compress-strings=no", "--compress-pos=no", f"--callgrind-out-file={out}"),
                 *(f"--toggle-collect={operation.function}", library.program),
-                *(operation.measure, str(operation.size)),
+                *(operation.measure, str(operation.size), str(LOOKUPS)),
             ],
             env=environment,
             capture_output=True,
@@ -181,7 +179,7 @@ def main() -> None:
     folder = HERE.parent / "build" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     word = os.environ.get("LIBSSL") or libraries.SYSTEM
-    (library,) = libraries.prepare([word], folder, sorted(HERE.glob("*.c")))
+    (library,) = libraries.prepare([word], folder, libraries.SOURCES)
     rows = []
     for operation in OPERATIONS:
         print(f"{operation.words}, {operation.size:,} sessions", file=sys.stderr, flush=True)

@@ -253,7 +253,7 @@ def main() -> None:
     settings = Settings()
     folder = HERE.parent / "build" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    found = libraries.prepare(settings.libssl, folder, sorted(HERE.glob("*.c")))
+    found = libraries.prepare(settings.libssl, folder, libraries.SOURCES)
     prove(found, lib)
 
     results = Results(
@@ -307,7 +307,7 @@ def main() -> None:
     if settings.statistics:
         print(f"Written: {report.relative_to(HERE.parent)}")
         return
-    print(f"\nTargets (each against the best stock of this run)\n{targets.as_text(targets.lines(results))}")
+    print(f"\nTargets: of each size the worst libssl\n{targets.as_text(results)}")
     print(f"Written: {report.relative_to(HERE.parent)}. make bench-report puts it into docs/benchmarks.md")
 
 

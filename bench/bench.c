@@ -31,6 +31,7 @@ static const struct {
 } measures[] = {
     {"store", measure_store},
     {"store_mixed", measure_store_mixed},
+    {"store_full", measure_store_full},
     {"set_latest", measure_set_latest},
     {"set_mixed", measure_set_mixed},
     {"flush_none", measure_flush_none},

@@ -89,6 +89,7 @@ _Noreturn void die(const char *what);
 
 void measure_store(size_t count);
 void measure_store_mixed(size_t count);
+void measure_store_full(size_t count);
 void measure_set_latest(size_t count);
 void measure_set_mixed(size_t count);
 void measure_flush_none(size_t count);

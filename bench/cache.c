@@ -126,6 +126,21 @@ void measure_store(size_t count)
 
 void measure_store_mixed(size_t count) { timed_store(count, MIXED, "mixed"); }
 
+/* Each takes the place of the one that expires first, which the cache alone holds: what a server does for most of its life. */
+void measure_store_full(size_t count)
+{
+    pool_stored(count, true);
+    SSL_CTX_sess_set_cache_size(ctx, (long)count);
+    struct pool pool = pool_new(count, UNIFORM);
+    for (size_t i = 0; i < count; i++)
+        SET_TIME(pool.sessions[i], start + SPREAD_SECONDS + (time_t)(i * SPREAD_SECONDS / count));
+    uint64_t from = own_ns();
+    pool_store(&pool);
+    print("evicting", (double)(own_ns() - from) / (double)count, "ns");
+    if ((size_t)SSL_CTX_sess_number(ctx) > count)
+        die("the cache holds more than its size");
+}
+
 /* ---- Setters of stored sessions ---- */
 
 static __attribute__((noinline)) void set_times(const struct pool *pool)

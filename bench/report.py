@@ -150,6 +150,8 @@ BLOCKS = {
 
 # ---- The plots ----
 
+PLOTS = ("wait", "flush", "store", "lookup", "handshakes")
+
 
 def curve(
     results: Results, measure: str, figure: str, scale: float, floor: bool = False
@@ -258,8 +260,11 @@ def main() -> None:
     replace({name: block(results) for name, block in BLOCKS.items()})
     folder = DOCS / "plots"
     folder.mkdir(exist_ok=True)
-    for name, drawing in plots(results).items():
+    drawn = plots(results)
+    for name, drawing in drawn.items():
         (folder / f"{name}.svg").write_text(drawing)
+    if kept := [name for name in PLOTS if name not in drawn]:
+        print(f"report: these plots are still those of an earlier run, because nothing was measured for them: {', '.join(kept)}")
     print(f"report: wrote {PAGE.relative_to(DOCS.parent)} and {folder.relative_to(DOCS.parent)} from {source}")
 
 

@@ -173,7 +173,7 @@ def take_turns(measure, size, settings, found, lib, results, progress) -> None:
 
 def heading(results: Results, size: int) -> str:
     cells = "".join(f"{name[:8]:>9}" for name in results.stocks)
-    return f"\n{f'{size:,} sessions':<53}{cells}{'stock':>9}" + "".join(
+    return f"\n{f'{size:,} sessions':<56}{cells}{'stock':>9}" + "".join(
         f"{name:>10}" for name in results.peers
     )
 
@@ -193,7 +193,7 @@ def row(results: Results, measure: catalogue.Measure, figure: str, size: int) ->
     peers = "".join(
         f"{short(results.median(size, measure.name, figure, name, 'stock')):>10}" for name in results.peers
     )
-    return f"{f'{measure.figures[figure]} [{measure.unit}]':<53}{cells}{short(stock):>9}{peers}"
+    return f"{f'{measure.figures[figure]} [{measure.unit}]':<56}{cells}{short(stock):>9}{peers}"
 
 
 def floor_rows(results: Results, size: int) -> list[str]:
@@ -208,7 +208,7 @@ def floor_rows(results: Results, size: int) -> list[str]:
             )
             cells += f"{times(ours / floor if ours and floor else None):>8} "
         if cells.strip(" -"):
-            rows.append(f"{words:<53}{cells}")
+            rows.append(f"{words:<56}{cells}")
     return rows
 
 

@@ -182,8 +182,10 @@ def summary(results: Results) -> str:
 
 
 def as_text(results: Results) -> str:
+    """Without those of which nothing was measured."""
+    measured = [cells for target in TARGETS if (cells := target.cells(results))[-1] != "missing"]
     rows = [
-        f"  {what:<60}{aim:<22}{''.join(f'{cell:<17}' for cell in cells)}{state}"
-        for what, aim, *cells, state in (HEADINGS, *(target.cells(results) for target in TARGETS))
+        f"  {what:<63}{aim:<22}{''.join(f'{cell:<17}' for cell in cells)}{state}"
+        for what, aim, *cells, state in (HEADINGS, *measured)
     ]
     return "\n".join([*rows, summary(results)])

@@ -16,15 +16,10 @@ profile: ## where instructions and cache misses go, by callgrind, into docs/benc
 	@$(AGAIN) lib
 	@python3 bench/profile.py $(LIB)/libsslsweep.so
 
-bench-sharing: ## what sharing costs: the share library's calls, and a resumption from another context's session
+bench-sharing: ## what sharing costs, into docs/benchmarks.md: the share library's calls, and a resumption from another context's session (ROUNDS=5)
 	@$(SETUP) bench
 	@$(AGAIN) library
-	@mkdir -p build/bench
-	@$(CC) -O2 -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wno-deprecated-declarations -pthread -o build/bench/sharing \
-	    bench/sharing.c bench/pool.c bench/handshakes.c $(or $(OPENSSL_LIBS),-lssl -lcrypto) -ldl
-	@SSLSWEEP_SHARE=family build/bench/sharing calls $(LIB)/$(SHARE)
-	@SSLSWEEP_SHARE=family LD_PRELOAD=$(LIB)/libsslsweep.so build/bench/sharing resume
-	@$(CARGO) run --quiet --release --locked -p sslsweep-segment --example segment_speed
+	@CARGO='$(CARGO)' OPENSSL_LIBS='$(OPENSSL_LIBS)' python3 -B bench/sharing.py $(LIB)/libsslsweep.so $(LIB)/$(SHARE)
 
 load: ##! a TLS server with a million sessions (MINUTES=4)
 	@$(SETUP) load
@@ -46,7 +41,7 @@ load-servers: ## unchanged servers while a flush removes 20,000 sessions, with a
 	@python3 -B bench/load/servers.py $(LIB)/libsslsweep.so
 
 figures: ## measure all that docs/benchmarks.md and docs/load.md report, and write both; on a machine with nothing else to do
-	@$(AGAIN) bench bench-report profile
+	@$(AGAIN) bench bench-report bench-sharing profile
 	@$(AGAIN) load LIBSSL="system 1.1.1 3.5 4.0" MINUTES=16
 	@$(AGAIN) load-capacity load-report
 

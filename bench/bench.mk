@@ -1,6 +1,6 @@
 # Measurements against stock libssl, and the pages that report them. Included by the Makefile.
 
-bench: ##! against stock, in some 25 minutes (SIZES=20000 ROUNDS=5)
+bench: ##! against stock, in some 30 minutes (SIZES=20000 ROUNDS=5)
 	@$(SETUP) bench
 	@$(AGAIN) lib
 	@python3 bench/run.py $(LIB)/libsslsweep.so
@@ -40,7 +40,7 @@ load-servers: ## unchanged servers while a flush removes 20,000 sessions, with a
 	@$(AGAIN) lib
 	@python3 -B bench/load/servers.py $(LIB)/libsslsweep.so
 
-figures: ## measure all that docs/benchmarks.md and docs/load.md report, and write both; on a machine with nothing else to do
+figures: ## measure all that docs/benchmarks.md and docs/load.md report, and write both, in some 80 minutes; on a machine with nothing else to do
 	@$(AGAIN) bench bench-report bench-sharing profile
 	@$(AGAIN) load LIBSSL="system 1.1.1 3.5 4.0" MINUTES=16
 	@$(AGAIN) load-capacity load-report

@@ -66,8 +66,8 @@ CACHES = ["--I1=32768,8,64", "--D1=49152,12,64", "--LL=2097152,16,64"]
 # Rust's own library counts with the function around it.
 PARTS = [
     ("key", r"siphasher|cache/key\.rs|KeyMaker"),
-    ("order of expiry", r"cache/order\.rs|hashbrown|cache::order::"),
-    ("index and slots", r"cache/(index|shard|slots)\.rs|cache::(index|shard|slots)::"),
+    ("order of expiry", r"cache/(order|links)\.rs|hashbrown|cache::(order|links)::"),
+    ("index and slots", r"cache/(index|shard|slots|place)\.rs|cache::(index|shard|slots|place)::"),
     ("locks", r"sync::mutex"),
 ]
 OWN = "the rest of sslsweep"

@@ -290,6 +290,7 @@ def main() -> None:
         )
     for library in found:
         print(f"{library.name}: {library.version}{' (peer)' if library.peer else ''}")
+    print(f"About {total / 60:.0f} min on a machine with nothing else to do", flush=True)
     print((LEGEND_STATISTICS if settings.statistics else LEGEND).format(rounds=settings.rounds))
     report = folder / ("statistics.json" if settings.statistics else "results.json")
     progress = Progress(total)

@@ -95,11 +95,13 @@ static int visit(SSL_CTX *context, unsigned port, SSL_SESSION *with, SSL_SESSION
     static const char request[] = "GET / HTTP/1.0\r\nHost: localhost\r\n\r\n";
     struct sockaddr_in address = loopback(port);
     struct timeval patience = {PATIENCE_SECONDS, 0};
+    struct linger linger = {1, 0}; /* reset when closed, after all has come: thousands of ports would wait otherwise */
     int on = 1, connection = socket(AF_INET, SOCK_STREAM, 0), resumed;
     char answer[4096];
     if (connection < 0 || connect(connection, (struct sockaddr *)&address, sizeof address) != 0)
         die(strerror(errno));
     setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    setsockopt(connection, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
     setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     SSL *ssl = SSL_new(context);
     if (!ssl || !SSL_set_fd(ssl, connection) || (with && !SSL_set_session(ssl, with)))

@@ -43,7 +43,7 @@ LOOKUPS = 20_000  # of each thread; there are one and then two
 OPERATIONS = [
     Operation("store, one timeout", "store", "pool_store", 20_000, 20_000),
     Operation("store, one timeout", "store", "pool_store", 100_000, 100_000),
-    Operation("store, mixed timeouts", "store_mixed", "pool_store", 20_000, 20_000),
+    Operation("store, mixed timeouts", "store_mixed", "pool_store", 10_000, 10_000),
     Operation("look up, found", "store", "search_found", 20_000, 3 * LOOKUPS),
     Operation("look up, absent", "store", "search_absent", 20_000, 3 * LOOKUPS),
     Operation("remove one by one", "store", "pool_remove", 20_000, 20_000),

@@ -40,9 +40,10 @@ load-servers: ## unchanged servers while a flush removes 20,000 sessions, with a
 	@$(AGAIN) lib
 	@python3 -B bench/load/servers.py $(LIB)/libsslsweep.so
 
-figures: ## measure all that docs/benchmarks.md and docs/load.md report, and write both, in some 80 minutes; on a machine with nothing else to do
-	@$(AGAIN) bench bench-report bench-sharing profile
-	@$(AGAIN) load LIBSSL="system 1.1.1 3.5 4.0" MINUTES=16
+figures: ## measure all that docs/benchmarks.md and docs/load.md report, and write both, in some 80 minutes; on a machine with nothing else to do (ROUNDS=3 LIBSSL="system 3.5")
+	@$(AGAIN) bench bench-report bench-sharing
+	@$(AGAIN) profile LIBSSL=
+	@$(AGAIN) load LIBSSL="$(or $(LIBSSL),system 1.1.1 3.5 4.0)" MINUTES="$(or $(MINUTES),16)"
 	@$(AGAIN) load-capacity load-report
 
 .PHONY: bench bench-all bench-sharing bench-report figures load load-capacity load-report load-servers profile

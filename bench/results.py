@@ -14,10 +14,16 @@ WAYS = ("plain", "prefetch", "address")
 
 
 def commit() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
+    """Dirty is a tree that differs elsewhere than in docs/, into which results are written."""
+
+    def git(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            ["git", *words], cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=False
+        )
+
+    name = git("describe", "--always").stdout.strip()
+    dirty = git("diff", "--quiet", "HEAD", "--", ":/", ":(top,exclude)docs").returncode == 1
+    return f"{name}-dirty" * dirty or name or "unknown"
 
 
 class Results:

@@ -1,7 +1,7 @@
 /*
- * bench MEASURE SIZE [LOOKUPS]: takes one measurement of a session cache that holds SIZE sessions, by the public
+ * bench MEASURE SIZE [CALLS]: takes one measurement of a session cache that holds SIZE sessions, by the public
  * API alone, and prints lines of "FIGURE VALUE UNIT", or "FIGURE - why there is none". run.py runs it on
- * libssl alone and under sslsweep. profile.py asks for fewer lookups, because callgrind counts each of them.
+ * libssl alone and under sslsweep. profile.py says how many lookups or handshakes it wants counted.
  */
 #include "bench.h"
 
@@ -24,6 +24,11 @@ static void wait_update_1us(size_t count) { measure_wait(count, UPDATE, 1000); }
 static void wait_update_50us(size_t count) { measure_wait(count, UPDATE, 50000); }
 static void wait_apart(size_t count) { measure_wait(count, UPDATE_APART, NO_CALLBACK); }
 static void wait_lookup(size_t count) { measure_wait(count, LOOKUP, NO_CALLBACK); }
+
+static void full_tls12(size_t count) { measure_full_handshakes(count, TLS1_2_VERSION); }
+static void full_tls13(size_t count) { measure_full_handshakes(count, TLS1_3_VERSION); }
+static void resumed_tls12(size_t count) { measure_resumed_handshakes(count, TLS1_2_VERSION); }
+static void resumed_tls13(size_t count) { measure_resumed_handshakes(count, TLS1_3_VERSION); }
 
 static const struct {
     const char *name;
@@ -49,6 +54,10 @@ static const struct {
     {"wait_lookup", wait_lookup},
     {"memory", measure_memory},
     {"handshakes", measure_handshakes},
+    {"full_tls12", full_tls12},
+    {"full_tls13", full_tls13},
+    {"resumed_tls12", resumed_tls12},
+    {"resumed_tls13", resumed_tls13},
 };
 
 static const char *version(void)
@@ -68,10 +77,10 @@ int main(int argc, char **argv)
         puts(version());
         return 0;
     }
-    long size = argc >= 3 ? strtol(argv[2], NULL, 10) : 0, lookups = argc == 4 ? strtol(argv[3], NULL, 10) : 500000;
-    if (size < 2 || lookups < 1 || argc > 4)
-        die("usage: bench MEASURE SIZE [LOOKUPS]");
-    lookups_each = (size_t)lookups;
+    long size = argc >= 3 ? strtol(argv[2], NULL, 10) : 0, calls = argc == 4 ? strtol(argv[3], NULL, 10) : 500000;
+    if (size < 2 || calls < 1 || argc > 4)
+        die("usage: bench MEASURE SIZE [CALLS]");
+    calls_each = (size_t)calls;
     alarm(LIMIT_SECONDS + (unsigned)(size / 1000000) * MORE_SECONDS_EACH_MILLION);
     start = time(NULL);
     ctx = new_server_context();

@@ -39,7 +39,7 @@ enum { SPREAD_SECONDS = 600, TIMEOUT_SECONDS = 300 };
 
 extern SSL_CTX *ctx;
 extern time_t start; /* when the first session of a pool began */
-extern size_t lookups_each; /* by a thread that looks sessions up */
+extern size_t calls_each; /* by a thread that looks sessions up; handshakes that profile.py counts */
 
 /* ---- Contexts ---- */
 
@@ -105,5 +105,7 @@ enum waiting {
 };
 void measure_wait(size_t count, enum waiting waiting, int64_t callback);
 void measure_handshakes(size_t count);
+void measure_full_handshakes(size_t count, int version); /* calls_each of them, with a full cache */
+void measure_resumed_handshakes(size_t count, int version);
 
 #endif

@@ -39,7 +39,7 @@ static void search(struct searcher *me)
     if (!ssl)
         die("no connection");
     uint64_t from = me->clock();
-    for (size_t i = 0; i < lookups_each; i++) {
+    for (size_t i = 0; i < calls_each; i++) {
         me->found += SSL_has_matching_session_id(ssl, me->pool->ids[at], ID_LENGTH) != 0;
         if (++at == me->pool->count)
             at = 0;
@@ -53,7 +53,7 @@ static void *search_found(void *argument)
 {
     struct searcher *me = argument;
     search(me);
-    if (me->found != lookups_each)
+    if (me->found != calls_each)
         die("a stored session was not found");
     return NULL;
 }
@@ -82,7 +82,7 @@ static void lookup(const struct pool *pool, bool hits, int threads)
         pthread_join(searchers[i].thread, NULL);
         took += (double)searchers[i].took / threads;
     }
-    print(lookup_figures[hits][threads - 1], took / (double)lookups_each, "ns");
+    print(lookup_figures[hits][threads - 1], took / (double)calls_each, "ns");
 }
 
 static void lookups(struct pool *pool)

@@ -8,7 +8,7 @@
 
 SSL_CTX *ctx;
 time_t start;
-size_t lookups_each;
+size_t calls_each;
 
 void die(const char *what)
 {

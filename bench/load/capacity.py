@@ -20,6 +20,7 @@ import datetime
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -208,6 +209,7 @@ def main() -> None:
         about["nginx"] = servers.SERVERS["nginx"].program.version()
     print(f"load: about {settings.minutes(len(which)):.0f} min", flush=True)
     os.sched_setaffinity(0, PROCESSORS[1:])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("load: terminated"))  # with its servers
     samples: dict = {}
     for turn in range(settings.rounds):
         for size in settings.sizes:

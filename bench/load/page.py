@@ -56,7 +56,7 @@ make load-report                                  # writes this page from the la
 make load-servers                                 # flushes in unchanged servers
 ```
 
-`make load-report` writes this page from [load.json](load.json) and [capacity.json](capacity.json).
+`make load-report` writes this page; its samples are kept in [load.json](load.json).
 """
 
 NOTES = """\
@@ -85,7 +85,7 @@ programs limit it. *p50* and *p99* are those of {rate:,} connections a second, a
 is the median of {rounds} rounds of {seconds} s, with the smallest and the largest. Bold: behind, by more than 5 % and beyond the noise.
 
 Few handshakes fill nginx's cache: [tickets.c](../bench/load/servers/tickets.c) is preloaded on both sides, and lets nginx make a hundred
-sessions by each handshake until the cache is full.
+sessions by each handshake until the cache is full. The samples are kept in [capacity.json](capacity.json).
 """
 
 

@@ -11,9 +11,16 @@
 /* The API of BoringSSL and its descendant: other integers, and no function that looks a session up. */
 #if defined OPENSSL_IS_BORINGSSL || defined OPENSSL_IS_AWSLC
 #define BORING
+#define MAKE_SESSION() SSL_SESSION_new(ctx)
+#define SET_TIME(session, time) SSL_SESSION_set_time(session, (uint64_t)(time))
+#define SET_TIMEOUT(session, timeout) SSL_SESSION_set_timeout(session, (uint32_t)(timeout))
+#else
+#define MAKE_SESSION() SSL_SESSION_new()
+#define SET_TIME(session, time) SSL_SESSION_set_time(session, (long)(time))
+#define SET_TIMEOUT(session, timeout) SSL_SESSION_set_timeout(session, timeout)
 #endif
 
-enum { ID_LENGTH = 32 };
+enum { ID_LENGTH = 32, SECONDS_OF_A_DAY = 86400 };
 
 typedef unsigned char session_id[ID_LENGTH];
 
@@ -32,6 +39,7 @@ enum { SPREAD_SECONDS = 600, TIMEOUT_SECONDS = 300 };
 
 extern SSL_CTX *ctx;
 extern time_t start; /* when the first session of a pool began */
+extern size_t calls_each; /* by a thread that looks sessions up; handshakes that profile.py counts */
 
 /* ---- Contexts ---- */
 
@@ -81,7 +89,10 @@ _Noreturn void die(const char *what);
 
 void measure_store(size_t count);
 void measure_store_mixed(size_t count);
-void measure_flush_none(size_t count, bool shuffled);
+void measure_store_full(size_t count);
+void measure_set_latest(size_t count);
+void measure_set_mixed(size_t count);
+void measure_flush_none(size_t count);
 void measure_flush(size_t count, bool shuffled, bool all);
 void measure_floor(size_t count, bool shuffled, bool all);
 void measure_memory(size_t count);
@@ -94,5 +105,7 @@ enum waiting {
 };
 void measure_wait(size_t count, enum waiting waiting, int64_t callback);
 void measure_handshakes(size_t count);
+void measure_full_handshakes(size_t count, int version); /* calls_each of them, with a full cache */
+void measure_resumed_handshakes(size_t count, int version);
 
 #endif

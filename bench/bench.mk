@@ -1,6 +1,6 @@
 # Measurements against stock libssl, and the pages that report them. Included by the Makefile.
 
-bench: ##! measure against stock (SIZES=20000 ROUNDS=5 ONLY=flush)
+bench: ##! against stock, in some 30 minutes (SIZES=20000 ROUNDS=5)
 	@$(SETUP) bench
 	@$(AGAIN) lib
 	@python3 bench/run.py $(LIB)/libsslsweep.so
@@ -16,27 +16,34 @@ profile: ## where instructions and cache misses go, by callgrind, into docs/benc
 	@$(AGAIN) lib
 	@python3 bench/profile.py $(LIB)/libsslsweep.so
 
-bench-sharing: ## what sharing costs: the share library's calls, and a resumption from another context's session
+bench-sharing: ## what sharing costs, into docs/benchmarks.md: the share library's calls, and a resumption from another context's session (ROUNDS=5)
 	@$(SETUP) bench
 	@$(AGAIN) library
-	@mkdir -p build/bench
-	@$(CC) -O2 -std=c11 -D_GNU_SOURCE -Wall -Wextra -Wno-deprecated-declarations -pthread -o build/bench/sharing \
-	    bench/sharing.c bench/pool.c bench/handshakes.c $(or $(OPENSSL_LIBS),-lssl -lcrypto) -ldl
-	@SSLSWEEP_SHARE=family build/bench/sharing calls $(LIB)/$(SHARE)
-	@SSLSWEEP_SHARE=family LD_PRELOAD=$(LIB)/libsslsweep.so build/bench/sharing resume
-	@$(CARGO) run --quiet --release --locked -p sslsweep-segment --example segment_speed
+	@CARGO='$(CARGO)' OPENSSL_LIBS='$(OPENSSL_LIBS)' python3 -B bench/sharing.py $(LIB)/libsslsweep.so $(LIB)/$(SHARE)
 
 load: ##! a TLS server with a million sessions (MINUTES=4)
 	@$(SETUP) load
 	@$(AGAIN) lib
 	@python3 -B bench/load/load.py $(LIB)/libsslsweep.so
 
-load-report: ## put the last results of load into docs/load.md
-	@python3 -B bench/load/page.py build/load/results.json
+load-capacity: ## handshakes a second of nginx and of the server of load, on one processor; some 15 minutes (SERVERS="nginx threads" SIZES="20000 1000000" ROUNDS=3 SECONDS=2 LIBSSL="system")
+	@$(SETUP) load
+	@PROGRAMS=nginx $(SETUP) programs
+	@$(AGAIN) lib
+	@python3 -B bench/load/capacity.py $(LIB)/libsslsweep.so
+
+load-report: ## put the last results of load and load-capacity into docs/load.md
+	@python3 -B bench/load/page.py build/load/results.json build/load/capacity.json
 
 load-servers: ## unchanged servers while a flush removes 20,000 sessions, with and without (SERVERS="stunnel h2o nginx" ROUNDS=5)
 	@PROGRAMS="$(or $(SERVERS),stunnel h2o nginx)" $(SETUP) programs
 	@$(AGAIN) lib
 	@python3 -B bench/load/servers.py $(LIB)/libsslsweep.so
 
-.PHONY: bench bench-all bench-sharing bench-report profile load load-report load-servers
+figures: ## measure all that docs/benchmarks.md and docs/load.md report, and write both, in some 80 minutes; on a machine with nothing else to do (ROUNDS=3 LIBSSL="system 3.5")
+	@$(AGAIN) bench bench-report bench-sharing
+	@$(AGAIN) profile LIBSSL=
+	@$(AGAIN) load LIBSSL="$(or $(LIBSSL),system 1.1.1 3.5 4.0)" MINUTES="$(or $(MINUTES),16)"
+	@$(AGAIN) load-capacity load-report
+
+.PHONY: bench bench-all bench-sharing bench-report figures load load-capacity load-report load-servers profile

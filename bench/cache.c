@@ -7,7 +7,6 @@
 #include <stdlib.h>
 
 enum {
-    LOOKUPS = 500000,           /* of each thread */
     IDLE_FLUSHES = 2000,        /* at most, and at most so long: */
     IDLE_FLUSHING_NS = 50000000 /* stock 1.1.1 walks through the whole cache each time */
 };
@@ -33,21 +32,38 @@ struct searcher {
     uint64_t took;
 };
 
-static void *search(void *argument)
+static void search(struct searcher *me)
 {
-    struct searcher *me = argument;
     SSL *ssl = SSL_new(ctx);
     size_t at = me->begin;
     if (!ssl)
         die("no connection");
     uint64_t from = me->clock();
-    for (size_t i = 0; i < LOOKUPS; i++) {
+    for (size_t i = 0; i < calls_each; i++) {
         me->found += SSL_has_matching_session_id(ssl, me->pool->ids[at], ID_LENGTH) != 0;
         if (++at == me->pool->count)
             at = 0;
     }
     me->took = me->clock() - from;
     SSL_free(ssl);
+}
+
+/* Functions of their own, so that profile.py can tell them apart. */
+static void *search_found(void *argument)
+{
+    struct searcher *me = argument;
+    search(me);
+    if (me->found != calls_each)
+        die("a stored session was not found");
+    return NULL;
+}
+
+static void *search_absent(void *argument)
+{
+    struct searcher *me = argument;
+    search(me);
+    if (me->found != 0)
+        die("a session was found that is not stored");
     return NULL;
 }
 
@@ -59,16 +75,14 @@ static void lookup(const struct pool *pool, bool hits, int threads)
     for (int i = 0; i < threads; i++) {
         searchers[i] = (struct searcher){.pool = pool, .begin = pool->count / 2 * (size_t)i};
         searchers[i].clock = threads == 1 ? own_ns : now_ns;
-        if (pthread_create(&searchers[i].thread, NULL, search, &searchers[i]) != 0)
+        if (pthread_create(&searchers[i].thread, NULL, hits ? search_found : search_absent, &searchers[i]) != 0)
             die("no thread");
     }
     for (int i = 0; i < threads; i++) {
         pthread_join(searchers[i].thread, NULL);
-        if (searchers[i].found != (hits ? LOOKUPS : 0))
-            die("a lookup gave a wrong answer");
         took += (double)searchers[i].took / threads;
     }
-    print(lookup_figures[hits][threads - 1], took / LOOKUPS, "ns");
+    print(lookup_figures[hits][threads - 1], took / (double)calls_each, "ns");
 }
 
 static void lookups(struct pool *pool)
@@ -99,20 +113,6 @@ static struct pool timed_store(size_t count, enum deadlines deadlines, const cha
     return pool;
 }
 
-static void flush_none(size_t count)
-{
-    int calls = 0;
-    uint64_t from = own_ns(), now = from;
-    while (calls < IDLE_FLUSHES && now - from < IDLE_FLUSHING_NS) {
-        flush(start);
-        calls++;
-        if (calls % 50 == 0 || calls < 5) /* so that the clock costs nothing */
-            now = own_ns();
-    }
-    print("call", (double)(own_ns() - from) / calls, "ns");
-    expect_stored(count);
-}
-
 void measure_store(size_t count)
 {
     struct pool pool = timed_store(count, UNIFORM, "uniform");
@@ -126,12 +126,86 @@ void measure_store(size_t count)
 
 void measure_store_mixed(size_t count) { timed_store(count, MIXED, "mixed"); }
 
+/* Each takes the place of the one that expires first, which the cache alone holds: what a server does for most of its life. */
+void measure_store_full(size_t count)
+{
+    pool_stored(count, true);
+    SSL_CTX_sess_set_cache_size(ctx, (long)count);
+    struct pool pool = pool_new(count, UNIFORM);
+    for (size_t i = 0; i < count; i++)
+        SET_TIME(pool.sessions[i], start + SPREAD_SECONDS + (time_t)(i * SPREAD_SECONDS / count));
+    uint64_t from = own_ns();
+    pool_store(&pool);
+    print("evicting", (double)(own_ns() - from) / (double)count, "ns");
+    if ((size_t)SSL_CTX_sess_number(ctx) > count)
+        die("the cache holds more than its size");
+}
+
+/* ---- Setters of stored sessions ---- */
+
+static __attribute__((noinline)) void set_times(const struct pool *pool)
+{
+    for (size_t i = 0; i < pool->count; i++)
+        SET_TIME(pool->sessions[i], start + SPREAD_SECONDS + (time_t)(i * SPREAD_SECONDS / pool->count));
+}
+
+static __attribute__((noinline)) void set_timeouts(const struct pool *pool)
+{
+    for (size_t i = 0; i < pool->count; i++)
+        SET_TIMEOUT(pool->sessions[i], TIMEOUT_SECONDS + SPREAD_SECONDS);
+}
+
+static void set_mixed_timeouts(const struct pool *pool)
+{
+    for (size_t i = 0; i < pool->count; i++)
+        SET_TIMEOUT(pool->sessions[i], 1 + SPREAD_SECONDS + (long)(random_number() % SECONDS_OF_A_DAY));
+}
+
+static void timed_setter(const struct pool *pool, void (*set)(const struct pool *), const char *figure)
+{
+    uint64_t from = own_ns();
+    set(pool);
+    print(figure, (double)(own_ns() - from) / (double)pool->count, "ns");
+}
+
+/* Each session becomes the last to expire, as one that is used again. (profile.py finds the two setters by name.) */
+void measure_set_latest(size_t count)
+{
+    struct pool pool = pool_new(count, UNIFORM);
+    pool_store(&pool);
+    pool_shuffle(&pool);
+    timed_setter(&pool, set_times, "time");
+    timed_setter(&pool, set_timeouts, "timeout");
+    flush(start + 2 * SPREAD_SECONDS + TIMEOUT_SECONDS); /* by when all would have expired */
+    expect_stored(count);
+}
+
+/* Each session goes to a place anywhere among the others. */
+void measure_set_mixed(size_t count)
+{
+    struct pool pool = pool_new(count, UNIFORM);
+    pool_store(&pool);
+    pool_shuffle(&pool);
+    timed_setter(&pool, set_mixed_timeouts, "mixed");
+    flush(start + 1 + SPREAD_SECONDS); /* none has so short a timeout any more */
+    expect_stored(count);
+}
+
 /* ---- Flushes ---- */
 
-void measure_flush_none(size_t count, bool shuffled)
+void measure_flush_none(size_t count)
 {
-    pool_stored(count, shuffled);
-    flush_none(count);
+    int calls = 0;
+    pool_stored(count, false);
+    uint64_t from = own_ns(), now = from;
+    while (calls < IDLE_FLUSHES && now - from < IDLE_FLUSHING_NS) {
+        flush(start);
+        calls++;
+        if (calls % 50 == 0 || calls < 5) /* so that the clock costs nothing */
+            now = own_ns();
+    }
+    print("call", (double)(own_ns() - from) / calls, "ns");
+    expect_stored(count);
 }
 
 void measure_flush(size_t count, bool shuffled, bool all)

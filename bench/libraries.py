@@ -14,6 +14,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools")
 import libssl  # noqa: E402
 
 SYSTEM = "system"
+HERE = pathlib.Path(__file__).resolve().parent
+SOURCES = sorted({*HERE.glob("*.c")} - {HERE / "sharing.c"})  # a program of its own
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@
 
 SSL_CTX *ctx;
 time_t start;
+size_t calls_each;
 
 void die(const char *what)
 {
@@ -89,16 +90,6 @@ void expect_stored(size_t count)
         die("the cache does not hold what it should");
 }
 
-#ifdef BORING
-#define MAKE_SESSION() SSL_SESSION_new(ctx)
-#define SET_TIME(session, time) SSL_SESSION_set_time(session, (uint64_t)(time))
-#define SET_TIMEOUT(session, timeout) SSL_SESSION_set_timeout(session, (uint32_t)(timeout))
-#else
-#define MAKE_SESSION() SSL_SESSION_new()
-#define SET_TIME(session, time) SSL_SESSION_set_time(session, (long)(time))
-#define SET_TIMEOUT(session, timeout) SSL_SESSION_set_timeout(session, timeout)
-#endif
-
 /* What a connection has before its handshake: SSL_has_matching_session_id looks by version too. (A method
  * of one version would settle it, but 4.0 has none any more.) */
 static int version_looked_up(void)
@@ -139,7 +130,7 @@ struct pool pool_new(size_t count, enum deadlines deadlines)
         random_id(pool.ids[i]);
         pool.sessions[i] = deadlines == UNIFORM
                                ? session_new(pool.ids[i], begun(&pool, i), TIMEOUT_SECONDS)
-                               : session_new(pool.ids[i], start, 1 + (long)(random_number() % 86400));
+                               : session_new(pool.ids[i], start, 1 + (long)(random_number() % SECONDS_OF_A_DAY));
     }
     return pool;
 }

@@ -31,6 +31,7 @@ class Operation:
     function: str  # of the benchmark, inside which all is counted
     size: int
     times: int  # the operation happens in there
+    calls: int = 0  # that the benchmark is told to make, where the size does not say it
     floor: bool = False  # marking and freeing alone, which sslsweep has no part in
 
 
@@ -39,25 +40,29 @@ def every_third_piece(size: int) -> int:
     return sum(min(512, size - at) for at in range(0, size, 3 * 512))
 
 
+LOOKUPS = 20_000  # of each thread; there are one and then two
+HANDSHAKES = 40
 OPERATIONS = [
     Operation("store, one timeout", "store", "pool_store", 20_000, 20_000),
     Operation("store, one timeout", "store", "pool_store", 100_000, 100_000),
-    Operation("store, mixed timeouts", "store_mixed", "pool_store", 20_000, 20_000),
-    Operation("look up, found or absent", "store", "search", 20_000, 3_000_000),
+    Operation("store, mixed timeouts", "store_mixed", "pool_store", 10_000, 10_000),
+    Operation("look up, found", "store", "search_found", 20_000, 3 * LOOKUPS, LOOKUPS),
+    Operation("look up, absent", "store", "search_absent", 20_000, 3 * LOOKUPS, LOOKUPS),
     Operation("remove one by one", "store", "pool_remove", 20_000, 20_000),
     Operation("remove one by one", "store", "pool_remove", 100_000, 100_000),
+    Operation("set_time of a stored session, to the last place", "set_latest", "set_times", 20_000, 20_000),
+    Operation("set_timeout of a stored session, to the last place", "set_latest", "set_timeouts", 20_000, 20_000),
     Operation("flush half, memory in order", "flush_half", "flush", 20_000, 10_000),
-    Operation(
-        "- its floor", "floor_half", "plain", 20_000, every_third_piece(10_000), floor=True
-    ),
+    Operation("- its floor", "floor_half", "plain", 20_000, every_third_piece(10_000), floor=True),
     Operation("flush half, memory in random order", "flush_half_shuffled", "flush", 100_000, 50_000),
-    Operation(
-        "- its floor", "floor_half_shuffled", "plain", 100_000, every_third_piece(50_000), floor=True
-    ),
+    Operation("- its floor", "floor_half_shuffled", "plain", 100_000, every_third_piece(50_000), floor=True),
     Operation("flush all, memory in order", "flush_all", "flush", 100_000, 100_000),
-    Operation(
-        "- its floor", "floor_all", "plain", 100_000, every_third_piece(100_000), floor=True
-    ),
+    Operation("- its floor", "floor_all", "plain", 100_000, every_third_piece(100_000), floor=True),
+    # Client and server together, with a full cache.
+    Operation("full handshake, TLS 1.2", "full_tls12", "shake_full", 20_000, HANDSHAKES, HANDSHAKES),
+    Operation("full handshake, TLS 1.3", "full_tls13", "shake_full", 20_000, HANDSHAKES, HANDSHAKES),
+    Operation("resumed handshake, TLS 1.2", "resumed_tls12", "shake_resumed", 20_000, HANDSHAKES, HANDSHAKES),
+    Operation("resumed handshake, TLS 1.3", "resumed_tls13", "shake_resumed", 20_000, HANDSHAKES, HANDSHAKES),
 ]
 
 # A core's own two caches, always the same so that the counts are. What is shared with the rest of a machine
@@ -68,8 +73,8 @@ CACHES = ["--I1=32768,8,64", "--D1=49152,12,64", "--LL=2097152,16,64"]
 # Rust's own library counts with the function around it.
 PARTS = [
     ("key", r"siphasher|cache/key\.rs|KeyMaker"),
-    ("order of expiry", r"cache/order\.rs|hashbrown|cache::order::"),
-    ("index and slots", r"cache/(index|shard|slots)\.rs|cache::(index|shard|slots)::"),
+    ("order of expiry", r"cache/(order|links)\.rs|hashbrown|cache::(order|links)::"),
+    ("index and slots", r"cache/(index|shard|slots|place)\.rs|cache::(index|shard|slots|place)::"),
     ("locks", r"sync::mutex"),
 ]
 OWN = "the rest of sslsweep"
@@ -132,7 +137,7 @@ def profile(library: libraries.Library, operation: Operation, lib: str | None) -
                 *("valgrind", "--tool=callgrind", "--cache-sim=yes", *CACHES),
                 *("--compress-strings=no", "--compress-pos=no", f"--callgrind-out-file={out}"),
                 *(f"--toggle-collect={operation.function}", library.program),
-                *(operation.measure, str(operation.size)),
+                *(operation.measure, str(operation.size), str(operation.calls or LOOKUPS)),
             ],
             env=environment,
             capture_output=True,
@@ -181,7 +186,7 @@ def main() -> None:
     folder = HERE.parent / "build" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
     word = os.environ.get("LIBSSL") or libraries.SYSTEM
-    (library,) = libraries.prepare([word], folder, sorted(HERE.glob("*.c")))
+    (library,) = libraries.prepare([word], folder, libraries.SOURCES)
     rows = []
     for operation in OPERATIONS:
         print(f"{operation.words}, {operation.size:,} sessions", file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """report.py [RESULTS]: puts the figures of a run into docs/benchmarks.md, between its markers, and the plots
-into docs/plots. RESULTS is kept as docs/benchmarks.json, which is read when none is given."""
+into docs/plots. RESULTS is kept as docs/benchmarks.json, which is read when none is given. The first table has figures of
+docs/load.json and docs/capacity.json, too."""
 
 from __future__ import annotations
 
@@ -10,9 +11,10 @@ import re
 import sys
 
 import catalogue
+import headline
 import plot
 import targets
-from results import Results, short, spread, times
+from results import Results, short, times
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
 PAGE = DOCS / "benchmarks.md"
@@ -70,13 +72,15 @@ def about(results: Results) -> str:
     return table(["", ""], rows)
 
 
+def headline_table(results: Results) -> str:
+    sources = headline.Sources.read(results)
+    rows = [line.cells(sources) for line in headline.LINES]
+    return f"{table(headline.HEADINGS, rows)}\n\n{headline.when(sources)}"
+
+
 def target_table(results: Results) -> str:
-    found = targets.lines(results)
-    parts = [targets.summary(found)]
-    for target in dict.fromkeys(line.target for line in found):
-        parts.append(f"\n**{target[0].upper()}{target[1:]}**\n")
-        parts.append(table(targets.HEADINGS, [line.cells() for line in found if line.target == target]))
-    return "\n".join(parts)
+    rows = [target.cells(results, bold="**") for target in targets.TARGETS]
+    return f"{targets.summary(results)}\n\n{table(targets.HEADINGS, rows)}"
 
 
 def ratio_tables(results: Results) -> str:
@@ -95,13 +99,14 @@ def ratio_tables(results: Results) -> str:
                 short(results.median(size, measure.name, figure, name, "stock")) for name in results.peers
             ]
             rows.append([label(measure, figure), *cells, short(stock), *peers])
-        parts.append(table([f"{size:,} sessions", *results.stocks, "best stock", *results.peers], rows))
+        held = table([f"{size:,} sessions", *results.stocks, "best stock", *results.peers], rows)
+        parts.append(f"<details><summary>{size:,} sessions</summary>\n\n{held}\n\n</details>")
     return "\n\n".join(parts)
 
 
 def behind(results: Results) -> str:
     verdicts = {"better": 0, "same": 0, "worse": 0}
-    worse: dict[str, list[tuple[float, str]]] = {}
+    worse: dict[str, dict[int, list[float]]] = {}
     for size in results.sizes:
         for measure, figure in figures(results, size):
             for name in results.stocks:
@@ -110,59 +115,23 @@ def behind(results: Results) -> str:
                     verdicts[verdict] += 1
                 if verdict == "worse":
                     ratio = results.ratio(size, measure.name, figure, name)
-                    worse.setdefault(measure.figures[figure], []).append(
-                        (ratio, f"{times(ratio)} ({name}, {targets.words(size)})")
-                    )
-    parts = [
+                    worse.setdefault(measure.figures[figure], {}).setdefault(size, []).append(ratio)
+    said = (
         f"Of {sum(verdicts.values())} comparisons sslsweep is ahead in {verdicts['better']}, "
-        f"equal in {verdicts['same']} and behind in {verdicts['worse']}. Behind:"
-        if worse
-        else "It is behind in no comparison."
-    ]
-    for words, held in worse.items():
-        parts.append(f"- {words}: {', '.join(text for _, text in sorted(held, reverse=True))}")
-    return "\n".join([parts[0], "", *parts[1:]]) if worse else parts[0]
+        f"equal in {verdicts['same']} and behind in {verdicts['worse']}."
+    )
+    if not worse:
+        return said
 
+    def cell(ratios: list[float] | None) -> str:
+        if not ratios:
+            return ""
+        ends = dict.fromkeys(times(end) for end in (min(ratios), max(ratios)))
+        return f"{'..'.join(ends)} ({len(ratios)})"
 
-def details(results: Results) -> str:
-    parts = []
-    for name in [*results.stocks, *results.peers]:
-        sides = ["stock"] if name in results.peers else ["stock", "sslsweep"]
-        rows = []
-        for size in results.sizes:
-            for measure, figure in figures(results, size):
-                held = [spread(results.values(size, measure.name, figure, name, side)) for side in sides]
-                if any(cell != "-" for cell in held):
-                    rows.append(
-                        [
-                            f"{size:,}",
-                            label(measure, figure),
-                            *held,
-                            *(
-                                []
-                                if len(sides) == 1
-                                else [times(results.ratio(size, measure.name, figure, name))]
-                            ),
-                        ]
-                    )
-            rows += floor_rows(results, size, name)
-        columns = ["sessions", "", *sides, *([] if len(sides) == 1 else ["ratio"])]
-        parts.append(
-            f"<details><summary>{name}: {results.about['libraries'][name]['version']}</summary>\n\n"
-            f"{table(columns, rows)}\n\n</details>"
-        )
-    return "\n\n".join(parts)
-
-
-def floor_rows(results: Results, size: int, name: str) -> list[list[str]]:
-    rows = []
-    for measure in catalogue.MEASURES:
-        if measure.stock_only:
-            for way, words in measure.figures.items():
-                values = results.values(size, measure.name, way, name, "stock")
-                if values:
-                    rows.append([f"{size:,}", f"{words}, {measure.unit}", spread(values), "-", "-"])
-    return rows
+    rows = [[words, *(cell(held.get(size)) for size in results.sizes)] for words, held in worse.items()]
+    columns = ["behind: ratio (on how many libssl)", *map(targets.words, results.sizes)]
+    return f"{said}\n\n{table(columns, rows)}"
 
 
 def left_out(results: Results) -> str:
@@ -170,16 +139,18 @@ def left_out(results: Results) -> str:
 
 
 BLOCKS = {
+    "headline": headline_table,
     "about": about,
     "targets": target_table,
     "ratios": ratio_tables,
     "behind": behind,
-    "details": details,
     "left-out": left_out,
 }
 
 
 # ---- The plots ----
+
+PLOTS = ("wait", "flush", "store", "lookup", "handshakes")
 
 
 def curve(
@@ -269,6 +240,12 @@ def replace(blocks: dict[str, str]) -> None:
     PAGE.write_text(text)
 
 
+def renew_headline() -> None:
+    """After a new run of the load test."""
+    if KEPT.is_file():
+        replace({"headline": headline_table(Results.load(KEPT))})
+
+
 def main() -> None:
     if len(sys.argv) > 2:
         sys.exit(__doc__)
@@ -276,13 +253,18 @@ def main() -> None:
     if not source.is_file():
         sys.exit(f"report: no {source}; make bench makes it")
     results = Results.load(source)
+    if not results.stocks:
+        sys.exit(f"report: {source} has figures of peers alone; LIBSSL must name a libssl")
     KEPT.write_text(json.dumps(json.loads(source.read_text()), separators=(",", ":")) + "\n")
 
     replace({name: block(results) for name, block in BLOCKS.items()})
     folder = DOCS / "plots"
     folder.mkdir(exist_ok=True)
-    for name, drawing in plots(results).items():
+    drawn = plots(results)
+    for name, drawing in drawn.items():
         (folder / f"{name}.svg").write_text(drawing)
+    if kept := [name for name in PLOTS if name not in drawn]:
+        print(f"report: these plots are still those of an earlier run, because nothing was measured for them: {', '.join(kept)}")
     print(f"report: wrote {PAGE.relative_to(DOCS.parent)} and {folder.relative_to(DOCS.parent)} from {source}")
 
 

@@ -14,10 +14,16 @@ WAYS = ("plain", "prefetch", "address")
 
 
 def commit() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() or "unknown"
+    """Dirty is a tree that differs elsewhere than in docs/, into which results are written."""
+
+    def git(*words: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            ["git", *words], cwd=pathlib.Path(__file__).parent, capture_output=True, text=True, check=False
+        )
+
+    name = git("describe", "--always").stdout.strip()
+    dirty = git("diff", "--quiet", "HEAD", "--", ":/", ":(top,exclude)docs").returncode == 1
+    return f"{name}-dirty" * dirty or name or "unknown"
 
 
 class Results:
@@ -108,18 +114,22 @@ class Results:
         return min((value for value in medians if value is not None), default=None)
 
     def verdict(self, size: int, measure: str, figure: str, library: str) -> str:
-        """better or worse: by more than 5 % and beyond the noise (the middle halves of the rounds do not
-        overlap, so that a single disturbed round decides nothing); same: anything else."""
-        ratio = self.ratio(size, measure, figure, library)
-        if ratio is None:
+        if self.ratio(size, measure, figure, library) is None:
             return ""
         stock, ours = (self.values(size, measure, figure, library, side) for side in ("stock", "sslsweep"))
-        more, less = ("better", "worse") if catalogue.BY_NAME[measure].more_is_better else ("worse", "better")
-        if ratio > 1 + NOISE and apart(stock, ours):
-            return more
-        if ratio < 1 - NOISE and apart(ours, stock):
-            return less
-        return "same"
+        return compare(stock, ours, catalogue.BY_NAME[measure].more_is_better)
+
+
+def compare(stock: list[float], ours: list[float], more_is_better: bool) -> str:
+    """better or worse: by more than 5 % and beyond the noise (the middle halves of the rounds do not overlap, so
+    that a single disturbed round decides nothing); same: anything else."""
+    ratio = statistics.median(ours) / statistics.median(stock)
+    more, less = ("better", "worse") if more_is_better else ("worse", "better")
+    if ratio > 1 + NOISE and apart(stock, ours):
+        return more
+    if ratio < 1 - NOISE and apart(ours, stock):
+        return less
+    return "same"
 
 
 def apart(low: list[float], high: list[float]) -> bool:

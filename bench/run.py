@@ -173,7 +173,7 @@ def take_turns(measure, size, settings, found, lib, results, progress) -> None:
 
 def heading(results: Results, size: int) -> str:
     cells = "".join(f"{name[:8]:>9}" for name in results.stocks)
-    return f"\n{f'{size:,} sessions':<53}{cells}{'stock':>9}" + "".join(
+    return f"\n{f'{size:,} sessions':<56}{cells}{'stock':>9}" + "".join(
         f"{name:>10}" for name in results.peers
     )
 
@@ -193,7 +193,7 @@ def row(results: Results, measure: catalogue.Measure, figure: str, size: int) ->
     peers = "".join(
         f"{short(results.median(size, measure.name, figure, name, 'stock')):>10}" for name in results.peers
     )
-    return f"{f'{measure.figures[figure]} [{measure.unit}]':<53}{cells}{short(stock):>9}{peers}"
+    return f"{f'{measure.figures[figure]} [{measure.unit}]':<56}{cells}{short(stock):>9}{peers}"
 
 
 def floor_rows(results: Results, size: int) -> list[str]:
@@ -208,7 +208,7 @@ def floor_rows(results: Results, size: int) -> list[str]:
             )
             cells += f"{times(ours / floor if ours and floor else None):>8} "
         if cells.strip(" -"):
-            rows.append(f"{words:<53}{cells}")
+            rows.append(f"{words:<56}{cells}")
     return rows
 
 
@@ -253,7 +253,7 @@ def main() -> None:
     settings = Settings()
     folder = HERE.parent / "build" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    found = libraries.prepare(settings.libssl, folder, sorted(HERE.glob("*.c")))
+    found = libraries.prepare(settings.libssl, folder, libraries.SOURCES)
     prove(found, lib)
 
     results = Results(
@@ -290,6 +290,7 @@ def main() -> None:
         )
     for library in found:
         print(f"{library.name}: {library.version}{' (peer)' if library.peer else ''}")
+    print(f"About {total / 60:.0f} min on a machine with nothing else to do", flush=True)
     print((LEGEND_STATISTICS if settings.statistics else LEGEND).format(rounds=settings.rounds))
     report = folder / ("statistics.json" if settings.statistics else "results.json")
     progress = Progress(total)
@@ -307,7 +308,7 @@ def main() -> None:
     if settings.statistics:
         print(f"Written: {report.relative_to(HERE.parent)}")
         return
-    print(f"\nTargets (each against the best stock of this run)\n{targets.as_text(targets.lines(results))}")
+    print(f"\nTargets: of each size the worst libssl\n{targets.as_text(results)}")
     print(f"Written: {report.relative_to(HERE.parent)}. make bench-report puts it into docs/benchmarks.md")
 
 

@@ -2,7 +2,7 @@
  * own callbacks.
  * sharing.c resume: a server's time for a resumption from its own cache and from another context's, with sslsweep preloaded.
  *
- * `make bench-sharing` runs both. Beside bench.c, because contexts have other callbacks than there. */
+ * sharing.py runs both. Beside bench.c, because contexts have other callbacks than there. */
 #include "bench.h"
 
 #include <dlfcn.h>

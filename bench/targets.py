@@ -1,257 +1,191 @@
-"""What sslsweep sets out to reach, each held against what was measured.
-
-A target holds against the best stock: the libssl whose own cache is the quickest at it, with sslsweep on
-that same libssl, since freeing a session costs what it costs there. "Everywhere" tells how it stands on
-each libssl against that libssl's own cache."""
+"""What sslsweep sets out to reach, and what was measured. A target holds on each libssl by itself, against that libssl's
+own cache in the same run; what counts is the worst of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from results import Results, short, times
 
 MILLION, HUNDRED, TWENTY = 1_000_000, 100_000, 20_000
-ORDERED, SHUFFLED = ("flush_half", "flush_all"), ("flush_half_shuffled", "flush_all_shuffled")
+SIZES = (TWENTY, HUNDRED, MILLION)
+
+Values = dict[str, float]  # of each libssl
+Of = Callable[[Results, int], Values]
 
 
-@dataclass
-class Line:
-    target: str
+def ratio(measure: str, figure: str) -> Of:
+    """sslsweep's over stock's."""
+    return lambda results, size: found(results, lambda name: results.ratio(size, measure, figure, name))
+
+
+def ours(measure: str, figure: str) -> Of:
+    return lambda results, size: found(
+        results, lambda name: results.median(size, measure, figure, name, "sslsweep")
+    )
+
+
+def beside(measure: str, figure: str) -> Of:
+    """How much more than stock's."""
+
+    def more(results: Results, size: int, name: str) -> float | None:
+        held = [results.median(size, measure, figure, name, side) for side in ("sslsweep", "stock")]
+        return None if None in held else held[0] - held[1]
+
+    return lambda results, size: found(results, lambda name: more(results, size, name))
+
+
+def over(these: Of, those: Of) -> Of:
+    def both(results: Results, size: int) -> Values:
+        below = those(results, size)
+        return {name: value / below[name] for name, value in these(results, size).items() if below.get(name)}
+
+    return both
+
+
+def floor(measure: str) -> Of:
+    return lambda results, size: found(results, lambda name: results.floor(size, measure, name))
+
+
+def found(results: Results, value: Callable[[str], float | None]) -> Values:
+    return {name: one for name in results.stocks if (one := value(name)) is not None}
+
+
+@dataclass(frozen=True)
+class Target:
     what: str
-    limit: float
-    at_least: bool
-    measured: float  # where it counts: on the best stock's libssl
-    on: str  # which that is
-    everywhere: list[float] = field(default_factory=list)
+    limits: dict[int, float]  # by the number of sessions
+    of: Of
     unit: str = ""  # of a figure that is no ratio
+    at_least: bool = False
 
-    def holds(self, value: float) -> bool:
-        return value >= self.limit if self.at_least else value <= self.limit
+    def holds(self, size: int, value: float) -> bool:
+        return value >= self.limits[size] if self.at_least else value <= self.limits[size]
 
-    @property
-    def state(self) -> str:
-        met = sum(self.holds(value) for value in self.everywhere)
-        if met == len(self.everywhere) and self.holds(self.measured):
-            return "met"
-        if met == 0 and not self.holds(self.measured):
-            return "not met"
-        return f"on {met} of {len(self.everywhere)}" + ("" if self.holds(self.measured) else ", not the best")
+    def worst(self, results: Results, size: int) -> tuple[str, float] | None:
+        values = self.of(results, size) if size in self.limits else {}
+        worst = (min if self.at_least else max)(values, key=values.get, default=None)
+        return None if worst is None else (worst, values[worst])
 
-    def number(self, value: float) -> str:
+    def number(self, value: float, size: int | None = None) -> str:
         if self.unit:
             return f"{short(value)} {self.unit}"
-        close = abs(value / self.limit - 1) < 0.02  # so that it shows on which side it is
-        return f"{value:.3f}" if close and value != self.limit else times(value)
+        limit = self.limits.get(size)  # three digits where two would not show on which side it is
+        close = limit is not None and value != limit and abs(value / limit - 1) < 0.02
+        return f"{value:.3f}" if close else times(value)
 
-    def cells(self) -> list[str]:
-        low, high = min(self.everywhere), max(self.everywhere)
-        return [
-            self.what,
-            f"{'at least' if self.at_least else 'at most'} {self.number(self.limit)}",
-            f"{self.number(self.measured)} ({self.on})",
-            f"{self.number(low)}..{self.number(high)}",
-            self.state,
-        ]
+    def limit(self) -> str:
+        """One limit, or those of the sizes, each as often as it changes."""
+        kept = dict.fromkeys(self.limits.values())
+        return ("at least " if self.at_least else "at most ") + " / ".join(self.number(limit) for limit in kept)
+
+    def cells(self, results: Results, bold: str = "") -> list[str]:
+        held = {size: self.worst(results, size) for size in SIZES}
+        texts = []
+        for size, one in held.items():
+            if one is None:
+                texts.append("" if size not in self.limits else "missing")
+            else:
+                mark = "" if self.holds(size, one[1]) else bold
+                texts.append(f"{mark}{self.number(one[1], size)}{mark} ({one[0]})")
+        return [self.what, self.limit(), *texts, self.state(results)]
+
+    def state(self, results: Results) -> str:
+        values = [(size, value) for size in self.limits for value in self.of(results, size).values()]
+        met = sum(self.holds(size, value) for size, value in values)
+        missing = any(self.worst(results, size) is None for size in self.limits)
+        if not values:
+            return "missing"
+        words = "met" if met == len(values) else "not met" if met == 0 else f"{met} of {len(values)}"
+        return f"{words}, some missing" if missing else words
+
+
+def everywhere(limit: float) -> dict[int, float]:
+    return dict.fromkeys(SIZES, limit)
+
+
+def handshakes() -> list[Target]:
+    return [
+        Target(
+            f"handshakes a second, {kind}, {words}, 1 thread",
+            {TWENTY: 0.99, MILLION: 0.99},
+            ratio("handshakes", f"{version}_{kind}_1"),
+            at_least=True,
+        )
+        for version, words in (("tls12", "TLS 1.2"), ("tls13", "TLS 1.3"))
+        for kind in ("full", "resumed")
+    ]
+
+
+FLUSHES = {
+    "flush_half": "flush half, memory in order",
+    "flush_half_shuffled": "flush half, random memory",
+    "flush_all": "flush all, memory in order",
+    "flush_all_shuffled": "flush all, random memory",
+}
+
+TARGETS = [
+    Target("store, one timeout", everywhere(0.95), ratio("store", "uniform")),
+    Target(
+        "store, mixed timeouts over one timeout",
+        everywhere(1.1),
+        over(ours("store_mixed", "mixed"), ours("store", "uniform")),
+    ),
+    Target("look up, found", everywhere(0.8), ratio("store", "hit_1")),
+    Target("look up, found, 2 threads", everywhere(0.6), ratio("store", "hit_2")),
+    Target("look up, absent", everywhere(0.95), ratio("store", "miss_1")),
+    Target("look up, absent, 2 threads", everywhere(0.6), ratio("store", "miss_2")),
+    Target("set_time of a stored session, more than stock", everywhere(60), beside("set_latest", "time"), "ns"),
+    Target("set_timeout of a stored session, more than stock", everywhere(60), beside("set_latest", "timeout"), "ns"),
+    Target("remove one by one", everywhere(1.0), ratio("store", "remove")),
+    *(
+        Target(words, {TWENTY: 0.7, HUNDRED: 0.6, MILLION: 0.6}, ratio(measure, "each"))
+        for measure, words in FLUSHES.items()
+    ),
+    Target(
+        "flush half, random memory, over its floor",
+        everywhere(1.3),
+        over(ours("flush_half_shuffled", "each"), floor("flush_half_shuffled")),
+    ),
+    Target("flush that removes nothing, one call", everywhere(100), ours("flush_none", "call"), "ns"),
+    *(
+        Target(f"longest wait during a flush: {words}", {MILLION: 0.005}, ratio(measure, "longest"))
+        for measure, words in (
+            ("wait_update", "add or remove"),
+            ("wait_update_1us", "add or remove, callbacks of 1 us"),
+            ("wait_lookup", "lookup"),
+        )
+    ),
+    Target("memory of the index", {TWENTY: 1.1, HUNDRED: 1.0, MILLION: 1.0}, ratio("memory", "index")),
+    Target("memory in all", everywhere(1.05), ratio("memory", "total")),
+    Target(
+        "memory still allocated after a flush of all, over full",
+        everywhere(0.1),
+        over(ours("memory", "after_heap"), ours("memory", "index_heap")),
+    ),
+    *handshakes(),
+]
 
 
 def words(size: int) -> str:
-    return f"{size // MILLION}M" if size >= MILLION else f"{size // 1000}k"
+    return f"{size // MILLION}M" if size >= MILLION else f"{size // 1000}k" if size >= 1000 else str(size)
 
 
-class Book:
-    def __init__(self, results: Results):
-        self.results = results
-        self.lines: list[Line] = []
-
-    def against_stock(
-        self,
-        target: str,
-        limit: float,
-        size: int,
-        measure: str,
-        figure: str,
-        what: str,
-        at_least: bool = False,
-        only: str = "",
-    ) -> None:
-        ratios = {
-            name: ratio
-            for name in self.results.stocks
-            if name.startswith(only)
-            and (ratio := self.results.ratio(size, measure, figure, name)) is not None
-        }
-        best = self.results.best_stock(size, measure, figure)
-        if only:
-            best = next(iter(ratios), None)
-        if best in ratios:
-            self.lines.append(
-                Line(
-                    target,
-                    f"{what}, {words(size)}",
-                    limit,
-                    at_least,
-                    ratios[best],
-                    best,
-                    list(ratios.values()),
-                )
-            )
-
-    def of_ours(self, target: str, limit: float, what: str, values: dict[str, float], unit: str = "") -> None:
-        """A limit that looks at sslsweep alone: the worst of the libssl counts."""
-        if values:
-            worst = max(values, key=values.get)
-            self.lines.append(
-                Line(target, what, limit, False, values[worst], worst, list(values.values()), unit)
-            )
-
-    def ours(self, size: int, measure: str, figure: str) -> dict[str, float]:
-        return {
-            name: value
-            for name in self.results.stocks
-            if (value := self.results.median(size, measure, figure, name, "sslsweep")) is not None
-        }
-
-    def over(self, these: dict[str, float], those: dict[str, float | None]) -> dict[str, float]:
-        return {name: value / those[name] for name, value in these.items() if those.get(name)}
+HEADINGS = ["what", "aim", *(words(size) for size in SIZES), "state"]
 
 
-def lines(results: Results) -> list[Line]:
-    book = Book(results)
-    sizes = results.sizes
-
-    target = "longest wait of another thread during a flush of half"
-    for measure, words_of in (("wait_update", "add or remove"), ("wait_lookup", "lookup")):
-        for suffix, callback in (("", ""), ("_1us", ", callbacks of 1 us")):
-            book.against_stock(target, 0.01, MILLION, measure + suffix, "longest", words_of + callback)
-        # The longest of fifty times as many operations is longer on any machine that does other work as well.
-        for figure, kind in (("longest", ""), ("p99.9", ", p99.9")):
-            few = book.ours(TWENTY, measure, figure)
-            book.of_ours(
-                target,
-                2,
-                f"{words_of}{kind}: {words(MILLION)} over {words(TWENTY)}",
-                book.over(book.ours(MILLION, measure, figure), few),
-            )
-            book.of_ours(
-                target,
-                2,
-                f"{words_of}{kind}, {words(TWENTY)}: callbacks of 50 us over none",
-                book.over(book.ours(TWENTY, measure + "_50us", figure), few),
-            )
-    few = book.ours(TWENTY, "wait_apart", "longest")
-    for size in (HUNDRED, MILLION):
-        book.of_ours(
-            target,
-            2,
-            f"in a context that is not flushed (the machine's share): {words(size)} over {words(TWENTY)}",
-            book.over(book.ours(size, "wait_apart", "longest"), few),
-        )
-
-    target = "flush, for each removed session"
-    for kinds, memory, limits in (
-        (SHUFFLED, "random memory", {TWENTY: 0.7, HUNDRED: 0.5, MILLION: 0.5}),
-        (ORDERED, "memory in order", {TWENTY: 0.7, HUNDRED: 0.8, MILLION: 0.8}),
-    ):
-        for measure in kinds:
-            part = "half" if "half" in measure else "all"
-            for size, limit in limits.items():
-                book.against_stock(target, limit, size, measure, "each", f"{part}, {memory}")
-    target = "flush, over the floor"
-    for measure in (*SHUFFLED, *ORDERED):
-        part, memory = (
-            "half" if "half" in measure else "all",
-            "random memory" if measure in SHUFFLED else "memory in order",
-        )
-        for size in (TWENTY, HUNDRED, MILLION):
-            floors = {name: results.floor(size, measure, name) for name in results.stocks}
-            book.of_ours(
-                target,
-                1.3,
-                f"{part}, {memory}, {words(size)}",
-                book.over(book.ours(size, measure, "each"), floors),
-            )
-
-    for size in sizes:
-        for measure, memory in (("flush_none", ""), ("flush_none_shuffled", ", random memory")):
-            book.of_ours(
-                "flush that removes nothing",
-                100,
-                f"one call, {words(size)}{memory}",
-                book.ours(size, measure, "call"),
-                "ns",
-            )
-
-    target = "store"
-    for size in sizes:
-        if size <= MILLION:
-            book.of_ours(
-                target,
-                1.3,
-                f"mixed timeouts over one timeout, {words(size)}",
-                book.over(book.ours(size, "store_mixed", "mixed"), book.ours(size, "store", "uniform")),
-            )
-    for size in (TWENTY, HUNDRED, MILLION):
-        book.against_stock(target, 0.9, size, "store", "uniform", "one timeout")
-
-    for size in (TWENTY, HUNDRED, MILLION):
-        for kind, what in (("hit", "found"), ("miss", "absent")):
-            book.against_stock("lookup", 0.9, size, "store", f"{kind}_1", what)
-            book.against_stock("lookup", 0.6, size, "store", f"{kind}_2", f"{what}, 2 threads")
-
-    for size in (TWENTY, HUNDRED, MILLION):
-        book.of_ours("memory", 64, f"index, {words(size)}", book.ours(size, "memory", "index"), "B")
-        book.of_ours(
-            "memory",
-            0.1,
-            f"still allocated after a flush, over full, {words(size)}",
-            book.over(book.ours(size, "memory", "after_heap"), book.ours(size, "memory", "index_heap")),
-        )
-        book.against_stock("memory", 1.05, size, "memory", "total", "in all")
-
-    target = "handshakes per second"
-    for size in (TWENTY, MILLION):
-        for version, name in (("tls12", "TLS 1.2"), ("tls13", "TLS 1.3")):
-            for kind in ("full", "resumed"):
-                for threads in (1, 2):
-                    book.against_stock(
-                        target,
-                        0.99,
-                        size,
-                        "handshakes",
-                        f"{version}_{kind}_{threads}",
-                        f"{kind}, {name}, {threads} thread{'s' * (threads - 1)}",
-                        at_least=True,
-                    )
-    for version, name in (("tls12", "TLS 1.2"), ("tls13", "TLS 1.3")):
-        for threads in (1, 2):
-            book.against_stock(
-                f"{target}, 1.1.1w",
-                1.3,
-                MILLION,
-                "handshakes",
-                f"{version}_full_{threads}",
-                f"full, {name}, {threads} thread{'s' * (threads - 1)}",
-                at_least=True,
-                only="1.1.1",
-            )
-    return book.lines
+def summary(results: Results) -> str:
+    states = [target.state(results) for target in TARGETS]
+    met, missing = (sum(state.startswith(word) for state in states) for word in ("met", "missing"))
+    return f"{met} of {len(states)} met on each libssl and at each size" + (f", {missing} not measured" * (missing > 0)) + "."
 
 
-HEADINGS = ["what", "target", "measured (on)", "on each libssl", "state"]
-
-
-def summary(found: list[Line]) -> str:
-    met = sum(line.state == "met" for line in found)
-    never = sum(line.state == "not met" for line in found)
-    return f"{met} of {len(found)} met everywhere, {len(found) - met - never} in part, {never} not met."
-
-
-def as_text(found: list[Line]) -> str:
-    rows, target = [], ""
-    for line in found:
-        if line.target != target:
-            target = line.target
-            rows.append(target)
-        what, limit, measured, everywhere, state = line.cells()
-        rows.append(f"  {what:<64}{limit:<17}{measured:<18}{everywhere:<15}{state}")
-    return "\n".join([*rows, summary(found)])
+def as_text(results: Results) -> str:
+    """Without those of which nothing was measured."""
+    measured = [cells for target in TARGETS if (cells := target.cells(results))[-1] != "missing"]
+    rows = [
+        f"  {what:<63}{aim:<22}{''.join(f'{cell:<17}' for cell in cells)}{state}"
+        for what, aim, *cells, state in (HEADINGS, *measured)
+    ]
+    return "\n".join([*rows, summary(results)])

@@ -44,6 +44,10 @@ SLACK = 64 << 20
 LEFT_OF_PEAK = 0.15  # once everything is flushed, trimmed
 
 
+def sources() -> list[pathlib.Path]:
+    return [*sorted(HERE.glob("*.c")), TOP / "bench" / "pool.c", TOP / "bench" / "handshakes.c"]
+
+
 class Settings:
     def __init__(self) -> None:
         self.minutes = float(os.environ.get("MINUTES") or DEFAULT_MINUTES)
@@ -336,8 +340,7 @@ def main() -> None:
         sys.exit(__doc__)
     lib, settings = str(pathlib.Path(sys.argv[1]).resolve()), Settings()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    sources = [*sorted(HERE.glob("*.c")), TOP / "bench" / "pool.c", TOP / "bench" / "handshakes.c"]
-    found = libraries.prepare(settings.libssl, FOLDER, sources)
+    found = libraries.prepare(settings.libssl, FOLDER, sources())
     if any(library.peer for library in found):
         sys.exit("load: of peers there is nothing to compare")
     given = " ".join(

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""page.py [RESULTS]: writes docs/load.md and docs/plots/load.svg from the results of a run of load.py. RESULTS is kept
-as docs/load.json, which is read when none is given."""
+"""page.py [LOAD] [CAPACITY]: writes docs/load.md and docs/plots/load.svg from the results of a run of load.py and of capacity.py,
+and the first table of docs/benchmarks.md. Results that exist are kept as docs/load.json and docs/capacity.json; the others are
+read from there."""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ sys.path.insert(0, str(TOP / "bench"))
 import json  # noqa: E402
 
 import plot  # noqa: E402
-from report import table  # noqa: E402
-from results import short, spread  # noqa: E402
+from headline import CAPACITY as KEPT_CAPACITY, LOAD as KEPT  # noqa: E402
+from report import renew_headline, table  # noqa: E402
+from results import compare, short, spread, times  # noqa: E402
 
 SIDES = ("stock", "sslsweep")
-KEPT = TOP / "docs" / "load.json"
 WHEN = {
     "during": "under way during a flush",
     "between": "the others",
@@ -50,11 +51,12 @@ system. Times are only reported.
 make load                                         # some {minutes} minutes, on the libssl of the system
 make load MINUTES=1                               # as in CI: one round of each side
 make load MINUTES=24 LIBSSL="system 1.1.1 3.5 4.0"
-make load-report                                  # writes this page from the last run
-make load-servers                                 # the same question for unchanged servers
+make load-capacity                                # handshakes a second of nginx and of this server; some 15 minutes
+make load-report                                  # writes this page from the last runs
+make load-servers                                 # flushes in unchanged servers
 ```
 
-`make load-report` writes this page; no figure was chosen by hand ([load.json](load.json)).
+`make load-report` writes this page; its samples are kept in [load.json](load.json).
 """
 
 NOTES = """\
@@ -68,6 +70,51 @@ handshakes make sessions with the longest timeout of all. From 3.0 on stock libs
 under the lock, for any session that belongs elsewhere. If handshakes mixed their timeouts, each store
 would make all other handshakes wait for that long, and stock could not serve {rate} a second.
 """
+
+
+CAPACITY_HEAD = """\
+## Handshakes a second
+
+`make load-capacity` asks whether a whole server is faster or slower while nothing is flushed. The server has one processor, its clients
+have the others. Its cache is full, so each session that it stores takes the place of another one. It is Debian's nginx with
+`ssl_session_cache builtin` or the server above, called *threads* here. Stock and sslsweep take turns.
+"""
+CAPACITY_NOTES = """\
+*A second* is one of the server's own processor time while eight connections are under way at any time, so neither the clients nor other
+programs limit it. *p50* and *p99* are those of {rate:,} connections a second, at moments that are fixed beforehand. Each cell
+is the median of {rounds} rounds of {seconds} s, with the smallest and the largest. Bold: behind, by more than 5 % and beyond the noise.
+
+Few handshakes fill nginx's cache: [tickets.c](../bench/load/servers/tickets.c) is preloaded on both sides, and lets nginx make a hundred
+sessions by each handshake until the cache is full. The samples are kept in [capacity.json](capacity.json).
+"""
+
+
+def capacity(held: dict | None) -> list[str]:
+    if held is None:
+        return [CAPACITY_HEAD, "Missing: `make load-capacity` has not been run.", ""]
+    about, rows = held["about"], []
+    names = {"nginx": f"nginx {about.get('nginx', '')}".strip()}
+    for server, libraries in held["samples"].items():
+        for library, sizes in libraries.items():
+            for size, kinds in sizes.items():
+                for kind, figures in kinds.items():
+                    cells = []
+                    for figure, scale in (("rate", 1), ("p50", 1e6), ("p99", 1e6)):
+                        stock, ours = ([value / scale for value in figures[figure][side]] for side in SIDES)
+                        behind = "**" if compare(stock, ours, figure == "rate") == "worse" else ""
+                        ratio = times(statistics.median(ours) / statistics.median(stock))
+                        cells += [cell(stock), cell(ours), f"{behind}{ratio}{behind}"]
+                    version, what = kind.split()
+                    rows.append([names.get(server, server), library, f"{int(size):,}", f"TLS 1.{version[1]}, {what}", *cells])
+    columns = ["server", "libssl", "sessions", "handshakes"]
+    for words in ("a second", "p50, ms", "p99, ms"):
+        columns += [f"{words}, stock", "sslsweep", "ratio"]
+    return [CAPACITY_HEAD, table(columns, rows), "", CAPACITY_NOTES.format(**about), machine_of(about), ""]
+
+
+def machine_of(held: dict) -> str:
+    return (f"`{held['command']}`, {held['date']}, at commit {held['commit']}, on {held['machine']['processor']}, "
+            f"{held['machine']['cores']} cores, load of the machine when it began: {held['machine']['load at the start']}.")
 
 
 def milliseconds(runs: list[dict], when: str, percentile: str) -> list[float]:
@@ -172,13 +219,22 @@ def drawing(runs: dict) -> str:
     )
 
 
-def main() -> None:
-    if len(sys.argv) > 2:
-        sys.exit(__doc__)
-    source = pathlib.Path(sys.argv[1]) if len(sys.argv) == 2 else KEPT
+def results(new: str | pathlib.Path, kept: pathlib.Path) -> dict | None:
+    """Those of the last run, which are kept from now on; or those that are kept."""
+    source = pathlib.Path(new) if pathlib.Path(new).is_file() else kept
     if not source.is_file():
-        sys.exit(f"load: no {source}; make load makes it")
+        return None
     held = json.loads(source.read_text())
+    kept.write_text(json.dumps(held, separators=(",", ":")) + "\n")
+    return held
+
+
+def main() -> None:
+    if len(sys.argv) not in (1, 3):
+        sys.exit(__doc__)
+    held, of_capacity = (results(new, kept) for new, kept in zip(sys.argv[1:] or (KEPT, KEPT_CAPACITY), (KEPT, KEPT_CAPACITY)))
+    if held is None:
+        sys.exit("load: there are no results; make load makes them")
     runs = held["runs"]
     held["about"]["others"] = others(runs)
     parts = [
@@ -188,13 +244,14 @@ def main() -> None:
         latencies(runs),
         "",
         NOTES.format(**held["about"]),
-        whole(runs),
+        f"<details><summary>Connections, flushes, memory</summary>\n\n{whole(runs)}\n\n</details>",
         "",
+        *capacity(of_capacity),
     ]
-    KEPT.write_text(json.dumps(held, separators=(",", ":")) + "\n")
     (TOP / "docs" / "load.md").write_text("\n".join(parts))
     (TOP / "docs" / "plots" / "load.svg").write_text(drawing(runs))
-    print("load: wrote docs/load.md and docs/plots/load.svg")
+    renew_headline()
+    print("load: wrote docs/load.md, docs/plots/load.svg and the first table of docs/benchmarks.md")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@
  *
  *   restore COUNT SPREAD TIMEOUT  COUNT sessions of mixed timeouts, 1 to SPREAD seconds; those that clients know, and
  *                                 all that handshakes make, have TIMEOUT
+ *   fill COUNT                    COUNT sessions of one timeout, of a day; COUNT is then the size of the cache, which is flushed
+ *                                 as it is in any server: by libssl itself, from time to time
  *   flush TM                      answers when it began and ended, by CLOCK_MONOTONIC in nanoseconds
  *   store COUNT SPREAD            COUNT more of random timeouts, and how long each took, in the middle
  *   trim                          lets malloc give back what it can
@@ -191,6 +193,19 @@ static void restore(size_t count, long spread, long timeout)
     printf("restored %ld\n", (long)now);
 }
 
+/* A full cache: each session that handshakes make from now on takes the place of another one. */
+static void fill(size_t count)
+{
+    SSL_CTX_set_timeout(ctx, SECONDS_OF_A_DAY);
+    templates[0] = template_of(TLS1_2_VERSION);
+    templates[1] = template_of(TLS1_3_VERSION);
+    for (size_t i = 0; i < count; i++)
+        store(read_in(&templates[i % 2]));
+    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_SERVER);
+    SSL_CTX_sess_set_cache_size(ctx, (long)count);
+    printf("filled %ld\n", SSL_CTX_sess_number(ctx));
+}
+
 static int by_time(const void *a, const void *b)
 {
     uint64_t first = *(const uint64_t *)a, second = *(const uint64_t *)b;
@@ -232,6 +247,8 @@ static void obey(const char *line)
     long spread, timeout, tm;
     if (sscanf(line, "restore %zu %ld %ld", &count, &spread, &timeout) == 3) {
         restore(count, spread, timeout);
+    } else if (sscanf(line, "fill %zu", &count) == 1) {
+        fill(count);
     } else if (sscanf(line, "flush %ld", &tm) == 1) {
         flush_until((time_t)tm);
     } else if (sscanf(line, "store %zu %ld", &count, &spread) == 2) {

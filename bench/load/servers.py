@@ -71,6 +71,10 @@ hosts: {{default: {{paths: {{/: {{file.dir: {folder}}}}}}}}}
 
 
 def nginx(folder: pathlib.Path, certificate: Certificate, port: int, back: int) -> list[str]:
+    return nginx_of(folder, certificate, port, 200_000, SERVERS["nginx"].lifetime)
+
+
+def nginx_of(folder: pathlib.Path, certificate: Certificate, port: int, sessions: int, lifetime: int) -> list[str]:
     paths = "".join(f"{what}_temp_path {folder}/{what};\n" for what in
                     ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     (folder / "conf").write_text(f"""
@@ -84,9 +88,9 @@ http {{
     {paths}
     ssl_certificate {certificate.certificate};
     ssl_certificate_key {certificate.key};
-    ssl_session_cache builtin:200000;
+    ssl_session_cache builtin:{sessions};
     ssl_session_tickets off;
-    ssl_session_timeout {SERVERS["nginx"].lifetime}s;
+    ssl_session_timeout {lifetime}s;
     server {{ listen 127.0.0.1:{port} ssl; ssl_protocols TLSv1.2 TLSv1.3; return 200 ok; }}
 }}
 """)

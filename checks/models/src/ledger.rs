@@ -41,7 +41,7 @@ impl Session {
 
 /// Keys, made once: of one shard or of the other, so that a model says which locks meet.
 pub fn keys(shards: &[usize]) -> Vec<Key> {
-    let maker = KeyMaker::default();
+    let maker = KeyMaker::new().expect("there is memory");
     let mut ids = 0u32..;
     shards
         .iter()

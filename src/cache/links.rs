@@ -41,11 +41,18 @@ impl<T> Default for Links<T> {
 
 impl<T: Copy> Links<T> {
     /// Makes sure that the next new place of this shard needs no memory.
+    #[inline]
     pub(super) fn reserve(&mut self, shard: usize) -> Option<()> {
-        if self.nodes.is_empty() {
-            self.nodes.try_reserve_exact(SHARDS).ok()?;
-            self.nodes.resize_with(SHARDS, Vec::new);
+        match self.nodes.get_mut(shard) {
+            Some(nodes) => grow(nodes, 1),
+            None => self.reserve_first(shard),
         }
+    }
+
+    #[cold]
+    fn reserve_first(&mut self, shard: usize) -> Option<()> {
+        self.nodes.try_reserve_exact(SHARDS).ok()?;
+        self.nodes.resize_with(SHARDS, Vec::new);
         grow(&mut self.nodes[shard], 1)
     }
 
@@ -70,6 +77,7 @@ impl<T: Copy> Links<T> {
     }
 
     /// Puts a place that is in no list at the end of one; memory was reserved.
+    #[inline]
     pub(super) fn append(&mut self, list: &mut List, place: Place, value: T) {
         let previous = std::mem::replace(&mut list.last, place);
         let node = Node { previous, next: Place::NONE, value };
@@ -86,6 +94,7 @@ impl<T: Copy> Links<T> {
     }
 
     /// Takes a place out of its list.
+    #[inline]
     pub(super) fn cut(&mut self, list: &mut List, place: Place) {
         let Node { previous, next, .. } = *self.node(place);
         match previous.some() {

@@ -30,7 +30,7 @@ pub(super) struct Order {
     links: Links<u32>,
     buckets: Slots<Bucket>,
     by_expiry: HashTable<u32>,
-    /// The bucket that was found last: a store asks twice, and sessions of one second come together.
+    /// The bucket that was found or made last: a store asks twice, and sessions of one second come together.
     found: Option<(Expiry, u32)>,
     heap: BinaryHeap<Reverse<(Expiry, u32)>>,
     /// Buckets with nothing in them.
@@ -87,6 +87,7 @@ impl Order {
     }
 
     /// Makes sure that the next [`Order::append`] in this shard and at this second needs no memory.
+    #[inline]
     pub(super) fn reserve(&mut self, shard: usize, expiry: Expiry) -> Option<()> {
         self.links.reserve(shard)?;
         if let Some(recent) = &mut self.recent {
@@ -95,8 +96,19 @@ impl Order {
         self.reserve_bucket(expiry)
     }
 
+    /// Makes sure that the next [`Order::bucket`] of this second needs no memory.
+    #[inline]
     fn reserve_bucket(&mut self, expiry: Expiry) -> Option<()> {
-        if self.find_again(expiry).is_some() {
+        match self.found {
+            Some((found, _)) if found == expiry => Some(()),
+            _ => self.find_or_reserve(expiry),
+        }
+    }
+
+    #[inline(never)]
+    fn find_or_reserve(&mut self, expiry: Expiry) -> Option<()> {
+        self.found = self.find(expiry).map(|bucket| (expiry, bucket));
+        if self.found.is_some() {
             return Some(());
         }
         self.buckets.reserve(u32::MAX)?;
@@ -106,8 +118,9 @@ impl Order {
     }
 
     /// Appends a place that is not in the order yet; memory was reserved.
+    #[inline(always)]
     pub(super) fn append(&mut self, place: Place, expiry: Expiry) {
-        let bucket = self.find_or_make(expiry);
+        let bucket = self.bucket(expiry);
         self.link(place, bucket);
         if let Some(recent) = &mut self.recent {
             recent.links.append(&mut recent.places, place, ());
@@ -119,10 +132,12 @@ impl Order {
     /// Moves a place to the end of the bucket of `expiry`. `None`, and unmoved, without memory.
     pub(super) fn append_again(&mut self, place: Place, expiry: Expiry) -> Option<()> {
         self.reserve_bucket(expiry)?;
-        let bucket = self.find_or_make(expiry);
-        self.cut(place);
+        let bucket = self.bucket(expiry);
+        let is_emptied = self.cut(place);
         self.link(place, bucket);
-        self.tidy();
+        if is_emptied {
+            self.tidy();
+        }
         Some(())
     }
 
@@ -135,14 +150,17 @@ impl Order {
     }
 
     /// Takes a place out of the order.
+    #[inline]
     pub(super) fn unlink(&mut self, place: Place) {
-        self.cut(place);
+        let is_emptied = self.cut(place);
         if let Some(recent) = &mut self.recent {
             recent.links.cut(&mut recent.places, place);
         }
         self.len -= 1;
         self.changes += 1;
-        self.tidy();
+        if is_emptied {
+            self.tidy();
+        }
     }
 
     /// Takes the first place out of the order, if it is due.
@@ -213,30 +231,28 @@ impl Order {
         self.by_expiry.find(hash(expiry), |&bucket| self.buckets[bucket].expiry == expiry).copied()
     }
 
-    fn find_again(&mut self, expiry: Expiry) -> Option<u32> {
+    /// The bucket of a second, for which memory was reserved: so if there is one, it was found then.
+    #[inline]
+    fn bucket(&mut self, expiry: Expiry) -> u32 {
         match self.found {
-            Some((found, bucket)) if found == expiry => Some(bucket),
-            _ => {
-                let bucket = self.find(expiry)?;
-                self.found = Some((expiry, bucket));
-                Some(bucket)
-            }
+            Some((found, bucket)) if found == expiry => bucket,
+            _ => self.make_bucket(expiry),
         }
     }
 
-    fn find_or_make(&mut self, expiry: Expiry) -> u32 {
-        if let Some(bucket) = self.find_again(expiry) {
-            return bucket;
-        }
+    #[inline(never)]
+    fn make_bucket(&mut self, expiry: Expiry) -> u32 {
         let bucket = self.buckets.insert(Bucket { expiry, places: List::EMPTY, len: 0 });
         let buckets = &self.buckets;
         self.by_expiry.insert_unique(hash(expiry), bucket, |&b| hash(buckets[b].expiry));
         self.heap.push(Reverse((expiry, bucket)));
         self.emptied += 1;
+        self.found = Some((expiry, bucket));
         bucket
     }
 
     /// Puts a place at the end of a bucket.
+    #[inline]
     fn link(&mut self, place: Place, number: u32) {
         let bucket = &mut self.buckets[number];
         self.emptied -= usize::from(bucket.places.is_empty());
@@ -244,15 +260,19 @@ impl Order {
         self.links.append(&mut bucket.places, place, number);
     }
 
-    /// Takes a place out of its bucket.
-    fn cut(&mut self, place: Place) {
+    /// Takes a place out of its bucket. Returns whether nothing is left there.
+    #[inline]
+    fn cut(&mut self, place: Place) -> bool {
         let bucket = &mut self.buckets[self.links.value(place)];
         self.links.cut(&mut bucket.places, place);
         bucket.len -= 1;
-        self.emptied += usize::from(bucket.places.is_empty());
+        let is_emptied = bucket.places.is_empty();
+        self.emptied += usize::from(is_emptied);
+        is_emptied
     }
 
     /// Drops the emptied buckets on top of the heap, and all of them once they are too many.
+    #[inline(never)]
     fn tidy(&mut self) {
         while let Some(&Reverse((_, bucket))) = self.heap.peek() {
             if !self.buckets[bucket].places.is_empty() {

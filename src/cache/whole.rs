@@ -185,9 +185,10 @@ impl<S: Handle> Cache<S> {
         shards.ok()
     }
 
-    /// Frees, when the lock is free, the storage that an emptied cache no longer needs (C20).
+    /// Frees, when the lock is free, the storage that a cache no longer needs that is empty now (C20).
+    #[cold]
     pub(super) fn give_storage_up(&self, mut order: MutexGuard<'_, Order>) {
-        if order.len() > 0 || !order.is_roomy() {
+        if !order.is_roomy() {
             return;
         }
         if let Some(shards) = self.shards.get() {

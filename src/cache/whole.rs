@@ -110,6 +110,7 @@ impl<S> Cache<S> {
     }
 
     /// For whoever has not locked the order.
+    #[inline]
     pub(super) fn lock_shard<'a>(&self, shard: &'a Shard<S>) -> MutexGuard<'a, Table<S>> {
         shard.lock_unless_dead().unwrap_or_else(|| {
             // It is half changed only if the order is too, which is mended first.

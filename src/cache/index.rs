@@ -1,4 +1,4 @@
-//! Finding a slot by hash: extendible hashing over blocks of 32-bit cells.
+//! Finding a slot by hash, of a session or of a second's bucket: extendible hashing over blocks of 32-bit cells.
 //!
 //! A directory leads from the upper bits of a hash to a block. A block is searched cell by cell, from the cell that other
 //! bits name. A cell is a slot's number and eight bits of its key's hash, so that a lookup reads a slot only when it is
@@ -38,13 +38,12 @@ const MOST_BITS: u32 = 22;
 pub(super) struct Index {
     /// The blocks by the upper bits of a hash. A block that was split less often than others is here several times.
     directory: Vec<u32>,
-    blocks: Vec<[u32; CELLS]>,
-    fills: Vec<Fill>,
+    blocks: Vec<Block>,
 }
 
-/// How full a block is.
 #[derive(Debug)]
-struct Fill {
+struct Block {
+    cells: [u32; CELLS],
     /// Cells that are not empty.
     used: u8,
     /// Upper bits of a hash that lead here.
@@ -86,7 +85,7 @@ impl Index {
     #[inline]
     fn search(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Result<u32, Option<Vacancy>> {
         let block = self.block(hash).ok_or(None)?;
-        let cells = &self.blocks[block];
+        let Block { cells, .. } = &self.blocks[block];
         let tag = tag(hash);
         let mut cell = home(hash);
         loop {
@@ -106,8 +105,9 @@ impl Index {
     #[inline]
     pub(super) fn insert(&mut self, vacancy: Vacancy, hash: u64, slot: u32) {
         count::touch();
-        self.blocks[vacancy.block][vacancy.cell % CELLS] = tag(hash) | (slot + 1);
-        self.fills[vacancy.block].used += 1;
+        let block = &mut self.blocks[vacancy.block];
+        block.cells[vacancy.cell % CELLS] = tag(hash) | (slot + 1);
+        block.used += 1;
     }
 
     #[inline]
@@ -118,7 +118,7 @@ impl Index {
 
     #[inline]
     fn is_full(&self, block: usize) -> bool {
-        usize::from(self.fills[block].used) >= FULL
+        usize::from(self.blocks[block].used) >= FULL
     }
 
     /// Throws stale cells out of the full block of this hash, and splits it if many are left.
@@ -130,10 +130,10 @@ impl Index {
             self.directory.push(0);
             return Some(());
         };
-        let bits = u32::from(self.fills[block].bits);
+        let bits = u32::from(self.blocks[block].bits);
         let upper_bits = !(u64::MAX >> bits);
-        let mut halves = [Half::default(), Half::default()];
-        for &cell in self.blocks[block].iter().filter(|&&cell| cell != 0) {
+        let mut halves = [Block::new(bits), Block::new(bits)];
+        for &cell in self.blocks[block].cells.iter().filter(|&&cell| cell != 0) {
             count::touch();
             match live((cell & SLOT) - 1) {
                 Some(found) if cell & !SLOT == tag(found) && (found ^ hash) & upper_bits == 0 => {
@@ -143,10 +143,11 @@ impl Index {
             }
         }
         let [mut lower, upper] = halves;
-        let used = lower.used + upper.used;
+        let used = usize::from(lower.used + upper.used);
         let other = if used > MANY { self.split(hash, block) } else { None };
         if let Some(other) = other {
-            self.fill(other, upper);
+            lower.bits += 1;
+            self.blocks[other] = Block { bits: lower.bits, ..upper };
         } else if used < FULL {
             let cells = upper.cells.iter().filter(|&&cell| cell != 0);
             cells.for_each(|&cell| {
@@ -157,18 +158,13 @@ impl Index {
         } else {
             return None;
         }
-        self.fill(block, lower);
+        self.blocks[block] = lower;
         Some(())
-    }
-
-    fn fill(&mut self, block: usize, Half { cells, used }: Half) {
-        self.blocks[block] = cells;
-        self.fills[block].used = used as u8;
     }
 
     /// Gives the upper half of a block's hashes to a new block.
     fn split(&mut self, hash: u64, block: usize) -> Option<usize> {
-        let bits = u32::from(self.fills[block].bits);
+        let bits = u32::from(self.blocks[block].bits);
         let length = self.directory.len();
         if length >> bits == 1 {
             if bits == MOST_BITS {
@@ -178,36 +174,26 @@ impl Index {
             self.directory.resize(length * 2, 0);
             (0..length * 2).rev().for_each(|at| self.directory[at] = self.directory[at / 2]);
         }
-        let other = self.add_block(bits + 1)?;
-        self.fills[block].bits += 1;
+        let other = self.add_block(bits)?;
         let share = self.directory.len() >> bits;
         let from = (hash.rotate_left(bits) as usize & ((1 << bits) - 1)) * share;
         self.directory[from + share / 2..from + share].fill(other as u32);
         Some(other)
     }
 
+    /// A new block for hashes that share this many upper bits.
     fn add_block(&mut self, bits: u32) -> Option<usize> {
         grow(&mut self.blocks, 1)?;
-        grow(&mut self.fills, 1)?;
-        self.blocks.push([0; CELLS]);
-        self.fills.push(Fill { used: 0, bits: bits as u8 });
+        self.blocks.push(Block::new(bits));
         Some(self.blocks.len() - 1)
     }
 }
 
-/// What becomes a block.
-struct Half {
-    cells: [u32; CELLS],
-    used: usize,
-}
-
-impl Default for Half {
-    fn default() -> Self {
-        Self { cells: [0; CELLS], used: 0 }
+impl Block {
+    fn new(bits: u32) -> Self {
+        Self { cells: [0; CELLS], used: 0, bits: bits as u8 }
     }
-}
 
-impl Half {
     #[inline]
     fn put(&mut self, hash: u64, content: u32) {
         let mut cell = home(hash);
@@ -270,9 +256,9 @@ mod tests {
                 let is_it = |found| found == slot && in_use.get(&found) == Some(&hash);
                 prop_assert_eq!(index.find(hash, is_it), Some(slot));
             }
-            for (block, fill) in index.blocks.iter().zip(&index.fills) {
-                let used = block.iter().filter(|&&cell| cell != 0).count();
-                prop_assert!(used == usize::from(fill.used) && used <= FULL);
+            for block in &index.blocks {
+                let used = block.cells.iter().filter(|&&cell| cell != 0).count();
+                prop_assert!(used == usize::from(block.used) && used <= FULL);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The order of expiry: each second that something expires at is a bucket, first stored first.
 //!
-//! A heap has the earliest bucket on top and a table finds the bucket of a second, so that a store
+//! A heap has the earliest bucket on top and an index finds the bucket of a second, so that a store
 //! costs the same whatever the mix of timeouts. A bucket that was emptied out of turn stays until it
 //! comes to the top or until such buckets are the majority; they are then swept out together.
 //! When sessions are evicted by their last use, a second list through the same places has them in
@@ -10,9 +10,8 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 
-use hashbrown::HashTable;
-
 use super::expiry::{Cutoff, Expiry};
+use super::index::{Index, MOST_SLOTS, Vacancy};
 use super::links::{Links, List};
 use super::place::Place;
 use super::slots::Slots;
@@ -29,7 +28,7 @@ pub(super) struct Order {
     /// From each place to its neighbours in its bucket, and to the bucket.
     links: Links<u32>,
     buckets: Slots<Bucket>,
-    by_expiry: HashTable<u32>,
+    by_expiry: Index,
     /// The bucket that was found or made last: a store asks twice, and sessions of one second come together.
     found: Option<(Expiry, u32)>,
     heap: BinaryHeap<Reverse<(Expiry, u32)>>,
@@ -111,10 +110,9 @@ impl Order {
         if self.found.is_some() {
             return Some(());
         }
-        self.buckets.reserve(u32::MAX)?;
+        self.buckets.reserve(MOST_SLOTS)?;
         self.heap.try_reserve(1).ok()?;
-        let buckets = &self.buckets;
-        self.by_expiry.try_reserve(1, |&bucket| hash(buckets[bucket].expiry)).ok()
+        self.vacancy(expiry).map(drop)
     }
 
     /// Appends a place that is not in the order yet; memory was reserved.
@@ -228,7 +226,16 @@ impl Order {
     }
 
     fn find(&self, expiry: Expiry) -> Option<u32> {
-        self.by_expiry.find(hash(expiry), |&bucket| self.buckets[bucket].expiry == expiry).copied()
+        let is_it = |bucket| self.buckets.get(bucket).is_some_and(|it| it.expiry == expiry);
+        self.by_expiry.find(hash(expiry), is_it)
+    }
+
+    /// Room in the index for the bucket of a second that has none. (Memory is not needed if there was room before, or a bucket
+    /// that has been dropped since: its cell is stale.)
+    fn vacancy(&mut self, expiry: Expiry) -> Option<Vacancy> {
+        let Self { by_expiry, buckets, .. } = self;
+        let live = |number| buckets.get(number).map(|bucket| hash(bucket.expiry));
+        by_expiry.find_or_reserve(hash(expiry), |_| false, live).err().flatten()
     }
 
     /// The bucket of a second, for which memory was reserved: so if there is one, it was found then.
@@ -242,9 +249,9 @@ impl Order {
 
     #[inline(never)]
     fn make_bucket(&mut self, expiry: Expiry) -> u32 {
+        let Some(vacancy) = self.vacancy(expiry) else { unreachable!("memory was reserved") };
         let bucket = self.buckets.insert(Bucket { expiry, places: List::EMPTY, len: 0 });
-        let buckets = &self.buckets;
-        self.by_expiry.insert_unique(hash(expiry), bucket, |&b| hash(buckets[b].expiry));
+        self.by_expiry.insert(vacancy, hash(expiry), bucket);
         self.heap.push(Reverse((expiry, bucket)));
         self.emptied += 1;
         self.found = Some((expiry, bucket));
@@ -297,10 +304,6 @@ impl Order {
     fn drop_bucket(&mut self, number: u32) {
         let Bucket { expiry, .. } = self.buckets.remove(number);
         self.found.take_if(|&mut (found, _)| found == expiry);
-        match self.by_expiry.find_entry(hash(expiry), |&found| found == number) {
-            Ok(found) => found.remove(),
-            Err(_) => unreachable!("bucket {number} is not in its table"),
-        };
         self.emptied -= 1;
     }
 
@@ -350,8 +353,10 @@ impl Order {
     }
 }
 
-/// Seconds that follow each other are spread by one multiplication; there is nothing to gain for who
-/// could choose them, since each costs only a bucket.
+/// Two multiplications spread seconds that follow each other, and bring each bit into those that the index uses. There
+/// is nothing to gain for who could choose them, since each costs only a bucket.
 fn hash(expiry: Expiry) -> u64 {
-    (expiry.seconds() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let product = (expiry.seconds() as u64).wrapping_mul(ODD);
+    (product ^ product >> 32).wrapping_mul(ODD)
 }

@@ -70,8 +70,8 @@ END
         "        let detached = self.detach(&mut order, Order::pop_for_room, excess, left);\n",
         "        let mut order = self.lock_order();\n        let detached = self.detach(&mut order, Order::pop_for_room, excess, left);\n"],
     ['a flush publishes after it has unlocked',
-        "        self.publish(&order);\n        if order.len() == 0 {\n",
-        "        let (len, earliest) = (order.len(), order.earliest());\n        if order.len() == 0 {\n",
+        "        order.statistics.batches += 1;\n        self.publish(&order);\n",
+        "        order.statistics.batches += 1;\n        let (len, earliest) = (order.len(), order.earliest());\n",
         "    len: AtomicUsize,\n", "    pub(super) len: AtomicUsize,\n",
         "        detached == most\n    }\n", <<'END'],
         self.len.store(len, Ordering::Release);

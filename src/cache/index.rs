@@ -122,7 +122,7 @@ impl Index {
     }
 
     /// Throws stale cells out of the full block of this hash, and splits it if many are left.
-    #[cold]
+    #[inline(never)]
     fn make_room(&mut self, hash: u64, live: &impl Fn(u32) -> Option<u64>) -> Option<()> {
         let Some(block) = self.block(hash) else {
             self.directory.try_reserve_exact(1).ok()?;

@@ -106,13 +106,15 @@ impl Order {
 
     #[inline(never)]
     fn find_or_reserve(&mut self, expiry: Expiry) -> Option<()> {
-        self.found = self.find(expiry).map(|bucket| (expiry, bucket));
-        if self.found.is_some() {
-            return Some(());
+        match self.find_or_vacancy(expiry) {
+            Ok(bucket) => self.found = Some((expiry, bucket)),
+            Err(vacancy) => {
+                vacancy?;
+                self.buckets.reserve(MOST_SLOTS)?;
+                self.heap.try_reserve(1).ok()?;
+            }
         }
-        self.buckets.reserve(MOST_SLOTS)?;
-        self.heap.try_reserve(1).ok()?;
-        self.vacancy(expiry).map(drop)
+        Some(())
     }
 
     /// Appends a place that is not in the order yet; memory was reserved.
@@ -230,12 +232,14 @@ impl Order {
         self.by_expiry.find(hash(expiry), is_it)
     }
 
-    /// Room in the index for the bucket of a second that has none. (Memory is not needed if there was room before, or a bucket
-    /// that has been dropped since: its cell is stale.)
-    fn vacancy(&mut self, expiry: Expiry) -> Option<Vacancy> {
+    /// The same, or room in the index. `Err(None)`: out of memory, which is not needed if there was room before, or a bucket of
+    /// this second that has been dropped since, as its cell is stale.
+    #[inline]
+    fn find_or_vacancy(&mut self, expiry: Expiry) -> Result<u32, Option<Vacancy>> {
         let Self { by_expiry, buckets, .. } = self;
+        let is_it = |number| buckets.get(number).is_some_and(|bucket| bucket.expiry == expiry);
         let live = |number| buckets.get(number).map(|bucket| hash(bucket.expiry));
-        by_expiry.find_or_reserve(hash(expiry), |_| false, live).err().flatten()
+        by_expiry.find_or_reserve(hash(expiry), is_it, live)
     }
 
     /// The bucket of a second, for which memory was reserved: so if there is one, it was found then.
@@ -249,7 +253,9 @@ impl Order {
 
     #[inline(never)]
     fn make_bucket(&mut self, expiry: Expiry) -> u32 {
-        let Some(vacancy) = self.vacancy(expiry) else { unreachable!("memory was reserved") };
+        let Err(Some(vacancy)) = self.find_or_vacancy(expiry) else {
+            unreachable!("memory was reserved, and nothing found")
+        };
         let bucket = self.buckets.insert(Bucket { expiry, places: List::EMPTY, len: 0 });
         self.by_expiry.insert(vacancy, hash(expiry), bucket);
         self.heap.push(Reverse((expiry, bucket)));

@@ -26,11 +26,12 @@ pub(super) struct Links<T> {
     nodes: Vec<Vec<Node<T>>>,
 }
 
+/// The neighbours of a place, and what it carries along.
 #[derive(Debug, Clone, Copy)]
-struct Node<T> {
+pub(super) struct Node<T> {
     previous: Place,
     next: Place,
-    value: T,
+    pub(super) value: T,
 }
 
 impl<T> Default for Links<T> {
@@ -61,11 +62,6 @@ impl<T: Copy> Links<T> {
         self.nodes.iter().map(Vec::capacity).sum()
     }
 
-    /// The bucket of a place.
-    pub(super) fn value(&self, place: Place) -> T {
-        self.node(place).value
-    }
-
     /// The place after one.
     pub(super) fn next(&self, place: Place) -> Option<Place> {
         self.node(place).next.some()
@@ -93,10 +89,9 @@ impl<T: Copy> Links<T> {
         }
     }
 
-    /// Takes a place out of its list.
+    /// Takes a place out of its list, by what the place has.
     #[inline]
-    pub(super) fn cut(&mut self, list: &mut List, place: Place) {
-        let Node { previous, next, .. } = *self.node(place);
+    pub(super) fn cut(&mut self, list: &mut List, Node { previous, next, .. }: Node<T>) {
         match previous.some() {
             Some(previous) => self.node_mut(previous).next = next,
             None => list.first = next,
@@ -107,9 +102,11 @@ impl<T: Copy> Links<T> {
         }
     }
 
-    fn node(&self, place: Place) -> &Node<T> {
+    /// What a place has.
+    #[inline]
+    pub(super) fn node(&self, place: Place) -> Node<T> {
         count::touch();
-        &self.nodes[place.shard()][place.slot() as usize]
+        self.nodes[place.shard()][place.slot() as usize]
     }
 
     fn node_mut(&mut self, place: Place) -> &mut Node<T> {

@@ -82,7 +82,7 @@ impl Order {
 
     /// The expiry of a place.
     pub(super) fn expiry(&self, place: Place) -> Expiry {
-        self.buckets[self.links.value(place)].expiry
+        self.buckets[self.links.node(place).value].expiry
     }
 
     /// Makes sure that the next [`Order::append`] in this shard and at this second needs no memory.
@@ -154,7 +154,8 @@ impl Order {
     pub(super) fn unlink(&mut self, place: Place) {
         let is_emptied = self.cut(place);
         if let Some(recent) = &mut self.recent {
-            recent.links.cut(&mut recent.places, place);
+            let node = recent.links.node(place);
+            recent.links.cut(&mut recent.places, node);
         }
         self.len -= 1;
         self.changes += 1;
@@ -186,7 +187,8 @@ impl Order {
     /// Notes that a place is being used.
     pub(super) fn use_again(&mut self, place: Place) {
         if let Some(recent) = &mut self.recent {
-            recent.links.cut(&mut recent.places, place);
+            let node = recent.links.node(place);
+            recent.links.cut(&mut recent.places, node);
             recent.links.append(&mut recent.places, place, ());
         }
     }
@@ -276,8 +278,9 @@ impl Order {
     /// Takes a place out of its bucket. Returns whether nothing is left there.
     #[inline]
     fn cut(&mut self, place: Place) -> bool {
-        let bucket = &mut self.buckets[self.links.value(place)];
-        self.links.cut(&mut bucket.places, place);
+        let node = self.links.node(place);
+        let bucket = &mut self.buckets[node.value];
+        self.links.cut(&mut bucket.places, node);
         bucket.len -= 1;
         let is_emptied = bucket.places.is_empty();
         self.emptied += usize::from(is_emptied);
@@ -327,7 +330,7 @@ impl Order {
                 return Err(format!("bucket {number} counts {}, not {}", bucket.len, linked.len()));
             }
             for place in linked {
-                if self.links.value(place) != number || !places.insert(place) {
+                if self.links.node(place).value != number || !places.insert(place) {
                     return Err(format!("{place:?} is not in bucket {number} alone"));
                 }
             }

@@ -55,6 +55,7 @@ struct Block {
 pub(super) struct Vacancy {
     block: usize,
     cell: usize,
+    tag: u32,
 }
 
 impl Index {
@@ -92,7 +93,7 @@ impl Index {
             count::touch();
             let found = cells[cell];
             if found == 0 {
-                return Err(Some(Vacancy { block, cell }));
+                return Err(Some(Vacancy { block, cell, tag }));
             }
             if (found ^ tag) <= SLOT && is_it((found & SLOT) - 1) {
                 return Ok((found & SLOT) - 1);
@@ -103,10 +104,10 @@ impl Index {
 
     /// Inserts a slot where the search for its hash has ended.
     #[inline]
-    pub(super) fn insert(&mut self, vacancy: Vacancy, hash: u64, slot: u32) {
+    pub(super) fn insert(&mut self, vacancy: Vacancy, slot: u32) {
         count::touch();
         let block = &mut self.blocks[vacancy.block];
-        block.cells[vacancy.cell % CELLS] = tag(hash) | (slot + 1);
+        block.cells[vacancy.cell % CELLS] = vacancy.tag | (slot + 1);
         block.used += 1;
     }
 
@@ -241,7 +242,7 @@ mod tests {
                     let Err(Some(vacancy)) = index.find_or_reserve(hash, |_| false, live) else {
                         panic!("nothing is it, and there is room");
                     };
-                    index.insert(vacancy, hash, slot);
+                    index.insert(vacancy, slot);
                     in_use.insert(slot, hash);
                 }
                 for slot in [slot, slot / 2] {
@@ -270,7 +271,7 @@ mod tests {
         let stored = (0..200).take_while(|&slot| {
             let vacancy = index.find_or_reserve(7, |_| false, |_| Some(7)).unwrap_err();
             let is_there = vacancy.is_some();
-            vacancy.into_iter().for_each(|vacancy| index.insert(vacancy, 7, slot));
+            vacancy.into_iter().for_each(|vacancy| index.insert(vacancy, slot));
             is_there
         });
         let stored = stored.count();

@@ -37,6 +37,7 @@ use std::hash::{BuildHasher, RandomState};
 // Not a model checker's: the secrets are made before a model begins.
 use once_cell::race::OnceBox;
 
+use super::expiry::Expiry;
 use super::place::{Place, SHARDS};
 
 /// The longest session id of TLS.
@@ -171,6 +172,16 @@ impl KeyMaker {
     #[inline]
     pub fn key(&self, version: i32, id: &[u8]) -> Key {
         self.secrets.key(version, id)
+    }
+
+    /// The hash of a second. It is universal as well, because a server chooses the timeouts that its clients store.
+    #[inline]
+    pub(super) fn hash_of(&self, expiry: Expiry) -> u64 {
+        let Secrets([Multilinear { constant, factors: [factor, ..] }, _]) = self.secrets;
+        let sum = constant.wrapping_add(factor.wrapping_mul(u128::from(expiry.seconds() as u64)));
+        let upper = (sum >> 64) as u64;
+        // Seconds that follow each other are as regular as can be. This keeps different sums different.
+        (upper ^ upper >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 }
 

@@ -12,6 +12,7 @@ use std::collections::{BinaryHeap, HashSet};
 
 use super::expiry::{Cutoff, Expiry};
 use super::index::{Index, MOST_SLOTS, Vacancy};
+use super::key::KeyMaker;
 use super::links::{Links, List};
 use super::place::Place;
 use super::slots::Slots;
@@ -231,17 +232,18 @@ impl Order {
 
     fn find(&self, expiry: Expiry) -> Option<u32> {
         let is_it = |bucket| self.buckets.get(bucket).is_some_and(|it| it.expiry == expiry);
-        self.by_expiry.find(hash(expiry), is_it)
+        self.by_expiry.find(KeyMaker::new()?.hash_of(expiry), is_it)
     }
 
     /// The same, or room in the index. `Err(None)`: out of memory, which is not needed if there was room before, or a bucket of
     /// this second that has been dropped since, as its cell is stale.
     #[inline]
     fn find_or_vacancy(&mut self, expiry: Expiry) -> Result<u32, Option<Vacancy>> {
+        let maker = KeyMaker::new().ok_or(None)?;
         let Self { by_expiry, buckets, .. } = self;
         let is_it = |number| buckets.get(number).is_some_and(|bucket| bucket.expiry == expiry);
-        let live = |number| buckets.get(number).map(|bucket| hash(bucket.expiry));
-        by_expiry.find_or_reserve(hash(expiry), is_it, live)
+        let live = |number| buckets.get(number).map(|bucket| maker.hash_of(bucket.expiry));
+        by_expiry.find_or_reserve(maker.hash_of(expiry), is_it, live)
     }
 
     /// The bucket of a second, for which memory was reserved: so if there is one, it was found then.
@@ -259,7 +261,7 @@ impl Order {
             unreachable!("memory was reserved, and nothing found")
         };
         let bucket = self.buckets.insert(Bucket { expiry, places: List::EMPTY, len: 0 });
-        self.by_expiry.insert(vacancy, hash(expiry), bucket);
+        self.by_expiry.insert(vacancy, bucket);
         self.heap.push(Reverse((expiry, bucket)));
         self.emptied += 1;
         self.found = Some((expiry, bucket));
@@ -360,12 +362,4 @@ impl Order {
         }
         Ok(places)
     }
-}
-
-/// Two multiplications spread seconds that follow each other, and bring each bit into those that the index uses. There
-/// is nothing to gain for who could choose them, since each costs only a bucket.
-fn hash(expiry: Expiry) -> u64 {
-    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let product = (expiry.seconds() as u64).wrapping_mul(ODD);
-    (product ^ product >> 32).wrapping_mul(ODD)
 }

@@ -115,7 +115,7 @@ impl<S: Handle> Table<S> {
     pub(super) fn insert(&mut self, vacancy: Vacancy, key: Key, session: S) -> u32 {
         session.enters();
         let slot = self.entries.insert(Entry { key, session });
-        self.index.insert(vacancy, key.hash(), slot);
+        self.index.insert(vacancy, slot);
         slot
     }
 

@@ -53,8 +53,8 @@ struct Block {
 /// The empty cell at which a search has ended, valid until something is inserted or reserved again.
 #[derive(Debug)]
 pub(super) struct Vacancy {
-    block: usize,
-    cell: usize,
+    block: u32,
+    cell: u32,
     tag: u32,
 }
 
@@ -75,7 +75,9 @@ impl Index {
     ) -> Result<u32, Option<Vacancy>> {
         loop {
             match self.search(hash, &is_it) {
-                Err(Some(vacancy)) if !self.is_full(vacancy.block) => return Err(Some(vacancy)),
+                Err(Some(vacancy)) if !self.is_full(vacancy.block as usize) => {
+                    return Err(Some(vacancy));
+                }
                 Err(_) => self.make_room(hash, &live).ok_or(None)?,
                 Ok(slot) => return Ok(slot),
             }
@@ -93,7 +95,7 @@ impl Index {
             count::touch();
             let found = cells[cell];
             if found == 0 {
-                return Err(Some(Vacancy { block, cell, tag }));
+                return Err(Some(Vacancy { block: block as u32, cell: cell as u32, tag }));
             }
             if (found ^ tag) <= SLOT && is_it((found & SLOT) - 1) {
                 return Ok((found & SLOT) - 1);
@@ -106,8 +108,8 @@ impl Index {
     #[inline]
     pub(super) fn insert(&mut self, vacancy: Vacancy, slot: u32) {
         count::touch();
-        let block = &mut self.blocks[vacancy.block];
-        block.cells[vacancy.cell % CELLS] = vacancy.tag | (slot + 1);
+        let block = &mut self.blocks[vacancy.block as usize];
+        block.cells[vacancy.cell as usize % CELLS] = vacancy.tag | (slot + 1);
         block.used += 1;
     }
 

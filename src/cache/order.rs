@@ -30,8 +30,9 @@ pub(super) struct Order {
     links: Links<u32>,
     buckets: Slots<Bucket>,
     by_expiry: Index,
-    /// The bucket that was found or made last: a store asks twice, and sessions of one second come together.
-    found: Option<(Expiry, u32)>,
+    /// The second that was asked for last, with its bucket or the room for one: a store asks twice, and sessions of one second
+    /// come together.
+    found: Option<(Expiry, Result<u32, Vacancy>)>,
     heap: BinaryHeap<Reverse<(Expiry, u32)>>,
     /// Buckets with nothing in them.
     emptied: usize,
@@ -100,21 +101,23 @@ impl Order {
     #[inline]
     fn reserve_bucket(&mut self, expiry: Expiry) -> Option<()> {
         match self.found {
-            Some((found, _)) if found == expiry => Some(()),
+            Some((found, Ok(_))) if found == expiry => Some(()),
             _ => self.find_or_reserve(expiry),
         }
     }
 
     #[inline(never)]
     fn find_or_reserve(&mut self, expiry: Expiry) -> Option<()> {
-        match self.find_or_vacancy(expiry) {
-            Ok(bucket) => self.found = Some((expiry, bucket)),
+        self.found = None;
+        let found = match self.find_or_vacancy(expiry) {
+            Ok(bucket) => Ok(bucket),
             Err(vacancy) => {
-                vacancy?;
                 self.buckets.reserve(MOST_SLOTS)?;
                 self.heap.try_reserve(1).ok()?;
+                Err(vacancy?)
             }
-        }
+        };
+        self.found = Some((expiry, found));
         Some(())
     }
 
@@ -250,21 +253,25 @@ impl Order {
     #[inline]
     fn bucket(&mut self, expiry: Expiry) -> u32 {
         match self.found {
-            Some((found, bucket)) if found == expiry => bucket,
+            Some((found, Ok(bucket))) if found == expiry => bucket,
             _ => self.make_bucket(expiry),
         }
     }
 
     #[inline(never)]
     fn make_bucket(&mut self, expiry: Expiry) -> u32 {
-        let Err(Some(vacancy)) = self.find_or_vacancy(expiry) else {
-            unreachable!("memory was reserved, and nothing found")
+        let vacancy = match self.found.take() {
+            Some((found, Err(vacancy))) if found == expiry => vacancy,
+            _ => match self.find_or_vacancy(expiry) {
+                Err(Some(vacancy)) => vacancy,
+                _ => unreachable!("memory was reserved, and nothing found"),
+            },
         };
         let bucket = self.buckets.insert(Bucket { expiry, places: List::EMPTY, len: 0 });
         self.by_expiry.insert(vacancy, bucket);
         self.heap.push(Reverse((expiry, bucket)));
         self.emptied += 1;
-        self.found = Some((expiry, bucket));
+        self.found = Some((expiry, Ok(bucket)));
         bucket
     }
 
@@ -314,7 +321,7 @@ impl Order {
 
     fn drop_bucket(&mut self, number: u32) {
         let Bucket { expiry, .. } = self.buckets.remove(number);
-        self.found.take_if(|&mut (found, _)| found == expiry);
+        self.found.take_if(|(found, _)| *found == expiry);
         self.emptied -= 1;
     }
 
@@ -343,8 +350,11 @@ impl Order {
                 return Err("the order of use has other places".into());
             }
         }
-        if self.found.is_some_and(|(expiry, bucket)| self.find(expiry) != Some(bucket)) {
-            return Err("the bucket found last is not what would be found".into());
+        let found_again = |(expiry, found): &(Expiry, Result<u32, Vacancy>)| {
+            self.find(*expiry) == found.as_ref().ok().copied()
+        };
+        if !self.found.as_ref().is_none_or(found_again) {
+            return Err("what was found last is not what would be found".into());
         }
         let heap: HashSet<u32> = self.heap.iter().map(|&Reverse((_, bucket))| bucket).collect();
         if heap.len() != self.heap.len() || heap.len() != self.buckets.len() {

@@ -72,8 +72,8 @@ CACHES = ["--I1=32768,8,64", "--D1=49152,12,64", "--LL=2097152,16,64"]
 # Parts of sslsweep, by the source file that an instruction comes from. What the compiler took in from
 # Rust's own library counts with the function around it.
 PARTS = [
-    ("key", r"siphasher|cache/key\.rs|KeyMaker"),
-    ("order of expiry", r"cache/(order|links)\.rs|hashbrown|cache::(order|links)::"),
+    ("key", r"cache/key\.rs|cache::key::"),
+    ("order of expiry", r"cache/(order|links)\.rs|cache::(order|links)::"),
     ("index and slots", r"cache/(index|shard|slots|place)\.rs|cache::(index|shard|slots|place)::"),
     ("locks", r"sync::mutex"),
 ]

@@ -244,7 +244,7 @@ int sslsweep_get_statistics(struct ssl_ctx_st *ctx,
 
 /*
  sslsweep_for_each_session() calls `visit` for each session that the cache of `ctx` holds at this moment, in
- no particular order.
+ the order of their addresses.
 
  @param ctx      The context, alive.
  @param visit    Called with each session and with `argument`; returns 0 to continue, anything else to stop.

@@ -45,27 +45,33 @@ END
         'self.take_where(key, |stored| stored == session)',
         'self.get(key).filter(|stored| stored == session).and_then(|_| self.take(key))'],
     ['a store lets go of its locks between looking and inserting',
-        "        let slot = table.insert(key, session);\n", <<'END'],
+        "        let slot = table.insert(vacancy, key, session);\n", <<'END'],
         drop(table);
         drop(order);
         order = self.lock_order();
         table = shards[key.shard()].lock();
-        let slot = table.insert(key, session);
+        let slot = table.insert(vacancy, key, session);
 END
     ['a store asks whether there is room before it locks the order',
         "        let mut order = self.lock_order();\n        let mut table = shards[key.shard()].lock();\n\n",
         "        let full = self.len() == limit;\n        let mut order = self.lock_order();\n        let mut table = shards[key.shard()].lock();\n\n",
         'if limit > 0 && order.len() == limit {', 'if limit > 0 && full {'],
     ['what is put back takes the place of what was stored since',
-        'if table.find(key).is_some() || order.reserve', 'if order.reserve'],
+        "        let Err(Some(vacancy)) = table.find_or_reserve(key) else { return Some(session) };\n", <<'END'],
+        if let Ok(slot) = table.find_or_reserve(key) {
+            order.unlink(key.place(slot));
+            table.remove(slot);
+        }
+        let Err(Some(vacancy)) = table.find_or_reserve(key) else { return Some(session) };
+END
     ['an eviction counts before it locks the order',
         "        let mut order = self.lock_order();\n        let excess = order.len()",
         "        let excess = self.len()",
         "        let detached = self.detach(&mut order, Order::pop_for_room, excess, left);\n",
         "        let mut order = self.lock_order();\n        let detached = self.detach(&mut order, Order::pop_for_room, excess, left);\n"],
     ['a flush publishes after it has unlocked',
-        "        self.publish(&order);\n        if order.len() == 0 {\n",
-        "        let (len, earliest) = (order.len(), order.earliest());\n        if order.len() == 0 {\n",
+        "        order.statistics.batches += 1;\n        self.publish(&order);\n",
+        "        order.statistics.batches += 1;\n        let (len, earliest) = (order.len(), order.earliest());\n",
         "    len: AtomicUsize,\n", "    pub(super) len: AtomicUsize,\n",
         "        detached == most\n    }\n", <<'END'],
         self.len.store(len, Ordering::Release);
@@ -115,7 +121,7 @@ END
         };
 END
     ['a new key unlocks the order half way',
-        "        let mut table = shards[new.shard()].lock();\n        let displaced", <<'END' . '        let displaced'],
+        "        let mut table = shards[new.shard()].lock();\n        let (slot, displaced)", <<'END' . '        let (slot, displaced)'],
         drop(order);
         order = self.lock_order();
         let mut table = shards[new.shard()].lock();

@@ -2,7 +2,7 @@
 
 use super::oracle::Session;
 use super::tests::filled;
-use super::{BATCH, Cutoff, Expiry, Stored, count};
+use super::{BATCH, Cache, Cutoff, Expiry, KeyMaker, Stored, count};
 use crate::memory;
 
 const SIZES: [u32; 3] = [1_000, 10_000, 100_000];
@@ -75,6 +75,20 @@ fn a_store_costs_the_same_at_every_size_and_mix() {
             let each = |count: u64| count as f64 / f64::from(more);
             assert!(each(counts.locks) <= 2.0, "{stored}, {seconds}: {counts:?}");
             assert!(each(counts.touched) <= 200.0, "{stored}, {seconds}: {counts:?}");
+        }
+    }
+}
+
+/// No store does much more than others: growing is a step of bounded length, for sessions and for seconds.
+#[test]
+fn the_longest_store() {
+    for seconds in [1, 100_000] {
+        let (cache, maker) = (Cache::default(), KeyMaker::new().unwrap());
+        for number in 0..100_000u32 {
+            let key = maker.key(0x303, &number.to_be_bytes());
+            let expiry = Expiry::from_seconds(i64::from(number) * 7919 % seconds);
+            let (counts, _) = count::of(|| cache.store(key, Session::new(number), expiry, 0));
+            assert!(counts.touched <= 600, "store {number}, {seconds}: {counts:?}");
         }
     }
 }

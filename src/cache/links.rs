@@ -26,11 +26,12 @@ pub(super) struct Links<T> {
     nodes: Vec<Vec<Node<T>>>,
 }
 
+/// The neighbours of a place, and what it carries along.
 #[derive(Debug, Clone, Copy)]
-struct Node<T> {
+pub(super) struct Node<T> {
     previous: Place,
     next: Place,
-    value: T,
+    pub(super) value: T,
 }
 
 impl<T> Default for Links<T> {
@@ -41,22 +42,24 @@ impl<T> Default for Links<T> {
 
 impl<T: Copy> Links<T> {
     /// Makes sure that the next new place of this shard needs no memory.
+    #[inline]
     pub(super) fn reserve(&mut self, shard: usize) -> Option<()> {
-        if self.nodes.is_empty() {
-            self.nodes.try_reserve_exact(SHARDS).ok()?;
-            self.nodes.resize_with(SHARDS, Vec::new);
+        match self.nodes.get_mut(shard) {
+            Some(nodes) => grow(nodes, 1),
+            None => self.reserve_first(shard),
         }
+    }
+
+    #[cold]
+    fn reserve_first(&mut self, shard: usize) -> Option<()> {
+        self.nodes.try_reserve_exact(SHARDS).ok()?;
+        self.nodes.resize_with(SHARDS, Vec::new);
         grow(&mut self.nodes[shard], 1)
     }
 
     /// Room that is held, used or not.
     pub(super) fn capacity(&self) -> usize {
         self.nodes.iter().map(Vec::capacity).sum()
-    }
-
-    /// The bucket of a place.
-    pub(super) fn value(&self, place: Place) -> T {
-        self.node(place).value
     }
 
     /// The place after one.
@@ -70,6 +73,7 @@ impl<T: Copy> Links<T> {
     }
 
     /// Puts a place that is in no list at the end of one; memory was reserved.
+    #[inline]
     pub(super) fn append(&mut self, list: &mut List, place: Place, value: T) {
         let previous = std::mem::replace(&mut list.last, place);
         let node = Node { previous, next: Place::NONE, value };
@@ -85,9 +89,9 @@ impl<T: Copy> Links<T> {
         }
     }
 
-    /// Takes a place out of its list.
-    pub(super) fn cut(&mut self, list: &mut List, place: Place) {
-        let Node { previous, next, .. } = *self.node(place);
+    /// Takes a place out of its list, by what the place has.
+    #[inline]
+    pub(super) fn cut(&mut self, list: &mut List, Node { previous, next, .. }: Node<T>) {
         match previous.some() {
             Some(previous) => self.node_mut(previous).next = next,
             None => list.first = next,
@@ -98,9 +102,11 @@ impl<T: Copy> Links<T> {
         }
     }
 
-    fn node(&self, place: Place) -> &Node<T> {
+    /// What a place has.
+    #[inline]
+    pub(super) fn node(&self, place: Place) -> Node<T> {
         count::touch();
-        &self.nodes[place.shard()][place.slot() as usize]
+        self.nodes[place.shard()][place.slot() as usize]
     }
 
     fn node_mut(&mut self, place: Place) -> &mut Node<T> {

@@ -234,7 +234,7 @@ pub fn agrees(eviction: Eviction, script: &[Operation]) -> Result<(), String> {
     let mut both = Both {
         cache: Cache::new(eviction, None),
         oracle: Oracle { eviction, ..Oracle::default() },
-        maker: KeyMaker::default(),
+        maker: KeyMaker::new().expect("there is memory"),
         objects: (0..u32::from(KEYS) * u32::from(OBJECTS)).map(Session::new).collect(),
         starve: None,
     };

@@ -1,6 +1,6 @@
 //! The order of expiry: each second that something expires at is a bucket, first stored first.
 //!
-//! A heap has the earliest bucket on top and a table finds the bucket of a second, so that a store
+//! A heap has the earliest bucket on top and an index finds the bucket of a second, so that a store
 //! costs the same whatever the mix of timeouts. A bucket that was emptied out of turn stays until it
 //! comes to the top or until such buckets are the majority; they are then swept out together.
 //! When sessions are evicted by their last use, a second list through the same places has them in
@@ -10,9 +10,9 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 
-use hashbrown::HashTable;
-
 use super::expiry::{Cutoff, Expiry};
+use super::index::{Index, MOST_SLOTS, Vacancy};
+use super::key::KeyMaker;
 use super::links::{Links, List};
 use super::place::Place;
 use super::slots::Slots;
@@ -29,9 +29,10 @@ pub(super) struct Order {
     /// From each place to its neighbours in its bucket, and to the bucket.
     links: Links<u32>,
     buckets: Slots<Bucket>,
-    by_expiry: HashTable<u32>,
-    /// The bucket that was found last: a store asks twice, and sessions of one second come together.
-    found: Option<(Expiry, u32)>,
+    by_expiry: Index,
+    /// The second that was asked for last, with its bucket or the room for one: a store asks twice, and sessions of one second
+    /// come together.
+    found: Option<(Expiry, Result<u32, Vacancy>)>,
     heap: BinaryHeap<Reverse<(Expiry, u32)>>,
     /// Buckets with nothing in them.
     emptied: usize,
@@ -83,10 +84,11 @@ impl Order {
 
     /// The expiry of a place.
     pub(super) fn expiry(&self, place: Place) -> Expiry {
-        self.buckets[self.links.value(place)].expiry
+        self.buckets[self.links.node(place).value].expiry
     }
 
     /// Makes sure that the next [`Order::append`] in this shard and at this second needs no memory.
+    #[inline]
     pub(super) fn reserve(&mut self, shard: usize, expiry: Expiry) -> Option<()> {
         self.links.reserve(shard)?;
         if let Some(recent) = &mut self.recent {
@@ -95,19 +97,34 @@ impl Order {
         self.reserve_bucket(expiry)
     }
 
+    /// Makes sure that the next [`Order::bucket`] of this second needs no memory.
+    #[inline]
     fn reserve_bucket(&mut self, expiry: Expiry) -> Option<()> {
-        if self.find_again(expiry).is_some() {
-            return Some(());
+        match self.found {
+            Some((found, Ok(_))) if found == expiry => Some(()),
+            _ => self.find_or_reserve(expiry),
         }
-        self.buckets.reserve(u32::MAX)?;
-        self.heap.try_reserve(1).ok()?;
-        let buckets = &self.buckets;
-        self.by_expiry.try_reserve(1, |&bucket| hash(buckets[bucket].expiry)).ok()
+    }
+
+    #[inline(never)]
+    fn find_or_reserve(&mut self, expiry: Expiry) -> Option<()> {
+        self.found = None;
+        let found = match self.find_or_vacancy(expiry) {
+            Ok(bucket) => Ok(bucket),
+            Err(vacancy) => {
+                self.buckets.reserve(MOST_SLOTS)?;
+                self.heap.try_reserve(1).ok()?;
+                Err(vacancy?)
+            }
+        };
+        self.found = Some((expiry, found));
+        Some(())
     }
 
     /// Appends a place that is not in the order yet; memory was reserved.
+    #[inline(always)]
     pub(super) fn append(&mut self, place: Place, expiry: Expiry) {
-        let bucket = self.find_or_make(expiry);
+        let bucket = self.bucket(expiry);
         self.link(place, bucket);
         if let Some(recent) = &mut self.recent {
             recent.links.append(&mut recent.places, place, ());
@@ -119,10 +136,12 @@ impl Order {
     /// Moves a place to the end of the bucket of `expiry`. `None`, and unmoved, without memory.
     pub(super) fn append_again(&mut self, place: Place, expiry: Expiry) -> Option<()> {
         self.reserve_bucket(expiry)?;
-        let bucket = self.find_or_make(expiry);
-        self.cut(place);
+        let bucket = self.bucket(expiry);
+        let is_emptied = self.cut(place);
         self.link(place, bucket);
-        self.tidy();
+        if is_emptied {
+            self.tidy();
+        }
         Some(())
     }
 
@@ -135,14 +154,18 @@ impl Order {
     }
 
     /// Takes a place out of the order.
+    #[inline]
     pub(super) fn unlink(&mut self, place: Place) {
-        self.cut(place);
+        let is_emptied = self.cut(place);
         if let Some(recent) = &mut self.recent {
-            recent.links.cut(&mut recent.places, place);
+            let node = recent.links.node(place);
+            recent.links.cut(&mut recent.places, node);
         }
         self.len -= 1;
         self.changes += 1;
-        self.tidy();
+        if is_emptied {
+            self.tidy();
+        }
     }
 
     /// Takes the first place out of the order, if it is due.
@@ -168,7 +191,8 @@ impl Order {
     /// Notes that a place is being used.
     pub(super) fn use_again(&mut self, place: Place) {
         if let Some(recent) = &mut self.recent {
-            recent.links.cut(&mut recent.places, place);
+            let node = recent.links.node(place);
+            recent.links.cut(&mut recent.places, node);
             recent.links.append(&mut recent.places, place, ());
         }
     }
@@ -210,33 +234,49 @@ impl Order {
     }
 
     fn find(&self, expiry: Expiry) -> Option<u32> {
-        self.by_expiry.find(hash(expiry), |&bucket| self.buckets[bucket].expiry == expiry).copied()
+        let is_it = |bucket| self.buckets.get(bucket).is_some_and(|it| it.expiry == expiry);
+        self.by_expiry.find(KeyMaker::new()?.hash_of(expiry), is_it)
     }
 
-    fn find_again(&mut self, expiry: Expiry) -> Option<u32> {
+    /// The same, or room in the index. `Err(None)`: out of memory, which is not needed if there was room before, or a bucket of
+    /// this second that has been dropped since, as its cell is stale.
+    #[inline]
+    fn find_or_vacancy(&mut self, expiry: Expiry) -> Result<u32, Option<Vacancy>> {
+        let maker = KeyMaker::new().ok_or(None)?;
+        let Self { by_expiry, buckets, .. } = self;
+        let is_it = |number| buckets.get(number).is_some_and(|bucket| bucket.expiry == expiry);
+        let live = |number| buckets.get(number).map(|bucket| maker.hash_of(bucket.expiry));
+        by_expiry.find_or_reserve(maker.hash_of(expiry), is_it, live)
+    }
+
+    /// The bucket of a second, for which memory was reserved: so if there is one, it was found then.
+    #[inline]
+    fn bucket(&mut self, expiry: Expiry) -> u32 {
         match self.found {
-            Some((found, bucket)) if found == expiry => Some(bucket),
-            _ => {
-                let bucket = self.find(expiry)?;
-                self.found = Some((expiry, bucket));
-                Some(bucket)
-            }
+            Some((found, Ok(bucket))) if found == expiry => bucket,
+            _ => self.make_bucket(expiry),
         }
     }
 
-    fn find_or_make(&mut self, expiry: Expiry) -> u32 {
-        if let Some(bucket) = self.find_again(expiry) {
-            return bucket;
-        }
+    #[inline(never)]
+    fn make_bucket(&mut self, expiry: Expiry) -> u32 {
+        let vacancy = match self.found.take() {
+            Some((found, Err(vacancy))) if found == expiry => vacancy,
+            _ => match self.find_or_vacancy(expiry) {
+                Err(Some(vacancy)) => vacancy,
+                _ => unreachable!("memory was reserved, and nothing found"),
+            },
+        };
         let bucket = self.buckets.insert(Bucket { expiry, places: List::EMPTY, len: 0 });
-        let buckets = &self.buckets;
-        self.by_expiry.insert_unique(hash(expiry), bucket, |&b| hash(buckets[b].expiry));
+        self.by_expiry.insert(vacancy, bucket);
         self.heap.push(Reverse((expiry, bucket)));
         self.emptied += 1;
+        self.found = Some((expiry, Ok(bucket)));
         bucket
     }
 
     /// Puts a place at the end of a bucket.
+    #[inline]
     fn link(&mut self, place: Place, number: u32) {
         let bucket = &mut self.buckets[number];
         self.emptied -= usize::from(bucket.places.is_empty());
@@ -244,15 +284,20 @@ impl Order {
         self.links.append(&mut bucket.places, place, number);
     }
 
-    /// Takes a place out of its bucket.
-    fn cut(&mut self, place: Place) {
-        let bucket = &mut self.buckets[self.links.value(place)];
-        self.links.cut(&mut bucket.places, place);
+    /// Takes a place out of its bucket. Returns whether nothing is left there.
+    #[inline]
+    fn cut(&mut self, place: Place) -> bool {
+        let node = self.links.node(place);
+        let bucket = &mut self.buckets[node.value];
+        self.links.cut(&mut bucket.places, node);
         bucket.len -= 1;
-        self.emptied += usize::from(bucket.places.is_empty());
+        let is_emptied = bucket.places.is_empty();
+        self.emptied += usize::from(is_emptied);
+        is_emptied
     }
 
     /// Drops the emptied buckets on top of the heap, and all of them once they are too many.
+    #[inline(never)]
     fn tidy(&mut self) {
         while let Some(&Reverse((_, bucket))) = self.heap.peek() {
             if !self.buckets[bucket].places.is_empty() {
@@ -276,11 +321,7 @@ impl Order {
 
     fn drop_bucket(&mut self, number: u32) {
         let Bucket { expiry, .. } = self.buckets.remove(number);
-        self.found.take_if(|&mut (found, _)| found == expiry);
-        match self.by_expiry.find_entry(hash(expiry), |&found| found == number) {
-            Ok(found) => found.remove(),
-            Err(_) => unreachable!("bucket {number} is not in its table"),
-        };
+        self.found.take_if(|(found, _)| *found == expiry);
         self.emptied -= 1;
     }
 
@@ -298,7 +339,7 @@ impl Order {
                 return Err(format!("bucket {number} counts {}, not {}", bucket.len, linked.len()));
             }
             for place in linked {
-                if self.links.value(place) != number || !places.insert(place) {
+                if self.links.node(place).value != number || !places.insert(place) {
                     return Err(format!("{place:?} is not in bucket {number} alone"));
                 }
             }
@@ -309,8 +350,11 @@ impl Order {
                 return Err("the order of use has other places".into());
             }
         }
-        if self.found.is_some_and(|(expiry, bucket)| self.find(expiry) != Some(bucket)) {
-            return Err("the bucket found last is not what would be found".into());
+        let found_again = |(expiry, found): &(Expiry, Result<u32, Vacancy>)| {
+            self.find(*expiry) == found.as_ref().ok().copied()
+        };
+        if !self.found.as_ref().is_none_or(found_again) {
+            return Err("what was found last is not what would be found".into());
         }
         let heap: HashSet<u32> = self.heap.iter().map(|&Reverse((_, bucket))| bucket).collect();
         if heap.len() != self.heap.len() || heap.len() != self.buckets.len() {
@@ -328,10 +372,4 @@ impl Order {
         }
         Ok(places)
     }
-}
-
-/// Seconds that follow each other are spread by one multiplication; there is nothing to gain for who
-/// could choose them, since each costs only a bucket.
-fn hash(expiry: Expiry) -> u64 {
-    (expiry.seconds() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
 }

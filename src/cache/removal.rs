@@ -107,7 +107,9 @@ impl<S: Handle> Cache<S> {
         };
         order.statistics.taken += 1;
         self.publish(&order);
-        self.give_storage_up(order);
+        if order.len() == 0 {
+            self.give_storage_up(order);
+        }
         Some(session)
     }
 

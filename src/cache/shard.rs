@@ -1,7 +1,7 @@
 //! A shard: the sessions of some of the keys, found by key, under one lock.
 
 use super::count;
-use super::index::{Index, MOST_SLOTS, Retired};
+use super::index::{Index, MOST_SLOTS, Vacancy};
 use super::key::Key;
 use super::slots::{Slots, grow};
 use super::sync::{Mutex, MutexGuard};
@@ -60,6 +60,7 @@ impl<S> Shard<S> {
 
 impl<S> Table<S> {
     /// The slot of the session under `key`. It stays where it is while the order is locked.
+    #[inline]
     pub(super) fn find(&self, key: Key) -> Option<u32> {
         self.index
             .find(key.hash(), |slot| self.entries.get(slot).is_some_and(|entry| entry.key == key))
@@ -70,12 +71,17 @@ impl<S> Table<S> {
         &self.entries[slot].session
     }
 
-    /// Makes sure that the next [`Table::insert`] needs no memory. What is returned is to be dropped without a
-    /// lock.
-    pub(super) fn reserve(&mut self) -> Option<Retired> {
-        self.entries.reserve(MOST_SLOTS)?;
-        let live = self.entries.iter().map(|(slot, entry)| (slot, entry.key.hash()));
-        self.index.reserve(self.entries.len(), live)
+    /// The same, or else room for it, so that [`Table::insert`] needs no memory. `Err(None)`: out of memory.
+    #[inline(always)]
+    pub(super) fn find_or_reserve(&mut self, key: Key) -> Result<u32, Option<Vacancy>> {
+        let Self { index, entries, .. } = self;
+        let is_it = |slot| entries.get(slot).is_some_and(|entry| entry.key == key);
+        let live = |slot| entries.get(slot).map(|entry| entry.key.hash());
+        let vacancy = match index.find_or_reserve(key.hash(), is_it, live) {
+            Err(Some(vacancy)) => vacancy,
+            found => return found,
+        };
+        Err(entries.reserve(MOST_SLOTS).map(|()| vacancy))
     }
 
     /// Hits and misses of [`Table::get`].
@@ -104,11 +110,12 @@ impl<S> Table<S> {
 }
 
 impl<S: Handle> Table<S> {
-    /// Stores under a key that is not there; memory was reserved.
-    pub(super) fn insert(&mut self, key: Key, session: S) -> u32 {
+    /// Stores under a key that is not there, for which room was found.
+    #[inline(always)]
+    pub(super) fn insert(&mut self, vacancy: Vacancy, key: Key, session: S) -> u32 {
         session.enters();
         let slot = self.entries.insert(Entry { key, session });
-        self.index.insert(key.hash(), slot);
+        self.index.insert(vacancy, slot);
         slot
     }
 

@@ -2,6 +2,9 @@
 
 use super::expiry::Expiry;
 use super::key::Key;
+use super::order::Order;
+use super::place::Place;
+use super::shard::Table;
 use super::types::{Handle, Stored};
 use super::whole::{Cache, remove};
 
@@ -12,46 +15,23 @@ impl<S: Handle> Cache<S> {
     /// place in the count, and its own place in the order.
     pub fn store(&self, key: Key, session: S, expiry: Expiry, limit: usize) -> Stored<S> {
         let Some(shards) = self.shards_or_make() else { return Stored::NoMemory(session) };
-        #[expect(clippy::needless_late_init, reason = "before the locks, to be dropped after them")]
-        let _retired;
         let mut order = self.lock_order();
         let mut table = shards[key.shard()].lock();
 
-        if let Some(slot) = table.find(key) {
-            let place = key.place(slot);
-            if *table.session(slot) == session {
-                // Should memory be short, the session stays at its old place in the order.
-                let _ = order.move_to(place, expiry);
-                order.use_again(place);
-                self.publish(&order);
-                return Stored::Present(session);
+        let vacancy = match table.find_or_reserve(key) {
+            Ok(slot) => {
+                let there = (&mut *order, &mut *table, key.place(slot));
+                return self.store_again(there, session, expiry, limit);
             }
-            if limit > 0 && order.len() > limit {
-                order.unlink(place);
-                let replaced = Some(table.remove(slot));
-                self.publish(&order);
-                return Stored::Full { session, replaced };
-            }
-            if order.append_again(place, expiry).is_none() {
-                return Stored::NoMemory(session);
-            }
-            order.use_again(place);
-            order.statistics.stored += 1;
-            order.changes += 1;
-            let former = table.replace(slot, session);
-            self.publish(&order);
-            return Stored::Replaced(former);
-        }
-
+            Err(vacancy) => vacancy,
+        };
         if limit > 0 && order.len() > limit {
             return Stored::Full { session, replaced: None };
         }
         // All memory first: from here on nothing can fail half way.
-        let (Some(()), Some(retired)) = (order.reserve(key.shard(), expiry), table.reserve())
-        else {
+        let (Some(()), Some(vacancy)) = (order.reserve(key.shard(), expiry), vacancy) else {
             return Stored::NoMemory(session);
         };
-        _retired = retired;
         let mut evicted = None;
         if limit > 0 && order.len() == limit {
             // One shard's lock at a time; the order's lock keeps the key absent meanwhile.
@@ -60,27 +40,56 @@ impl<S: Handle> Cache<S> {
             order.statistics.evicted += u64::from(evicted.is_some());
             table = shards[key.shard()].lock();
         }
-        let slot = table.insert(key, session);
+        let slot = table.insert(vacancy, key, session);
         order.append(key.place(slot), expiry);
         order.statistics.stored += 1;
         self.publish(&order);
         Stored::Added { evicted }
     }
 
+    /// The same, where something is stored under `key`.
+    fn store_again(
+        &self,
+        (order, table, place): (&mut Order, &mut Table<S>, Place),
+        session: S,
+        expiry: Expiry,
+        limit: usize,
+    ) -> Stored<S> {
+        if *table.session(place.slot()) == session {
+            // Should memory be short, the session stays at its old place in the order.
+            let _ = order.move_to(place, expiry);
+            order.use_again(place);
+            self.publish(order);
+            return Stored::Present(session);
+        }
+        if limit > 0 && order.len() > limit {
+            order.unlink(place);
+            let replaced = Some(table.remove(place.slot()));
+            self.publish(order);
+            return Stored::Full { session, replaced };
+        }
+        if order.append_again(place, expiry).is_none() {
+            return Stored::NoMemory(session);
+        }
+        order.use_again(place);
+        order.statistics.stored += 1;
+        order.changes += 1;
+        let former = table.replace(place.slot(), session);
+        self.publish(order);
+        Stored::Replaced(former)
+    }
+
     /// Stores a session again that was detached too early, whatever their number: unless its key has a
     /// session again, or memory is short. Then it is handed back.
     pub fn put_back(&self, key: Key, session: S, expiry: Expiry) -> Option<S> {
         let Some(shards) = self.shards_or_make() else { return Some(session) };
-        #[expect(clippy::needless_late_init, reason = "before the locks, to be dropped after them")]
-        let _retired;
         let mut order = self.lock_order();
         let mut table = shards[key.shard()].lock();
-        if table.find(key).is_some() || order.reserve(key.shard(), expiry).is_none() {
+        let Err(Some(vacancy)) = table.find_or_reserve(key) else { return Some(session) };
+        if order.reserve(key.shard(), expiry).is_none() {
             return Some(session);
         }
-        let Some(retired) = table.reserve() else { return Some(session) };
-        _retired = retired;
-        order.append(key.place(table.insert(key, session)), expiry);
+        order.append(key.place(table.insert(vacancy, key, session)), expiry);
         order.statistics.stored += 1;
         self.publish(&order);
         None
@@ -112,26 +121,30 @@ impl<S: Handle> Cache<S> {
         if old == new {
             return None;
         }
-        #[expect(clippy::needless_late_init, reason = "before the locks, to be dropped after them")]
-        let _retired;
         let mut order = self.lock_order();
         let slot = {
             let table = shards[old.shard()].lock();
             table.find(old).filter(|&slot| table.session(slot) == session)?
         };
         let expiry = order.expiry(old.place(slot));
+        let found = match shards[new.shard()].lock().find_or_reserve(new) {
+            Ok(slot) => Ok(slot),
+            Err(vacancy) => Err(vacancy?),
+        };
         order.reserve(new.shard(), expiry)?;
-        _retired = shards[new.shard()].lock().reserve()?;
         // It is stored all the while, for whoever asks about it now.
         session.enters();
         order.unlink(old.place(slot));
         let moved = shards[old.shard()].lock().remove(slot);
         let mut table = shards[new.shard()].lock();
-        let displaced = table.find(new).map(|slot| {
-            order.unlink(new.place(slot));
-            table.remove(slot)
-        });
-        order.append(new.place(table.insert(new, moved)), expiry);
+        let (slot, displaced) = match found {
+            Ok(slot) => {
+                order.unlink(new.place(slot));
+                (slot, Some(table.replace(slot, moved)))
+            }
+            Err(vacancy) => (table.insert(vacancy, new, moved), None),
+        };
+        order.append(new.place(slot), expiry);
         session.left();
         self.publish(&order);
         displaced

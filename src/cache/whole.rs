@@ -110,6 +110,7 @@ impl<S> Cache<S> {
     }
 
     /// For whoever has not locked the order.
+    #[inline]
     pub(super) fn lock_shard<'a>(&self, shard: &'a Shard<S>) -> MutexGuard<'a, Table<S>> {
         shard.lock_unless_dead().unwrap_or_else(|| {
             // It is half changed only if the order is too, which is mended first.
@@ -185,9 +186,10 @@ impl<S: Handle> Cache<S> {
         shards.ok()
     }
 
-    /// Frees, when the lock is free, the storage that an emptied cache no longer needs (C20).
+    /// Frees, when the lock is free, the storage that a cache no longer needs that is empty now (C20).
+    #[cold]
     pub(super) fn give_storage_up(&self, mut order: MutexGuard<'_, Order>) {
-        if order.len() > 0 || !order.is_roomy() {
+        if !order.is_roomy() {
             return;
         }
         if let Some(shards) = self.shards.get() {

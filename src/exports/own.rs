@@ -9,7 +9,7 @@ use crate::cache::Cutoff;
 use crate::libssl::call_program;
 use crate::libssl::types::{CtxRef, ssl_ctx_st, ssl_session_st};
 use crate::stack::here;
-use crate::takeover::context::{Budget, Context};
+use crate::takeover::context::{Budget, Context, snapshot};
 use crate::time;
 
 const VERSION: &CStr =
@@ -192,7 +192,7 @@ fn statistics_of(context: &Context) -> sslsweep_statistics {
 }
 
 /// sslsweep_for_each_session() calls `visit` for each session that the cache of `ctx` holds at this moment, in
-/// no particular order.
+/// the order of their addresses.
 ///
 /// @param ctx      The context, alive.
 /// @param visit    Called with each session and with `argument`; returns 0 to continue, anything else to stop.
@@ -213,7 +213,7 @@ pub unsafe extern "C-unwind" fn sslsweep_for_each_session(
     // SAFETY: the caller's own context, alive during the call.
     let context = taken_over(unsafe { CtxRef::new(ctx) });
     let (Some(context), Some(visit)) = (context, visit) else { return -1 };
-    let Some(sessions) = context.cache.snapshot() else { return -1 };
+    let Some(sessions) = snapshot(&context.cache) else { return -1 };
     let mut visited = 0;
     for session in sessions {
         visited += 1;

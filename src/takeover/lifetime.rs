@@ -46,7 +46,7 @@ pub(crate) fn make(
     if ADOPTED.replace(std::ptr::null_mut()) != made {
         // SAFETY: it was just made, and its maker has not seen it.
         if let Some(ctx) = unsafe { CtxRef::new(made) } {
-            // Seeds are made, from random bytes.
+            // Secrets are made, from random bytes.
             uncancelled(|| guard((), || adopt(libssl, trampolines, ctx)));
         }
     }
@@ -75,7 +75,7 @@ fn enter(
     ctx: CtxRef<'_>,
 ) -> bool {
     let number = BEGUN.fetch_add(1, Ordering::Relaxed) + 1;
-    let context = memory::arc(Context::new(libssl, api, trampolines, ctx, number));
+    let context = Context::new(libssl, api, trampolines, ctx, number).and_then(memory::arc);
     let Some(context) = context.filter(registry::enter) else { return false };
     // With the callbacks that the program's ex_data functions may have set while the context was made.
     context.take_in();

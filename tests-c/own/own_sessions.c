@@ -3,6 +3,7 @@
 
 #include "handshake.h"
 
+#include <stdint.h>
 #include <string.h>
 
 enum { COUNT = 200 };
@@ -22,6 +23,8 @@ typedef struct visit {
     SSL_CTX *ctx;
     int seen[2 * COUNT + 1];
     int calls, stop_after;
+    uintptr_t last; /* the address of the session before */
+    int in_order;
     void (*meanwhile)(struct visit *, SSL_SESSION *);
 } visit;
 
@@ -34,6 +37,8 @@ static int visitor(SSL_SESSION *session, void *argument)
     if (n <= 2 * COUNT && length == 32)
         v->seen[n]++;
     v->calls++;
+    v->in_order += (uintptr_t)session > v->last;
+    v->last = (uintptr_t)session;
     if (v->meanwhile != NULL)
         v->meanwhile(v, session);
     return v->calls == v->stop_after;
@@ -52,6 +57,8 @@ static void plain(void)
 {
     visit v = {.ctx = filled(COUNT)};
     better("O3", own_for_each_session(v.ctx, visitor, &v) == COUNT && each_once(&v, COUNT), "each session is visited once");
+    /* Any other order would depend on the secrets by which the cache finds its sessions, and tell about them. */
+    better("O3", v.in_order == COUNT, "by address");
     better("O3", SSL_CTX_sess_number(v.ctx) == COUNT && removals() == 0, "and all of them stay");
     better("O3", own_statistics(v.ctx).hits == 0, "it counts as no lookup");
     SSL_CTX *empty = server_context();

@@ -39,10 +39,11 @@ impl Session {
     }
 }
 
-/// Keys, made once: of one shard or of the other, so that a model says which locks meet.
+/// Keys that were not made before: of one shard or of the other, so that a model says which locks meet.
 pub fn keys(shards: &[usize]) -> Vec<Key> {
-    let maker = KeyMaker::default();
-    let mut ids = 0u32..;
+    let maker = KeyMaker::new().expect("there is memory");
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let mut ids = std::iter::repeat_with(|| MADE.fetch_add(1, Ordering::Relaxed));
     shards
         .iter()
         .map(|&shard| {

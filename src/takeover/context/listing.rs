@@ -47,7 +47,7 @@ impl Listings {
         if let Some(there) = self.0.lock().as_ref().filter(|there| since(there)) {
             return there.table.as_ptr();
         }
-        let sessions = guard(None, || cache.snapshot());
+        let sessions = snapshot(cache);
         let made = sessions.and_then(|sessions| Listing::new(libssl, api, sessions, changes));
         let Some(listing) = made else { return std::ptr::null_mut() };
         let table = listing.table;
@@ -68,6 +68,16 @@ impl Listings {
         let listing = self.0.lock().take();
         drop(listing);
     }
+}
+
+/// The sessions of a cache, by their addresses. The cache's own order would tell something about its secrets
+/// (`cache::key`). `None`: out of memory.
+pub(crate) fn snapshot(cache: &Cache<Session>) -> Option<Vec<Session>> {
+    guard(None, || {
+        let mut sessions = cache.snapshot()?;
+        sessions.sort_unstable_by_key(|session| session.get().address());
+        Some(sessions)
+    })
 }
 
 impl Listing {

@@ -34,6 +34,7 @@ mod view;
 
 pub(super) use callback::Callback;
 pub(crate) use flush::Budget;
+pub(crate) use listing::snapshot;
 pub(super) use running::{Call, count};
 pub(crate) use state::Context;
 pub(super) use state::Trampolines;

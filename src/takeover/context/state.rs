@@ -68,14 +68,16 @@ unsafe impl Send for Context {}
 unsafe impl Sync for Context {}
 
 impl Context {
-    /// The state of a context that has just been made, with the mode and size that libssl gave it.
+    /// The state of a context that has just been made, with the mode and size that libssl gave it. `None`: out of
+    /// memory.
     pub(crate) fn new(
         libssl: &'static Libssl,
         api: &'static Api,
         trampolines: Trampolines,
         ctx: CtxRef<'_>,
         number: u64,
-    ) -> Self {
+    ) -> Option<Self> {
+        let keys = KeyMaker::new()?;
         let eviction = match options::get().least_recently_used {
             true => Eviction::LeastRecentlyUsed,
             false => Eviction::EarliestExpiry,
@@ -83,14 +85,14 @@ impl Context {
         let size = api.ctrl(ctx, SSL_CTRL_GET_SESS_CACHE_SIZE, 0);
         let events = Events::new(ctx);
         events.limit(size);
-        Self {
+        Some(Self {
             ctx: ctx.as_non_null(),
             number,
             libssl,
             api,
             trampolines,
             cache: Cache::new(eviction, events.observer()),
-            keys: KeyMaker::default(),
+            keys,
             events,
             sharing: Sharing::begin(libssl, ctx),
             mode: AtomicU32::new(api.ctrl(ctx, SSL_CTRL_GET_SESS_CACHE_MODE, 0) as u32),
@@ -110,7 +112,7 @@ impl Context {
             listings: Listings::default(),
             ending: AtomicBool::new(false),
             storing: AtomicBool::new(false),
-        }
+        })
     }
 
     /// libssl's context: alive, as whoever finds this state is about to use it, and its end takes the state away.

@@ -1,8 +1,8 @@
-//! Whether there is one thread. Then a change of an atomic needs no locked instruction, each of which takes as long as a
-//! few dozen others: servers that fork instead of starting threads (nginx) have one, and so have most clients.
+//! Whether there is one thread, as in the processes of a server that forks (nginx). A change of an atomic then needs no locked
+//! instruction, which takes as long as some twenty others.
 //!
 //! A load and a store take the place of the change. No thread can come between the two, as this one would have to start it,
-//! and what a signal handler does between them it has also ended (locks are free again).
+//! and what a signal handler does between them it has also ended: locks are free again.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -11,7 +11,7 @@ use super::state::Context;
 /// program's, or an ex_data function of a session that is freed. Whoever comes to that calls [`Held::keep`] before, unless
 /// nobody uses the context after it.
 ///
-/// (Counting is two locked instructions at one place in memory, for all threads that use the context: a tenth of a store.)
+/// (Counting is two locked instructions at one place in memory, where all threads that use the context would meet.)
 #[derive(Debug)]
 pub(crate) struct Held {
     context: ManuallyDrop<Arc<Context>>,

@@ -30,12 +30,17 @@ use std::sync::Arc;
 
 use crate::libssl::types::CtxRef;
 use crate::libssl::{Caller, Libssl, is_in_libssl};
-use crate::takeover::context::Context;
+use crate::takeover::context::{Context, Held};
 use crate::takeover::registry;
 
 /// The state of the context that a call is about; `None` if the real function should have it.
 fn taken_over(ctx: Option<CtxRef<'_>>) -> Option<Arc<Context>> {
     if is_in_libssl() { None } else { registry::find(ctx?) }
+}
+
+/// The same for a call that mostly runs no foreign code.
+fn held(ctx: Option<CtxRef<'_>>) -> Option<Held> {
+    if is_in_libssl() { None } else { registry::hold(ctx?) }
 }
 
 /// Calls the real function for a context that is not taken over, if there is a context: libssl would crash without.

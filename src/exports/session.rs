@@ -3,7 +3,7 @@
 
 use std::ffi::{c_int, c_long, c_uchar, c_uint};
 
-use super::{Failure, Real, for_other, taken_over};
+use super::{Failure, Real, for_other, held};
 use crate::libssl::types::{AnySession, CtxRef};
 use crate::libssl::{SessionRef, is_in_libssl};
 use crate::options;
@@ -20,7 +20,7 @@ pub(super) fn SSL_CTX_add_session(
     ctx: Option<CtxRef<'_>>,
     session: Option<AnySession<'_>>,
 ) -> c_int {
-    let Some(context) = taken_over(ctx) else { return for_other(real, ctx) };
+    let Some(context) = held(ctx) else { return for_other(real, ctx) };
     let session = session.and_then(|session| SessionRef::of(context.libssl, session));
     let stored = session.is_some_and(|session| sessions::add(&context, session));
     if stored && options::get().incremental {
@@ -38,9 +38,9 @@ pub(super) fn SSL_CTX_remove_session(
     ctx: Option<CtxRef<'_>>,
     session: Option<AnySession<'_>>,
 ) -> c_int {
-    let Some(context) = taken_over(ctx) else { return for_other(real, ctx) };
+    let Some(context) = held(ctx) else { return for_other(real, ctx) };
     let session = session.and_then(|session| SessionRef::of(context.libssl, session));
-    let removed = session.is_some_and(|session| context.remove(session));
+    let (removed, _stored) = session.map_or((false, None), |session| context.remove(session));
     context.obey();
     c_int::from(removed)
 }

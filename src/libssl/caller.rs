@@ -53,7 +53,7 @@ impl Drop for Restore {
 impl Caller {
     /// The libssl that the caller of the function `name` is linked with; `None` if there is none that is served, or several
     /// that it may be.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn libssl(self, name: &'static CStr) -> Option<&'static Libssl> {
         match start().libssl(self.node) {
             // The static library's plain names, and an unversioned flush, are everybody's.
@@ -63,6 +63,7 @@ impl Caller {
     }
 
     /// The same where the node does not say it.
+    #[inline(never)]
     fn among_several(
         self,
         name: &'static CStr,

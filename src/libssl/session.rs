@@ -40,10 +40,11 @@ impl<'a> SessionRef<'a> {
 
     /// The session as libssl knows it.
     pub(crate) fn any(self) -> AnySession<'a> {
-        let untagged = |address: NonZero<usize>| NonZero::new(address.get() & !INDEX);
-        let session = self.0.map_addr(|address| untagged(address).unwrap_or(address));
+        // SAFETY: no session lies at so small an address.
+        let untagged =
+            |address: NonZero<usize>| unsafe { NonZero::new_unchecked(address.get() & !INDEX) };
         // SAFETY: alive for as long as this.
-        unsafe { AnySession::alive(session) }
+        unsafe { AnySession::alive(self.0.map_addr(untagged)) }
     }
 
     /// # Safety
@@ -62,10 +63,11 @@ impl<'a> SessionRef<'a> {
         prefetch::lines(self.any().as_ptr().cast(), SIZE);
     }
 
+    #[inline]
     fn api(self) -> &'static Api {
-        by_index(self.0.addr().get() & INDEX)
-            .and_then(|libssl| libssl.api.as_ref())
-            .unwrap_or_else(|| unreachable!("made only of a libssl that is taken over"))
+        let api = by_index(self.0.addr().get() & INDEX).and_then(|libssl| libssl.api.as_ref());
+        // SAFETY: made only of a libssl that is taken over, by `of`.
+        unsafe { api.unwrap_unchecked() }
     }
 
     /// A reference of our own; `None` if the count can't be raised.
@@ -103,12 +105,13 @@ impl<'a> SessionRef<'a> {
 
     /// When it expires: contract, "expiry".
     pub(crate) fn expiry(self) -> Expiry {
-        let time = match (self.api().SSL_SESSION_get_time_ex, self.api().SSL_SESSION_get_time) {
-            (Some(get_time_ex), _) => get_time_ex(self.any()),
-            (None, Some(get_time)) => get_time(self.any()),
+        let (api, session) = (self.api(), self.any());
+        let time = match (api.SSL_SESSION_get_time_ex, api.SSL_SESSION_get_time) {
+            (Some(get_time_ex), _) => get_time_ex(session),
+            (None, Some(get_time)) => get_time(session),
             (None, None) => i64::MAX,
         };
-        Expiry::new(time, (self.api().SSL_SESSION_get_timeout)(self.any()))
+        Expiry::new(time, (api.SSL_SESSION_get_timeout)(session))
     }
 
     /// Sets the session's time, in seconds since the epoch.

@@ -8,12 +8,12 @@
 //! The thread that forks holds none of these locks: no foreign code runs under them.
 
 mod addresses;
-mod fence;
+mod alone;
 mod generation;
 mod mutex;
 
 pub(crate) use addresses::Addresses;
-pub(crate) use fence::see_each_other;
+pub(crate) use alone::is_alone;
 pub(crate) use generation::generation;
 #[cfg(test)]
 pub(crate) use generation::in_child;

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::lock_api::{self, GuardNoSend, RawMutex, RawMutexFair};
 
+use super::alone::is_alone;
 use super::generation::generation;
 use crate::system;
 
@@ -76,7 +77,7 @@ impl<T> Mutex<T> {
     #[inline]
     pub(crate) fn lock_unless_dead(&self) -> Option<MutexGuard<'_, T>> {
         let own = generation() << 2;
-        if !self.raw().change(FREE, own | LOCKED) {
+        if !self.raw().take(own | LOCKED) {
             self.raw().wait(own, false)?;
         }
         Some(self.guard())
@@ -114,7 +115,7 @@ unsafe impl RawMutex for Raw {
 
     #[inline]
     fn try_lock(&self) -> bool {
-        self.change(FREE, generation() << 2 | LOCKED)
+        self.take(generation() << 2 | LOCKED)
     }
 
     #[inline]
@@ -147,7 +148,14 @@ impl Raw {
     #[inline]
     fn release(&self) {
         let word = &raw const self.0;
-        if self.0.swap(FREE, Ordering::Release) & STATE == CONTENDED {
+        let held = if is_alone() {
+            let held = self.0.load(Ordering::Relaxed);
+            self.0.store(FREE, Ordering::Release);
+            held
+        } else {
+            self.0.swap(FREE, Ordering::Release)
+        };
+        if held & STATE == CONTENDED {
             // The word may be gone: whoever had the lock since may have freed it.
             system::wake_one(word);
         }
@@ -156,7 +164,7 @@ impl Raw {
     #[inline]
     fn acquire(&self) -> Had {
         let own = generation() << 2;
-        if self.change(FREE, own | LOCKED) {
+        if self.take(own | LOCKED) {
             return Had::Free;
         }
         loop {
@@ -201,6 +209,19 @@ impl Raw {
                 return Some(had);
             }
         }
+    }
+
+    /// Takes the lock if it is free.
+    #[inline]
+    fn take(&self, locked: u32) -> bool {
+        if !is_alone() {
+            return self.change(FREE, locked);
+        }
+        let free = self.0.load(Ordering::Relaxed) == FREE;
+        if free {
+            self.0.store(locked, Ordering::Relaxed);
+        }
+        free
     }
 
     fn change(&self, from: u32, to: u32) -> bool {

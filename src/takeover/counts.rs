@@ -1,4 +1,4 @@
-//! In how many caches a session is stored, asked without a lock (C6, P10).
+//! In how many caches a session is stored, asked without a lock (C6, P10); and whether a session has been changed since.
 //!
 //! Two sessions that are alive begin at least 512 bytes apart, as one has 648 bytes or more. So a byte for each
 //! piece of that size of the address space counts for one session alone. The bytes lie in leaves of two megabytes'
@@ -7,12 +7,12 @@
 //! (A table from session to contexts was rejected: it would cost each stored session memory and a lock for what few
 //! programs do. ex_data of the session was too: its index belongs to the default `OSSL_LIB_CTX` of the moment.)
 
-use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
 
 use crate::cache::Handle;
 use crate::libssl::{Session, SessionRef};
 use crate::memory;
-use crate::sync::{Addresses, see_each_other};
+use crate::sync::{Addresses, is_alone};
 
 /// A session has more bytes than this.
 const PIECE: usize = 512;
@@ -49,14 +49,13 @@ fn count(address: usize) -> Option<&'static AtomicU8> {
 }
 
 /// Makes sure that a session can be counted. Returns whether there was memory for that.
+#[inline]
 pub(super) fn make_countable(session: SessionRef<'_>) -> bool {
-    make_leaf(session.address())
+    count(session.address()).is_some() || make_leaf(session.address())
 }
 
+#[cold]
 fn make_leaf(address: usize) -> bool {
-    if count(address).is_some() {
-        return true;
-    }
     let key = key(address);
     let leaf = Leaf { key, counts: [const { AtomicU8::new(0) }; PIECES] };
     let Some(leaf) = memory::boxed(leaf) else { return false };
@@ -73,29 +72,50 @@ fn make_leaf(address: usize) -> bool {
     there.is_ok()
 }
 
-/// Returns whether a session may be stored somewhere; `false` is certain.
-///
-/// The caller has just changed the session, and does nothing more if it is stored nowhere. Whoever stores it counts
-/// it first, and looks at the session again after that, with such a fence between the two as well. So at least one of
-/// them sees what the other did, the count or the change, and a session that is being stored while its time is set ends
-/// up with the new expiry.
+/// Rises after each change that the program makes to a session's time, timeout or key.
+static CHANGES: Line = Line(AtomicUsize::new(0));
+
+/// In a cache line of its own: each store reads it.
+#[repr(align(64))]
+struct Line(AtomicUsize);
+
+/// How many changes there have been, of whatever session. Whoever stores a session asks before he looks at its time, and
+/// once more after he has counted it: [`note_change`].
 #[inline]
-pub(super) fn is_stored(session: SessionRef<'_>) -> bool {
-    see_each_other();
-    is_counted(session.address())
+pub(super) fn changes() -> usize {
+    CHANGES.0.load(Ordering::SeqCst)
 }
 
-fn is_counted(address: usize) -> bool {
-    count(address).is_some_and(|count| count.load(Ordering::Relaxed) > 0)
+/// The program has just changed this session. Returns in how many caches it may be stored; none is certain.
+///
+/// With none the caller does nothing more. Of the four steps, that a change is noted here and the count read, and that a
+/// store counts the session and asks for [`changes`], all threads see one order. So the caller sees the count, or the store
+/// sees that there was a change and looks at the session again: one that is being stored while its time is set ends up
+/// with the new expiry.
+#[inline]
+pub(super) fn note_change(session: SessionRef<'_>) -> u8 {
+    if is_alone() {
+        CHANGES.0.store(CHANGES.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    } else {
+        CHANGES.0.fetch_add(1, Ordering::SeqCst);
+    }
+    counted(session.address())
+}
+
+fn counted(address: usize) -> u8 {
+    count(address).map_or(0, |count| count.load(Ordering::SeqCst))
 }
 
 /// A count at its end stays there: such a session is asked about in vain, once it has left.
 fn change(address: usize, change: impl Fn(u8) -> Option<u8>) {
-    if let Some(count) = count(address) {
-        let _ = count.fetch_update(Ordering::SeqCst, Ordering::Relaxed, |now| match now {
-            u8::MAX => None,
-            _ => change(now),
-        });
+    let Some(count) = count(address) else { return };
+    let change = |now| if now == u8::MAX { None } else { change(now) };
+    if is_alone() {
+        change(count.load(Ordering::Relaxed))
+            .into_iter()
+            .for_each(|to| count.store(to, Ordering::Relaxed));
+    } else {
+        let _ = count.fetch_update(Ordering::SeqCst, Ordering::Relaxed, change);
     }
 }
 
@@ -115,6 +135,10 @@ mod tests {
 
     /// Addresses that no allocator gives out, of each test its own.
     const FAR: usize = 1 << 60;
+
+    fn is_counted(address: usize) -> bool {
+        counted(address) > 0
+    }
 
     #[test]
     fn neighbours_are_told_apart() {

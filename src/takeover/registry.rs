@@ -9,7 +9,7 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::context::Context;
+use super::context::{Context, Held};
 use crate::cache::Statistics;
 use crate::libssl::types::CtxRef;
 use crate::sync::Addresses;
@@ -37,6 +37,11 @@ thread_local! {
 /// The state of a context that is taken over; `None` for any other.
 pub(crate) fn find(ctx: CtxRef<'_>) -> Option<Arc<Context>> {
     find_borrowed(ctx).map(|context| Arc::clone(&context))
+}
+
+/// The same for a call that mostly runs no foreign code.
+pub(crate) fn hold(ctx: CtxRef<'_>) -> Option<Held> {
+    find_borrowed(ctx).map(Held::borrowed)
 }
 
 /// The same without counting a reference, which threads that look sessions up at once would do at one
@@ -109,24 +114,43 @@ fn note_end(value: usize) {
 
 // --- All of them -----------------------------------------------------------------------------
 
+/// The context that this thread has found last, if it is still taken over and stores a session.
+pub(super) fn last_storing() -> Option<Arc<Context>> {
+    let last = LAST.get();
+    // Nothing leaves the table meanwhile, and nothing has since it was found there.
+    CONTEXTS.while_unchanged(last.changes, || {
+        let context = (last.context != 0).then(|| found(last.context));
+        context.filter(|context| !context.cache.is_empty()).map(|context| Arc::clone(&context))
+    })?
+}
+
 /// Visits each context that stores a session, in no particular order, with no lock held: visiting may free sessions.
 /// Each once, whatever comes and goes meanwhile.
 pub(super) fn for_each_storing(mut visit: impl FnMut(&Arc<Context>)) {
-    let (mut found_ones, mut all) = (Vec::new(), true);
+    /// So many without memory being asked for.
+    const FEW: usize = 4;
+    let (mut few, mut count) = ([const { None }; FEW], 0);
+    let (mut others, mut all) = (Vec::new(), true);
     CONTEXTS.for_each(|value| {
         let context = found(value);
-        if !context.cache.is_empty() {
-            all &= found_ones.try_reserve(1).is_ok();
-            if all {
-                found_ones.push(Arc::clone(&context));
-            }
+        if context.cache.is_empty() {
+            return;
+        }
+        if let Some(place) = few.get_mut(count) {
+            *place = Some(Arc::clone(&context));
+            count += 1;
+            return;
+        }
+        all &= others.try_reserve(1).is_ok();
+        if all {
+            others.push(Arc::clone(&context));
         }
     });
     if all {
-        return found_ones.iter().for_each(visit);
+        return few.iter().flatten().chain(&others).for_each(visit);
     }
     // Out of memory they come one by one, by their numbers.
-    drop(found_ones);
+    drop((few, others));
     let mut next = storing_after(0);
     while let Some(context) = next {
         visit(&context);

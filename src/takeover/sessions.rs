@@ -4,15 +4,15 @@
 //! A session does not know where it is stored, and may be stored in several contexts (C17), so each
 //! context that stores sessions is asked; none if the session is stored nowhere ([`super::counts`]).
 
-use super::context::Context;
-use super::counts::is_stored;
-use super::registry::for_each_storing;
+use super::context::Held;
+use super::counts::note_change;
+use super::registry::{for_each_storing, last_storing};
 use crate::libssl::SessionRef;
 use crate::libssl::types::{SSL_MAX_SSL_SESSION_ID_LENGTH, SSL_SESS_CACHE_UPDATE_TIME};
 use crate::time;
 
 /// `SSL_CTX_add_session`: stores a session in a context. Returns whether it was stored or replaced another one (C3).
-pub(crate) fn add(context: &Context, session: SessionRef<'_>) -> bool {
+pub(crate) fn add(context: &Held, session: SessionRef<'_>) -> bool {
     if !context.lacks(SSL_SESS_CACHE_UPDATE_TIME) {
         session.set_time(time::now());
         // It may be stored elsewhere too.
@@ -27,8 +27,13 @@ pub(crate) fn add(context: &Context, session: SessionRef<'_>) -> bool {
 /// The session's time or timeout has been set: it is flushed and evicted by its new expiry.
 #[inline]
 pub(crate) fn re_expire(session: SessionRef<'_>) {
-    if is_stored(session) {
-        for_each_storing(|context| context.re_expire(session));
+    match note_change(session) {
+        0 => {}
+        // Mostly in the context that this thread has used last.
+        1 if last_storing().is_some_and(|context| context.re_expire(session)) => {}
+        _ => for_each_storing(|context| {
+            context.re_expire(session);
+        }),
     }
 }
 
@@ -42,7 +47,7 @@ pub(crate) fn re_key<R>(session: SessionRef<'_>, change: impl FnOnce() -> R) -> 
 
     let result = change();
 
-    if is_stored(session) {
+    if note_change(session) > 0 {
         for_each_storing(|context| context.re_key(session, version, &id[..length]));
     }
     result

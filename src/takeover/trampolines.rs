@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_uchar, c_uint, c_void};
 use std::sync::Arc;
 
 use super::connections::{self, Connection};
-use super::context::{Call, Context, Trampolines, count};
+use super::context::{Call, Context, Held, Trampolines, count};
 use super::{exchange, lifetime, registry, sessions};
 use crate::libssl::types::*;
 use crate::libssl::{
@@ -50,7 +50,7 @@ extern "C-unwind" fn new_session<const INDEX: usize>(
     ssl: SslRef<'_>,
     session: AnySession<'_>,
 ) -> c_int {
-    let Some(context) = session_context::<INDEX>(ssl) else { return 0 };
+    let Some(context) = session_context::<INDEX>(ssl).map(Held::from) else { return 0 };
     context.reap();
     let Some(borrowed) = SessionRef::of(context.libssl, session) else { return 0 };
     let call = Call::new(&context, ssl);
@@ -239,7 +239,7 @@ fn take_external(context: &Arc<Context>, ssl: SslRef<'_>, found: &Session) -> bo
         // Not while the session is in the cache and has not been looked at by libssl: it may have expired, and libssl then
         // calls back for it once more.
         context.auto_flush();
-        sessions::add(context, session);
+        sessions::add(&Held::from(Arc::clone(context)), session);
     }
     true
 }
@@ -253,10 +253,14 @@ fn note_external_miss(context: &Context) {
 
 /// libssl has removed a session, or looked for it in its own empty cache, and marked it not resumable.
 extern "C-unwind" fn remove_session(ctx: CtxRef<'_>, session: AnySession<'_>) {
-    // Our own removal, made to mark a session.
-    if is_in_libssl() {
-        return;
+    // Not our own removal, made to mark a session.
+    if !is_in_libssl() {
+        removed_by_libssl(ctx, session);
     }
+}
+
+#[inline(never)] // what mostly is not called makes no room on the stack
+fn removed_by_libssl(ctx: CtxRef<'_>, session: AnySession<'_>) {
     let Some(context) = registry::find(ctx) else { return };
     let Some(session) = SessionRef::of(context.libssl, session) else { return };
     if lifetime::handle_own(&context, session) {

@@ -159,7 +159,14 @@ impl Addresses {
         self.visit(visit);
     }
 
-    /// The same, unless somebody is changing the table.
+    /// Looks with the writers' lock held, as `for_each`, at what was found when there had been so many changes. `None` if there
+    /// have been others since: it may be gone.
+    pub(crate) fn while_unchanged<R>(&self, changes: u64, look: impl FnOnce() -> R) -> Option<R> {
+        let _writing = self.lock();
+        (self.changes() == changes).then(look)
+    }
+
+    /// `for_each`, unless somebody is changing the table.
     pub(crate) fn try_for_each(&self, visit: impl FnMut(usize)) {
         if let Some(_writing) = self.writers.try_lock() {
             self.visit(visit);

@@ -12,6 +12,7 @@
 //! | [`running`] | which callbacks of the program run on this thread |
 //! | [`real`] | libssl's context behind it: every call to that, and what is set on it past us |
 //! | [`view`] | what the program believes it set, and may ask |
+//! | [`held`] | the context during a call |
 //! | [`state`] | the context itself |
 //! | [`events`] | what happened, for figures and probes |
 //! | [`leaving`], [`planted`], [`sentinel`], [`listing`], [`callback`] | parts of its state, which do not know it |
@@ -19,6 +20,7 @@
 mod callback;
 mod events;
 mod flush;
+mod held;
 mod leaving;
 mod listing;
 mod operator;
@@ -34,6 +36,7 @@ mod view;
 
 pub(super) use callback::Callback;
 pub(crate) use flush::Budget;
+pub(crate) use held::Held;
 pub(crate) use listing::snapshot;
 pub(super) use running::{Call, count};
 pub(crate) use state::Context;

@@ -89,7 +89,12 @@ impl Planted {
 
     /// A session is being removed, and its stand-in has served. Returns whether it was in our cache but for that, or
     /// was taken from others. (What the program's get callback returned may be another object with the same key.)
+    #[inline]
     pub(super) fn consume(&self, session: SessionRef<'_>) -> bool {
+        !self.is_empty() && self.consume_one(session)
+    }
+
+    fn consume_one(&self, session: SessionRef<'_>) -> bool {
         let is_it = |plant: &Plant| match &plant.stored {
             Some(stored) => stored.get() == session || plant.stand_in.get().has_key_of(session),
             None => plant.is_taken && plant.stand_in.get().has_key_of(session),

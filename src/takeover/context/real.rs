@@ -171,6 +171,11 @@ impl Context {
         self.remove_real(session);
     }
 
+    /// The same for many.
+    pub(super) fn mark_all_not_resumable(&self, sessions: &[Session]) {
+        self.remove_all_real(sessions.iter().map(Session::get));
+    }
+
     /// Adds a session of ours to the real cache.
     pub(super) fn add_real(&self, session: &Session) {
         let add = self.api.SSL_CTX_add_session;
@@ -184,13 +189,18 @@ impl Context {
 
     /// Removes a session from the real cache, if libssl is not just freeing that. Our trampoline is silent meanwhile.
     pub(super) fn remove_real(&self, session: SessionRef<'_>) {
+        self.remove_all_real([session]);
+    }
+
+    #[inline]
+    fn remove_all_real<'a>(&self, sessions: impl IntoIterator<Item = SessionRef<'a>>) {
         let remove = self.api.SSL_CTX_remove_session;
         let ctx = match self.sentinel.has_fallen_here() {
             true => watch::scratch_context(self.libssl, self.api),
             false => Some(self.ctx()),
         };
         if let Some(ctx) = ctx {
-            call_libssl(|| remove(ctx, session.any()));
+            call_libssl(|| sessions.into_iter().for_each(|session| _ = remove(ctx, session.any())));
         }
     }
 

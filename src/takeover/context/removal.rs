@@ -28,10 +28,10 @@ impl Context {
             return;
         }
         let was_ending = self.is_ending();
+        self.mark_all_leaving(sessions, why);
         sessions.reverse();
-        let unfinished = Unfinished { context: self, group, rest: sessions, why };
+        let unfinished = Unfinished { context: self, group, rest: sessions };
         while let Some(session) = unfinished.rest.pop() {
-            self.mark_leaving(session.get(), why);
             self.call_remove(&session);
             // Before the question, as ex_data functions of the program may run.
             drop(session);
@@ -85,12 +85,22 @@ impl Context {
         if why == Why::Flushed {
             self.events.expire(session);
             self.mark_not_resumable(session);
-            // What has expired nobody resumes anyway.
-            if let Some(sharing) =
-                self.sharing().filter(|_| session.expiry().seconds() > time::now())
-            {
-                sharing.forget(session, true);
-            }
+            self.forget_leaving(session);
+        }
+    }
+
+    fn mark_all_leaving(&self, sessions: &[Session], why: Why) {
+        if why == Why::Flushed {
+            sessions.iter().for_each(|session| self.events.expire(session.get()));
+            self.mark_all_not_resumable(sessions);
+            sessions.iter().for_each(|session| self.forget_leaving(session.get()));
+        }
+    }
+
+    /// Nobody else is to have a session that was flushed. (What has expired nobody resumes anyway.)
+    fn forget_leaving(&self, session: SessionRef) {
+        if let Some(sharing) = self.sharing().filter(|_| session.expiry().seconds() > time::now()) {
+            sharing.forget(session, true);
         }
     }
 
@@ -157,24 +167,22 @@ impl Drop for Abandoned<'_> {
     }
 }
 
-/// Sessions that leave at once, last first, whose turn comes later should that be left in the same way.
+/// Sessions that leave at once, marked, last first, whose turn comes later should that be left in the same way.
 struct Unfinished<'a> {
     context: &'a Context,
     group: Group,
     rest: &'a mut Vec<Session>,
-    why: Why,
 }
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        let Self { context, group, ref mut rest, why } = *self;
+        let Self { context, group, ref mut rest } = *self;
         // Of a context that has ended, nothing may be called any more.
         if !rest.is_empty() && !context.is_ending() {
             rest.reverse();
-            if context.leaving.add(group, rest, why) {
+            if context.leaving.add(group, rest, Why::Other) {
                 context.leaving.set_runner(group, Runner::Abandoned);
             }
-            rest.iter().for_each(|session| context.mark_leaving(session.get(), why));
         }
         rest.clear();
     }

@@ -58,7 +58,8 @@ impl Sentinel {
     }
 
     pub(super) fn has_fallen_here(&self) -> bool {
-        self.fell.load(Ordering::Acquire) == this_thread()
+        let fell = self.fell.load(Ordering::Acquire);
+        fell != 0 && fell == this_thread()
     }
 
     /// The context is in use again, until the next store without a sentinel.

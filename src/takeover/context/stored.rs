@@ -1,20 +1,22 @@
 //! How sessions enter a context's cache, are found, and leave it one by one.
 
+use super::held::Held;
 use super::leaving::Why;
 use super::state::Context;
 use crate::cache::{Expiry, Key, Stored};
 use crate::guard::guard;
 use crate::libssl::{Session, SessionRef};
-use crate::sync::see_each_other;
 use crate::takeover::counts;
 
-impl Context {
+impl Held {
     /// Stores a session. Returns whether it was stored or replaced another one (C3).
     ///
     /// Takes one reference. What leaves for it has its remove callback run, with no lock held.
     pub(crate) fn store(&self, session: SessionRef<'_>) -> bool {
         let Some(mut owned) = session.retain() else { return false };
         let key = self.stored_key(session);
+        // Before the expiry is read.
+        let mut changes = counts::changes();
         let mut expiry = session.expiry();
         let stored = loop {
             if self.is_ending() {
@@ -23,17 +25,22 @@ impl Context {
             let limit = usize::try_from(self.size()).unwrap_or(0);
             let Some(stored) = self.try_store(key, owned, expiry, limit) else { return false };
             match stored {
-                Stored::Added { evicted } => {
-                    if let Some(evicted) = evicted {
-                        self.leave_evicted(&evicted);
-                    }
+                Stored::Added { evicted: None } => break true,
+                Stored::Added { evicted: Some(evicted) } => {
+                    self.keep();
+                    self.leave_evicted(&evicted);
                     break true;
                 }
                 // Dropped without a callback, and left resumable for others who hold it (C3).
-                Stored::Replaced(_) => break true,
+                Stored::Replaced(former) => {
+                    self.keep();
+                    drop(former);
+                    break true;
+                }
                 Stored::Present(_) => break false,
                 Stored::NoMemory(_) => return false,
                 Stored::Full { session: refused, replaced } => {
+                    self.keep();
                     owned = refused;
                     let mut left = Vec::new();
                     let more = guard(0, || self.cache.evict(limit, &mut left));
@@ -46,20 +53,47 @@ impl Context {
                     let group = self.begin_group();
                     self.leave(group, &mut left, Why::Other);
                     self.run_callbacks(group);
+                    changes = counts::changes();
                     expiry = session.expiry();
                 }
             }
         };
-        self.follow_change(session, expiry);
+        self.follow_change(session, expiry, changes);
         stored
     }
 
+    /// `SSL_CTX_remove_session`. Returns whether something was stored under the session's key (C5), and what was: the caller
+    /// drops it last.
+    pub(crate) fn remove(&self, session: SessionRef<'_>) -> (bool, Option<Session>) {
+        let id = session.id();
+        if id.is_empty() {
+            return (false, None);
+        }
+        if self.is_removing(session) {
+            self.mark_not_resumable(session);
+            return (false, None);
+        }
+        let planted = self.planted.consume(session);
+        let key = self.key_of(session.version(), id);
+        let stored = self.note_taken(guard(None, || self.cache.take(key)));
+        self.forget_shared(session, stored.is_some());
+        self.mark_not_resumable(session);
+        if self.remove.get().is_some() {
+            self.keep();
+            self.call_remove_borrowed(session);
+        }
+        (planted || stored.is_some(), stored)
+    }
+}
+
+impl Context {
     /// The key that a session is stored under, or would be. (One that has lost its id while it was stored is found by what
     /// it is: [`Context::re_key`].)
     fn stored_key(&self, session: SessionRef<'_>) -> Key {
-        let by_object = session.id().is_empty().then(|| self.key_of_object(session));
+        let id = session.id();
+        let by_object = id.is_empty().then(|| self.key_of_object(session));
         let stored = by_object.filter(|&key| self.cache.contains(key));
-        stored.unwrap_or_else(|| self.key(session))
+        stored.unwrap_or_else(|| self.key_of(session.version(), id))
     }
 
     fn try_store(
@@ -81,10 +115,11 @@ impl Context {
         stored
     }
 
-    /// A session has been stored by this expiry. Whoever changed it just before has not found it here (C6).
-    fn follow_change(&self, session: SessionRef<'_>, expiry: Expiry) {
-        see_each_other();
-        if session.expiry() != expiry {
+    /// A session has been stored by this expiry, which was read after so many changes. Whoever has changed it since has not
+    /// found it here (C6).
+    #[inline]
+    fn follow_change(&self, session: SessionRef<'_>, expiry: Expiry, changes: usize) {
+        if counts::changes() != changes && session.expiry() != expiry {
             self.re_expire(session);
         }
     }
@@ -104,9 +139,10 @@ impl Context {
             [] => self.key_of_object(held.get()),
             _ => self.key(held.get()),
         };
+        let changes = counts::changes();
         let expiry = held.get().expiry();
         let refused = guard(None, || self.cache.put_back(key, session, expiry));
-        self.follow_change(held.get(), expiry);
+        self.follow_change(held.get(), expiry, changes);
         refused
     }
 
@@ -117,24 +153,30 @@ impl Context {
         }
     }
 
-    /// The session's time or timeout has been set: if it is stored here, it is flushed and evicted by its new expiry.
-    pub(crate) fn re_expire(&self, session: SessionRef<'_>) {
+    /// The session's time or timeout has been set: if it is stored here, it is flushed and evicted by its new expiry. Returns
+    /// whether it is.
+    pub(crate) fn re_expire(&self, session: SessionRef<'_>) -> bool {
         let owned = session.borrowed();
-        let by_object = session.id().is_empty().then(|| self.key_of_object(session));
-        for key in [Some(self.key(session)), by_object].into_iter().flatten() {
+        let id = session.id();
+        let by_object = id.is_empty().then(|| self.key_of_object(session));
+        let mut is_here = false;
+        for key in [Some(self.key_of(session.version(), id)), by_object].into_iter().flatten() {
             // Should two threads set times at once, the one that reads last also stores last.
             loop {
+                let changes = counts::changes();
                 let expiry = session.expiry();
                 let stored = guard(false, || self.cache.re_expire(key, &owned, expiry));
                 if stored {
+                    is_here = true;
                     self.events.change(&self.cache);
                     self.sharing().into_iter().for_each(|sharing| sharing.re_expire(session));
                 }
-                if !stored || session.expiry() == expiry {
+                if !stored || counts::changes() == changes || session.expiry() == expiry {
                     break;
                 }
             }
         }
+        is_here
     }
 
     /// The session's version or id, which was this before, has been set: if it is stored here, it is found by its new key. A
@@ -151,23 +193,6 @@ impl Context {
         for old in [self.key_of(version, id), by_object] {
             drop(guard(None, || self.cache.re_key(old, new, &owned)));
         }
-    }
-
-    /// `SSL_CTX_remove_session`. Returns whether something was stored under the session's key (C5).
-    pub(crate) fn remove(&self, session: SessionRef<'_>) -> bool {
-        if session.id().is_empty() {
-            return false;
-        }
-        if self.is_removing(session) {
-            self.mark_not_resumable(session);
-            return false;
-        }
-        let planted = self.planted.consume(session);
-        let stored = self.take_stored(session);
-        self.forget_shared(session, stored.is_some());
-        self.mark_not_resumable(session);
-        self.call_remove_borrowed(session);
-        planted || stored.is_some()
     }
 
     /// Removes what is stored under a key that libssl's own removal has just looked for in vain, and

@@ -59,8 +59,15 @@ impl Object {
     }
 
     /// The bytes of code at an address. (A stub is longer than these, and a call lies before where it returns to.)
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn code(&self, at: usize) -> Option<[u8; 6]> {
         self.memory().bytes(at)
+    }
+
+    /// The instruction at an address.
+    #[cfg(target_arch = "aarch64")]
+    pub(super) fn instruction(&self, at: usize) -> Option<u32> {
+        self.memory().u32(at)
     }
 
     /// Returns whether this and what follows it within the length of a few instructions is code of the object.

@@ -47,9 +47,10 @@ stage() {
     echo "$what: Debian $release, $1: $2: $(($(date +%s) - began)) s"
 }
 
-# get PACKAGE...: from Debian, after which the tree has this machine's CA certificates.
+# get PACKAGE...: from Debian. When the first ones are there, the tree has this machine's CA certificates.
 get() {
-    stage root "apt-get update" apt-get update -qq
+    [ -e "$tree/updated" ] || stage root "apt-get update" apt-get update -qq
+    touch "$tree/updated"
     stage root "apt-get install $*" apt-get install -qq -y "$@"
     mkdir -p "$tree/etc/ssl/certs"
     cp "$tree/root/certificates" "$tree/etc/ssl/certs/ca-certificates.crt"

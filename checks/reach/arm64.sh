@@ -1,9 +1,9 @@
 #!/bin/sh
-# arm64.sh: everything for arm64, in a tree of Debian 13's (tools/tree.sh): cross-built, and run under emulation (qemu-user) on arm64's libssl.
-# NAMES and WAYS choose among the programs of the C harness, and PARTS among the parts, all by default: harness threads nginx packages.
+# arm64.sh: everything for arm64, in a tree of Debian 13's (tools/tree.sh): cross-built, and run under emulation (qemu-user) on
+# arm64's libssl. NAMES and WAYS choose among the programs of the C harness, and PARTS among the parts, all by default: harness threads
+# nginx packages. What passed is in build/arm64/systems.tsv; the packages for arm64 are in build/arm64/packages.
 #
-# The packages for arm64 are then in build/arm64/packages. What this machine's emulation shows of memory is x86-64's order, which
-# is stronger than arm64's: for that there are the models and Miri.
+# Threads under emulation see memory in x86-64's order, which is stronger than arm64's: for that there are the models and Miri.
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)

@@ -103,10 +103,10 @@ test: ##! run all tests (MEMCHECK=no: without valgrind)
 test-rust: ##! the Rust tests: the cache against its oracle, the command
 	$(CARGO) test --locked $(or $(CRATES:%=-p %),--workspace)
 
-test-harness: lib ## the C programs alone (TEST_NAMES="flush_* hs_sni" TEST_WAYS="stock preload" TEST_JOBS=4)
+test-harness: library ## the C programs alone (TEST_NAMES="flush_* hs_sni" TEST_WAYS="stock preload" TEST_JOBS=4)
 	@$(AGAIN) -C tests-c LIBDIR=../$(LIB) check
 
-test-c: test-harness ##! the C programs on stock and three ways, header, install
+test-c: lib test-harness ##! the C programs on stock and three ways, header, install
 	@cd tests-c && prove header.t install.t effect.t examples.t leaks.t probes.t
 	@prove checks/abi/library.t checks/abi/share.t tools/setup.t examples/demo/summary.t
 

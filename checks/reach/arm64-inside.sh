@@ -27,15 +27,15 @@ chmod 755 "$tree/usr/sbin/policy-rc.d"
 chroot "$tree" dpkg --add-architecture arm64
 echo 'APT::Install-Recommends "no";' >"$tree/etc/apt/apt.conf.d/few"
 get qemu-user
-emulate || {
-    echo "arm64: programs for arm64 cannot be started here: binfmt_misc in a user namespace needs Linux 6.7" >&2
+emulate || [ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ] || {
+    echo "arm64: programs for arm64 cannot be started here: that needs Linux 6.7 (binfmt_misc in a user namespace), or qemu-user-binfmt" >&2
     exit 1
 }
 get make gcc libc6-dev cargo rustc libstd-rust-dev:arm64 gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev:arm64 libssl-dev:arm64 \
     perl pkgconf python3:arm64 openssl:arm64 nginx:arm64 zlib1g-dev:arm64 libzstd-dev:arm64 debhelper
 version=$(chroot "$tree" dpkg-query -W -f "\${Version}" libssl-dev:arm64)
 echo "arm64: libssl $version, $(chroot "$tree" openssl version -p)"
-build "make lib" lib
+build "make library" library
 if part harness; then
     build "the C harness" test-harness TEST_NAMES="$names" TEST_WAYS="$ways" TEST_JOBS=4 TEST_OUT=/srv/results
     sed "s/^/Debian $release on arm64, emulated\t$version\t/" "$tree/srv/results/results.tsv" >"$logs/systems.tsv"

@@ -298,7 +298,12 @@ fn loader_find() -> Option<impl Fn(usize) -> Option<Object>> {
             return None;
         }
         let Link { base, name, dynamic } = *found.link?;
-        Some(Object { base, range: found.start..found.end, dynamic, name })
+        let range = found.start..found.end;
+        if !range.contains(&dynamic) {
+            // Of a program whose segments lie apart, as they do on arm64, the loader names the one with the address.
+            return find_object(|object| object.range.contains(&address));
+        }
+        Some(Object { base, range, dynamic, name })
     })
 }
 

@@ -3,6 +3,7 @@
 
 CARGO   ?= cargo
 OBJCOPY ?= objcopy
+include tools/cross.mk
 
 # The one place for the version is Cargo.toml; the ABI number follows from it as in build.rs.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
@@ -10,8 +11,9 @@ NUMBERS := $(subst ., ,$(VERSION))
 ABI     := $(word 1,$(NUMBERS))$(if $(filter 0,$(word 1,$(NUMBERS))),.$(word 2,$(NUMBERS)))
 
 LIB     := build/lib
-TARGET  := $(or $(CARGO_TARGET_DIR),target)/release
-BUILT   := $(or $(CARGO_TARGET_DIR),target)/command/sslsweep
+BUILDS  := $(or $(CARGO_TARGET_DIR),target)$(CARGO_BUILD_TARGET:%=/%)
+TARGET  := $(BUILDS)/release
+BUILT   := $(BUILDS)/command/sslsweep
 SO      := libsslsweep.so.$(VERSION)
 SHARE   := libsslsweep-share.so.$(VERSION)
 # $(call crates,NAMES): the sources of these crates
@@ -27,7 +29,7 @@ AGAIN    = $(MAKE) --no-print-directory
 comma := ,
 
 # The commands whose comment begins so, in two columns: $(call list,MARK)
-list = sed -n 's/^\([a-z-]*\):.*$1 \(.*\)/  make \1               \2/p' $(MAKEFILE_LIST) | sed 's/^\(.\{22\}\) */\1/'
+list = sed -n 's/^\([a-z0-9-]*\):.*$1 \(.*\)/  make \1               \2/p' $(MAKEFILE_LIST) | sed 's/^\(.\{22\}\) */\1/; s/ \{12,\}/ /'
 
 help: ##! list the commands that most people need
 	@$(call list,##!)
@@ -99,10 +101,12 @@ test: ##! run all tests (MEMCHECK=no: without valgrind)
 	@$(AGAIN) lib test-rust test-c test-command $(if $(filter no,$(MEMCHECK)),,valgrind)
 
 test-rust: ##! the Rust tests: the cache against its oracle, the command
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked $(or $(CRATES:%=-p %),--workspace)
 
-test-c: lib ##! the C programs on stock and three ways, header, install
+test-harness: library ## the C programs alone (TEST_NAMES="flush_* hs_sni" TEST_WAYS="stock preload" TEST_JOBS=4)
 	@$(AGAIN) -C tests-c LIBDIR=../$(LIB) check
+
+test-c: lib test-harness ##! the C programs on stock and three ways, header, install
 	@cd tests-c && prove header.t install.t effect.t examples.t leaks.t probes.t
 	@prove checks/abi/library.t checks/abi/share.t tools/setup.t examples/demo/summary.t
 
@@ -133,6 +137,6 @@ clean: ##! remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help help-all lib library demo test test-rust test-c test-command test-fresh lint header pictures clean
+.PHONY: help help-all lib library demo test test-rust test-harness test-c test-command test-fresh lint header pictures clean
 
 include checks/checks.mk bench/bench.mk packaging/packaging.mk

@@ -15,6 +15,18 @@ test-sharing: ##! shared sessions in real servers (MINUTES=5: longer storms)
 	@$(AGAIN) lib
 	@SCENARIOS="$(SCENARIOS)" VERSIONS="$(VERSIONS)" MINUTES="$(MINUTES)" python3 -B checks/sharing/run.py $(LIB)/libsslsweep.so
 
+test-arm64: ## all for arm64 under emulation, in a tree of Debian 13 (as root; NAMES="flush_*" WAYS=preload PARTS="harness threads nginx packages" MIRROR=URL)
+	@$(SETUP) fresh
+	@NAMES='$(NAMES)' WAYS='$(WAYS)' PARTS='$(PARTS)' MIRROR='$(MIRROR)' sh checks/reach/arm64.sh
+
+test-distributions: ## the C programs on the libssl of Debian 12, 13 and sid, in trees (as root; RELEASES="12 13 sid" NAMES="flush_*" WAYS=preload MIRROR=URL)
+	@$(SETUP) fresh
+	@NAMES='$(NAMES)' WAYS='$(WAYS)' MIRROR='$(MIRROR)' sh checks/reach/distributions.sh $(RELEASES)
+
+tested-systems: ## run both, and write the table of docs/compatibility.md from the results
+	@$(AGAIN) test-arm64 test-distributions
+	python3 tools/tested.py systems
+
 tested: ## run the matrix and the programs, and write the README's tables from the results
 	@$(AGAIN) test-matrix test-programs
 	python3 tools/tested.py
@@ -79,4 +91,4 @@ deny: $(DENY) ## licences, versions and origin of the dependencies, by deny.toml
 audit: $(DENY) ## known vulnerabilities of the dependencies (fetches the RustSec database from its Git host)
 	$(DENY) --locked check advisories
 
-.PHONY: test-matrix test-programs test-sharing tested abi-check abi-baseline fuzz fuzz-check test-models valgrind asan tsan test-memory soak miri deny audit
+.PHONY: test-matrix test-programs test-sharing test-arm64 test-distributions tested tested-systems abi-check abi-baseline fuzz fuzz-check test-models valgrind asan tsan test-memory soak miri deny audit

@@ -31,6 +31,7 @@ unsafe extern "C" {
         about: Option<&mut libc::siginfo_t>,
         timeout: &libc::timespec,
     ) -> c_int;
+    safe fn sysconf(name: c_int) -> libc::c_long;
     safe fn fstat(file: c_int, status: &mut MaybeUninit<libc::stat>) -> c_int;
     safe fn sigemptyset(set: &mut MaybeUninit<libc::sigset_t>) -> c_int;
     safe fn fallocate(file: c_int, mode: c_int, at: libc::off_t, bytes: libc::off_t) -> c_int;
@@ -109,6 +110,11 @@ fn futex(word: *const AtomicU32, operation: c_int, value: u32) -> libc::c_long {
     let operation = operation | libc::FUTEX_PRIVATE_FLAG;
     // SAFETY: the kernel checks the address.
     unsafe { libc::syscall(libc::SYS_futex, word, operation, value, forever) }
+}
+
+/// The bytes of a page: 4 KiB on x86-64, 4 to 64 KiB on arm64, as the kernel was built.
+pub(crate) fn page_size() -> usize {
+    sysconf(libc::_SC_PAGESIZE) as usize
 }
 
 /// New pages of zeros; NULL if there are none.

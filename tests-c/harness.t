@@ -10,6 +10,7 @@
 #   TEST_JOBS                 runs at the same time; 1 by default
 #   TEST_TIMEOUT              seconds for one run: there to end a hang, so far beyond what a busy machine needs
 #   TEST_VALGRIND             a valgrind command line to run the programs under
+#   TEST_EMULATED             set where an emulator runs the programs
 #   TEST_BUILD_FAILED         set when make could not build everything: old programs may be about
 #   TEST_OUT                  where the outputs go; if set, results.tsv too: program, way, passed or failed
 #                             (times.tsv is always there: program, way, seconds, seconds of a processor)

@@ -192,3 +192,6 @@ $(BUILD)/%/presence_loader.paths: $(BUILD)/obj/presence_loader.1.so $(BUILD)/obj
 	copy=$$(cat $(BUILD)/obj/libssl-so) && soname=$$(readelf -dW $< | sed -n 's/.*(NEEDED).*\[\(libssl\.so.*\)\]/\1/p') && \
 	echo $(abspath $(BUILD)/obj) $$soname $(abspath $(BUILD)/obj)/$$(basename $$copy) >$@
 $(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_loader: | $(BUILD)/$(way)/presence_loader.paths))
+
+# presence_private: with a hole between its segments, as programs have on arm64, the loader tells of one segment alone.
+$(BUILD)/stock/presence_private $(BUILD)/shared/presence_private $(BUILD)/static/presence_private: private LDFLAGS += -Wl,-z,max-page-size=0x200000

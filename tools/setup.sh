@@ -14,7 +14,7 @@ packages= # Debian packages to install
 tools=    # the same, for people of other systems
 
 have() { command -v "$1" >/dev/null 2>&1; }
-has_header() { printf '#include <%s>\n' "$1" | cc -E - >/dev/null 2>&1; }
+has_header() { printf '#include <%s>\n' "$1" | ${CC:-cc} -E - >/dev/null 2>&1; }
 missing() { # package, name in plain words
     case " $packages " in *" $1 "*) ;; *) packages="$packages${packages:+ }$1" ;; esac
     tools="$tools${tools:+, }$2"

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """tested.py: writes into the README which libssl and which programs were tested, from what the last
 runs of `make test-matrix` and `make test-programs` left in build/. Refuses where a run is missing, has
-failed, or did not cover every release or program. (`make tested` runs both first.)"""
+failed, or did not cover every release or program. (`make tested` runs both first.)
+
+tested.py systems: writes into docs/compatibility.md on which systems the C harness was run, from what
+the last runs of `make test-distributions` and `make test-arm64` left. (`make tested-systems` runs both first.)"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ import libssl
 TOP = pathlib.Path(__file__).resolve().parent.parent
 WAYS = ["stock", "preload", "shared", "static"]
 BEGIN, END = "<!-- tested: begin -->", "<!-- tested: end -->"
+# The releases of Debian, one of which is emulated; each may have backports with a libssl of their own.
+SYSTEMS = ["Debian 12", "Debian 13", "Debian 13 on arm64, emulated", "Debian sid"]
 
 
 def read(path: pathlib.Path) -> str:
@@ -57,15 +62,39 @@ def programs() -> list[str]:
     return lines
 
 
-def main() -> None:
-    readme = TOP / "README.md"
-    text = readme.read_text()
-    before, found, rest = text.partition(BEGIN)
+def systems() -> list[str]:
+    passed: dict[tuple[str, str], dict[str, int]] = collections.defaultdict(collections.Counter)
+    for run in "distributions", "arm64":
+        for row in read(TOP / f"build/{run}/systems.tsv").splitlines():
+            system, version, program, way, result = row.split("\t")
+            if result != "passed":
+                sys.exit(f"tested.py: {system} {version}: {program} {way} {result}")
+            passed[system, version][way] += 1
+    if missing := set(SYSTEMS) - {system for system, _ in passed}:
+        sys.exit(f"tested.py: not run on {', '.join(sorted(missing))}")
+    lines = ["| system | package of libssl | test programs, each " + ", ".join(WAYS) + " |", "|---|---|---|"]
+    for (system, version), counts in sorted(passed.items()):
+        if set(counts) != set(WAYS) or len(set(counts.values())) != 1:
+            sys.exit(f"tested.py: not every program was run in every way on {system}")
+        lines.append(f"| {system} | {version} | {counts['stock']} passed |")
+    return lines
+
+
+def write(page: str, lines: list[str]) -> None:
+    path = TOP / page
+    before, found, rest = path.read_text().partition(BEGIN)
     _, also, after = rest.partition(END)
     if not found or not also:
-        sys.exit("tested.py: README.md has lost its markers")
-    table = "\n".join([*matrix(), "", *programs()])
-    readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+        sys.exit(f"tested.py: {page} has lost its markers")
+    table = "\n".join(lines)
+    path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+
+
+def main() -> None:
+    if sys.argv[1:] == ["systems"]:
+        write("docs/compatibility.md", systems())
+    else:
+        write("README.md", [*matrix(), "", *programs()])
 
 
 if __name__ == "__main__":

@@ -121,7 +121,6 @@ impl Caller {
                     Called::Code(code) => {
                         code == (SSL_CTX_new_ex as *const ()).addr() && self.is_ours()
                     }
-                    Called::Unknown => caller.imports(name),
                 }
             })
     }
@@ -247,9 +246,6 @@ enum Called {
     Slot(usize),
     /// The function at this address.
     Code(usize),
-    /// It does not say.
-    #[cfg_attr(target_arch = "x86_64", allow(dead_code, reason = "it always says"))]
-    Unknown,
 }
 
 /// On x86-64 a function of another object is called through its slot, `call *slot(%rip)`, or through a stub that jumps
@@ -280,10 +276,34 @@ fn called(caller: &Object, returns_to: usize) -> Called {
     }
 }
 
-/// Elsewhere the address has passed through a register.
-#[cfg(not(target_arch = "x86_64"))]
-fn called(_caller: &Object, _returns_to: usize) -> Called {
-    Called::Unknown
+/// On arm64 it is called through a stub, `adrp x16, page; ldr x17, [x16, offset]; ...; br x17`. A call by a register is one of
+/// an address that the program keeps. (Or it was compiled with `-fno-plt`, which cannot be told from that.)
+#[cfg(target_arch = "aarch64")]
+fn called(caller: &Object, returns_to: usize) -> Called {
+    const BTI_C: u32 = 0xd503_245f;
+    let call = returns_to - 4;
+    let target = match caller.instruction(call) {
+        // bl, with a distance of 26 bits, in instructions
+        Some(bl) if bl >> 26 == 0b10_0101 => {
+            call.wrapping_add_signed(((bl << 6) as i32 >> 4) as isize)
+        }
+        _ => return Called::Code(0),
+    };
+    if !caller.is_code(target) {
+        return Called::Code(0);
+    }
+    let stub = if caller.instruction(target) == Some(BTI_C) { target + 4 } else { target };
+    match (caller.instruction(stub), caller.instruction(stub + 4)) {
+        (Some(adrp), Some(ldr))
+            if adrp & 0x9f00_001f == 0x9000_0010 && ldr & 0xffc0_03ff == 0xf940_0211 =>
+        {
+            // A distance of 21 bits, in units of 4096 bytes, whose lowest two are apart.
+            let pages = ((adrp << 8) as i32 >> 13 << 2) | (adrp >> 29 & 0b11) as i32;
+            let page = (stub & !0xfff).wrapping_add_signed((pages as isize) << 12);
+            Called::Slot(page + (ldr >> 10 & 0xfff) as usize * size_of::<usize>())
+        }
+        _ => Called::Code(target),
+    }
 }
 
 /// The slot of an object into which the loader has put the address of a function of libssl, if the address is accepted.

@@ -59,8 +59,15 @@ impl Object {
     }
 
     /// The bytes of code at an address. (A stub is longer than these, and a call lies before where it returns to.)
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn code(&self, at: usize) -> Option<[u8; 6]> {
         self.memory().bytes(at)
+    }
+
+    /// The instruction at an address.
+    #[cfg(target_arch = "aarch64")]
+    pub(super) fn instruction(&self, at: usize) -> Option<u32> {
+        self.memory().u32(at)
     }
 
     /// Returns whether this and what follows it within the length of a few instructions is code of the object.
@@ -291,7 +298,12 @@ fn loader_find() -> Option<impl Fn(usize) -> Option<Object>> {
             return None;
         }
         let Link { base, name, dynamic } = *found.link?;
-        Some(Object { base, range: found.start..found.end, dynamic, name })
+        let range = found.start..found.end;
+        if !range.contains(&dynamic) {
+            // Of a program whose segments lie apart, as they do on arm64, the loader names the one with the address.
+            return find_object(|object| object.range.contains(&address));
+        }
+        Some(Object { base, range, dynamic, name })
     })
 }
 

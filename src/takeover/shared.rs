@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read};
 
 use crate::libssl::Api;
 use crate::libssl::types::CtxRef;
-use crate::{options, published, report};
+use crate::{options, published, report, system};
 
 /// Returns whether a new context is to be left to libssl, which is said once.
 pub(super) fn is_left(api: &Api, ctx: CtxRef<'_>) -> bool {
@@ -42,15 +42,15 @@ fn has_memory_functions(api: &Api) -> bool {
 /// one can be mapped once more. (Before Linux 4.14 others seem to be. In doubt libssl keeps the context: nothing is
 /// lost by that but what sslsweep is for. Not the first way, as pages of a large size cannot be asked about so.)
 fn can_be_mapped_again(address: usize) -> bool {
-    const PAGE: usize = 4096;
-    let page = std::ptr::without_provenance_mut(address & !(PAGE - 1));
+    let bytes = system::page_size();
+    let page = std::ptr::without_provenance_mut(address & !(bytes - 1));
     // SAFETY: nothing changes at the address: what is asked for is another mapping, anywhere.
-    let other = unsafe { libc::mremap(page, 0, PAGE, libc::MREMAP_MAYMOVE) };
+    let other = unsafe { libc::mremap(page, 0, bytes, libc::MREMAP_MAYMOVE) };
     if other == libc::MAP_FAILED {
         return false;
     }
     // SAFETY: that other mapping, which nobody has seen.
-    unsafe { libc::munmap(other, PAGE) };
+    unsafe { libc::munmap(other, bytes) };
     true
 }
 

@@ -1,0 +1,17 @@
+#!/bin/sh
+# arm64.sh: everything for arm64, in a tree of Debian 13's (tools/tree.sh): cross-built, and run under emulation (qemu-user) on
+# arm64's libssl. NAMES and WAYS choose among the programs of the C harness, and PARTS among the parts, all by default: harness threads
+# nginx packages. What passed is in build/arm64/systems.tsv; the packages for arm64 are in build/arm64/packages.
+#
+# Threads under emulation see memory in x86-64's order, which is stronger than arm64's: for that there are the models and Miri.
+set -eu
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+what=arm64
+# shellcheck source=tools/tree.sh
+. "$root/tools/tree.sh"
+
+begin
+plant 13
+enter_as_own "$root/checks/reach/arm64-inside.sh" 13 "$tree" "$archives" "$work" "${PARTS:-harness threads nginx packages}" \
+    "${NAMES:-*}" "${WAYS:-stock preload shared static}"

@@ -53,7 +53,8 @@ is_deeply([grep { /^(?:pthread_create|socket|connect|clone|fork|execve?)$/ } @im
 
 my $scratch = tempdir(CLEANUP => 1);
 output('strip', '-o', "$scratch/stripped", $library);
-cmp_ok(-s "$scratch/stripped", '<=', 400 * 1024, 'stripped it has at most 400 KB') && note(-s _, ' bytes');
+# Of this the standard library takes 273 KB by Rust 1.95, and 40 KB more by Rust 1.85.
+cmp_ok(-s "$scratch/stripped", '<=', 440 * 1024, 'stripped it has at most 440 KB') && note(-s _, ' bytes');
 
 # What panics say names source files.
 output('strip', '--strip-debug', '-o', "$scratch/installed", $library);

@@ -18,8 +18,14 @@ harness() {
 
 echo 'APT::Install-Recommends "no";' >"$tree/etc/apt/apt.conf.d/few"
 [ -z "$backports" ] || echo "$backports" >"$tree/etc/apt/sources.list.d/backports.list"
-# 32-bit programs are tried where they have the newest C library that is released.
-[ "$release" != 13 ] || chroot "$tree" dpkg --add-architecture i386
+# A mirror that stands still has an old sid, which the version of its libssl tells.
+echo 'Acquire::Check-Valid-Until "no";' >"$tree/etc/apt/apt.conf.d/old"
+# 32-bit programs are tried on Debian 13; those of the release itself will do.
+if [ "$release" = 13 ]; then
+    chroot "$tree" dpkg --add-architecture i386
+    sed -i 's/^deb /deb [arch=amd64] /' "$tree"/etc/apt/sources.list "$tree"/etc/apt/sources.list.d/*.list
+    sed -n '1s/amd64/i386/p' "$tree/etc/apt/sources.list" >"$tree/etc/apt/sources.list.d/i386.list"
+fi
 get make gcc g++ libc6-dev perl pkgconf python3 libssl-dev zlib1g-dev libzstd-dev
 if [ ! -e "$logs/lib" ]; then
     stage root "make library" make -C /srv/sslsweep library
@@ -29,7 +35,9 @@ mkdir -p "$tree/srv/sslsweep/build"
 cp -R "$logs/lib" "$tree/srv/sslsweep/build/"
 harness "Debian $release"
 if [ "$release" = 13 ]; then
-    get openssl:i386
+    # Only unpacked, as apt would want the same versions of both architectures.
+    stage root "apt-get download openssl:i386" sh -c 'cd /srv && apt-get download -qq libc6:i386 zlib1g:i386 libzstd1:i386 libssl3t64:i386 openssl:i386'
+    for package in "$tree"/srv/*_i386.deb; do chroot "$tree" dpkg -x "/srv/${package##*/}" /; done
     served=../build/tests-$version/stock/flush_basic
     inside root make -s -C /srv/sslsweep/tests-c LIBDIR=../build/lib BUILD="../build/tests-$version" "$served"
     stage root "32-bit programs" sh /srv/sslsweep/checks/reach/i386.sh "/srv/sslsweep/tests-c/$served"

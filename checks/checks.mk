@@ -6,7 +6,7 @@ test-matrix: lib ##! the C programs on libssl 1.1.1 to 4.0 (VERSIONS="3.5")
 
 test-programs: ##! unchanged servers, stock and preloaded (PROGRAMS=nginx)
 	@PROGRAMS="$(PROGRAMS)" $(SETUP) programs
-	@$(AGAIN) lib
+	@$(AGAIN) library
 	@PROGRAMS="$(PROGRAMS)" python3 -B checks/programs/run.py $(LIB)/libsslsweep.so
 
 test-sharing: ##! shared sessions in real servers (MINUTES=5: longer storms)
@@ -15,7 +15,7 @@ test-sharing: ##! shared sessions in real servers (MINUTES=5: longer storms)
 	@$(AGAIN) lib
 	@SCENARIOS="$(SCENARIOS)" VERSIONS="$(VERSIONS)" MINUTES="$(MINUTES)" python3 -B checks/sharing/run.py $(LIB)/libsslsweep.so
 
-test-arm64: ## all for arm64 under emulation, in a tree of Debian 13 (as root; NAMES="flush_*" WAYS=preload PARTS="harness threads nginx packages" MIRROR=URL)
+test-arm64: ## the C programs and nginx on arm64 under emulation, in a tree of Debian 13 (as root; NAMES="flush_*" WAYS=preload PARTS="harness nginx" MIRROR=URL)
 	@$(SETUP) fresh
 	@NAMES='$(NAMES)' WAYS='$(WAYS)' PARTS='$(PARTS)' MIRROR='$(MIRROR)' sh checks/reach/arm64.sh
 

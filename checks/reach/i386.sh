@@ -48,8 +48,9 @@ serves() { # VARIABLE=VALUE
     env "$1" "$served" 2>"$work/errors" | grep -q '^# under: sslsweep$'
 }
 
+: >"$work/errors"
 file=$(head -c 5 "$(command -v openssl)" | od -An -tu1 | tr -d ' \n')
-check "openssl is a 32-bit program here" [ "$file" = 127697670 ]
+check "openssl is a 32-bit program here" [ "$file" = 1276976701 ]
 openssl req -x509 -newkey rsa:2048 -nodes -keyout "$work/key" -out "$work/certificate" -subj /CN=localhost 2>/dev/null
 runs
 cp "$work/seen" "$work/alone"

@@ -18,7 +18,7 @@ SO      := libsslsweep.so.$(VERSION)
 SHARE   := libsslsweep-share.so.$(VERSION)
 # $(call crates,NAMES): the sources of these crates
 crates   = $(foreach crate,$(wildcard $(1:%=crates/%)),$(crate)/Cargo.toml $(shell find $(crate)/src -name '*.rs')) Cargo.toml Cargo.lock
-SOURCES := $(shell find src -name '*.rs') $(call crates,figures share-table) build.rs cbindgen.toml checks/abi/nodes.map
+SOURCES := $(shell find src -name '*.rs') $(call crates,figures share-table) build.rs cbindgen.toml $(wildcard checks/abi/*.map)
 SHARED  := $(call crates,share share-table seal segment) crates/share/exports.map
 COMMAND := $(shell find crates -name '*.rs') $(wildcard crates/cli/src/completions/* crates/*/Cargo.toml) Cargo.toml Cargo.lock
 # Installs what WORD of tools/setup.sh needs, or names it: $(SETUP) WORD
@@ -40,6 +40,9 @@ help-all: ##! list all commands, with their settings
 lib: library build/bin/sslsweep build/NOTICES ##! build the library and the command, into build/
 
 library: $(LIB)/$(SO) $(LIB)/$(SHARE)
+
+# Whether it is built for musl, whose loader knows no version nodes.
+MUSL = $(findstring musl,$(or $(CARGO_BUILD_TARGET),$(shell rustc -vV | grep '^host:')))
 
 # How the shared libraries are linked, each from a static one: $(call link_so,NAME,VERSION SCRIPT,FUNCTION,STATIC LIBRARY)
 # Only so do the symbols of the core get their version nodes: rustc brings a version script of its own. All is bound at the start
@@ -64,7 +67,7 @@ $(LIB)/$(SO): $(SOURCES)
 	$(FLAGGED) rustc --release --locked --lib --crate-type staticlib
 	@mkdir -p $(LIB)
 	$(call no_destructors,libsslsweep)
-	$(call link_so,libsslsweep,checks/abi/nodes.map,sslsweep_version,libsslsweep)
+	$(call link_so,libsslsweep,checks/abi/$(if $(MUSL),plain,nodes).map,sslsweep_version,libsslsweep)
 	$(OBJCOPY) --wildcard --localize-symbol='*@OPENSSL_*' $(TARGET)/libsslsweep.a $(LIB)/libsslsweep.a
 	ln -sf $(SO) $(LIB)/libsslsweep.so.$(ABI)
 	ln -sf libsslsweep.so.$(ABI) $(LIB)/libsslsweep.so

@@ -10,6 +10,11 @@
 //! system     below all: the operating system's functions
 //! ```
 
+#![cfg_attr(
+    target_env = "musl",
+    allow(deprecated, reason = "time_t, which has 64 bits on every 64-bit Linux")
+)]
+
 // time_t and long are taken to hold 64 bits, as they do on every 64-bit Linux.
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("sslsweep is for 64-bit systems; 32-bit programs run beside it, on libssl alone");

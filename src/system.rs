@@ -6,12 +6,17 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::AtomicU32;
 
+#[cfg(target_env = "musl")]
+type LimitedResource = c_int;
+#[cfg(not(target_env = "musl"))]
+type LimitedResource = libc::__rlimit_resource_t;
+
 unsafe extern "C" {
     pub(crate) safe fn time(also: Option<&mut libc::time_t>) -> libc::time_t;
     pub(crate) safe fn clock_gettime(clock: libc::clockid_t, now: &mut libc::timespec) -> c_int;
     pub(crate) safe fn geteuid() -> libc::uid_t;
     pub(crate) safe fn kill(process: libc::pid_t, signal: c_int) -> c_int;
-    pub(crate) safe fn getrlimit(what: libc::__rlimit_resource_t, is: &mut libc::rlimit) -> c_int;
+    pub(crate) safe fn getrlimit(what: LimitedResource, is: &mut libc::rlimit) -> c_int;
     pub(crate) safe fn atexit(handler: extern "C" fn()) -> c_int;
     pub(crate) safe fn pthread_atfork(
         before: Option<extern "C" fn()>,

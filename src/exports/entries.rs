@@ -10,6 +10,9 @@
 //! Each symbol is a few instructions that pass two more arguments on: the node, and where the call returns to, which
 //! tells callers apart whose node does not ([`Caller`]). In Rust that address cannot be asked for.
 //!
+//! musl's loader knows no versions: there, everything has its plain name alone, and callers of others are sent on
+//! ([`super::elsewhere`]).
+//!
 //! A macro, because the same lines a hundred times would hide a wrong one. It adds the versions and the real function,
 //! and nothing else. What is exported is held against the list in `checks/abi/` by `make abi-check`.
 
@@ -62,30 +65,36 @@ macro_rules! name {
     };
 }
 
-/// The nodes of a function, by the release that had it first. OpenSSL 4 has them all under one.
+/// The nodes of a function, by the release that had it first. OpenSSL 4 has them all under one. musl's loader knows none.
 macro_rules! symbols {
     (v1_1_0 $($rest:tt)*) => {
         symbols! { v3_0 $($rest)* }
+        #[cfg(not(target_env = "musl"))]
         symbol! { "@OPENSSL_1_1_0" 1 $($rest)* }
     };
     (v1_1_1 $($rest:tt)*) => {
         symbols! { v3_0 $($rest)* }
+        #[cfg(not(target_env = "musl"))]
         symbol! { "@OPENSSL_1_1_1" 1 $($rest)* }
     };
     (v3_0 $($rest:tt)*) => {
         symbols! { plain_and_v4 $($rest)* }
+        #[cfg(not(target_env = "musl"))]
         symbol! { "@OPENSSL_3.0.0" 2 $($rest)* }
     };
     (v3_3 $($rest:tt)*) => {
         symbols! { plain_and_v4 $($rest)* }
+        #[cfg(not(target_env = "musl"))]
         symbol! { "@OPENSSL_3.3.0" 2 $($rest)* }
     };
     (v3_4 $($rest:tt)*) => {
         symbols! { plain_and_v4 $($rest)* }
+        #[cfg(not(target_env = "musl"))]
         symbol! { "@OPENSSL_3.4.0" 2 $($rest)* }
     };
     (plain_and_v4 $($rest:tt)*) => {
         symbol! { "" 0 $($rest)* }
+        #[cfg(not(target_env = "musl"))]
         symbol! { "@OPENSSL_4.0.0" 3 $($rest)* }
     };
 }
@@ -133,20 +142,68 @@ macro_rules! symbol {
     };
     (@ $version:literal $name:ident $entry:ident $code:expr) => {
         // Not under Miri, which has no linker.
-        #[cfg(not(miri))]
+        #[cfg(not(any(miri, target_env = "musl")))]
+        std::arch::global_asm!(function!($name $version $code), entry = sym $entry);
+        #[cfg(all(not(miri), target_env = "musl"))]
         std::arch::global_asm!(
-            ".pushsection .text.sslsweep_entries, \"ax\", %progbits",
-            ".p2align 4",
-            concat!(".globl \"", stringify!($name), $version, "\""),
-            concat!(".type \"", stringify!($name), $version, "\", %function"),
-            concat!("\"", stringify!($name), $version, "\":"),
-            ".cfi_startproc",
-            $code,
-            ".cfi_endproc",
-            concat!(".size \"", stringify!($name), $version, "\", . - \"", stringify!($name), $version, "\""),
-            ".popsection",
-            entry = sym $entry,
+            function!($name $version concat!(elsewhere!($name), $code)),
+            entry = sym $entry, asks = sym crate::exports::elsewhere::ASKS, elsewhere = sym crate::exports::elsewhere::elsewhere,
         );
+    };
+}
+
+/// The assembly of one function.
+macro_rules! function {
+    ($name:ident $version:literal $code:expr) => {
+        concat!(
+            ".pushsection .text.sslsweep_entries, \"ax\", %progbits\n.p2align 4\n",
+            concat!(".globl \"", stringify!($name), $version, "\"\n"),
+            concat!(".type \"", stringify!($name), $version, "\", %function\n"),
+            concat!("\"", stringify!($name), $version, "\":\n.cfi_startproc\n"),
+            $code,
+            "\n.cfi_endproc\n",
+            concat!(
+                ".size \"",
+                stringify!($name),
+                $version,
+                "\", . - \"",
+                stringify!($name),
+                $version,
+                "\"\n"
+            ),
+            ".popsection",
+        )
+    };
+}
+
+/// With musl, what comes first in a function: unless all callers are served, the place to go on at is asked for, with all arguments
+/// as they are ([`super::elsewhere`]).
+#[cfg(all(target_env = "musl", target_arch = "x86_64"))]
+macro_rules! elsewhere {
+    ($name:ident) => {
+        concat!(
+            ".pushsection .rodata\n9: .asciz \"", stringify!($name), "\"\n.popsection\n",
+            "cmp byte ptr [rip + {asks}], 0\n je 8f\n",
+            "push rdi\n push rsi\n push rdx\n push rcx\n push r8\n push r9\n sub rsp, 8\n.cfi_adjust_cfa_offset 56\n",
+            "lea rdi, [rip + 9b]\n mov rsi, [rsp + 56]\n call {elsewhere}\n",
+            "add rsp, 8\n pop r9\n pop r8\n pop rcx\n pop rdx\n pop rsi\n pop rdi\n.cfi_adjust_cfa_offset -56\n",
+            "test rax, rax\n jz 8f\n jmp rax\n8:\n",
+        )
+    };
+}
+#[cfg(all(target_env = "musl", target_arch = "aarch64"))]
+macro_rules! elsewhere {
+    ($name:ident) => {
+        concat!(
+            ".pushsection .rodata\n9: .asciz \"", stringify!($name), "\"\n.popsection\n",
+            "adrp x16, {asks}\n ldrb w16, [x16, :lo12:{asks}]\n cbz w16, 8f\n",
+            "stp x29, x30, [sp, #-64]!\n.cfi_adjust_cfa_offset 64\n.cfi_offset x29, -64\n.cfi_offset x30, -56\n",
+            "stp x0, x1, [sp, #16]\n stp x2, x3, [sp, #32]\n stp x4, x5, [sp, #48]\n",
+            "adrp x0, 9b\n add x0, x0, :lo12:9b\n mov x1, x30\n bl {elsewhere}\n mov x16, x0\n",
+            "ldp x4, x5, [sp, #48]\n ldp x2, x3, [sp, #32]\n ldp x0, x1, [sp, #16]\n",
+            "ldp x29, x30, [sp], #64\n.cfi_adjust_cfa_offset -64\n.cfi_restore x29\n.cfi_restore x30\n",
+            "cbz x16, 8f\n br x16\n8:\n",
+        )
     };
 }
 

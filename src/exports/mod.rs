@@ -15,6 +15,8 @@
 
 mod connection;
 mod context;
+#[cfg(target_env = "musl")]
+mod elsewhere;
 mod entries;
 mod flush;
 #[cfg(any())] // for cbindgen

@@ -1,6 +1,7 @@
 //! The libssl that a call is for.
 //!
-//! The version node names it where a libssl of that node was there at the start. Where all came later, several may have
+//! The version node names it where a libssl of that node was there at the start (with musl, which knows no nodes, where any
+//! was there). Where all came later, several may have
 //! one node (Python's own and one that a wheel has brought along, say), so the object that the call comes from is looked
 //! at: the dynamic loader has bound its other calls to libssl, past us, and the places where it keeps their
 //! addresses tell which one. The object is where the call returns to. That is another object's where the compiler has made
@@ -11,7 +12,7 @@ use std::ffi::{CStr, c_void};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::find::{ANCHOR, Libssl, known_at, libssl_of_object, start};
-use super::node::Node;
+use super::node::{Node, ONE_NAMESPACE};
 use super::object::{Object, Wanted, find_object, object_at};
 use super::symbols::RealFns;
 use crate::guard::guard;
@@ -57,7 +58,7 @@ impl Caller {
     pub(crate) fn libssl(self, name: &'static CStr) -> Option<&'static Libssl> {
         match start().libssl(self.node) {
             // The static library's plain names, and an unversioned flush, are everybody's.
-            Some(first) if self.node != Node::Own => Some(first),
+            Some(first) if self.node != Node::Own || ONE_NAMESPACE => Some(first),
             first => self.among_several(name, first),
         }
     }
@@ -215,11 +216,45 @@ impl Caller {
         first
     }
 
+    /// A caller that musl's loader has bound.
+    #[cfg(target_env = "musl")]
+    pub(crate) fn without_node(returns_to: usize) -> Self {
+        Self { node: Node::Own, returns_to }
+    }
+
+    /// Returns whether every caller would reach a libssl of OpenSSL's.
+    #[cfg(target_env = "musl")]
+    pub(crate) fn all_have_openssl() -> bool {
+        let first = start().libssl(Node::Own);
+        first.is_some_and(|libssl| libssl.api.is_some() || is_openssl(libssl.object(), ANCHOR))
+    }
+
+    /// The function that the caller would reach without us, if it is not OpenSSL's; else NULL.
+    #[cfg(target_env = "musl")]
+    pub(crate) fn elsewhere(self, name: &'static CStr) -> *mut c_void {
+        const OURS: *mut c_void = std::ptr::null_mut();
+        if self.is_ours() {
+            return OURS;
+        }
+        let mut function = start().function_behind_us(Node::Own, name);
+        if function.is_null() {
+            if self.libssl(name).is_some_and(|libssl| libssl.api.is_some()) {
+                return OURS;
+            }
+            let Some(object) = self.object(name) else { return OURS };
+            function = object.function(name, Wanted::Default);
+        }
+        match object_at(function.addr()) {
+            Some(object) if !is_openssl(&object, name) => function,
+            _ => OURS,
+        }
+    }
+
     /// A function of the caller's libcrypto, in a process that need not have libssl.
     pub(crate) fn libcrypto_function(self, name: &'static CStr) -> *mut c_void {
         let start = start();
         let next = start.function_behind_us(self.node, name);
-        if !next.is_null() && (self.node != Node::Own || self.is_ours()) {
+        if !next.is_null() && (self.node != Node::Own || ONE_NAMESPACE || self.is_ours()) {
             return next;
         }
         let caller = object_at(self.returns_to);
@@ -238,6 +273,12 @@ impl Caller {
         });
         any.map_or(std::ptr::null_mut(), |any| any.function(name, Wanted::Default))
     }
+}
+
+/// Returns whether a function is OpenSSL's own, by its version node: libraries with the same names have others, or none.
+#[cfg(target_env = "musl")]
+fn is_openssl(object: &Object, name: &CStr) -> bool {
+    object.version_of(name).is_some_and(|node| node.to_bytes().starts_with(b"OPENSSL_"))
 }
 
 /// The target of the call instruction before a return address.

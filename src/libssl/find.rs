@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_char, c_ulong, c_void};
 
 use once_cell::race::OnceBox;
 
-use super::node::Node;
+use super::node::{Node, ONE_NAMESPACE};
 use super::object::{Object, Wanted, find_object, loaded_objects, object_at};
 use super::symbols::{Api, RealFns};
 use super::types::{OpenSslVersion, SSL_METHOD};
@@ -99,12 +99,21 @@ impl Start {
     /// The function of this name of an object, or of a wrapper around it: other libraries may be preloaded after us, and what
     /// they wrap stays wrapped. (An object of the start that is a libssl itself wraps nothing.)
     fn function(&self, object: &Object, name: &CStr) -> *mut c_void {
+        if ONE_NAMESPACE {
+            let first = self.function_behind_us(Node::Own, name);
+            return if first.is_null() { object.function(name, Wanted::Default) } else { first };
+        }
         let version = object.version_of(name);
         let wanted = version.map_or(Wanted::Default, Wanted::Node);
         let mut before = self.behind_us().take_while(|next| !next.is_same(object));
         let wrapper =
             before.find(|next| !next.function(name, wanted).is_null() && !next.defines(ANCHOR));
         wrapper.unwrap_or(object).function(name, wanted)
+    }
+
+    /// Returns whether several libssl are there in one namespace, so that functions of both may be called on one object.
+    fn has_mixed(&self) -> bool {
+        ONE_NAMESPACE && self.behind_us().filter(|object| object.defines(ANCHOR)).nth(1).is_some()
     }
 
     /// The function of the first program or library of the start that a caller of this node gets it from.
@@ -290,7 +299,10 @@ impl Libssl {
         let libcrypto = object.libcrypto();
         let own = |name: &CStr| own_function(object, libcrypto.as_ref(), name);
         let (version, text) = version(own);
-        let api = usable(own, version, text);
+        let api = usable(own, version, text).and_then(|api| match start.has_mixed() {
+            true => Err(["several libssl are loaded, which musl does not keep apart", ""]),
+            false => Ok(api),
+        });
         let refusal = api.as_ref().err().copied();
         let api = api.ok();
         let calls_itself_through_plt = object.imports(c"SSL_CTX_new_ex");

@@ -18,6 +18,10 @@ pub(crate) enum Node {
     V4,
 }
 
+/// The loader knows no version nodes, as musl's: every caller that reaches us by a plain name would be bound to the first
+/// object behind us that has it, whatever the caller is linked with.
+pub(super) const ONE_NAMESPACE: bool = cfg!(target_env = "musl");
+
 impl Node {
     pub(super) const ALL: [Self; 4] = [Self::Own, Self::V1_1, Self::V3, Self::V4];
 

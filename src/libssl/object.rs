@@ -340,6 +340,9 @@ mod tests {
             assert_eq!(libc.function(name, Wanted::Default).addr(), wanted.addr(), "{name:?}");
         }
         assert!(libc.function(c"no such function", Wanted::Default).is_null());
+        if cfg!(target_env = "musl") {
+            return; // it has no versions
+        }
         assert_eq!(libc.version_of(c"secure_getenv"), Some(c"GLIBC_2.17"));
         assert!(!libc.function(c"secure_getenv", Wanted::Node(c"GLIBC_2.17")).is_null());
         assert!(libc.function(c"secure_getenv", Wanted::Node(c"GLIBC_2.4")).is_null());

@@ -7,7 +7,7 @@ use super::elf::{self, Depth, Elf};
 use super::report::Report;
 use crate::text::shown;
 
-/// The version nodes under which callers of libssl reach the library.
+/// The version nodes under which callers of libssl reach the library. (musl knows none.)
 const NODES: [&str; 3] = ["OPENSSL_1_1_0", "OPENSSL_3.0.0", "OPENSSL_4.0.0"];
 
 /// The most libraries that are read for one program.
@@ -76,8 +76,16 @@ pub fn needed(
     found
 }
 
-/// The folders of `/etc/ld.so.conf` and the usual ones. The loader's cache has the same in a format of its own.
+/// The folders of `/etc/ld.so.conf` and the usual ones. The loader's cache has the same in a format of its own. musl has one file of
+/// folders, or these.
 fn system_folders(root: &Path) -> Vec<PathBuf> {
+    if cfg!(target_env = "musl") {
+        let file = format!("etc/ld-musl-{}.path", std::env::consts::ARCH);
+        let text = std::fs::read_to_string(root.join(file));
+        let text = text.unwrap_or_else(|_| "/lib:/usr/local/lib:/usr/lib".to_string());
+        let folders = text.split([':', '\n']).filter_map(|folder| folder.trim().strip_prefix('/'));
+        return folders.map(|folder| root.join(folder)).collect();
+    }
     let mut files: Vec<PathBuf> = std::fs::read_dir(root.join("etc/ld.so.conf.d"))
         .into_iter()
         .flatten()
@@ -118,7 +126,9 @@ pub fn libssl(path: &Path, parent: &str, libssl: &Elf, crypto: Option<&Elf>, rep
             format!("{path} is {version}{by}, older than 1.1.1"),
             "use OpenSSL 1.1.1 or later",
         );
-    } else if !NODES.contains(&libssl.node.as_deref().unwrap_or_default()) {
+    } else if !cfg!(target_env = "musl")
+        && !NODES.contains(&libssl.node.as_deref().unwrap_or_default())
+    {
         let node = libssl.node.as_deref().unwrap_or("none");
         report.no(
             "libssl",

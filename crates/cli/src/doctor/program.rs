@@ -17,6 +17,10 @@ use crate::text::shown;
 /// The most scripts that run each other.
 const MAX_SCRIPTS: usize = 4;
 
+/// The C library that this command and its library are built for, and the other one.
+const LIBCS: [&str; 2] =
+    if cfg!(target_env = "musl") { ["musl", "glibc"] } else { ["glibc", "musl"] };
+
 /// A way to look at programs.
 pub struct Look<'a> {
     /// The root of the program's files.
@@ -214,11 +218,12 @@ impl Look<'_> {
             report.no("linkage", format!("it is statically linked{more}"), remedy);
             return;
         };
-        if interpreter.contains("ld-musl") {
+        if interpreter.contains("ld-musl") != cfg!(target_env = "musl") {
+            let [ours, its] = LIBCS;
             report.no(
                 "linkage",
-                "it is built for musl, and the library for glibc: the program does not start with it",
-                "use a build for glibc; do not preload the library into this one",
+                format!("it is built for {its}, and the library for {ours}: the program does not start with it"),
+                format!("use a build for {ours}; do not preload the library into this one"),
             );
             return;
         }
@@ -263,7 +268,9 @@ fn report_no_libssl(program: &Elf, libraries: &[Library], report: &mut Report) {
     .find_map(|(start, with)| has(start).then_some(with))
     .unwrap_or_default();
     let is_libc = |name: &str| {
-        ["libc.so", "libdl.so", "ld-linux", "libm.so"].iter().any(|start| name.starts_with(start))
+        ["libc.", "libdl.so", "ld-linux", "ld-musl", "libm.so"]
+            .iter()
+            .any(|start| name.starts_with(start))
     };
     let loads = |library: &Library| library.elf.calls_dlopen && !is_libc(&library.name);
     if program.calls_dlopen || libraries.iter().any(loads) {

@@ -7,6 +7,7 @@
 # The environment (the Makefile sets it):
 #   TEST_BUILD, TEST_LIBDIR   where the programs and our library are
 #   TEST_WAYS, TEST_NAMES     which ways and programs (shell wildcards); all by default
+#   TEST_WITHOUT              programs that are left out of these
 #   TEST_JOBS                 runs at the same time; 1 by default
 #   TEST_TIMEOUT              seconds for one run: there to end a hang, so far beyond what a busy machine needs
 #   TEST_VALGRIND             a valgrind command line to run the programs under
@@ -47,6 +48,7 @@ sub programs {
     for my $pattern (split ' ', $ENV{TEST_NAMES} || '*') {
         $chosen{basename($_, '.c')} = $_ for grep { !m{^\Q$here\E/support/} } glob "$here/*/$pattern.c";
     }
+    delete @chosen{split ' ', $ENV{TEST_WITHOUT} || ''};
     return %chosen;
 }
 

@@ -54,10 +54,12 @@ static int file = -1;
 /* What the program would have called: sslsweep has these names under libssl's version nodes only. */
 static void *next(const char *name)
 {
-    static const char *const nodes[] = {"OPENSSL_3.0.0", "OPENSSL_4.0.0", "OPENSSL_1_1_0", "OPENSSL_1_1_1"};
     void *function = NULL;
+#ifdef __GLIBC__ /* others know no versions */
+    static const char *const nodes[] = {"OPENSSL_3.0.0", "OPENSSL_4.0.0", "OPENSSL_1_1_0", "OPENSSL_1_1_1"};
     for (size_t i = 0; function == NULL && i < sizeof nodes / sizeof *nodes; i++)
         function = dlvsym(RTLD_NEXT, name, nodes[i]);
+#endif
     if (!function)
         function = dlsym(RTLD_NEXT, name);
     if (!function) {

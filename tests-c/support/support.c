@@ -137,8 +137,13 @@ void *libssl_function(const char *name, const char *node)
     /* Of the static library the program has the plain name. */
     if (function != NULL && dladdr(function, &found) && dladdr((void *)(size_t)libssl_function, &own) && found.dli_fbase == own.dli_fbase)
         return function;
+#ifdef __GLIBC__
     function = dlvsym(RTLD_DEFAULT, name, node);
     return function != NULL ? function : dlvsym(RTLD_DEFAULT, name, "OPENSSL_4.0.0");
+#else /* a C library without versions */
+    (void)node;
+    return function;
+#endif
 }
 
 void *libssl_function_past(const char *name)

@@ -54,6 +54,10 @@ test-models: ##! cache and segment in every order of two or three threads
 	cd checks/models && CARGO_TARGET_DIR=../../build/models $(CARGO) test --release --locked -- --nocapture
 	@prove checks/models/mutants.t
 
+test-musl: ## library, command, the C programs and nginx for musl, in a tree of Debian (as root; PARTS="harness nginx" NAMES="flush_*" WAYS=preload)
+	@$(SETUP) fresh
+	@PARTS='$(PARTS)' NAMES='$(NAMES)' WAYS='$(WAYS)' MIRROR='$(MIRROR)' sh checks/reach/musl.sh
+
 valgrind: lib ## the C programs under memcheck
 	@$(AGAIN) -C tests-c LIBDIR=../$(LIB) valgrind
 
@@ -91,4 +95,4 @@ deny: $(DENY) ## licences, versions and origin of the dependencies, by deny.toml
 audit: $(DENY) ## known vulnerabilities of the dependencies (fetches the RustSec database from its Git host)
 	$(DENY) --locked check advisories
 
-.PHONY: test-matrix test-programs test-sharing test-arm64 test-distributions tested tested-systems abi-check abi-baseline fuzz fuzz-check test-models valgrind asan tsan test-memory soak miri deny audit
+.PHONY: test-matrix test-programs test-sharing test-arm64 test-distributions tested tested-systems abi-check abi-baseline fuzz fuzz-check test-models valgrind asan tsan test-memory soak miri deny audit test-musl

@@ -1,0 +1,54 @@
+#!/bin/sh
+# musl-inside.sh RELEASE TREE ARCHIVES LOGS KEPT PARTS NAMES WAYS: the part of musl.sh that runs in namespaces of its own.
+# shellcheck disable=SC2034 # tree-inside.sh uses them
+set -eu
+
+what=musl release=$1 tree=$2 archives=$3 logs=$4 kept=$5 parts=$6 names=$7 ways=$8 toolchain=
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tools/tree-inside.sh
+. "$here/../../tools/tree-inside.sh"
+
+part() { case " $parts " in *" $1 "*) ;; *) return 1 ;; esac }
+machine=$(uname -m)
+upper=$(echo "$machine" | tr '[:lower:]' '[:upper:]')
+checkout=/srv/sslsweep
+
+# musl_stage NAME COMMAND: with cargo's settings for a standard library that is built from its sources. (Unoptimised C is compiled
+# quickly, and all of that is nginx and tests. The tree's own gcc links what runs while cargo builds.)
+musl_stage() {
+    name=$1
+    shift
+    stage root "$name" env RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std RUSTFLAGS=-Ctarget-feature=-crt-static \
+        CARGO_BUILD_TARGET="$machine-unknown-linux-musl" "CARGO_TARGET_${upper}_UNKNOWN_LINUX_MUSL_LINKER=cc" \
+        "CARGO_TARGET_${upper}_UNKNOWN_LINUX_GNU_LINKER=$machine-linux-gnu-gcc" CARGO_TARGET_DIR=/srv/kept/target \
+        TREE_CFLAGS=-O0 "$@"
+}
+
+mkdir -p "$tree/srv/kept" "$kept/registry"
+mount --bind "$kept" "$tree/srv/kept"
+ln -s /srv/kept/registry "$tree/srv/cargo/registry"
+# The tree is thrown away, so nothing in it has to survive a power cut.
+echo force-unsafe-io >"$tree/etc/dpkg/dpkg.cfg.d/unsafe"
+echo 'APT::Install-Recommends "no";' >"$tree/etc/apt/apt.conf.d/few"
+sed 's/^deb /deb-src /' "$tree/etc/apt/sources.list" >"$tree/etc/apt/sources.list.d/sources.list"
+get make gcc libc6-dev musl-tools libunwind-19-dev cargo rust-src perl pkgconf python3 python3-pip patchelf libssl-dev openssl
+stage root toolchain sh $checkout/checks/reach/musl/toolchain.sh
+libssl=/srv/libssl
+stage root "Alpine's libssl" env PIP_CERT=/etc/ssl/certs/ca-certificates.crt sh $checkout/checks/reach/musl/libssl.sh $libssl
+
+musl_stage "make lib" make -C $checkout lib
+
+if part harness; then
+    sed 's/^/musl: left out: /; s/\t/: /' "$here/musl/without.tsv"
+    without=$(cut -f 1 "$here/musl/without.tsv" | tr '\n' ' ')
+    musl_stage "the C harness" make -C $checkout/tests-c check TEST_NAMES="${names:-*}" TEST_WITHOUT="$without" TEST_WAYS="$ways" \
+        TEST_OUT=/srv/results OPENSSL_CFLAGS="-I$libssl/include" OPENSSL_LIBS="-L$libssl/dev -lssl -lcrypto" \
+        LD_LIBRARY_PATH="$libssl/lib"
+    cp "$tree/srv/results/results.tsv" "$tree/srv/results/times.tsv" "$logs"
+fi
+if part nginx; then
+    musl_stage "the build of nginx" sh $checkout/checks/reach/musl/nginx.sh "$libssl" /srv/kept/nginx
+    ln -s /srv/kept/nginx/nginx "$tree/usr/local/sbin/nginx"
+    musl_stage nginx make -C $checkout test-programs PROGRAMS=nginx
+    cp "$tree$checkout/build/programs/results.json" "$logs"
+fi

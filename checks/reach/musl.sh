@@ -1,0 +1,19 @@
+#!/bin/sh
+# musl.sh: library, share library and command for musl, in a tree of Debian 13's (tools/tree.sh): the C harness on Alpine's libssl 3.5, and nginx.
+# NAMES and WAYS choose among the programs of the harness, and PARTS among the parts, all by default: harness nginx.
+#
+# Debian has musl with a wrapper of gcc, and the sources of Rust's standard library, from which cargo builds the one that Debian has
+# not. What is no part of sslsweep is kept in ~/.cache/sslsweep/musl: that standard library and nginx.
+set -eu
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+what=musl
+# shellcheck source=tools/tree.sh
+. "$root/tools/tree.sh"
+
+begin
+plant 13
+kept=$(dirname "$cache")/musl
+mkdir -p "$kept"
+enter "$root/checks/reach/musl-inside.sh" 13 "$tree" "$archives" "$work" "$kept" "${PARTS:-harness nginx}" "${NAMES:-}" \
+    "${WAYS:-stock preload shared static}"

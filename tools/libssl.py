@@ -139,7 +139,7 @@ class Build:
         (folder / "Cargo.toml").write_text(
             f'[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2021"\n[dependencies]\n{crate} = "={version}"\n')
         self.step("cargo", "fetch", cwd=folder)
-        # Not `cargo vendor`: before Rust 1.90 or so it leaves out files that a .gitignore of the sources names.
+        # Not `cargo vendor`: that of Rust 1.85 leaves out some files, such as openssl/fuzz/build.info.
         home = pathlib.Path(os.environ.get("CARGO_HOME") or pathlib.Path.home() / ".cargo")
         archives = list(home.glob(f"registry/cache/*/{crate}-{version}.crate"))
         found = [archive for archive in archives if hashlib.sha256(archive.read_bytes()).hexdigest() == checksum]

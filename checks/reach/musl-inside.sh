@@ -18,7 +18,7 @@ checkout=/srv/sslsweep
 musl_stage() {
     name=$1
     shift
-    stage root "$name" env RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std RUSTFLAGS=-Ctarget-feature=-crt-static \
+    stage root "$name" env RUSTC_BOOTSTRAP=1 CARGO_UNSTABLE_BUILD_STD=std RUSTFLAGS="-C target-feature=-crt-static" \
         CARGO_BUILD_TARGET="$machine-unknown-linux-musl" "CARGO_TARGET_${upper}_UNKNOWN_LINUX_MUSL_LINKER=cc" \
         "CARGO_TARGET_${upper}_UNKNOWN_LINUX_GNU_LINKER=$machine-linux-gnu-gcc" CARGO_TARGET_DIR=/srv/kept/target \
         TREE_CFLAGS=-O0 "$@"
@@ -34,21 +34,21 @@ sed 's/^deb /deb-src /' "$tree/etc/apt/sources.list" >"$tree/etc/apt/sources.lis
 get make gcc libc6-dev musl-tools libunwind-19-dev cargo rust-src perl pkgconf python3 python3-pip patchelf libssl-dev openssl
 stage root toolchain sh $checkout/checks/reach/musl/toolchain.sh
 libssl=/srv/libssl
-stage root "Alpine's libssl" env PIP_CERT=/etc/ssl/certs/ca-certificates.crt sh $checkout/checks/reach/musl/libssl.sh $libssl
+stage root "Alpine's libssl" env PIP_CERT=/root/certificates sh $checkout/checks/reach/musl/libssl.sh $libssl
 
 musl_stage "make lib" make -C $checkout lib
 
 if part harness; then
     sed 's/^/musl: left out: /; s/\t/: /' "$here/musl/without.tsv"
     without=$(cut -f 1 "$here/musl/without.tsv" | tr '\n' ' ')
-    musl_stage "the C harness" make -C $checkout/tests-c check TEST_NAMES="${names:-*}" TEST_WITHOUT="$without" TEST_WAYS="$ways" \
-        TEST_OUT=/srv/results OPENSSL_CFLAGS="-I$libssl/include" OPENSSL_LIBS="-L$libssl/dev -lssl -lcrypto" \
+    musl_stage "the C harness" env LDFLAGS=-lgcc_s make -C $checkout/tests-c check TEST_NAMES="${names:-*}" TEST_WITHOUT="$without" TEST_WAYS="$ways" \
+        TEST_OUT=/srv/results OPENSSL_CFLAGS="-I$libssl/include" OPENSSL_LIBS="-L$libssl/dev -L$libssl/lib -lssl -lcrypto" \
         LD_LIBRARY_PATH="$libssl/lib"
     cp "$tree/srv/results/results.tsv" "$tree/srv/results/times.tsv" "$logs"
 fi
 if part nginx; then
     musl_stage "the build of nginx" sh $checkout/checks/reach/musl/nginx.sh "$libssl" /srv/kept/nginx
     ln -s /srv/kept/nginx/nginx "$tree/usr/local/sbin/nginx"
-    musl_stage nginx make -C $checkout test-programs PROGRAMS=nginx
+    musl_stage nginx env CPATH="$libssl/include" make -C $checkout test-programs PROGRAMS=nginx
     cp "$tree$checkout/build/programs/results.json" "$logs"
 fi

@@ -13,6 +13,16 @@ mkdir -p "$headers"
 for folder in linux asm-generic; do ln -sfn /usr/include/$folder "$headers/$folder"; done
 ln -sfn "/usr/include/$machine-linux-gnu/asm" "$headers/asm"
 
+# Debian has left this header of musl's out.
+cat >"$headers/crypt.h" <<END
+struct crypt_data {
+    int initialized;
+    char buffer[256];
+};
+char *crypt(const char *, const char *);
+char *crypt_r(const char *, const char *, struct crypt_data *);
+END
+
 # (TREE_CFLAGS come last, and so prevail.)
 cat >/usr/local/bin/cc <<END
 #!/bin/sh

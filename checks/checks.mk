@@ -54,7 +54,7 @@ test-models: ##! cache and segment in every order of two or three threads
 	cd checks/models && CARGO_TARGET_DIR=../../build/models $(CARGO) test --release --locked -- --nocapture
 	@prove checks/models/mutants.t
 
-test-musl: ## library, command, the C programs and nginx for musl, in a tree of Debian (as root; PARTS="harness nginx" NAMES="flush_*" WAYS=preload)
+test-musl: ## library, command, the C programs and nginx for musl, in a tree of Debian (as root; PARTS="command harness nginx" NAMES="flush_*" WAYS=preload)
 	@$(SETUP) fresh
 	@PARTS='$(PARTS)' NAMES='$(NAMES)' WAYS='$(WAYS)' MIRROR='$(MIRROR)' sh checks/reach/musl.sh
 

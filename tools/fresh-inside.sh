@@ -1,11 +1,11 @@
 #!/bin/sh
-# fresh-inside.sh RELEASE TREE ARCHIVES LOGS TOOLCHAIN MEMCHECK USERS PACKAGE...: the part of fresh.sh that runs in namespaces of its own, as
+# fresh-inside.sh RELEASE TREE LOGS TOOLCHAIN MEMCHECK USERS PACKAGE...: the part of fresh.sh that runs in namespaces of its own, as
 # their first process. TOOLCHAIN is empty where Debian's own Rust serves.
 # shellcheck disable=SC2034 # tree-inside.sh uses them
 set -eu
 
-what=fresh release=$1 tree=$2 archives=$3 logs=$4 toolchain=$5 memcheck=$6 users=$7
-shift 7
+what=fresh release=$1 tree=$2 logs=$3 toolchain=$4 memcheck=$5 users=$6
+shift 6
 packages=$*
 # shellcheck source=tools/tree-inside.sh
 . "$(dirname "$0")/tree-inside.sh"

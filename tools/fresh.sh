@@ -23,5 +23,5 @@ for release; do
     toolchain=
     [ "$release" != 12 ] || own_rust
     # shellcheck disable=SC2086 # a list of packages
-    enter "$root/tools/fresh-inside.sh" "$release" "$tree" "$archives" "$work" "$toolchain" "${MEMCHECK:-yes}" "${USERS:-root visitor}" $needs
+    enter "$root/tools/fresh-inside.sh" "$release" "$tree" "$work" "$toolchain" "${MEMCHECK:-yes}" "${USERS:-root visitor}" $needs
 done

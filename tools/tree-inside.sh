@@ -1,5 +1,5 @@
 # shellcheck shell=sh disable=SC2034,SC2154 # variables of its users, and for them
-# tree-inside.sh: the part of tree.sh that runs in namespaces of its own. Its user sets $what, $release, $tree, $archives, $logs and
+# tree-inside.sh: the part of tree.sh that runs in namespaces of its own. Its user sets $what, $release, $tree, $logs and
 # $toolchain, which is empty where Debian's own Rust serves.
 
 # shellcheck disable=SC2154 # set by its user
@@ -11,7 +11,6 @@
     mount -t tmpfs -o mode=1777 shm "$tree/dev/shm"
     mount -t proc proc "$tree/proc"
     mount --rbind /sys "$tree/sys"
-    mount --bind "$archives" "$tree/var/cache/apt/archives"
     path=$PATH
     if [ -n "$toolchain" ]; then
         mkdir -p "$tree/opt/rust"

@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2154 # variables of its users, and for them
 # tree.sh: systems of Debian's in folders of their own, for tools/fresh.sh and checks/reach/*.sh, which source it with $root, the
 # checkout, and $what, the name for messages. A tree is made by debootstrap and removed at the end; its base and the packages
-# are kept in ~/.cache/sslsweep/trees. From this machine come the package sources (MIRROR=URL names another one), proxies,
+# are kept in ~/.cache/sslsweep/trees. (The packages as links, so that each tree's apt has the folder, and its lock, to itself.) From this machine come the package sources (MIRROR=URL names another one), proxies,
 # CA certificates and cargo's configuration. Mounts and processes are in namespaces that end with the script.
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/sslsweep/trees
@@ -100,14 +100,22 @@ base() { # release, codename, file
     rm -rf --one-file-system "$tree"
 }
 
-# plant RELEASE: the tree, with this checkout's HEAD in /srv/sslsweep; $archives is where its packages are kept.
+# keep FROM TO: the packages that are not there yet, as copies where the file systems differ. What fails is fetched again.
+keep() {
+    for how in --link --reflink=auto; do
+        find "$1" -maxdepth 1 -name '*.deb' -exec cp "$how" -nt "$2" {} + 2>/dev/null && break
+    done || :
+}
+
+# plant RELEASE: the tree, with this checkout's HEAD in /srv/sslsweep.
 plant() {
     name=$(codename "$1")
     archives=$cache/debian-$1-packages
-    mkdir -p "$archives/partial"
+    mkdir -p "$archives"
     base "$1" "$name" "$cache/debian-$1.tar"
     mkdir -p "$tree"
     tar -C "$tree" -xf "$cache/debian-$1.tar"
+    keep "$archives" "$tree/var/cache/apt/archives"
 
     sources "$name" >"$tree/etc/apt/sources.list"
     apt-config dump | grep -i '^Acquire::[a-z:]*Proxy' >"$tree/etc/apt/apt.conf.d/outer" || :
@@ -141,6 +149,7 @@ enter_by() {
     status=0
     wait $child || status=$?
     child=
+    keep "$tree/var/cache/apt/archives" "$archives"
     rm -rf --one-file-system "$tree"
     [ $status = 0 ] || exit $status
 }

@@ -1,9 +1,9 @@
 #!/bin/sh
-# arm64-inside.sh RELEASE TREE ARCHIVES LOGS PARTS NAMES WAYS: the part of arm64.sh that runs in namespaces of its own.
+# arm64-inside.sh RELEASE TREE LOGS PARTS NAMES WAYS: the part of arm64.sh that runs in namespaces of its own.
 # shellcheck disable=SC2034 # tree-inside.sh uses them
 set -eu
 
-what=arm64 release=$1 tree=$2 archives=$3 logs=$4 parts=$5 names=$6 ways=$7 toolchain=
+what=arm64 release=$1 tree=$2 logs=$3 parts=$4 names=$5 ways=$6 toolchain=
 # shellcheck source=tools/tree-inside.sh
 . "$(dirname "$0")/../../tools/tree-inside.sh"
 

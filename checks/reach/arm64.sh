@@ -13,5 +13,5 @@ what=arm64
 
 begin
 plant 13
-enter_as_own "$root/checks/reach/arm64-inside.sh" 13 "$tree" "$archives" "$work" "${PARTS:-harness nginx}" \
+enter_as_own "$root/checks/reach/arm64-inside.sh" 13 "$tree" "$work" "${PARTS:-harness nginx}" \
     "${NAMES:-*}" "${WAYS:-stock preload shared static}"

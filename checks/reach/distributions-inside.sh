@@ -1,10 +1,10 @@
 #!/bin/sh
-# distributions-inside.sh RELEASE TREE ARCHIVES LOGS TOOLCHAIN NAMES WAYS BACKPORTS: the part of distributions.sh that runs in namespaces of its
+# distributions-inside.sh RELEASE TREE LOGS TOOLCHAIN NAMES WAYS BACKPORTS: the part of distributions.sh that runs in namespaces of its
 # own. BACKPORTS is their line of a sources.list; empty if there are none.
 # shellcheck disable=SC2034 # tree-inside.sh uses them
 set -eu
 
-what=distributions release=$1 tree=$2 archives=$3 logs=$4 toolchain=$5 names=$6 ways=$7 backports=$8
+what=distributions release=$1 tree=$2 logs=$3 toolchain=$4 names=$5 ways=$6 backports=$7
 # shellcheck source=tools/tree-inside.sh
 . "$(dirname "$0")/../../tools/tree-inside.sh"
 

@@ -19,6 +19,6 @@ for release; do
     plant "$release"
     later=
     [ "$release" = sid ] || later="deb $(mirror "$name") $name-backports main"
-    enter "$root/checks/reach/distributions-inside.sh" "$release" "$tree" "$archives" "$work" "$toolchain" \
+    enter "$root/checks/reach/distributions-inside.sh" "$release" "$tree" "$work" "$toolchain" \
         "${NAMES:-*}" "${WAYS:-stock preload shared static}" "$later"
 done

@@ -1,9 +1,9 @@
 #!/bin/sh
-# musl-inside.sh RELEASE TREE ARCHIVES LOGS KEPT PARTS NAMES WAYS: the part of musl.sh that runs in namespaces of its own.
+# musl-inside.sh RELEASE TREE LOGS KEPT PARTS NAMES WAYS: the part of musl.sh that runs in namespaces of its own.
 # shellcheck disable=SC2034 # tree-inside.sh uses them
 set -eu
 
-what=musl release=$1 tree=$2 archives=$3 logs=$4 kept=$5 parts=$6 names=$7 ways=$8 toolchain=
+what=musl release=$1 tree=$2 logs=$3 kept=$4 parts=$5 names=$6 ways=$7 toolchain=
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tools/tree-inside.sh
 . "$here/../../tools/tree-inside.sh"

@@ -18,5 +18,5 @@ begin
 plant 13
 kept=$(dirname "$cache")/musl
 mkdir -p "$kept"
-enter "$root/checks/reach/musl-inside.sh" 13 "$tree" "$archives" "$work" "$kept" "${PARTS:-command harness nginx}" "${NAMES:-}" \
+enter "$root/checks/reach/musl-inside.sh" 13 "$tree" "$work" "$kept" "${PARTS:-command harness nginx}" "${NAMES:-}" \
     "${WAYS:-preload shared static}"

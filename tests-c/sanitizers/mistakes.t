@@ -21,7 +21,7 @@ my %folder   = (stock => 'stock', preload => 'stock', shared => 'shared', static
 my %reports = @valgrind
     ? (
     'use-after-free' => [qr/Invalid read.*free'd/s,                                             1],
-    'overflow'       => [qr/Invalid read.*0 bytes after a block of size 31/s,          1],
+    'overflow'       => [qr/Invalid read.*0 bytes after a block of size 24/s,          1],
     'uninitialised'  => [qr/depends on uninitialised value|Use of uninitialised value/,         1],
     'leak'           => [qr/definitely lost: [1-9]/,                                            0],
     )

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::context::{Context, Held};
 use crate::cache::Statistics;
 use crate::libssl::types::CtxRef;
-use crate::sync::Addresses;
+use crate::sync::{Addresses, is_alone};
 
 /// From a context to its state, of which the table has one reference.
 static CONTEXTS: Addresses = Addresses::new();
@@ -114,14 +114,22 @@ fn note_end(value: usize) {
 
 // --- All of them -----------------------------------------------------------------------------
 
-/// The context that this thread has found last, if it is still taken over and stores a session.
-pub(super) fn last_storing() -> Option<Arc<Context>> {
+/// The context that this thread has found last, if it is still taken over and stores a session. Its user runs no foreign code.
+#[inline]
+pub(super) fn last_storing() -> Option<Held> {
     let last = LAST.get();
-    // Nothing leaves the table meanwhile, and nothing has since it was found there.
-    CONTEXTS.while_unchanged(last.changes, || {
+    let storing = || {
         let context = (last.context != 0).then(|| found(last.context));
-        context.filter(|context| !context.cache.is_empty()).map(|context| Arc::clone(&context))
-    })?
+        context.filter(|context| !context.cache.is_empty())
+    };
+    if is_alone() {
+        // Nobody else could end it.
+        let unchanged = CONTEXTS.changes() == last.changes;
+        return unchanged.then(storing)?.map(Held::borrowed);
+    }
+    // Nothing leaves the table meanwhile, and nothing has since it was found there.
+    let counted = || storing().map(|context| Arc::clone(&context));
+    CONTEXTS.while_unchanged(last.changes, counted)?.map(Held::from)
 }
 
 /// Visits each context that stores a session, in no particular order, with no lock held: visiting may free sessions.

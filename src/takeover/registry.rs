@@ -21,6 +21,9 @@ static CONTEXTS: Addresses = Addresses::new();
 /// context might end.
 pub(crate) type Found = ManuallyDrop<Arc<Context>>;
 
+/// The address of no context.
+const NOWHERE: usize = usize::MAX;
+
 #[derive(Clone, Copy)]
 struct Last {
     ctx: usize,
@@ -31,7 +34,7 @@ struct Last {
 thread_local! {
     /// The state that this thread found last, which it mostly looks for again. Without a destructor: the C
     /// library needs memory to register one, and ends the process if there is none.
-    static LAST: Cell<Last> = const { Cell::new(Last { ctx: 0, changes: 0, context: 0 }) };
+    static LAST: Cell<Last> = const { Cell::new(Last { ctx: NOWHERE, changes: 0, context: 0 }) };
 }
 
 /// The state of a context that is taken over; `None` for any other.
@@ -54,7 +57,7 @@ pub(crate) fn find_borrowed(ctx: CtxRef<'_>) -> Option<Found> {
 pub(super) fn find_at(ctx: usize) -> Option<Found> {
     let changes = CONTEXTS.changes();
     let mut last = LAST.get();
-    if last.ctx != ctx || last.changes != changes || last.context == 0 {
+    if last.ctx != ctx || last.changes != changes {
         last = Last { ctx, changes, context: CONTEXTS.get(ctx)? };
         LAST.set(last);
     }

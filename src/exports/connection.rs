@@ -11,6 +11,7 @@ use crate::takeover::registry::Found;
 use crate::takeover::{connections, trampolines};
 
 /// The context whose cache a connection uses, if it is taken over.
+#[inline(always)]
 fn session_context<R: Failure>(real: &Real<'_, R>, ssl: SslRef<'_>) -> Option<Found> {
     connections::session_context_borrowed(real.libssl()?, ssl)
 }

@@ -46,6 +46,7 @@ pub(super) fn SSL_CTX_remove_session(
 }
 
 /// Lets a setter of the time or timeout pass, and stored sessions follow it.
+#[inline(always)] // so that the real function is called directly
 fn re_expire_after<R: Failure>(real: Real<'_, R>, session: Option<AnySession<'_>>) -> R {
     let Some(session) = session else { return R::FAILURE };
     let Some(libssl) = real.libssl() else { return real.call() };

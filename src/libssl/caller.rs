@@ -82,6 +82,7 @@ impl Caller {
 
     /// Calls `use_it` with the functions behind the exports as this caller is linked with them: those of `known`, the libssl
     /// of the object that the call is about, if that is known.
+    #[inline(always)]
     pub(crate) fn with_real<R>(
         self,
         name: &'static CStr,
@@ -93,7 +94,17 @@ impl Caller {
                 .then(|| Restore(CALLED.replace(Some(libssl))));
             return use_it(&libssl.real);
         }
-        // An OpenSSL inside of a plug-in or a program. It is looked at each time, since it may be gone with the next call.
+        self.with_other(name, use_it)
+    }
+
+    /// The same for an OpenSSL inside of a plug-in or a program. It is looked at each time, since it may be gone with the next
+    /// call.
+    #[cold]
+    fn with_other<R>(
+        self,
+        name: &'static CStr,
+        use_it: impl FnOnce(&RealFns) -> Option<R>,
+    ) -> Option<R> {
         let object = self.object(name).or_else(|| self.only_one(name))?;
         use_it(&RealFns::of(|name| object.function(name, Wanted::Default)))
     }

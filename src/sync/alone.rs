@@ -4,13 +4,28 @@
 //! A load and a store take the place of the change. No thread can come between the two, as this one would have to start it,
 //! and what a signal handler does between them it has also ended: locks are free again.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+
+/// Where the C library says that there is one thread; [`NO`] before [`look`], and if it does not say so.
+static SAYS: AtomicPtr<AtomicU8> = AtomicPtr::new((&raw const NO).cast_mut());
+static NO: AtomicU8 = AtomicU8::new(0);
 
 /// Returns whether this is certainly the only thread of the process, as the C library knows (glibc 2.32 and later). A thread
 /// that is made after that sees all that was done before.
+///
+/// (A question whether the C library says it at all would be asked with each lock.)
 #[inline]
 pub(crate) fn is_alone() -> bool {
-    SINGLE_THREADED.is_some_and(|single| single.load(Ordering::Relaxed) != 0)
+    // SAFETY: one of two statics.
+    let says = unsafe { &*SAYS.load(Ordering::Relaxed) };
+    says.load(Ordering::Relaxed) != 0
+}
+
+/// Finds out whether the C library says it.
+pub(super) fn look() {
+    if let Some(single) = SINGLE_THREADED {
+        SAYS.store(std::ptr::from_ref(single).cast_mut(), Ordering::Relaxed);
+    }
 }
 
 // Weakly, as older C libraries and others lack it; `extern` blocks know no weak symbols. The loader fills the address in.
@@ -37,6 +52,7 @@ static SINGLE_THREADED: Option<&'static AtomicU8> = None;
 mod tests {
     #[test]
     fn with_another_thread_nobody_is_alone() {
+        super::look();
         std::thread::scope(|scope| {
             assert!(!scope.spawn(super::is_alone).join().unwrap());
         });

@@ -1,13 +1,16 @@
 //! The number of this process image.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-use once_cell::race::OnceRef;
-
+use super::alone;
 use crate::system;
 
-/// The number: in a page that the kernel wipes in the child of a fork, or in [`KEPT`].
-static WORD: OnceRef<'static, AtomicU32> = OnceRef::new();
+/// Where the number is: in a page that the kernel wipes in the child of a fork, or in [`KEPT`]; before the first call in
+/// [`NONE`].
+static WORD: AtomicPtr<AtomicU32> = AtomicPtr::new((&raw const NONE).cast_mut());
+
+/// Always 0.
+static NONE: AtomicU32 = AtomicU32::new(0);
 
 /// In place of that page if there is no memory for it. The number is then the parent's in a child too.
 static KEPT: AtomicU32 = AtomicU32::new(0);
@@ -15,27 +18,41 @@ static KEPT: AtomicU32 = AtomicU32::new(0);
 /// The last number that was taken in this process or in one that it descends from.
 static LAST: AtomicU32 = AtomicU32::new(0);
 
+/// From one number to the next: the lowest two bits are free for the state of a lock.
+const STEP: u32 = 4;
+
 /// A number, never 0, that no other process image in this line of descent has had.
 ///
 /// It costs two loads. (The process id would be a system call, and comes back.)
 #[inline]
 pub(crate) fn generation() -> u32 {
-    match WORD.get().map_or(0, |word| word.load(Ordering::Relaxed)) {
+    match word().load(Ordering::Relaxed) {
         0 => begin(),
         number => number,
     }
 }
 
+#[inline]
+fn word() -> &'static AtomicU32 {
+    // SAFETY: of statics, or in a page that stays for good.
+    unsafe { &*WORD.load(Ordering::Acquire) }
+}
+
 /// The first call in this process image.
 #[cold]
 fn begin() -> u32 {
+    alone::look();
     // Decided once: a number that changes while locks are held would look like another process. (The page of a thread that
     // comes second is lost.)
-    let word = WORD.get_or_init(|| wiped_page().unwrap_or(&KEPT));
+    let none = (&raw const NONE).cast_mut();
+    if WORD.load(Ordering::Acquire) == none {
+        let made = std::ptr::from_ref(wiped_page().unwrap_or(&KEPT)).cast_mut();
+        let _ = WORD.compare_exchange(none, made, Ordering::AcqRel, Ordering::Relaxed);
+    }
     // Taken before it is written down. A fork between the two then only skips a number; the other way round, the
     // child would take the one that its parent has.
-    let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-    match word.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed) {
+    let number = LAST.fetch_add(STEP, Ordering::Relaxed) + STEP;
+    match word().compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed) {
         Ok(_) => number,
         Err(other) => other,
     }

@@ -76,7 +76,7 @@ impl<T> Mutex<T> {
     /// Locks; `None` if the holder does not exist in this process.
     #[inline]
     pub(crate) fn lock_unless_dead(&self) -> Option<MutexGuard<'_, T>> {
-        let own = generation() << 2;
+        let own = generation();
         if !self.raw().take(own | LOCKED) {
             self.raw().wait(own, false)?;
         }
@@ -115,7 +115,7 @@ unsafe impl RawMutex for Raw {
 
     #[inline]
     fn try_lock(&self) -> bool {
-        self.take(generation() << 2 | LOCKED)
+        self.take(generation() | LOCKED)
     }
 
     #[inline]
@@ -147,15 +147,12 @@ unsafe impl RawMutexFair for Raw {
 impl Raw {
     #[inline]
     fn release(&self) {
+        if is_alone() {
+            // Nobody sleeps.
+            return self.0.store(FREE, Ordering::Release);
+        }
         let word = &raw const self.0;
-        let held = if is_alone() {
-            let held = self.0.load(Ordering::Relaxed);
-            self.0.store(FREE, Ordering::Release);
-            held
-        } else {
-            self.0.swap(FREE, Ordering::Release)
-        };
-        if held & STATE == CONTENDED {
+        if self.0.swap(FREE, Ordering::Release) & STATE == CONTENDED {
             // The word may be gone: whoever had the lock since may have freed it.
             system::wake_one(word);
         }
@@ -163,7 +160,7 @@ impl Raw {
 
     #[inline]
     fn acquire(&self) -> Had {
-        let own = generation() << 2;
+        let own = generation();
         if self.take(own | LOCKED) {
             return Had::Free;
         }
@@ -353,7 +350,7 @@ mod tests {
     fn every_state_of_a_dead_holder_ends() {
         for (state, empty) in [(LOCKED, true), (CONTENDED, true), (HANDED, false)] {
             let mutex = Mutex::new(Some(1));
-            mutex.raw().0.store((generation() + 1) << 2 | state, Ordering::Relaxed);
+            mutex.raw().0.store((generation() + 4) | state, Ordering::Relaxed);
             assert_eq!(mutex.lock().is_none(), empty, "{state}");
             assert!(mutex.try_lock().is_some(), "{state}");
         }

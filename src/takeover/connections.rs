@@ -197,6 +197,7 @@ pub(crate) fn session_context(libssl: &Libssl, ssl: SslRef<'_>) -> Option<Arc<Co
 }
 
 /// The same without counting a reference, for callers that run no callback meanwhile: see [`Found`].
+#[inline(always)] // each lookup does it, and so looks up its thread's data once
 pub(crate) fn session_context_borrowed(libssl: &Libssl, ssl: SslRef<'_>) -> Option<Found> {
     let api = libssl.api.as_ref()?;
     let current = (api.SSL_get_SSL_CTX)(ssl)?.address();

@@ -102,11 +102,13 @@ pub(super) fn note_change(session: SessionRef<'_>) -> u8 {
     counted(session.address())
 }
 
+#[inline]
 fn counted(address: usize) -> u8 {
     count(address).map_or(0, |count| count.load(Ordering::SeqCst))
 }
 
 /// A count at its end stays there: such a session is asked about in vain, once it has left.
+#[inline]
 fn change(address: usize, change: impl Fn(u8) -> Option<u8>) {
     let Some(count) = count(address) else { return };
     let change = |now| if now == u8::MAX { None } else { change(now) };
@@ -120,10 +122,12 @@ fn change(address: usize, change: impl Fn(u8) -> Option<u8>) {
 }
 
 impl Handle for Session {
+    #[inline]
     fn enters(&self) {
         change(self.get().address(), |count| count.checked_add(1));
     }
 
+    #[inline]
     fn left(&self) {
         change(self.get().address(), |count| count.checked_sub(1));
     }

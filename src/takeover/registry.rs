@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::context::{Context, Held};
 use crate::cache::Statistics;
 use crate::libssl::types::CtxRef;
-use crate::sync::Addresses;
+use crate::sync::{Addresses, is_alone};
 
 /// From a context to its state, of which the table has one reference.
 static CONTEXTS: Addresses = Addresses::new();
@@ -20,6 +20,9 @@ static CONTEXTS: Addresses = Addresses::new();
 /// A state in the table, or found there a moment ago. No reference is counted, so its user runs no callback in which the
 /// context might end.
 pub(crate) type Found = ManuallyDrop<Arc<Context>>;
+
+/// The address of no context.
+const NOWHERE: usize = usize::MAX;
 
 #[derive(Clone, Copy)]
 struct Last {
@@ -31,7 +34,7 @@ struct Last {
 thread_local! {
     /// The state that this thread found last, which it mostly looks for again. Without a destructor: the C
     /// library needs memory to register one, and ends the process if there is none.
-    static LAST: Cell<Last> = const { Cell::new(Last { ctx: 0, changes: 0, context: 0 }) };
+    static LAST: Cell<Last> = const { Cell::new(Last { ctx: NOWHERE, changes: 0, context: 0 }) };
 }
 
 /// The state of a context that is taken over; `None` for any other.
@@ -54,7 +57,7 @@ pub(crate) fn find_borrowed(ctx: CtxRef<'_>) -> Option<Found> {
 pub(super) fn find_at(ctx: usize) -> Option<Found> {
     let changes = CONTEXTS.changes();
     let mut last = LAST.get();
-    if last.ctx != ctx || last.changes != changes || last.context == 0 {
+    if last.ctx != ctx || last.changes != changes {
         last = Last { ctx, changes, context: CONTEXTS.get(ctx)? };
         LAST.set(last);
     }
@@ -114,14 +117,22 @@ fn note_end(value: usize) {
 
 // --- All of them -----------------------------------------------------------------------------
 
-/// The context that this thread has found last, if it is still taken over and stores a session.
-pub(super) fn last_storing() -> Option<Arc<Context>> {
+/// The context that this thread has found last, if it is still taken over and stores a session. Its user runs no foreign code.
+#[inline]
+pub(super) fn last_storing() -> Option<Held> {
     let last = LAST.get();
-    // Nothing leaves the table meanwhile, and nothing has since it was found there.
-    CONTEXTS.while_unchanged(last.changes, || {
+    let storing = || {
         let context = (last.context != 0).then(|| found(last.context));
-        context.filter(|context| !context.cache.is_empty()).map(|context| Arc::clone(&context))
-    })?
+        context.filter(|context| !context.cache.is_empty())
+    };
+    if is_alone() {
+        // Nobody else could end it.
+        let unchanged = CONTEXTS.changes() == last.changes;
+        return unchanged.then(storing)?.map(Held::borrowed);
+    }
+    // Nothing leaves the table meanwhile, and nothing has since it was found there.
+    let counted = || storing().map(|context| Arc::clone(&context));
+    CONTEXTS.while_unchanged(last.changes, counted)?.map(Held::from)
 }
 
 /// Visits each context that stores a session, in no particular order, with no lock held: visiting may free sessions.

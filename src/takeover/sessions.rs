@@ -31,10 +31,15 @@ pub(crate) fn re_expire(session: SessionRef<'_>) {
         0 => {}
         // Mostly in the context that this thread has used last.
         1 if last_storing().is_some_and(|context| context.re_expire(session)) => {}
-        _ => for_each_storing(|context| {
-            context.re_expire(session);
-        }),
+        _ => re_expire_everywhere(session),
     }
+}
+
+#[inline(never)] // what mostly is not called makes no room on the stack
+fn re_expire_everywhere(session: SessionRef<'_>) {
+    for_each_storing(|context| {
+        context.re_expire(session);
+    });
 }
 
 /// Makes a `change` to the session's version or id; wherever it is stored, it is found by the new

@@ -167,6 +167,7 @@ impl Context {
     /// runs through the session's own context, whose lock hardly anyone else takes now that lookups
     /// are ours. (Through a private context there is no contention at all, but making one can fail,
     /// and the gain did not show: see docs/benchmarks.md.)
+    #[inline]
     pub(super) fn mark_not_resumable(&self, session: SessionRef<'_>) {
         self.remove_real(session);
     }
@@ -188,6 +189,7 @@ impl Context {
     }
 
     /// Removes a session from the real cache, if libssl is not just freeing that. Our trampoline is silent meanwhile.
+    #[inline]
     pub(super) fn remove_real(&self, session: SessionRef<'_>) {
         self.remove_all_real([session]);
     }

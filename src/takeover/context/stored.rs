@@ -156,27 +156,34 @@ impl Context {
     /// The session's time or timeout has been set: if it is stored here, it is flushed and evicted by its new expiry. Returns
     /// whether it is.
     pub(crate) fn re_expire(&self, session: SessionRef<'_>) -> bool {
-        let owned = session.borrowed();
         let id = session.id();
-        let by_object = id.is_empty().then(|| self.key_of_object(session));
-        let mut is_here = false;
-        for key in [Some(self.key_of(session.version(), id)), by_object].into_iter().flatten() {
-            // Should two threads set times at once, the one that reads last also stores last.
-            loop {
-                let changes = counts::changes();
-                let expiry = session.expiry();
-                let stored = guard(false, || self.cache.re_expire(key, &owned, expiry));
-                if stored {
-                    is_here = true;
-                    self.events.change(&self.cache);
-                    self.sharing().into_iter().for_each(|sharing| sharing.re_expire(session));
-                }
-                if !stored || counts::changes() == changes || session.expiry() == expiry {
-                    break;
-                }
+        let by_object = id.is_empty() && self.re_expire_by_object(session);
+        self.re_expire_under(self.key_of(session.version(), id), session) || by_object
+    }
+
+    /// The same for one that has no id.
+    #[cold]
+    fn re_expire_by_object(&self, session: SessionRef<'_>) -> bool {
+        self.re_expire_under(self.key_of_object(session), session)
+    }
+
+    /// The same, if it is stored under this key.
+    #[inline(always)]
+    fn re_expire_under(&self, key: Key, session: SessionRef<'_>) -> bool {
+        let owned = session.borrowed();
+        // Should two threads set times at once, the one that reads last also stores last.
+        loop {
+            let changes = counts::changes();
+            let expiry = session.expiry();
+            if !guard(false, || self.cache.re_expire(key, &owned, expiry)) {
+                return false;
+            }
+            self.events.change(&self.cache);
+            self.sharing().into_iter().for_each(|sharing| sharing.re_expire(session));
+            if counts::changes() == changes || session.expiry() == expiry {
+                return true;
             }
         }
-        is_here
     }
 
     /// The session's version or id, which was this before, has been set: if it is stored here, it is found by its new key. A

@@ -15,7 +15,7 @@ test-sharing: ##! shared sessions in real servers (MINUTES=5: longer storms)
 	@$(AGAIN) lib
 	@SCENARIOS="$(SCENARIOS)" VERSIONS="$(VERSIONS)" MINUTES="$(MINUTES)" python3 -B checks/sharing/run.py $(LIB)/libsslsweep.so
 
-test-arm64: ## the C programs and nginx on arm64 under emulation, in a tree of Debian 13 (as root; NAMES="flush_*" WAYS=preload PARTS="harness nginx" MIRROR=URL)
+test-arm64: ## C and Rust tests, nginx and the packages on arm64 under emulation, in a tree of Debian 13 (as root; NAMES="flush_*" WAYS=preload PARTS="harness threads nginx packages" MIRROR=URL)
 	@$(SETUP) fresh
 	@NAMES='$(NAMES)' WAYS='$(WAYS)' PARTS='$(PARTS)' MIRROR='$(MIRROR)' sh checks/reach/arm64.sh
 

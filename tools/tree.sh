@@ -116,6 +116,8 @@ plant() {
     mkdir -p "$tree"
     tar -C "$tree" -xf "$cache/debian-$1.tar"
     keep "$archives" "$tree/var/cache/apt/archives"
+    # The tree is thrown away, so nothing in it has to survive a power cut.
+    echo force-unsafe-io >"$tree/etc/dpkg/dpkg.cfg.d/unsafe"
 
     sources "$name" >"$tree/etc/apt/sources.list"
     apt-config dump | grep -i '^Acquire::[a-z:]*Proxy' >"$tree/etc/apt/apt.conf.d/outer" || :

@@ -32,7 +32,7 @@ emulate || [ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ] || {
     exit 1
 }
 get make gcc libc6-dev cargo rustc libstd-rust-dev:arm64 gcc-aarch64-linux-gnu g++-aarch64-linux-gnu libc6-dev:arm64 libssl-dev:arm64 \
-    perl pkgconf python3:arm64 openssl:arm64 nginx:arm64 zlib1g-dev:arm64 libzstd-dev:arm64
+    perl pkgconf python3:arm64 openssl:arm64 nginx:arm64 zlib1g-dev:arm64 libzstd-dev:arm64 debhelper
 version=$(chroot "$tree" dpkg-query -W -f "\${Version}" libssl-dev:arm64)
 echo "arm64: libssl $version, $(chroot "$tree" openssl version -p)"
 build "make library" library
@@ -40,7 +40,14 @@ if part harness; then
     build "the C harness" test-harness TEST_NAMES="$names" TEST_WAYS="$ways" TEST_JOBS=4 TEST_EMULATED=1 TEST_SLOW=1 TEST_TIMEOUT=1800 TEST_OUT=/srv/results
     sed "s/^/Debian $release on arm64, emulated\t$version\t/" "$tree/srv/results/results.tsv" >"$logs/systems.tsv"
 fi
+if part threads; then
+    build "the Rust tests" test-rust TEST_EMULATED=1 CRATES="sslsweep sslsweep-segment sslsweep-seal sslsweep-share"
+fi
 if part nginx; then
     build "nginx" test-programs PROGRAMS=nginx
     cp "$tree/srv/sslsweep/build/programs/results.json" "$logs"
+fi
+if part packages; then
+    build "make deb" deb
+    stage root "the packages" sh /srv/sslsweep/checks/reach/arm64-packages.sh
 fi

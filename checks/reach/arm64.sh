@@ -1,7 +1,7 @@
 #!/bin/sh
 # arm64.sh: the libraries and the command for arm64, in a tree of Debian 13's (tools/tree.sh): cross-built, and run under emulation (qemu-user) on
 # arm64's libssl. NAMES and WAYS choose among the programs of the C harness, and PARTS among the parts, all by default: harness
-# nginx. What passed is in build/arm64/systems.tsv.
+# threads nginx packages. What passed is in build/arm64/systems.tsv.
 #
 # Threads under emulation see memory in x86-64's order, which is stronger than arm64's: for that there are the models and Miri.
 set -eu
@@ -13,5 +13,5 @@ what=arm64
 
 begin
 plant 13
-enter_as_own "$root/checks/reach/arm64-inside.sh" 13 "$tree" "$work" "${PARTS:-harness nginx}" \
+enter_as_own "$root/checks/reach/arm64-inside.sh" 13 "$tree" "$work" "${PARTS:-harness threads nginx packages}" \
     "${NAMES:-*}" "${WAYS:-stock preload shared static}"

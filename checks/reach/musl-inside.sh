@@ -27,8 +27,6 @@ musl_stage() {
 mkdir -p "$tree/srv/kept" "$kept/registry"
 mount --bind "$kept" "$tree/srv/kept"
 ln -s /srv/kept/registry "$tree/srv/cargo/registry"
-# The tree is thrown away, so nothing in it has to survive a power cut.
-echo force-unsafe-io >"$tree/etc/dpkg/dpkg.cfg.d/unsafe"
 echo 'APT::Install-Recommends "no";' >"$tree/etc/apt/apt.conf.d/few"
 sed 's/^deb /deb-src /' "$tree/etc/apt/sources.list" >"$tree/etc/apt/sources.list.d/sources.list"
 get make gcc libc6-dev musl-tools libunwind-19-dev cargo rust-src perl pkgconf python3 python3-pip patchelf libssl-dev openssl

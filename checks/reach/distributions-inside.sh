@@ -12,7 +12,7 @@ what=distributions release=$1 tree=$2 logs=$3 toolchain=$4 names=$5 ways=$6 back
 harness() {
     version=$(chroot "$tree" dpkg-query -W -f "\${Version}" libssl-dev)
     stage root "the C harness, libssl $version" make -C /srv/sslsweep/tests-c LIBDIR=../build/lib BUILD="../build/tests-$version" check \
-        TEST_NAMES="$names" TEST_WAYS="$ways" TEST_JOBS=4 TEST_OUT=/srv/results
+        TEST_NAMES="$names" TEST_WAYS="$ways" TEST_JOBS=4 TEST_TIMEOUT=1800 TEST_OUT=/srv/results
     sed "s/^/$1\t$version\t/" "$tree/srv/results/results.tsv" >>"$logs/systems.tsv"
 }
 

@@ -45,7 +45,7 @@ if part harness; then
         without=$(cut -f 1 "$here/musl/without.tsv" | tr '\n' ' ')
     }
     musl_stage "the C harness" env LDFLAGS=-lgcc_s make -C $checkout/tests-c check TEST_NAMES="${names:-*}" TEST_WITHOUT="$without" TEST_WAYS="$ways" \
-        TEST_OUT=/srv/results OPENSSL_CFLAGS="-I$libssl/include" OPENSSL_LIBS="-L$libssl/dev -L$libssl/lib -lssl -lcrypto" \
+        TEST_TIMEOUT=1800 TEST_OUT=/srv/results OPENSSL_CFLAGS="-I$libssl/include" OPENSSL_LIBS="-L$libssl/dev -L$libssl/lib -lssl -lcrypto" \
         LD_LIBRARY_PATH="$libssl/lib"
     cp "$tree/srv/results/results.tsv" "$tree/srv/results/times.tsv" "$logs"
 fi

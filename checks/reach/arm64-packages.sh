@@ -11,7 +11,7 @@ is() { # WHAT COMMAND
     "$@" || { echo "FAILED: $what" >&2 && exit 1; }
     echo "ok: $what"
 }
-contains() { dpkg-deb -c "$1"_*_arm64.deb | grep -q " \./$2\$"; }
+contains() { dpkg-deb -c "$1"_*_arm64.deb | grep " \./$2\$" >/dev/null; }
 says() { # PATTERN COMMAND
     pattern=$1
     shift

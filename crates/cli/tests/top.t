@@ -162,6 +162,7 @@ sub on_terminal {
     ioctl $master, TIOCGPTN, $number or die "number: $!";
     my $path = '/dev/pts/' . unpack 'i', $number;
     resize($master, @{ $of->{size} || [80, 24] });
+    my $mode = mode({ master => $master });
     defined(my $child = fork) or die "fork: $!";
     if ($child == 0) {
         close $master;
@@ -175,7 +176,7 @@ sub on_terminal {
         $ENV{TERM} = exists $of->{term} ? $of->{term} : 'xterm';
         exec { $command[0] } @command or POSIX::_exit(127);
     }
-    return { pid => $child, master => $master, said => '' };
+    return { pid => $child, master => $master, mode => $mode, said => '' };
 }
 
 sub resize { my ($master, $columns, $rows) = @_; my $size = pack 'S4', $rows, $columns, 0, 0; return ioctl $master, TIOCSWINSZ, $size }
@@ -244,12 +245,11 @@ subtest 'signals' => sub {
     start($sslsweep, 'run', '--stats', $served);
     for my $signal (SIGHUP, SIGINT, SIGQUIT, SIGTERM) {
         my $on = on_terminal({}, watch());
-        my $mode = mode($on);
         says($on, qr/served/, 'it runs');
         kill $signal, $on->{pid};
         says($on, qr/\e\[\?1049l/, "signal $signal: it leaves its screen");
         is(ends($on), "signal $signal", 'and ends by that signal');
-        is(mode($on), $mode, 'the mode of the terminal is what it was');
+        is(mode($on), $on->{mode}, 'the mode of the terminal is what it was');
     }
     # A terminal that says to have more columns and rows than anybody can see.
     my $large = on_terminal({ size => [65535, 65535] }, watch());

@@ -45,7 +45,9 @@ static void *work(void *arg)
                     atomic_fetch_add(&came_back, 1);
             break;
         case 1:
-            SSL_SESSION_set_timeout(object, 100);
+            /* Stock looks at the context's list through a pointer that another thread's flush may have freed, and crashes. */
+            if (sweeping())
+                SSL_SESSION_set_timeout(object, 100);
             at(away, client, session, NULL);
             break;
         case 2:

@@ -70,6 +70,7 @@ struct pool pool_stored(size_t count, bool shuffled);
 /* One with ctx, in memory; `with`, if not NULL, is offered and must be taken. Returns the client's session if `want`. */
 SSL_SESSION *handshake(SSL_CTX *client_context, SSL_SESSION *with, bool want);
 void get_certificate(SSL_CTX *context); /* makes one for it */
+SSL_CTX *client_of(int version); /* a client of this version, without a cache */
 
 /* ---- Clock, chance, report ---- */
 

@@ -94,7 +94,7 @@ void get_certificate(SSL_CTX *context)
     X509_free(certificate);
 }
 
-static SSL_CTX *client_of(int version)
+SSL_CTX *client_of(int version)
 {
     SSL_CTX *made = SSL_CTX_new(TLS_client_method());
     if (!made || SSL_CTX_set_min_proto_version(made, version) != 1 || SSL_CTX_set_max_proto_version(made, version) != 1)

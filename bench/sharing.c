@@ -146,15 +146,6 @@ static SSL_CTX *server_like(SSL_CTX *other)
     return made;
 }
 
-static SSL_CTX *client_of(int version)
-{
-    SSL_CTX *made = SSL_CTX_new(TLS_client_method());
-    if (!made || SSL_CTX_set_min_proto_version(made, version) != 1 || SSL_CTX_set_max_proto_version(made, version) != 1)
-        die("no context");
-    SSL_CTX_set_session_cache_mode(made, SSL_SESS_CACHE_OFF);
-    return made;
-}
-
 static void calls(const char *library, int version, const char *name)
 {
     static const struct share *opened;

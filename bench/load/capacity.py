@@ -16,7 +16,6 @@ so that neither the clients nor other programs limit it); and RATE connections a
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
 import os
 import pathlib
@@ -33,7 +32,6 @@ sys.path.insert(0, str(HERE.parent))
 
 import libraries  # noqa: E402
 import load  # noqa: E402
-import run as bench  # noqa: E402
 import servers  # noqa: E402
 from results import spread  # noqa: E402
 from support import Certificate, family, free_port, listening, wait_until  # noqa: E402
@@ -109,7 +107,7 @@ def nginx(library: libraries.Library, lib: str | None, size: int) -> Iterator[Ru
             wait_until(lambda: listening(port), "nginx listening")
             # A little more than it holds, because the fillers share the number among them.
             visitor("fill", port, size + 4 * TICKETS_EACH, TICKETS_EACH)
-            with tickets.open("r+b") as file:  # not anew: nginx has it mapped
+            with tickets.open("r+b") as file:  # nginx has mapped this very file
                 filled = int.from_bytes(file.read()[8:], sys.byteorder)
                 file.seek(0)
                 file.write(bytes(8))
@@ -192,14 +190,7 @@ def main() -> None:
     found = libraries.prepare(settings.libssl, FOLDER, load.sources())
     if any(library.peer for library in found):
         sys.exit("load: of peers there is nothing to compare")
-    names = ("SERVERS", "SIZES", "ROUNDS", "SECONDS", "LIBSSL")
-    given = " ".join(f'{name}="{os.environ[name]}"' for name in names if os.environ.get(name))
-    about = {
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-        "commit": bench.commit(),
-        "machine": bench.machine(),
-        "command": f"{given} make load-capacity".strip(),
-        "libraries": {library.name: library.version for library in found},
+    about = load.described("load-capacity", ("SERVERS", "SIZES", "ROUNDS", "SECONDS", "LIBSSL"), found) | {
         "rounds": settings.rounds,
         "seconds": settings.seconds,
         "rate": RATE,

@@ -335,6 +335,18 @@ def say(library: libraries.Library, side: str, turn: int, rounds: int, held: dic
     )
 
 
+def described(command: str, names: tuple, found: list) -> dict:
+    """What was run and on what: the command with the settings that were given, of those with these names."""
+    given = " ".join(f'{name}="{os.environ[name]}"' for name in names if os.environ.get(name))
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "commit": bench.commit(),
+        "machine": bench.machine(),
+        "command": f"{given} make {command}".strip(),
+        "libraries": {library.name: library.version for library in found},
+    }
+
+
 def main() -> None:
     if len(sys.argv) != 2 or not pathlib.Path(sys.argv[1]).is_file():
         sys.exit(__doc__)
@@ -343,15 +355,7 @@ def main() -> None:
     found = libraries.prepare(settings.libssl, FOLDER, sources())
     if any(library.peer for library in found):
         sys.exit("load: of peers there is nothing to compare")
-    given = " ".join(
-        f'{name}="{os.environ[name]}"' for name in ("MINUTES", "LIBSSL", "SESSIONS") if os.environ.get(name)
-    )
-    about = {
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
-        "commit": bench.commit(),
-        "machine": bench.machine(),
-        "command": f"{given} make load".strip(),
-        "libraries": {library.name: library.version for library in found},
+    about = described("load", ("MINUTES", "LIBSSL", "SESSIONS"), found) | {
         "rounds": settings.rounds,
         "seconds": settings.seconds,
         "sessions": settings.sessions,

@@ -2,9 +2,9 @@
 //!
 //! A directory leads from the upper bits of a hash to a block. A block is searched cell by cell, from the cell that other
 //! bits name. A cell is a slot's number and eight bits of its key's hash, so that a lookup reads a slot only when it is
-//! almost certainly the right one. A full block is split in two, so growing is a step of bounded length, and no
-//! memory is held twice. (One table that was made anew from time to time, used before, took as long as all
-//! slots of a shard take, under the locks of a store: a tenth of a millisecond in a cache of a million.)
+//! almost certainly the right one. A full block is split in two, so a store moves the cells of one block at most. Only the
+//! directory, a small part of all, is copied when it doubles. (Rejected: one table that is replaced by a larger one. Under
+//! the locks of a store, that moves all cells of a shard, and takes their memory twice.)
 //!
 //! Nothing is taken out: whoever gives a slot up leaves its cell behind, stale, and who finds it sees that the slot has
 //! another key or none. So a flush does not come here at all, which would be a cache miss for each session.
@@ -176,6 +176,8 @@ impl Index {
             self.directory.try_reserve_exact(length).ok()?;
             self.directory.resize(length * 2, 0);
             (0..length * 2).rev().for_each(|at| self.directory[at] = self.directory[at / 2]);
+            // As many places as it has cache lines.
+            (0..length * 2).step_by(16).for_each(|_| count::touch());
         }
         let other = self.add_block(bits)?;
         let share = self.directory.len() >> bits;

@@ -30,7 +30,8 @@
 //! the server, from its own randomness.
 //!
 //! (Rejected: SipHash-1-3 of 128 bits, which takes 239 instructions; secrets for each context, which would be a fifth of
-//! what an idle context may cost; hashes of four bytes, as libssl has them, need no luck to be met.)
+//! what an idle context may cost; hashes of four bytes of the id, as libssl has them, by which anybody can make ids
+//! collide.)
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -49,7 +50,7 @@ const WORDS: usize = 1 + MOST_ID / size_of::<u64>();
 /// The key of a session: 128 bits of a keyed hash over version, id length and id.
 ///
 /// The fingerprint stands for the id itself. Two different ids meet with a probability of 2^-128 a
-/// pair, which nobody can raise without the seed; in return a key is 16 bytes instead of 35, needs
+/// pair, which nobody can raise without the secrets; in return a key is 16 bytes instead of 35, needs
 /// no further hashing, and how long a comparison takes says nothing about how much of an id matches.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
@@ -102,7 +103,7 @@ impl Multilinear {
     }
 }
 
-/// What nobody outside knows.
+/// The secrets of both hashes, from which keys are made.
 #[derive(Debug)]
 struct Secrets([Multilinear; 2]);
 

@@ -89,7 +89,7 @@ impl<T: Copy> Links<T> {
         }
     }
 
-    /// Takes a place out of its list, by what the place has.
+    /// Takes a place out of its list, given the node of the place.
     #[inline]
     pub(super) fn cut(&mut self, list: &mut List, Node { previous, next, .. }: Node<T>) {
         match previous.some() {
@@ -102,7 +102,7 @@ impl<T: Copy> Links<T> {
         }
     }
 
-    /// What a place has.
+    /// The node of a place.
     #[inline]
     pub(super) fn node(&self, place: Place) -> Node<T> {
         count::touch();

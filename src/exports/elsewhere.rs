@@ -1,7 +1,7 @@
-//! Callers that are not ours, which reach us all the same: musl's loader knows no version nodes, so a library with functions of
-//! libssl's names (BoringSSL, LibreSSL, an OpenSSL inside of something else) is bound to ours (contract P9). The entries ask where such
-//! a call goes on, and jump there, as prototypes differ. Where a libssl of OpenSSL's is there at the
-//! start, the loader would have bound all callers to that, so nobody is asked about.
+//! Calls that are meant for another library. musl's loader knows no version nodes, so it binds the callers of any library with
+//! libssl's names (BoringSSL, LibreSSL, an OpenSSL inside of something else) to ours (contract P9). The entry of such a call
+//! jumps to that library's function, because prototypes differ. Where a libssl of OpenSSL's is loaded at the start, the
+//! loader would have bound every caller to that, so all calls are ours.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::guard::guard;
 use crate::libssl::Caller;
 
-/// Whether the entries ask.
+/// Each entry calls [`elsewhere`] while this is set.
 pub(super) static ASKS: AtomicBool = AtomicBool::new(true);
 
 /// Where a call of the function `name` goes on; NULL if it is ours.

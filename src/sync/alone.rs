@@ -1,8 +1,8 @@
-//! Whether there is one thread, as in the processes of a server that forks (nginx). A change of an atomic then needs no locked
-//! instruction, which takes as long as some twenty others.
+//! Tells whether the process has one thread only, as the workers of nginx do. An atomic is then changed by a load and a
+//! store, without a locked instruction, which takes as long as some twenty others.
 //!
-//! A load and a store take the place of the change. No thread can come between the two, as this one would have to start it,
-//! and what a signal handler does between them it has also ended: locks are free again.
+//! No other thread can run between the two, because this one would have to start it. A signal handler can, but it returns
+//! before this thread goes on, and has released its locks by then.
 
 use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 

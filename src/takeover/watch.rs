@@ -58,9 +58,10 @@ pub(super) fn hears_of_contexts(libssl: &Libssl, api: &Api) -> bool {
         && is_watched(libssl, api, CRYPTO_EX_INDEX_SSL_CTX)
 }
 
-/// Registers functions for new and for freed objects under the present default library context, unless that has been done. Threads that come
-/// here at once all register it, so that none goes on before it is: to wait for one that is inside libcrypto, or
-/// was when the process was forked, is not allowed. A second call of a function must find nothing to do.
+/// Registers functions for new and for freed objects under the present default library context, unless that has been
+/// done. Threads that come here at once all register them, so that none goes on before that is done: to wait for one that is
+/// inside libcrypto, or was when the process was forked, is not allowed. A second call of a function must find
+/// nothing to do.
 pub(super) fn watch(libssl: &Libssl, api: &Api, class: c_int, new: Option<ExNew>, free: ExFree) {
     let entry = watched(default_library_context(api), libssl, class);
     if is_there(entry) || !is_there(NOBODY) {

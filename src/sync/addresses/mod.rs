@@ -159,8 +159,8 @@ impl Addresses {
         self.visit(visit);
     }
 
-    /// Looks with the writers' lock held, as `for_each`, at what was found when there had been so many changes. `None` if there
-    /// have been others since: it may be gone.
+    /// Calls `look` with the writers' lock held, as `for_each`, if nothing has changed since [`Addresses::changes`] returned
+    /// `changes`: what was found then is still there. Else `None`.
     pub(crate) fn while_unchanged<R>(&self, changes: u64, look: impl FnOnce() -> R) -> Option<R> {
         let _writing = self.lock();
         (self.changes() == changes).then(look)

@@ -1,5 +1,7 @@
 //! How sessions leave a context: marked where they were flushed, called back for with no lock held, and dropped.
 
+use std::slice::from_ref;
+
 use super::leaving::{Group, Runner, Why};
 use super::running::{self, Call};
 use super::state::Context;
@@ -17,7 +19,7 @@ impl Context {
 
     /// Lets one session go that was flushed.
     pub(super) fn leave_flushed(&self, session: &Session) {
-        self.mark_leaving(session.get(), Why::Flushed);
+        self.mark_leaving(from_ref(session), Why::Flushed);
         self.call_remove(session);
     }
 
@@ -28,7 +30,7 @@ impl Context {
             return;
         }
         let was_ending = self.is_ending();
-        self.mark_all_leaving(sessions, why);
+        self.mark_leaving(sessions, why);
         sessions.reverse();
         let unfinished = Unfinished { context: self, group, rest: sessions };
         while let Some(session) = unfinished.rest.pop() {
@@ -69,7 +71,7 @@ impl Context {
         }
         let _abandoned = Abandoned { context: self, group };
         while let Some((session, why)) = self.leaving.next_of(group) {
-            self.mark_leaving(session.get(), why);
+            self.mark_leaving(from_ref(&session), why);
             self.call_remove(&session);
         }
     }
@@ -81,26 +83,16 @@ impl Context {
         }
     }
 
-    fn mark_leaving(&self, session: SessionRef, why: Why) {
-        if why == Why::Flushed {
-            self.events.expire(session);
-            self.mark_not_resumable(session);
-            self.forget_leaving(session);
-        }
-    }
-
-    fn mark_all_leaving(&self, sessions: &[Session], why: Why) {
+    fn mark_leaving(&self, sessions: &[Session], why: Why) {
         if why == Why::Flushed {
             sessions.iter().for_each(|session| self.events.expire(session.get()));
             self.mark_all_not_resumable(sessions);
-            sessions.iter().for_each(|session| self.forget_leaving(session.get()));
-        }
-    }
-
-    /// Nobody else is to have a session that was flushed. (What has expired nobody resumes anyway.)
-    fn forget_leaving(&self, session: SessionRef) {
-        if let Some(sharing) = self.sharing().filter(|_| session.expiry().seconds() > time::now()) {
-            sharing.forget(session, true);
+            // Nobody else is to have one that was flushed. (What has expired nobody resumes anyway.)
+            if let Some(sharing) = self.sharing() {
+                let fresh = |session: &SessionRef<'_>| session.expiry().seconds() > time::now();
+                let fresh = sessions.iter().map(Session::get).filter(fresh);
+                fresh.for_each(|session| sharing.forget(session, true));
+            }
         }
     }
 

@@ -115,8 +115,8 @@ impl Context {
         stored
     }
 
-    /// A session has been stored by this expiry, which was read after so many changes. Whoever has changed it since has not
-    /// found it here (C6).
+    /// Stores the session's expiry again if a setter has changed it since [`counts::changes`] returned `changes` and `expiry`
+    /// was read: that setter may not have found the session here (C6).
     #[inline]
     fn follow_change(&self, session: SessionRef<'_>, expiry: Expiry, changes: usize) {
         if counts::changes() != changes && session.expiry() != expiry {

@@ -79,7 +79,8 @@ fn a_store_costs_the_same_at_every_size_and_mix() {
     }
 }
 
-/// No store does much more than others: growing is a step of bounded length, for sessions and for seconds.
+/// No store does much more than others: a row is split. Now and then a directory doubles, which has a few lines of memory for
+/// each thousand sessions of a shard, or seconds.
 #[test]
 fn the_longest_store() {
     for seconds in [1, 100_000] {
@@ -88,7 +89,7 @@ fn the_longest_store() {
             let key = maker.key(0x303, &number.to_be_bytes());
             let expiry = Expiry::from_seconds(i64::from(number) * 7919 % seconds);
             let (counts, _) = count::of(|| cache.store(key, Session::new(number), expiry, 0));
-            assert!(counts.touched <= 600, "store {number}, {seconds}: {counts:?}");
+            assert!(counts.touched <= 1200, "store {number}, {seconds}: {counts:?}");
         }
     }
 }

@@ -1,15 +1,23 @@
-//! Finding a slot by hash, of a session or of a second's bucket: extendible hashing over blocks of 32-bit cells.
+//! Finding a slot by hash, of a session or of a second's bucket: extendible hashing over rows of 32-bit cells.
 //!
-//! A directory leads from the upper bits of a hash to a block. A block is searched cell by cell, from the cell that other
-//! bits name. A cell is a slot's number and eight bits of its key's hash, so that a lookup reads a slot only when it is
-//! almost certainly the right one. A full block is split in two, so a store moves the cells of one block at most. Only the
-//! directory, a small part of all, is copied when it doubles. (Rejected: one table that is replaced by a larger one. Under
-//! the locks of a store, that moves all cells of a shard, and takes their memory twice.)
+//! A directory leads from the upper bits of a hash to a row, which is two lines of memory side by side. All of its cells are
+//! compared at once. A cell is a slot's number and ten bits of its key's hash, so that a lookup reads a slot only when it is
+//! almost certainly the right one. A full row is split in two by the next bit, so a store moves the cells of one row at most.
+//! Only the directory, a small part of all, is copied when it doubles.
 //!
-//! Nothing is taken out: whoever gives a slot up leaves its cell behind, stale, and who finds it sees that the slot has
-//! another key or none. So a flush does not come here at all, which would be a cache miss for each session.
-//! Stale cells go when their block is full. (A stale cell of a slot that has a key of the same block and the same eight
-//! bits again is taken for good. It leads to the same slot.)
+//! (Rejected: one table that is replaced by a larger one. Under the locks of a store, that moves all cells of a shard, and
+//! takes their memory twice. Blocks of 64 cells, probed from one that the hash names: a search ends after any number of
+//! cells, which the processor guesses wrongly, and a split has to ask the slots for their hashes, as cells are moved; an absent
+//! session took a quarter longer. Rows of one line: their directory no longer fits the processor's caches at a million
+//! sessions, and each session takes a byte more.)
+//!
+//! The bits of a cell are those that follow the ones that lead to its row, so a split finds the next bit in the cell. Every
+//! fourth time that a row is split it asks the slots for more.
+//!
+//! A flush takes nothing out, as that would be a cache miss for each session: whoever gives a slot up may leave its cell
+//! behind, stale, and who finds it sees that the slot has another key or none. Stale cells go when their row is full, once
+//! there are more than a few of them. (A stale cell of a slot that has a key of the same row and the same ten bits again is
+//! taken for good. It leads to the same slot.)
 
 use super::count;
 use super::slots::grow;
@@ -17,207 +25,253 @@ use super::slots::grow;
 /// Slots that a cell can name.
 pub(super) const MOST_SLOTS: u32 = SLOT - 1;
 
-/// The bits of a cell that hold the slot's number plus one; 0 is an empty cell.
-const SLOT: u32 = (1 << 24) - 1;
+/// The bits of a cell that hold the slot's number plus one.
+const SLOT: u32 = (1 << SLOT_BITS) - 1;
 
-/// Cells of a block.
-const CELLS: usize = 64;
+const SLOT_BITS: u32 = 22;
 
-/// Cells that are used at most: searches get long without some that are empty.
-const FULL: usize = CELLS * 7 / 8;
+/// Cells of a row, which with its state are two cache lines.
+const CELLS: usize = 31;
 
-/// Cells of a full block from which on it is split, if they are not stale. Fewer are left where they are: a block has some
+/// Cells of a full row from which on it is split, if they are not stale. Fewer are left where they are: the row has some
 /// room then.
-const MANY: usize = FULL * 3 / 4;
+const MANY: usize = CELLS * 3 / 4;
 
-/// Bits of a hash that lead to a block at most. Blocks that share more are a sign of ids that were chosen by somebody who
-/// knows the secrets.
+/// Splits of a row after which its cells have new bits of their hashes.
+const STEP: u32 = 4;
+
+/// Bits of a hash that lead to a row at most. Rows that share more are a sign of ids that were chosen by somebody who knows
+/// the secrets.
 const MOST_BITS: u32 = 22;
 
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// The blocks by the upper bits of a hash. A block that was split less often than others is here several times.
-    directory: Vec<u32>,
-    blocks: Vec<Block>,
+    /// The rows by the upper bits of a hash. A row that was split less often than others is here several times.
+    directory: Box<[u32]>,
+    rows: Vec<Row>,
+    /// Cells in use, stale ones among them.
+    used: usize,
 }
 
-#[derive(Debug)]
-struct Block {
-    cells: [u32; CELLS],
-    /// Cells that are not empty.
-    used: u8,
-    /// Upper bits of a hash that lead here.
-    bits: u8,
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Row {
+    /// The first ones are in use. The last one is none: in its place are `used` and `bits`.
+    cells: [u32; CELLS + 1],
 }
 
-/// The empty cell at which a search has ended, valid until something is inserted or reserved again.
+/// The room for one more cell at which a search has ended, valid until something is inserted or reserved again.
 #[derive(Debug)]
 pub(super) struct Vacancy {
-    block: u32,
-    cell: u32,
+    row: u32,
     tag: u32,
+}
+
+/// A cell in use, valid until something is inserted, taken or reserved.
+#[derive(Debug)]
+struct Cell {
+    row: u32,
+    at: u32,
 }
 
 impl Index {
     /// The first slot that was inserted under this hash and is the one that is looked for.
     #[inline]
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        self.search(hash, is_it).ok()
+        self.search(hash, is_it).ok().map(|(slot, _)| slot)
     }
 
-    /// The same, or else a vacancy for it. `Err(None)`: out of memory. `live` tells the hash of a slot in use.
+    /// The same; its cell is taken out.
+    #[inline]
+    pub(super) fn take(&mut self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let (slot, Cell { row, at }) = self.search(hash, is_it).ok()?;
+        self.rows[row as usize].remove(at as usize);
+        self.used -= 1;
+        Some(slot)
+    }
+
+    /// The same, or else a vacancy for it. `Err(None)`: out of memory. `live` tells the hash of a slot in use, of which there
+    /// are `len`.
     #[inline]
     pub(super) fn find_or_reserve(
         &mut self,
         hash: u64,
         is_it: impl Fn(u32) -> bool,
         live: impl Fn(u32) -> Option<u64>,
+        len: usize,
     ) -> Result<u32, Option<Vacancy>> {
         loop {
             match self.search(hash, &is_it) {
-                Err(Some(vacancy)) if !self.is_full(vacancy.block as usize) => {
+                Err(Some(vacancy)) if self.rows[vacancy.row as usize].used() < CELLS => {
                     return Err(Some(vacancy));
                 }
-                Err(_) => self.make_room(hash, &live).ok_or(None)?,
-                Ok(slot) => return Ok(slot),
+                Err(_) => self.make_room(hash, &live, len).ok_or(None)?,
+                Ok((slot, _)) => return Ok(slot),
             }
         }
     }
 
-    /// The slot, or else where the search has ended.
-    #[inline]
-    fn search(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Result<u32, Option<Vacancy>> {
-        let block = self.block(hash).ok_or(None)?;
-        let Block { cells, .. } = &self.blocks[block];
-        let tag = tag(hash);
-        let mut cell = home(hash);
-        loop {
-            count::touch();
-            let found = cells[cell];
-            if found == 0 {
-                return Err(Some(Vacancy { block: block as u32, cell: cell as u32, tag }));
+    /// The slot and its cell, or else where it would be.
+    #[inline(always)]
+    fn search(
+        &self,
+        hash: u64,
+        is_it: impl Fn(u32) -> bool,
+    ) -> Result<(u32, Cell), Option<Vacancy>> {
+        let number = self.row(hash).ok_or(None)?;
+        count::touch();
+        let row = &self.rows[number];
+        let tag = tag(hash, row.bits());
+        let mut alike = row.alike(tag);
+        while alike != 0 {
+            let at = alike.trailing_zeros();
+            let slot = (row.cells[at as usize] & SLOT).wrapping_sub(1);
+            if is_it(slot) {
+                return Ok((slot, Cell { row: number as u32, at }));
             }
-            if (found ^ tag) <= SLOT && is_it((found & SLOT) - 1) {
-                return Ok((found & SLOT) - 1);
-            }
-            cell = (cell + 1) % CELLS;
+            alike &= alike - 1;
         }
+        Err(Some(Vacancy { row: number as u32, tag }))
     }
 
     /// Inserts a slot where the search for its hash has ended.
     #[inline]
     pub(super) fn insert(&mut self, vacancy: Vacancy, slot: u32) {
         count::touch();
-        let block = &mut self.blocks[vacancy.block as usize];
-        block.cells[vacancy.cell as usize % CELLS] = vacancy.tag | (slot + 1);
-        block.used += 1;
+        self.rows[vacancy.row as usize].push(vacancy.tag | (slot + 1));
+        self.used += 1;
     }
 
     #[inline]
-    fn block(&self, hash: u64) -> Option<usize> {
+    fn row(&self, hash: u64) -> Option<usize> {
         let upper = ((u128::from(hash) * self.directory.len() as u128) >> 64) as usize;
-        self.directory.get(upper).map(|&block| block as usize)
+        self.directory.get(upper).map(|&row| row as usize)
     }
 
-    #[inline]
-    fn is_full(&self, block: usize) -> bool {
-        usize::from(self.blocks[block].used) >= FULL
-    }
-
-    /// Throws stale cells out of the full block of this hash, and splits it if many are left.
+    /// Splits the full row of this hash, or throws stale cells out of it where there are many.
     #[inline(never)]
-    fn make_room(&mut self, hash: u64, live: &impl Fn(u32) -> Option<u64>) -> Option<()> {
-        let Some(block) = self.block(hash) else {
-            self.directory.try_reserve_exact(1).ok()?;
-            self.add_block(0)?;
-            self.directory.push(0);
+    fn make_room(&mut self, hash: u64, live: &impl Fn(u32) -> Option<u64>, len: usize) -> Option<()> {
+        let Some(number) = self.row(hash) else {
+            let mut directory = Vec::new();
+            directory.try_reserve_exact(1).ok()?;
+            directory.push(self.add_row(Row::new(0))?);
+            self.directory = directory.into_boxed_slice();
             return Some(());
         };
-        let bits = u32::from(self.blocks[block].bits);
-        let upper_bits = !(u64::MAX >> bits);
-        let mut halves = [Block::new(bits), Block::new(bits)];
-        for &cell in self.blocks[block].cells.iter().filter(|&&cell| cell != 0) {
+        let row = self.rows[number];
+        let (bits, stale) = (row.bits(), self.used.saturating_sub(len));
+        if stale <= len / 8 && (bits + 1) % STEP != 0 {
+            let mut halves = [Row::new(bits + 1), Row::new(bits + 1)];
+            for &cell in row.in_use() {
+                halves[(cell >> (31 - bits % STEP) & 1) as usize].push(cell);
+            }
+            return self.split(hash, number, halves);
+        }
+        let mut kept = Row::new(bits);
+        let mut halves = [Row::new(bits + 1), Row::new(bits + 1)];
+        for &cell in row.in_use() {
             count::touch();
-            match live((cell & SLOT) - 1) {
-                Some(found) if cell & !SLOT == tag(found) && (found ^ hash) & upper_bits == 0 => {
-                    halves[(found >> (63 - bits) & 1) as usize].put(found, cell);
-                }
-                _ => {}
+            let slot = (cell & SLOT) - 1;
+            let is_here = |found: &u64| {
+                cell & !SLOT == tag(*found, bits) && (found ^ hash) & !(u64::MAX >> bits) == 0
+            };
+            if let Some(found) = live(slot).filter(is_here) {
+                kept.push(cell);
+                let half = &mut halves[(found >> (63 - bits) & 1) as usize];
+                half.push(tag(found, bits + 1) | (slot + 1));
             }
         }
-        let [mut lower, upper] = halves;
-        let used = usize::from(lower.used + upper.used);
-        let other = if used > MANY { self.split(hash, block) } else { None };
-        if let Some(other) = other {
-            lower.bits += 1;
-            self.blocks[other] = Block { bits: lower.bits, ..upper };
-        } else if used < FULL {
-            let cells = upper.cells.iter().filter(|&&cell| cell != 0);
-            cells.for_each(|&cell| {
-                if let Some(hash) = live((cell & SLOT) - 1) {
-                    lower.put(hash, cell);
-                }
-            });
-        } else {
-            return None;
+        if kept.used() > MANY && self.split(hash, number, halves).is_some() {
+            self.used -= row.used() - kept.used();
+            return Some(());
         }
-        self.blocks[block] = lower;
-        Some(())
+        self.used -= row.used() - kept.used();
+        self.rows[number] = kept;
+        (kept.used() < CELLS).then_some(())
     }
 
-    /// Gives the upper half of a block's hashes to a new block.
-    fn split(&mut self, hash: u64, block: usize) -> Option<usize> {
-        let bits = u32::from(self.blocks[block].bits);
+    /// Puts two halves in the place of a row.
+    fn split(&mut self, hash: u64, number: usize, [lower, upper]: [Row; 2]) -> Option<()> {
+        let bits = self.rows[number].bits();
         let length = self.directory.len();
         if length >> bits == 1 {
             if bits == MOST_BITS {
                 return None;
             }
-            self.directory.try_reserve_exact(length).ok()?;
-            self.directory.resize(length * 2, 0);
-            (0..length * 2).rev().for_each(|at| self.directory[at] = self.directory[at / 2]);
+            let mut directory = Vec::new();
+            directory.try_reserve_exact(length * 2).ok()?;
+            directory.extend(self.directory.iter().flat_map(|&row| [row; 2]));
+            self.directory = directory.into_boxed_slice();
             // As many places as it has cache lines.
             (0..length * 2).step_by(16).for_each(|_| count::touch());
         }
-        let other = self.add_block(bits)?;
+        let other = self.add_row(upper)?;
+        self.rows[number] = lower;
         let share = self.directory.len() >> bits;
         let from = (hash.rotate_left(bits) as usize & ((1 << bits) - 1)) * share;
-        self.directory[from + share / 2..from + share].fill(other as u32);
-        Some(other)
+        self.directory[from + share / 2..from + share].fill(other);
+        Some(())
     }
 
-    /// A new block for hashes that share this many upper bits.
-    fn add_block(&mut self, bits: u32) -> Option<usize> {
-        grow(&mut self.blocks, 1)?;
-        self.blocks.push(Block::new(bits));
-        Some(self.blocks.len() - 1)
+    fn add_row(&mut self, row: Row) -> Option<u32> {
+        grow(&mut self.rows, 1)?;
+        self.rows.push(row);
+        Some(self.rows.len() as u32 - 1)
     }
 }
 
-impl Block {
+impl Row {
+    /// An empty row for hashes that share this many upper bits.
     fn new(bits: u32) -> Self {
-        Self { cells: [0; CELLS], used: 0, bits: bits as u8 }
+        let mut cells = [0; CELLS + 1];
+        cells[CELLS] = bits << 16;
+        Self { cells }
+    }
+
+    /// The number of cells in use.
+    #[inline]
+    fn used(&self) -> usize {
+        self.cells[CELLS] as usize % (CELLS + 1)
+    }
+
+    /// The number of upper bits of a hash that lead here.
+    #[inline]
+    fn bits(&self) -> u32 {
+        self.cells[CELLS] >> 16
+    }
+
+    fn in_use(&self) -> &[u32] {
+        &self.cells[..self.used()]
     }
 
     #[inline]
-    fn put(&mut self, hash: u64, content: u32) {
-        let mut cell = home(hash);
-        while self.cells[cell] != 0 {
-            cell = (cell + 1) % CELLS;
+    fn remove(&mut self, at: usize) {
+        self.cells[at] = self.cells[self.used() - 1];
+        self.cells[CELLS] -= 1;
+    }
+
+    #[inline]
+    fn push(&mut self, cell: u32) {
+        self.cells[self.used()] = cell;
+        self.cells[CELLS] += 1;
+    }
+
+    /// A bit for each cell in use that has this tag. (All are compared, without a branch, which the compiler does by a few
+    /// instructions for several at once.)
+    #[inline(always)]
+    fn alike(&self, tag: u32) -> u32 {
+        let mut alike = 0;
+        for (at, &cell) in self.cells.iter().enumerate() {
+            alike |= u32::from(cell & !SLOT == tag) << at;
         }
-        self.cells[cell] = content;
-        self.used += 1;
+        alike & ((1 << self.used()) - 1)
     }
 }
 
-/// The cell of a block at which the search for a hash begins.
-fn home(hash: u64) -> usize {
-    (hash >> 24) as usize % CELLS
-}
-
-/// From bits that decide neither the home nor, in a cache of any size, the block.
-fn tag(hash: u64) -> u32 {
-    (hash >> 8) as u32 & !SLOT
+/// The bits of a hash that its cell has in a row to which so many lead.
+#[inline]
+fn tag(hash: u64, bits: u32) -> u32 {
+    ((hash << (bits / STEP * STEP % 64)) >> 32) as u32 & !SLOT
 }
 
 #[cfg(test)]
@@ -235,15 +289,17 @@ mod tests {
         /// Slots come, go and come again under other hashes, of which there are so few that searches meet:
         /// those in use are found, and no others.
         #[test]
-        fn finds_what_is_in_use(steps in prop::collection::vec((0..200u32, 0..150u64, any::<bool>()), 0..900)) {
+        fn finds_what_is_in_use(steps in prop::collection::vec((0..200u32, 0..150u64, any::<bool>(), any::<bool>()), 0..900)) {
             let mut index = Index::default();
             let mut in_use = HashMap::new();
-            for (slot, hash, keep) in steps {
+            for (slot, hash, keep, takes_out) in steps {
                 let hash = hash.wrapping_mul(0x0842_1084_2108_4211);
-                in_use.remove(&slot);
+                if let Some(former) = in_use.remove(&slot).filter(|_| takes_out) {
+                    prop_assert_eq!(index.take(former, |found| found == slot), Some(slot));
+                }
                 if keep {
                     let live = |slot| in_use.get(&slot).copied();
-                    let Err(Some(vacancy)) = index.find_or_reserve(hash, |_| false, live) else {
+                    let Err(Some(vacancy)) = index.find_or_reserve(hash, |_| false, live, in_use.len()) else {
                         panic!("nothing is it, and there is room");
                     };
                     index.insert(vacancy, slot);
@@ -261,10 +317,8 @@ mod tests {
                 let is_it = |found| found == slot && in_use.get(&found) == Some(&hash);
                 prop_assert_eq!(index.find(hash, is_it), Some(slot));
             }
-            for block in &index.blocks {
-                let used = block.cells.iter().filter(|&&cell| cell != 0).count();
-                prop_assert!(used == usize::from(block.used) && used <= FULL);
-            }
+            let used: usize = index.rows.iter().map(|row| row.in_use().len()).sum();
+            prop_assert_eq!(used, index.used);
         }
     }
 
@@ -273,13 +327,13 @@ mod tests {
     fn hashes_that_are_alike_are_refused() {
         let mut index = Index::default();
         let stored = (0..200).take_while(|&slot| {
-            let vacancy = index.find_or_reserve(7, |_| false, |_| Some(7)).unwrap_err();
+            let vacancy = index.find_or_reserve(7, |_| false, |_| Some(7), slot as usize).unwrap_err();
             let is_there = vacancy.is_some();
             vacancy.into_iter().for_each(|vacancy| index.insert(vacancy, slot));
             is_there
         });
         let stored = stored.count();
-        assert_eq!(stored, FULL);
+        assert_eq!(stored, CELLS);
         assert!((0..stored as u32).all(|slot| index.find(7, |found| found == slot) == Some(slot)));
     }
 }

@@ -10,8 +10,8 @@
 //!
 //! A pair of hashes `(a, b)` becomes the key `(h, b ^ h >> 32)` with `h = a * (b | 1)`. Each pair gives another key,
 //! since `b | 1` is odd, so nothing that was proven is lost. The product is there because a sum is too regular for
-//! an index that searches cell by cell: ids that count up make a progression, which for one secret in fifty comes back
-//! to the same cells again and again. A product of two progressions does not, as `cache::security` counts.
+//! an index that divides hashes by their upper bits: ids that count up make a progression, which for one secret in fifty
+//! comes back to the same part again and again. A product of two progressions does not, as `cache::security` counts.
 //!
 //! # What the proof asks for
 //!

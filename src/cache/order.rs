@@ -246,7 +246,7 @@ impl Order {
         let Self { by_expiry, buckets, .. } = self;
         let is_it = |number| buckets.get(number).is_some_and(|bucket| bucket.expiry == expiry);
         let live = |number| buckets.get(number).map(|bucket| maker.hash_of(bucket.expiry));
-        by_expiry.find_or_reserve(maker.hash_of(expiry), is_it, live)
+        by_expiry.find_or_reserve(maker.hash_of(expiry), is_it, live, buckets.len())
     }
 
     /// The bucket of a second, for which memory was reserved: so if there is one, it was found then.

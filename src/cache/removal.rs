@@ -99,12 +99,8 @@ impl<S: Handle> Cache<S> {
     fn take_where(&self, key: Key, wanted: impl Fn(&S) -> bool) -> Option<S> {
         let shard = &self.shards.get()?[key.shard()];
         let mut order = self.lock_order();
-        let session = {
-            let mut table = shard.lock();
-            let slot = table.find(key).filter(|&slot| wanted(table.session(slot)))?;
-            order.unlink(key.place(slot));
-            table.remove(slot)
-        };
+        let (slot, session) = shard.lock().take(key, wanted)?;
+        order.unlink(key.place(slot));
         order.statistics.taken += 1;
         self.publish(&order);
         if order.len() == 0 {

@@ -77,7 +77,7 @@ impl<S> Table<S> {
         let Self { index, entries, .. } = self;
         let is_it = |slot| entries.get(slot).is_some_and(|entry| entry.key == key);
         let live = |slot| entries.get(slot).map(|entry| entry.key.hash());
-        let vacancy = match index.find_or_reserve(key.hash(), is_it, live) {
+        let vacancy = match index.find_or_reserve(key.hash(), is_it, live, entries.len()) {
             Err(Some(vacancy)) => vacancy,
             found => return found,
         };
@@ -127,11 +127,23 @@ impl<S: Handle> Table<S> {
         former
     }
 
-    /// Takes the session in a slot out.
+    /// Takes the session in a slot out. Its cell in the index stays, and is stale.
+    #[inline]
     pub(super) fn remove(&mut self, slot: u32) -> S {
         let session = self.entries.remove(slot).session;
         session.left();
         session
+    }
+
+    /// Takes the session under `key` out, if it is `wanted`. Returns the slot that it had, too.
+    #[inline]
+    pub(super) fn take(&mut self, key: Key, wanted: impl Fn(&S) -> bool) -> Option<(u32, S)> {
+        let Self { index, entries, .. } = self;
+        let is_it = |slot| {
+            entries.get(slot).is_some_and(|entry| entry.key == key && wanted(&entry.session))
+        };
+        let slot = index.take(key.hash(), is_it)?;
+        Some((slot, self.remove(slot)))
     }
 
     /// Looks up, counts, and returns the slot and a handle.

@@ -2,7 +2,7 @@
 #![allow(non_camel_case_types, reason = "names of the C API")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::taken_over;
 use crate::cache::Cutoff;
@@ -80,13 +80,15 @@ pub unsafe extern "C-unwind" fn sslsweep_flush(
         time: (most_microseconds > 0).then(|| Duration::from_micros(most_microseconds)),
     };
     let variable = 0u8;
-    let done = context.flush_for_caller(cutoff, budget, here(&variable));
+    let begun = Instant::now();
+    let removed = context.flush_for_caller(cutoff, budget, here(&variable));
+    let took = begun.elapsed();
     // SAFETY: NULL, or the caller's variable.
     if let Some(flushed) = unsafe { flushed.as_mut() } {
         *flushed = sslsweep_flushed {
-            removed: done.removed,
+            removed,
             still_due: context.cache.count_due(cutoff),
-            took_ns: u64::try_from(done.took.as_nanos()).unwrap_or(u64::MAX),
+            took_ns: u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
         };
     }
     context.obey();

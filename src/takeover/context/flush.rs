@@ -22,26 +22,17 @@ pub(crate) struct Budget {
     pub(crate) time: Option<Duration>,
 }
 
-/// The result of a flush.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Flushed {
-    /// Sessions removed.
-    pub(crate) removed: u64,
-    /// From the call to its return.
-    pub(crate) took: Duration,
-}
-
 impl Context {
     /// A flush that the program asks for; or libssl from within `SSL_CTX_free`, where it goes through the PLT, so that its
     /// sessions leave with a context in this way. Then the operator is to know that they were not flushed; and where
-    /// nothing else will tell of the end, nothing is left behind. `here` is where its caller is on the stack.
+    /// nothing else will tell of the end, nothing is left behind. `here` is where its caller is on the stack. Returns how many
+    /// sessions were removed.
     pub(crate) fn flush_for_caller(
         self: &Arc<Self>,
         cutoff: Cutoff,
         budget: Budget,
         here: usize,
-    ) -> Flushed {
-        let begun = Instant::now();
+    ) -> u64 {
         self.take_in();
         let is_whole = cutoff == Cutoff::All;
         let is_of_interest = self.events.is_published() || self.sharing().is_some();
@@ -54,7 +45,7 @@ impl Context {
             self.set_storing(false);
             self.remove_sentinel();
         }
-        Flushed { removed, took: begun.elapsed() }
+        removed
     }
 
     /// Removes the sessions that are due: [`Context::flush_within`] without a bound.

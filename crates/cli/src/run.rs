@@ -64,6 +64,7 @@ fn environment(run: &Run) -> impl Iterator<Item = (&'static str, OsString)> {
         ("SSLSWEEP_TICKETS", tickets.and_then(ValueEnum::to_possible_value).map(name)),
         (share::SHARE, run.share.clone()),
         (share::KEY, run.share_key.clone()),
+        (share::WAIT, run.share_wait.map(|millis| millis.to_string().into())),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
@@ -170,6 +171,7 @@ mod tests {
             tickets: Some(Tickets::Stateful),
             share: Some("host:/dev/shm/tls".into()),
             share_key: Some("/etc/keys".into()),
+            share_wait: Some(5),
             program: vec![],
         };
         let pairs: Vec<String> =
@@ -183,7 +185,8 @@ mod tests {
                 "SSLSWEEP_EVICTION=lru",
                 "SSLSWEEP_TICKETS=stateful",
                 "SSLSWEEP_SHARE=host:/dev/shm/tls",
-                "SSLSWEEP_SHARE_KEY=/etc/keys"
+                "SSLSWEEP_SHARE_KEY=/etc/keys",
+                "SSLSWEEP_SHARE_WAIT=5"
             ]
         );
     }

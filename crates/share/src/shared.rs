@@ -2,15 +2,16 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fs, io};
 
 use sslsweep_seal::Keys;
 use sslsweep_segment::Segment;
 use sslsweep_share_table::{Core, EXCLUDED, Event};
 
-use crate::options::{Options, Place};
+use crate::options::{self, Options, Place};
 
 /// What all contexts of the process have.
 #[derive(Debug)]
@@ -20,6 +21,14 @@ pub(crate) struct Shared {
     keys: Source,
     /// No context shares, because of the program.
     pub(crate) is_excluded: bool,
+    /// The segment may have an agent, which has a fleet.
+    pub(crate) has_fleet: bool,
+    /// How long a handshake may wait for the fleet.
+    pub(crate) wait: Duration,
+    /// The segment's epoch, as far as this process has seen it rise,
+    epoch: AtomicU64,
+    /// and when it has seen that last; 0: never.
+    revoked: AtomicI64,
 }
 
 /// Where keys come from.
@@ -51,6 +60,12 @@ impl Shared {
         let share = std::env::var_os("SSLSWEEP_SHARE").unwrap_or_default();
         let options = Options::read(share, std::env::var_os("SSLSWEEP_SHARE_KEY"));
         let Options { place, bytes } = options.map_err(|bad| bad.to_string())?;
+        let has_fleet = matches!(place, Place::Host { .. });
+        let wait = options::wait(std::env::var_os("SSLSWEEP_SHARE_WAIT"));
+        let wait = wait.unwrap_or_else(|bad| {
+            report(core, &bad.to_string());
+            Duration::ZERO
+        });
         let (segment, keys) = match place {
             Place::Family => {
                 let segment = Segment::family(bytes);
@@ -85,7 +100,31 @@ impl Shared {
             );
         }
         let is_excluded = excluded.is_some();
-        Ok(Self { core, segment, keys, is_excluded })
+        let (epoch, revoked) = (AtomicU64::new(segment.epoch()), AtomicI64::new(0));
+        Ok(Self { core, segment, keys, is_excluded, has_fleet, wait, epoch, revoked })
+    }
+
+    /// The epoch: what was made in an earlier one was revoked.
+    pub(crate) fn epoch(&self) -> u64 {
+        let epoch = self.segment.epoch();
+        if self.epoch.load(Ordering::Acquire) < epoch {
+            // The time first, so that who sees the epoch sees it.
+            self.revoked.fetch_max(now(), Ordering::Relaxed);
+            self.epoch.fetch_max(epoch, Ordering::Release);
+        }
+        epoch
+    }
+
+    /// What was published up to this time may have been removed; 0: nothing.
+    pub(crate) fn floor(&self) -> i64 {
+        i64::try_from(self.segment.floor()).unwrap_or(i64::MAX)
+    }
+
+    /// Sessions that were made up to this time are gone, wherever they are stored; 0: none. That is the floor, or when this
+    /// process has learned of a revocation: sessions have no epoch.
+    pub(crate) fn gone_until(&self) -> i64 {
+        self.epoch();
+        self.floor().max(self.revoked.load(Ordering::Relaxed))
     }
 
     /// The keys for a context that begins: those of the file as it is now, if it can be read still and is well formed.

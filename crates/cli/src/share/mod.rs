@@ -18,6 +18,11 @@ pub const SHARE: &str = "SSLSWEEP_SHARE";
 /// The option that names the file with the keys.
 pub const KEY: &str = "SSLSWEEP_SHARE_KEY";
 
+/// The option that lets handshakes wait for the fleet, in milliseconds.
+pub const WAIT: &str = "SSLSWEEP_SHARE_WAIT";
+/// The longest wait that it can ask for, as the library has it.
+pub const LONGEST_WAIT: u8 = 20;
+
 /// The reason why some programs never share, and the remedy.
 pub const NEVER: (&str, &str) = (
     "an FTP server takes a resumed session for evidence of who the client is, so a shared one would let a stranger in",

@@ -170,6 +170,9 @@ fn column(kind: Kind) -> &'static str {
         Kind::Alerts => "ALERTS",
         Kind::Aside => "ASIDE",
         Kind::Evicted => "EVICTED",
+        Kind::Asked => "ASKED",
+        Kind::Waits => "WAITS",
+        Kind::Foreign => "FOREIGN",
     }
 }
 

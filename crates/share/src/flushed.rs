@@ -78,8 +78,8 @@ impl Flushed {
             false => origin.time <= time,
         };
         let all_below = self.all_below.load(Ordering::Relaxed);
-        let is_below = all_below > 0
-            && is_up_to(all_below - 1, self.all_until.load(Ordering::Relaxed));
+        let is_below =
+            all_below > 0 && is_up_to(all_below - 1, self.all_until.load(Ordering::Relaxed));
         is_below || steps.iter().any(|step| expiry < step.before && is_up_to(step.until, step.time))
     }
 }
@@ -117,7 +117,11 @@ mod tests {
         assert!(flushed.hides(200, &own(7)));
         assert!(!flushed.hides(200, &own(8)));
         flushed.add(120, 9, 100);
-        assert!(flushed.hides(119, &own(9)) && flushed.hides(200, &own(7)) && !flushed.hides(200, &own(8)));
+        assert!(
+            flushed.hides(119, &own(9))
+                && flushed.hides(200, &own(7))
+                && !flushed.hides(200, &own(8))
+        );
     }
 
     #[test]

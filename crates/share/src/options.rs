@@ -51,11 +51,15 @@ fn shown(value: &[u8]) -> impl fmt::Display + '_ {
 pub(crate) fn wait(value: Option<OsString>) -> Result<Duration, Bad> {
     let Some(value) = value else { return Ok(Duration::ZERO) };
     let value = value.as_bytes();
-    let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let digits = std::str::from_utf8(value)
+        .ok()
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let millis: Option<u64> = digits.and_then(|digits| digits.parse().ok());
     millis.filter(|&millis| millis <= LONGEST_WAIT).map(Duration::from_millis).ok_or_else(|| {
         let (shown, most) = (shown(value), LONGEST_WAIT);
-        Bad(format!("SSLSWEEP_SHARE_WAIT={shown} is no number of milliseconds from 0 to {most}; using 0"))
+        Bad(format!(
+            "SSLSWEEP_SHARE_WAIT={shown} is no number of milliseconds from 0 to {most}; using 0"
+        ))
     })
 }
 

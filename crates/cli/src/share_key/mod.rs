@@ -59,8 +59,9 @@ fn revoke(path: &Path) -> Result<String, String> {
     let about = std::fs::symlink_metadata(path)
         .map_err(|error| format!("there is no segment: {}", plain(&error)))?;
     let segment = Segment::host(path, about.len()).map_err(|error| error.to_string())?;
-    let epoch = segment.revoke();
-    Ok(format!("all sessions of epoch {} and before are revoked\n", epoch - 1))
+    let epoch = segment.epoch().saturating_add(1);
+    segment.raise_epoch(epoch);
+    Ok(format!("epoch {epoch} has begun; all shared sessions of earlier ones are revoked\n"))
 }
 
 fn new_line() -> Result<zeroize::Zeroizing<String>, String> {

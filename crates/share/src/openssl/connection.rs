@@ -277,7 +277,11 @@ impl<'a> Connection<'a> {
     /// # Safety
     ///
     /// `of` is the core's, and `libssl` the number of the connection's.
-    pub(crate) unsafe fn questions(&self, libssl: usize, of: QuestionsOf) -> Option<&mut Questions> {
+    pub(crate) unsafe fn questions(
+        &self,
+        libssl: usize,
+        of: QuestionsOf,
+    ) -> Option<&mut Questions> {
         // SAFETY: alive, and as promised. The core does not look into it as long as this connection's hello is read.
         let questions = unsafe { of(libssl, self.ssl).as_mut() }?;
         let mut random = [0; 8];

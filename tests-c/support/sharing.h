@@ -10,6 +10,22 @@
 /* The program again, with SSLSWEEP_SHARE=family in its environment, and a limit of time. Begin main with it. */
 void sharing_on(char **argv);
 
+/* ---- A segment with a name, and its key ---- */
+
+/* The program again, with SSLSWEEP_SHARE=host:SEGMENT and a key file in its environment. Begin main with it. */
+void sharing_on_host(char **argv);
+
+/* Removes what sharing_on_host has made. */
+void sharing_end(void);
+
+/* The line of a key file, whose key fleet_mac uses. */
+extern const char fleet_key[];
+
+enum { FLEET_RANDOM = 24, FLEET_ID = 32 };
+
+/* Writes behind the random bytes of a session id what tells holders of the key that one of them has made it. */
+void fleet_mac(unsigned char id[FLEET_ID]);
+
 /* ---- Certificates ---- */
 
 typedef struct identity {

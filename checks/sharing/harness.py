@@ -246,14 +246,14 @@ def within(server: Server) -> list[tuple[int, int]]:
 
 # Records in the file of a segment, by the layout of crates/segment/src/slots.
 
-PAGE, SLOT = 4096, 512
+HEADER, SLOT = 8192, 512
 NAME_AT, LENGTH_AT, RECORD_AT = 8, 40, 48
 LIVE, DEAD = 2, 3
 
 
 def slots(data: bytes, wanted: int) -> list[int]:
     """Where the slots of this state begin."""
-    return [at for at in range(PAGE, len(data), SLOT) if int.from_bytes(data[at:at + 8], sys.byteorder) & 3 == wanted]
+    return [at for at in range(HEADER, len(data), SLOT) if int.from_bytes(data[at:at + 8], sys.byteorder) & 3 == wanted]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,10 +6,14 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +24,7 @@
 
 enum { SEGMENT = 1 << 20, HEADER = 8192 };
 enum { EPOCH = 16, FLOOR = 17, AGENT = 18, UPSTREAM = 19, MISSED = 32, PENDING = 48 }; /* words */
+enum { CELLS = 512, CELL = 8, ANSWERS = 3 };
 
 typedef struct machine {
     const char *name;
@@ -79,6 +84,41 @@ static void has_agent(const machine *at, int has)
     set(at, UPSTREAM, (uint64_t)has);
     set(at, PENDING, 0);
     set(at, MISSED, 0);
+}
+
+/* An agent of this machine, in a process of its own, whose fleet has what another machine has, or nothing. It answers all
+ * questions until it is ended. */
+static pid_t start_agent(const machine *at, const machine *fleet)
+{
+    has_agent(at, 1);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child != 0)
+        return child;
+    hs_limit_time();
+    uint64_t *words = map(at->segment);
+    while (words != NULL) {
+        uint64_t pending = __atomic_exchange_n(&words[PENDING], 0, __ATOMIC_SEQ_CST);
+        if (pending != 0 && fleet != NULL)
+            carry(fleet, at);
+        for (int cell = 0; cell < 64; cell++) {
+            uint64_t *answers = &words[CELLS + cell * CELL + ANSWERS];
+            if (pending >> cell & 1) {
+                __atomic_fetch_add(answers, 1, __ATOMIC_SEQ_CST);
+                syscall(SYS_futex, answers, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+            }
+        }
+        sched_yield();
+    }
+    pause(); /* stock has no segment, and asks nothing */
+    _exit(0);
+}
+
+static void end_agent(const machine *at, pid_t agent)
+{
+    kill(agent, SIGKILL);
+    waitpid(agent, NULL, 0);
+    has_agent(at, 0);
 }
 
 /* ---- A server, in a process of its own ---- */
@@ -211,6 +251,16 @@ static int serve(work w)
         hs_close(&pair);
         SSL_SESSION_free(session);
     }
+    SSL_SESSION *to_try = read_session(w.session);
+    if (strstr(w.what, "sandbox") != NULL) {
+        SSL_SESSION_free(hs_first(server, client));
+        fflush(stdout);
+        take_memory();
+        if (!close_sandbox())
+            give_up("no sandbox");
+        _exit(hs_resume(server, client, to_try) == HS_FAILED);
+    }
+    SSL_SESSION_free(to_try);
     for (const char *at = w.what; (at = strstr(at, "try")) != NULL; at++) {
         SSL_SESSION *session = read_session(w.session);
         printf("RESUMED %s\n", hs_word(hs_resume(server, client, session)));
@@ -229,7 +279,7 @@ static int serve(work w)
 /* ---- Runs ---- */
 
 typedef struct outcome {
-    int failed, complained;
+    int failed, status, complained;
     char last[16];   /* of the words that were printed */
     char said[4096]; /* the line of sslsweep's on sharing, between commas */
 } outcome;
@@ -250,9 +300,9 @@ static void read_all(int fd, char *text, size_t room)
 
 static outcome run(const machine *at, const char *what)
 {
-    outcome o = {.failed = 1};
+    outcome o = {.failed = 1, .status = -1};
     char out[4096], err[8192], number[16], value[PATH_MAX + 64];
-    int to[2], errors[2], status = -1;
+    int to[2], errors[2];
     if (pipe2(to, O_CLOEXEC) != 0 || pipe2(errors, O_CLOEXEC) != 0)
         give_up("pipe2");
     snprintf(number, sizeof number, "%d", version);
@@ -276,8 +326,8 @@ static outcome run(const machine *at, const char *what)
     /* Little is written to either, so one after the other cannot block. */
     read_all(to[0], out, sizeof out);
     read_all(errors[0], err, sizeof err);
-    if (waitpid(child, &status, 0) == child)
-        o.failed = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    if (waitpid(child, &o.status, 0) == child)
+        o.failed = !WIFEXITED(o.status) || WEXITSTATUS(o.status) != 0;
     for (const char *word = out; (word = strstr(word, "RESUMED ")) != NULL; word++)
         sscanf(word, "RESUMED %15s", o.last);
     if (strstr(out, "HELLO 0") != NULL)
@@ -290,8 +340,8 @@ static outcome run(const machine *at, const char *what)
         strcat(o.said, ",");
     }
     printf("# %s, %s:%s\n", at->name, what, o.said);
-    if (o.failed)
-        printf("# %s\n", err);
+    for (char *rest = err, *text; o.failed && (text = strsep(&rest, "\n")) != NULL;)
+        printf("# stderr: %s\n", text);
     return o;
 }
 
@@ -455,20 +505,64 @@ static void waits(void)
         has_agent(&there, 1);
         o = run(&there, "long");
         expect("S5", !o.failed, "a hello that asks for 1,600 sessions");
-        better("S5 S8", count(&o, "asked") == 2 && count(&o, "missed") == 1 && count(&o, "absent") == 1600,
+        better("S5, S8", count(&o, "asked") == 2 && count(&o, "missed") == 1 && count(&o, "absent") == 1600,
                "two questions and one wait");
         has_agent(&there, 1);
         o = run(&there, "longtwice");
-        better("S5 S8", count(&o, "asked") == 4 && count(&o, "missed") == 2, "and so for the next one");
+        better("S5, S8", count(&o, "asked") == 4 && count(&o, "missed") == 2, "and so for the next one");
         wait_for = "0";
         has_agent(&there, 1);
         o = run(&there, "long");
-        better("S5 S8", count(&o, "asked") == 2 && count(&o, "waits") == 0, "without SSLSWEEP_SHARE_WAIT nobody waits");
+        better("S5, S8", count(&o, "asked") == 2 && count(&o, "waits") == 0, "without SSLSWEEP_SHARE_WAIT nobody waits");
         o = run(&there, "long strange");
         better("S8", count(&o, "asked") == 0 && count(&o, "foreign") == 8, "of 1,600 foreign ids a few are examined");
         has_agent(&there, 0);
     }
     wait_for = "0";
+}
+
+/* An agent that answers. (It may be late on a busy machine, so it gets some tries.) */
+static void answers(void)
+{
+    enum { TRIES = 30 };
+    outcome o;
+    int tries;
+    made(&here, "make");
+    wait_for = "20";
+    pid_t agent = start_agent(&there, &here);
+    for (tries = 0, o = (outcome){.failed = 0}; tries < TRIES && sweeping() && !resumed(&o); tries++) {
+        carry(NULL, &there);
+        set(&there, MISSED, 0);
+        o = run(&there, "try");
+    }
+    end_agent(&there, agent);
+    better("S1", resumed(&o) && count(&o, "answered") == 1 && count(&o, "fetched") == 1, "%s: the fleet's answer is resumed", in());
+
+    agent = start_agent(&there, NULL);
+    for (tries = 0, o = (outcome){.failed = 0}; tries < TRIES && sweeping() && count(&o, "answered") == 0; tries++) {
+        carry(NULL, &there);
+        set(&there, MISSED, 0);
+        o = run(&there, "try");
+    }
+    end_agent(&there, agent);
+    better("S5", full(&o) && count(&o, "absent") == 1, "%s: an answer without a session is a full handshake", in());
+    wait_for = "0";
+}
+
+/* In a sandbox, which ends whoever makes a system call. */
+static void sandbox(void)
+{
+    made(&here, "make");
+    carry(NULL, &there);
+    has_agent(&there, 1);
+    outcome o = run(&there, "sandbox");
+    expect("S5", !o.failed, "%s: a question makes no system call", in());
+    better("S5", get(&there, PENDING) != 0, "%s: (it was asked)", in());
+    wait_for = "1";
+    o = run(&there, "sandbox");
+    better("S5", WIFSIGNALED(o.status) && WTERMSIG(o.status) == SIGSYS, "%s: a wait does, if it was asked for", in());
+    wait_for = "0";
+    has_agent(&there, 0);
 }
 
 /* P7 */
@@ -524,6 +618,9 @@ int main(int argc, char **argv)
             single_use();
         questions();
         waits();
+        answers();
+        if (HAS_SANDBOX && !slowly()) /* tools make system calls of their own */
+            sandbox();
     }
     values();
     const char *const files[] = {keys, session_file, identity_file, here.segment, there.segment};

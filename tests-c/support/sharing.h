@@ -63,4 +63,19 @@ SSL_SESSION *session_elsewhere(SSL_SESSION *(*make)(void *), void *arg);
 /* hs_resume in a child of fork. */
 hs_result resume_elsewhere(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *session);
 
+/* ---- A sandbox ---- */
+
+#if defined __x86_64__ || defined __aarch64__
+# define HAS_SANDBOX 1
+#else
+# define HAS_SANDBOX 0
+#endif
+
+/* From here on a system call ends the process, with few exceptions: libcrypto asks for random numbers, and in a child for its
+ * pid. (Each context has stored something before: its first session makes its tables, also without sharing.) 0 if it cannot be. */
+int close_sandbox(void);
+
+/* Before that: the C library takes memory from the system now, and none later. */
+void take_memory(void);
+
 #endif

@@ -24,6 +24,7 @@
 
 enum { SEGMENT = 1 << 20, HEADER = 8192 };
 enum { EPOCH = 16, FLOOR = 17, AGENT = 18, UPSTREAM = 19, MISSED = 32, PENDING = 48 }; /* words */
+enum { SLOT_WORDS = 64, LIVE = 2, PUT = 4, RECORD = 6 };
 enum { CELLS = 512, CELL = 8, ANSWERS = 3 };
 
 typedef struct machine {
@@ -76,6 +77,22 @@ static void carry(const machine *from, const machine *to)
     munmap(target, SEGMENT);
     if (source != NULL)
         munmap(source, SEGMENT);
+}
+
+/* The public flags of the record that was put last; -1 if there is none. */
+static int flags_of_newest(const machine *at)
+{
+    uint64_t *words = map(at->segment), newest = 0;
+    int flags = -1;
+    if (words == NULL)
+        return -1;
+    for (uint64_t *slot = words + HEADER / 8; slot < words + SEGMENT / 8; slot += SLOT_WORDS)
+        if ((slot[0] & 3) == LIVE && slot[PUT] > newest) {
+            newest = slot[PUT];
+            flags = ((unsigned char *)(slot + RECORD))[3];
+        }
+    munmap(words, SEGMENT);
+    return flags;
 }
 
 static void has_agent(const machine *at, int has)
@@ -470,6 +487,7 @@ static void questions(void)
     }
 
     made(&here, "make generator");
+    better("S8", flags_of_newest(&here) == 2, "%s: the record of a foreign id is to stay", in());
     carry(NULL, &there);
     o = run(&there, "try");
     better("S8", full(&o) && count(&o, "asked") == 0 && count(&o, "foreign") == 1, "%s: nor for a foreign id", in());

@@ -99,9 +99,12 @@ fn cannot_share(run: &Run, library: &Path) -> Option<String> {
     let value = run.share.as_ref()?;
     // The key file may have been named for the service already.
     let key = run.share_key.clone().or_else(|| std::env::var_os(share::KEY));
+    let wait = run.share_wait.map(|millis| millis.to_string().into());
+    let wait = wait.or_else(|| std::env::var_os(share::WAIT));
+    let [key, wait] = [&key, &wait].map(|it| it.as_deref().map(OsStr::as_bytes));
     let program =
         share::Program { root: Path::new("/"), user: user(), core: Some(library), mapped: None };
-    share::examine(value.as_bytes(), key.as_deref().map(OsStr::as_bytes), &program)
+    share::examine(value.as_bytes(), key, wait, &program)
         .into_iter()
         .find_map(Result::err)
         .map(|(why, remedy)| format!("cannot share sessions: {why}; {remedy}"))

@@ -71,7 +71,7 @@ subtest 'each event' => sub {
 
 subtest 'rows' => sub {
     my @rows = rows($name);
-    is($rows[0], 'PID PROGRAM PUBLISHED NOTPUB FETCHED ABSENT REFUSED TAKEN REMOVED ALERTS ASIDE EVICTED REASONS', 'the columns');
+    is($rows[0], 'PID PROGRAM PUBLISHED NOTPUB FETCHED ABSENT REFUSED TAKEN REMOVED ALERTS ASIDE EVICTED ASKED WAITS FOREIGN REASONS', 'the columns');
     my %row = map { /^(\w+) \S+ (.*)/ } @rows[1 .. $#rows];
     is_deeply([sort keys %row], [sort $pid, $other, 'total'], 'those that share, and their sum');
     is($row{$other}, '0 0 1 0 2 0 0 0 0 0 refused_trust:2', 'one that has fetched');

@@ -37,6 +37,9 @@ const MOST_WAITS: u8 = 1;
 /// The flag of a record that is given out but once.
 const SINGLE_USE: u8 = 1;
 
+/// The flag of a record that no other machine will ask for, because the fleet has not made its id.
+const FOREIGN: u8 = 2;
+
 /// One context.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -424,7 +427,9 @@ impl Context {
             },
             session: &encoded[..length],
         };
-        let flags = if single_use { SINGLE_USE } else { 0 };
+        let is_foreign = self.shared.has_fleet && !self.keys.is_ours(session.id());
+        let flags = [(single_use, SINGLE_USE), (is_foreign, FOREIGN)];
+        let flags = flags.iter().filter(|(is, _)| *is).fold(0, |all, (_, flag)| all | flag);
         self.put(&key, flags, &contents)?;
         self.has_shared.store(true, Ordering::Relaxed);
         Ok(())

@@ -41,10 +41,12 @@ pub struct Program<'a> {
     pub mapped: Option<&'a [&'a [u8]]>,
 }
 
-/// Examines what a program needs for sharing, in the order in which the library needs it.
+/// Examines what a program needs for sharing, in the order in which the library needs it: the values of [`SHARE`], [`KEY`] and
+/// [`WAIT`].
 pub fn examine(
     value: &[u8],
     key: Option<&[u8]>,
+    wait: Option<&[u8]>,
     program: &Program<'_>,
 ) -> Vec<Result<String, Problem>> {
     let setting = match setting(value) {
@@ -68,8 +70,28 @@ pub fn examine(
             }
         });
         found.push(program.segment(&path, bytes));
+        found.extend(wait.map(waits));
     }
     found
+}
+
+/// What the value of [`WAIT`] means.
+fn waits(value: &[u8]) -> Result<String, Problem> {
+    let text = std::str::from_utf8(value).unwrap_or_default();
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let millis: Option<u64> = text.parse().ok().filter(|_| is_number);
+    match millis.filter(|&millis| millis <= u64::from(LONGEST_WAIT)) {
+        Some(0) => Ok("no handshake waits for sessions of other machines".to_string()),
+        Some(millis) => Ok(format!(
+            "a handshake waits at most {millis} ms for a session of another machine, by a futex if that takes long"
+        )),
+        None => {
+            let value = printable(&value[..value.len().min(64)]);
+            let text =
+                format!("{WAIT}={value} is no number from 0 to {LONGEST_WAIT}, so nobody waits");
+            Err((text, "set a number of milliseconds"))
+        }
+    }
 }
 
 impl Program<'_> {

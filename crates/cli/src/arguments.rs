@@ -112,9 +112,9 @@ let every process on every machine take each step before the next one:
 The file belongs to you and has mode 0600. It is replaced as a whole, so a server that reads it finds the old or the
 new one.
 
-revoke ends all shared sessions that were made until now: on this machine at once, and on every machine of the fleet
-as soon as the agent of this segment reaches it. PATH is the file that SSLSWEEP_SHARE=host:PATH names. Servers go on
-as they are, and their clients make full handshakes.
+Apart from the keys there are the sessions. PATH is the file that SSLSWEEP_SHARE=host:PATH names:
+  revoke   ends all shared sessions that were made until now: on this machine at once, and on every machine of the
+           fleet as soon as the agent of this segment reaches it; their clients make full handshakes
 
 Exit status: 0; 1 if the file cannot be used, or the step is not the next one.";
 

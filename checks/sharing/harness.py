@@ -21,7 +21,7 @@ from support import (PATIENCE, ROOT, TLS12, TLS13, Certificate, Client, Failure,
                      Run, Server, free_port, wait_until)
 
 VERSIONS = (TLS12, TLS13)
-PROMISES = ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S9", "S10", "S11")  # S8 is about several machines
+PROMISES = ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use sslsweep_seal::{ID, Keys, Refusal};
 use sslsweep_segment::{Answer, Moment, ROOM as RECORD, Record, Refused};
-use sslsweep_share_table::{Event, Origin, QuestionsOf, Resumed};
+use sslsweep_share_table::{Event, Origin, Questions, QuestionsOf, Resumed};
 use zeroize::Zeroizing;
 
 use crate::contents::{self, Contents};
@@ -286,15 +286,18 @@ impl Context {
         id: &[u8],
         questions: QuestionsOf,
     ) -> bool {
-        let (shared, segment) = (self.shared, &self.shared.segment);
+        let segment = &self.shared.segment;
         // What this machine has removed the fleet does not give back.
         if !segment.can_ask() || segment.is_gone(key.name(), now().max(0) as u64) {
             return false;
         }
+        let ask = |asked: &mut Questions| self.ask_within(asked, key, id);
         // SAFETY: the core's, for this context's libssl.
-        let Some(bounds) = (unsafe { connection.questions(self.libssl, questions) }) else {
-            return false;
-        };
+        unsafe { connection.questions(self.libssl, questions, ask) }.unwrap_or(false)
+    }
+
+    fn ask_within(&self, bounds: &mut Questions, key: &Key, id: &[u8]) -> bool {
+        let (shared, segment) = (self.shared, &self.shared.segment);
         if bounds.examined >= MOST_EXAMINED || bounds.asked >= MOST_QUESTIONS {
             return false;
         }

@@ -272,18 +272,21 @@ impl<'a> Connection<'a> {
         offered.chunks_exact(2).any(|one| one == cipher)
     }
 
-    /// What the connection has asked the fleet since this hello. `None` without memory for it.
+    /// Looks at, and changes, what the connection has asked the fleet since this hello. `None` without memory for it.
     ///
     /// # Safety
     ///
     /// `of` is the core's, and `libssl` the number of the connection's.
-    pub(crate) unsafe fn questions(
-        &self,
+    pub(crate) unsafe fn questions<R>(
+        self,
         libssl: usize,
         of: QuestionsOf,
-    ) -> Option<&mut Questions> {
-        // SAFETY: alive, and as promised. The core does not look into it as long as this connection's hello is read.
-        let questions = unsafe { of(libssl, self.ssl).as_mut() }?;
+        look: impl FnOnce(&mut Questions) -> R,
+    ) -> Option<R> {
+        // SAFETY: alive, and as promised.
+        let questions = unsafe { of(libssl, self.ssl) };
+        // SAFETY: the connection's own, and nobody looks into it meanwhile: `look` does not call the core for it.
+        let questions = unsafe { questions.as_mut() }?;
         let mut random = [0; 8];
         // SAFETY: room for so many bytes. (libssl has set it before it looks for a session.)
         unsafe { (self.api.SSL_get_client_random)(self.ssl, random.as_mut_ptr(), random.len()) };
@@ -291,7 +294,7 @@ impl<'a> Connection<'a> {
         if questions.hello != hello {
             *questions = Questions { hello, ..Questions::default() };
         }
-        Some(questions)
+        Some(look(questions))
     }
 
     fn hello_extension(&self, kind: c_uint) -> Option<&[u8]> {

@@ -173,3 +173,54 @@ pub(crate) fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use sslsweep_share_table::VERSION;
+
+    use super::*;
+
+    extern "C" fn find(_: usize, _: *const std::ffi::c_char) -> *mut std::ffi::c_void {
+        std::ptr::null_mut()
+    }
+
+    extern "C" fn report_nothing(_: *const u8, _: usize) {}
+
+    extern "C" fn count_nothing(_: u32) {}
+
+    static CORE: Core =
+        Core { version: VERSION, find, report: report_nothing, event: count_nothing };
+
+    fn shared() -> Shared {
+        Shared {
+            core: &CORE,
+            segment: Segment::family(1 << 20).unwrap(),
+            keys: Source::Family(Arc::new(Keys::random().unwrap())),
+            is_excluded: false,
+            has_fleet: true,
+            wait: Duration::ZERO,
+            epoch: AtomicU64::new(0),
+            revoked: AtomicI64::new(0),
+        }
+    }
+
+    #[test]
+    fn s3_a_floor_and_a_revocation_end_what_was_made_before() {
+        let shared = shared();
+        assert_eq!((shared.epoch(), shared.floor(), shared.gone_until()), (0, 0, 0));
+        shared.segment.raise_floor(100);
+        assert_eq!((shared.floor(), shared.gone_until()), (100, 100));
+        let before = now();
+        shared.segment.raise_epoch(3);
+        let seen = shared.gone_until();
+        assert!((before..=now()).contains(&seen), "{seen}");
+        assert_eq!((shared.epoch(), shared.floor()), (3, 100));
+        // The time of a revocation is when it was seen first.
+        shared.revoked.store(200, Ordering::Relaxed);
+        assert_eq!(shared.gone_until(), 200);
+        shared.segment.raise_epoch(4);
+        assert!(shared.gone_until() >= before, "another one");
+        shared.segment.raise_floor(u64::MAX);
+        assert_eq!(shared.gone_until(), i64::MAX);
+    }
+}

@@ -244,7 +244,7 @@ static void other_children(int version)
 static int in_sandbox(void *forbidden)
 {
     take_memory();
-    if (!close_sandbox())
+    if (!close_sandbox(0))
         return 2;
     if (forbidden != NULL)
         syscall(SYS_getppid);

@@ -245,7 +245,7 @@ hs_result resume_elsewhere(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *sessio
 # define ARCHITECTURE AUDIT_ARCH_AARCH64
 #endif
 
-int close_sandbox(void)
+int close_sandbox(int may_map)
 {
 #if HAS_SANDBOX
 #define ALLOW(call) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
@@ -255,6 +255,9 @@ int close_sandbox(void)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         ALLOW(read), ALLOW(write), ALLOW(exit_group), ALLOW(getrandom), ALLOW(getpid),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_munmap, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, may_map ? SECCOMP_RET_ALLOW : SECCOMP_RET_KILL_PROCESS),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
     };
 #undef ALLOW
@@ -263,6 +266,7 @@ int close_sandbox(void)
         return 0;
     return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 #else
+    (void)may_map;
     return 0;
 #endif
 }

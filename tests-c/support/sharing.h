@@ -72,8 +72,8 @@ hs_result resume_elsewhere(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *sessio
 #endif
 
 /* From here on a system call ends the process, with few exceptions: libcrypto asks for random numbers, and in a child for its
- * pid. (Each context has stored something before: its first session makes its tables, also without sharing.) 0 if it cannot be. */
-int close_sandbox(void);
+ * pid. (Each context has stored something before: its first session makes its tables, also without sharing; `may_map` allows them to grow.) 0 if it cannot be. */
+int close_sandbox(int may_map);
 
 /* Before that: the C library takes memory from the system now, and none later. */
 void take_memory(void);

@@ -52,7 +52,7 @@ impl Agent {
         let agent = Self { segment, path: path.to_owned(), file: opened.file };
         agent.set_upstream(false);
         agent.segment.header().cells().attach();
-        agent.segment.header().dirty().attach();
+        agent.segment.header().dirty().beat();
         Ok(agent)
     }
 

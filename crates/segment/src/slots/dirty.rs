@@ -34,14 +34,8 @@ impl<'a> Dirty<'a> {
         Self { agent, top, groups }
     }
 
-    /// Shows the agent: from now on changes are marked. What was changed before must be read afterwards.
-    pub fn attach(self) {
-        self.beat();
-        // Pairs with `is_wanted`: who has not seen the agent has changed its slot before this fence.
-        fence(Ordering::SeqCst);
-    }
-
-    /// Shows that the agent lives, by another number than before, and not 0.
+    /// Shows that the agent lives, by another number than before, and not 0. From the first time on changes are marked. What was
+    /// changed before is found by [`Passes`] that begin afterwards.
     pub fn beat(self) {
         let next = self.agent.load(Ordering::Relaxed).wrapping_add(1).max(1);
         self.agent.store(next, Ordering::SeqCst);
@@ -49,8 +43,8 @@ impl<'a> Dirty<'a> {
 
     /// Returns whether there is an agent. A slot was changed just before.
     pub(super) fn is_wanted(self) -> bool {
-        // The change was sequentially consistent, as this load is, so neither needs a fence. loom knows that order of fences
-        // alone.
+        // Pairs with the fence of `clear`: the first pass of an agent that is not seen here sees the change. It was sequentially
+        // consistent, as this load is, so neither needs a fence. (loom knows that order of fences alone.)
         if cfg!(sslsweep_model) {
             fence(Ordering::SeqCst);
         }
@@ -84,7 +78,7 @@ fn set(word: &AtomicU64, bit: usize) {
 /// Takes the bits of a word, before what lies below them is read.
 fn clear(word: &AtomicU64) -> u64 {
     let bits = word.swap(0, Ordering::AcqRel);
-    // Pairs with the fence of `set`.
+    // Pairs with the fence of `set`, and with `is_wanted`.
     fence(Ordering::SeqCst);
     bits
 }

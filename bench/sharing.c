@@ -14,9 +14,17 @@
 
 /* crates/share-table/src/table.rs */
 struct state;
+struct questions {
+    uint64_t hello;
+    uint8_t examined, asked, waits;
+};
 struct resumed {
     size_t session;
-    uint64_t origin;
+    struct {
+        uint64_t home, number;
+        int64_t time;
+        uint64_t epoch;
+    } origin;
     bool fetched;
     unsigned char trust[32];
 };
@@ -28,17 +36,20 @@ struct core {
 };
 struct share {
     unsigned char version[16];
-    struct state *(*begin)(size_t libssl, SSL_CTX *ctx);
+    struct state *(*begin)(size_t libssl, SSL_CTX *ctx, void *library);
     void (*end)(struct state *);
     void (*before_connection)(const struct state *);
     void (*stand_aside)(const struct state *, uint32_t);
     void (*set_names)(const struct state *, bool);
+    bool (*makes_ids)(const struct state *);
+    bool (*make_id)(const struct state *, size_t libssl, unsigned char *id, size_t length);
     SSL_SESSION *(*fetch)(const struct state *, SSL *, const unsigned char *id, size_t length, bool single_use,
-                          struct resumed *);
+                          struct questions *(*)(size_t libssl, SSL *), struct resumed *);
+    void (*found)(const struct state *, SSL_SESSION *, struct resumed *);
     int (*publish)(const struct state *, const struct state *current, SSL *, SSL_SESSION *, bool single_use,
                    const struct resumed *);
 };
-enum { PUBLISHED = 0, OPERATIONS = 2000, EVENTS = 32 };
+enum { PUBLISHED = 0, OPERATIONS = 2000, EVENTS = 40 };
 
 static const struct share *share;
 static struct state *state;
@@ -53,6 +64,11 @@ static void *find(size_t libssl, const char *name)
 }
 static void report(const unsigned char *text, size_t length) { fprintf(stderr, "bench: %.*s\n", (int)length, text); }
 static void event(uint32_t number) { events[number % EVENTS]++; }
+static struct questions *no_questions(size_t libssl, SSL *ssl)
+{
+    (void)libssl, (void)ssl;
+    return NULL;
+}
 
 static int by_size(const void *one, const void *other)
 {
@@ -83,7 +99,7 @@ static SSL_SESSION *on_get(SSL *ssl, const unsigned char *id, int length, int *c
     *copy = 0;
     for (int i = 0;; i++) {
         uint64_t before = now_ns();
-        SSL_SESSION *session = share->fetch(state, ssl, id, (size_t)length, false, &resumed);
+        SSL_SESSION *session = share->fetch(state, ssl, id, (size_t)length, false, no_questions, &resumed);
         double took = (double)(now_ns() - before);
         if (!session)
             die("a session was not fetched");
@@ -169,7 +185,7 @@ static void calls(const char *library, int version, const char *name)
     SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(server, on_new);
     SSL_CTX_sess_set_get_cb(server, on_get);
-    state = share->begin(0, server);
+    state = share->begin(0, server, NULL);
     if (!state)
         die("the context shares nothing");
     uint64_t ignored = 0;

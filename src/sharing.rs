@@ -6,10 +6,10 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use once_cell::race::OnceRef;
-use sslsweep_share_table::{Core, Open, Publication, Share, State, VERSION};
-pub(crate) use sslsweep_share_table::{Event, Resumed};
+use sslsweep_share_table::{Core, Open, Origin, Publication, Share, State, VERSION};
+pub(crate) use sslsweep_share_table::{Event, Questions, QuestionsOf, Resumed};
 
-use crate::libssl::types::{CtxRef, SslRef};
+use crate::libssl::types::{CtxRef, OSSL_LIB_CTX, SslRef};
 use crate::libssl::{self, Libssl, Session, SessionRef};
 use crate::{memory, options, report, system};
 
@@ -102,11 +102,31 @@ impl Drop for Sharing {
     }
 }
 
+/// Makes a session id, as libssl would, that the fleet knows if the context shares. Returns whether libcrypto's generator has
+/// worked.
+pub(crate) fn make_id(libssl: &Libssl, sharing: Option<&Sharing>, id: &mut [u8]) -> bool {
+    let Some(share) = SHARE.get() else { return false };
+    let state = sharing.map_or(ptr::null_mut(), |sharing| sharing.state.as_ptr());
+    // SAFETY: the state is alive, if there is one; room of this length.
+    unsafe { (share.make_id)(state, libssl.index, id.as_mut_ptr(), id.len()) }
+}
+
+/// A session of which nothing is known.
+const NOTHING: Resumed = {
+    let origin = Origin { home: 0, number: 0, time: 0, epoch: 0 };
+    Resumed { session: 0, origin, fetched: false, trust: [0; 32] }
+};
+
 impl Sharing {
     /// For a context that has just been made; `None` if it never shares.
-    pub(crate) fn begin(libssl: &Libssl, ctx: CtxRef<'_>) -> Option<Box<Self>> {
+    pub(crate) fn begin(
+        libssl: &Libssl,
+        ctx: CtxRef<'_>,
+        library: *mut OSSL_LIB_CTX,
+    ) -> Option<Box<Self>> {
         let share = SHARE.get()?;
-        let state = NonNull::new((share.begin)(libssl.index, ctx.as_ptr().cast()))?;
+        let state = (share.begin)(libssl.index, ctx.as_ptr().cast(), library.cast());
+        let state = NonNull::new(state)?;
         // On the heap, so that a context that does not share stays small (C20).
         memory::boxed(Self { share, state, closed: AtomicBool::new(false) })
     }
@@ -129,23 +149,41 @@ impl Sharing {
         unsafe { (self.share.set_names)(self.state.as_ptr(), names) };
     }
 
+    /// Returns whether the share library makes the ids of the context's sessions, where the program does not.
+    pub(crate) fn makes_ids(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (self.share.makes_ids)(self.state.as_ptr()) }
+    }
+
     /// The session for this id, for a connection of this libssl whose hello is being read. With `single_use` nobody else gets it.
+    /// `questions` is called if the fleet is to be asked.
     pub(crate) fn fetch(
         &self,
         libssl: &'static Libssl,
         ssl: SslRef<'_>,
         id: &[u8],
         single_use: bool,
+        questions: QuestionsOf,
     ) -> Option<(Session, Resumed)> {
-        let mut resumed = Resumed { session: 0, origin: 0, fetched: false, trust: [0; 32] };
+        let mut resumed = NOTHING;
         let (state, ssl) = (self.state.as_ptr(), ssl.as_ptr().cast());
         // SAFETY: as above; a live connection, and an id of this length.
         let session = unsafe {
-            (self.share.fetch)(state, ssl, id.as_ptr(), id.len(), single_use, &mut resumed)
+            let (start, length) = (id.as_ptr(), id.len());
+            (self.share.fetch)(state, ssl, start, length, single_use, questions, &mut resumed)
         };
         // SAFETY: the caller's reference.
         let session = unsafe { Session::adopt(libssl, session.cast()) }?;
         Some((session, resumed))
+    }
+
+    /// What is to be noted of a session of the context's own that a connection is about to resume.
+    pub(crate) fn found(&self, session: &Session) -> Resumed {
+        let mut resumed = NOTHING;
+        let session = session.get().any().as_ptr().cast();
+        // SAFETY: as above; a live session.
+        unsafe { (self.share.found)(self.state.as_ptr(), session, &mut resumed) };
+        resumed
     }
 
     /// Publishes a session that a handshake has made. `current` belongs to the connection's present context. Returns whether it
@@ -204,11 +242,11 @@ impl Sharing {
         unsafe { (self.share.forget)(state, version, id.as_ptr(), id.len(), expiry, stored) };
     }
 
-    /// Returns whether somebody has removed the session with this id, which the context has stored itself.
-    pub(crate) fn is_gone(&self, ssl: SslRef<'_>, id: &[u8]) -> bool {
-        let (state, ssl) = (self.state.as_ptr(), ssl.as_ptr().cast());
-        // SAFETY: as above; a live connection, and an id of this length.
-        unsafe { (self.share.is_gone)(state, ssl, id.as_ptr(), id.len()) }
+    /// Returns whether somebody has removed this session, which the context has stored itself.
+    pub(crate) fn is_gone(&self, ssl: SslRef<'_>, session: SessionRef<'_>) -> bool {
+        let (ssl, session) = (ssl.as_ptr().cast(), session.any().as_ptr().cast());
+        // SAFETY: as above; a live connection and session.
+        unsafe { (self.share.is_gone)(self.state.as_ptr(), ssl, session) }
     }
 
     /// A stored session expires at another time.

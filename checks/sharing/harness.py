@@ -21,7 +21,7 @@ from support import (PATIENCE, ROOT, TLS12, TLS13, Certificate, Client, Failure,
                      Run, Server, free_port, wait_until)
 
 VERSIONS = (TLS12, TLS13)
-PROMISES = ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S9", "S10", "S11")  # S8 is about several machines
+PROMISES = ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,14 +246,14 @@ def within(server: Server) -> list[tuple[int, int]]:
 
 # Records in the file of a segment, by the layout of crates/segment/src/slots.
 
-PAGE, SLOT = 4096, 512
+HEADER, SLOT = 8192, 512
 NAME_AT, LENGTH_AT, RECORD_AT = 8, 40, 48
 LIVE, DEAD = 2, 3
 
 
 def slots(data: bytes, wanted: int) -> list[int]:
     """Where the slots of this state begin."""
-    return [at for at in range(PAGE, len(data), SLOT) if int.from_bytes(data[at:at + 8], sys.byteorder) & 3 == wanted]
+    return [at for at in range(HEADER, len(data), SLOT) if int.from_bytes(data[at:at + 8], sys.byteorder) & 3 == wanted]
 
 
 @dataclasses.dataclass(frozen=True)

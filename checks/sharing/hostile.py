@@ -8,7 +8,7 @@ import ssl
 import sys
 from collections.abc import Callable
 
-from harness import (DEAD, LENGTH_AT, LIVE, NAME_AT, PAGE, RECORD_AT, SLOT, VERSIONS, Guest, Scenario, Site, Tour, only,
+from harness import (DEAD, HEADER, LENGTH_AT, LIVE, NAME_AT, RECORD_AT, SLOT, VERSIONS, Guest, Scenario, Site, Tour, only,
                      slots)
 from support import Server
 
@@ -86,7 +86,7 @@ class Attack:
             data[at + RECORD_AT:at + SLOT - 8] = self.random.randbytes(SLOT - 8 - RECORD_AT)
 
     def wiped(self, data: bytearray, places: list[int]) -> None:
-        data[PAGE:] = bytes(len(data) - PAGE)
+        data[HEADER:] = bytes(len(data) - HEADER)
 
 
 def records(site: Site) -> None:
@@ -119,7 +119,7 @@ def noise(site: Site) -> None:
             with segment.open("r+b") as file:
                 if turn % 2:  # all states in turn, in front of anything
                     data = bytearray(numbers.randbytes(size))
-                    for at in range(PAGE, size, SLOT):
+                    for at in range(HEADER, size, SLOT):
                         data[at] = data[at] & ~3 | (turn + at // SLOT) % 4
                     file.write(data)
                 else:

@@ -20,7 +20,7 @@ import traceback
 
 from harness import PROMISES, Certificate, Failure, Scenario, Site
 
-FILES = ["processes", "workers", "hosts", "ftp_data", "stateful", "removal", "faults", "keys", "hostile", "secrets",
+FILES = ["processes", "workers", "hosts", "fleet", "ftp_data", "stateful", "removal", "faults", "keys", "hostile", "secrets",
          "storms"]
 
 

@@ -34,6 +34,12 @@ impl<S: Handle> Cache<S> {
         Some(session)
     }
 
+    /// The same without counting: to whoever uses the cache, the key was not looked up.
+    pub fn peek(&self, key: Key) -> Option<S> {
+        let table = self.lock_shard(&self.shards.get()?[key.shard()]);
+        table.find(key).map(|slot| table.session(slot).clone())
+    }
+
     /// Returns whether something is stored under `key`. Counts nothing.
     pub fn contains(&self, key: Key) -> bool {
         let shard = self.shards.get().map(|shards| &shards[key.shard()]);

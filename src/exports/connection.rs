@@ -86,7 +86,7 @@ pub(super) fn SSL_set_generate_session_id(
 ) -> c_int {
     let Some(ssl) = ssl else { return c_int::FAILURE };
     let Some(context) = session_context(&real, ssl) else { return real.call() };
-    let installed = trampolines::generator_for(context.libssl, callback);
+    let installed = trampolines::generator_for(context.libssl, callback, false);
     let set = context.libssl.real.SSL_set_generate_session_id;
     // SAFETY: a live connection; our generator lives as long as the process.
     let result = set.map_or(0, |set| unsafe { set(Some(ssl), installed) });

@@ -2,6 +2,7 @@
 #![allow(non_snake_case, reason = "OpenSSL's names")]
 
 use std::ffi::{c_char, c_int, c_long, c_void};
+use std::ptr;
 
 use super::{Real, ask, for_other, taken_over};
 use crate::guard::guard;
@@ -11,8 +12,12 @@ use crate::sharing::Event;
 use crate::takeover::context::Context;
 use crate::takeover::{lifetime, tickets, trampolines};
 
-/// Makes a context by the function of the libssl that the method is of (P3), and takes it over.
-fn make(real: Real<'_, *mut SSL_CTX>, method: *const SSL_METHOD) -> *mut SSL_CTX {
+/// Makes a context by the function of the libssl that the method is of (P3), in this library context, and takes it over.
+fn make(
+    real: Real<'_, *mut SSL_CTX>,
+    library: *mut OSSL_LIB_CTX,
+    method: *const SSL_METHOD,
+) -> *mut SSL_CTX {
     let libssl = guard(None, || libssl_of_method(method).or_else(|| real.libssl()));
     let Some(libssl) = libssl else { return real.call() };
     // Our own scratch context is not to be taken over.
@@ -22,22 +27,22 @@ fn make(real: Real<'_, *mut SSL_CTX>, method: *const SSL_METHOD) -> *mut SSL_CTX
     {
         return real.call_of(libssl);
     }
-    lifetime::make(libssl, trampolines::of(libssl), || real.call_of(libssl))
+    lifetime::make(libssl, trampolines::of(libssl), library, || real.call_of(libssl))
 }
 
 /// SSL_CTX_new(3). The context's internal session cache is sslsweep's.
 pub(super) fn SSL_CTX_new(real: Real<'_, *mut SSL_CTX>, method: *const SSL_METHOD) -> *mut SSL_CTX {
-    make(real, method)
+    make(real, ptr::null_mut(), method)
 }
 
 /// SSL_CTX_new_ex(3). The context's internal session cache is sslsweep's.
 pub(super) fn SSL_CTX_new_ex(
     real: Real<'_, *mut SSL_CTX>,
-    _library: *mut OSSL_LIB_CTX,
+    library: *mut OSSL_LIB_CTX,
     _properties: *const c_char,
     method: *const SSL_METHOD,
 ) -> *mut SSL_CTX {
-    make(real, method)
+    make(real, library, method)
 }
 
 /// SSL_CTX_ctrl(3): the commands about the session cache are answered here, as the program's view
@@ -223,11 +228,7 @@ pub(super) fn SSL_CTX_set_generate_session_id(
     callback: Option<GenerateCallback>,
 ) -> c_int {
     let Some(context) = taken_over(ctx) else { return for_other(real, ctx) };
-    context.set_generate(callback);
-    let installed = trampolines::generator_for(context.libssl, callback);
-    let set = context.libssl.real.SSL_CTX_set_generate_session_id;
-    // SAFETY: a live context; our generator lives as long as the process.
-    set.map_or(0, |set| unsafe { set(ctx, installed) })
+    lifetime::set_generator(&context, callback)
 }
 
 /// SSL_CTX_sessions(3): a table of the sessions stored at this moment. It and its sessions stay until

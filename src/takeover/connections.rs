@@ -24,7 +24,7 @@ use super::watch;
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl};
 use crate::memory;
-use crate::sharing::{Resumed, Sharing};
+use crate::sharing::{Questions, Resumed, Sharing};
 use crate::sync::Addresses;
 
 /// Of one connection, which one thread uses at a time.
@@ -43,6 +43,8 @@ struct Notes {
     marked: bool,
     /// The session that it has resumed last, where sessions are shared.
     resumed: Cell<Option<Resumed>>,
+    /// What it has asked the fleet.
+    questions: Cell<Questions>,
 }
 
 /// Who has decided which tickets a connection has.
@@ -262,6 +264,14 @@ pub(super) fn note_resumed(libssl: &'static Libssl, ssl: SslRef<'_>, resumed: Op
     if resumed.is_some() || is_noted(libssl, ssl) {
         note(libssl, ssl, |notes| notes.resumed.set(resumed));
     }
+}
+
+/// What the connection has asked the fleet, which is the share library's to change while the connection is in use; NULL without
+/// memory for it.
+pub(super) fn questions(libssl: &'static Libssl, ssl: SslRef<'_>) -> *mut Questions {
+    let mut questions = std::ptr::null_mut();
+    note(libssl, ssl, |notes| questions = notes.questions.as_ptr());
+    questions
 }
 
 /// Who has decided on the tickets of this connection.

@@ -1,15 +1,16 @@
 //! Sessions that the connections of a context exchange with other contexts and processes, if the operator wants that
 //! ([`crate::sharing`]).
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
+use std::ptr;
 use std::sync::Arc;
 
 use super::connections::{self, Connection};
 use super::context::Context;
 use super::registry;
 use crate::libssl::types::{ServernameCallback, SslRef};
-use crate::libssl::{Libssl, Session, SessionRef};
-use crate::sharing::Resumed;
+use crate::libssl::{Libssl, Session, SessionRef, by_index};
+use crate::sharing::{Questions, Resumed};
 
 /// Publishes a session that a handshake of this connection has made and the context has stored.
 ///
@@ -40,17 +41,28 @@ pub(super) fn fetch(
     let sharing = context.sharing()?;
     // The servername callback would be that of another context, before the hello.
     let is_original = (context.api.SSL_get_SSL_CTX)(ssl) == Some(context.ctx());
-    let fetched = is_original.then(|| sharing.fetch(context.libssl, ssl, id, single_use)).flatten();
+    let fetched =
+        is_original.then(|| sharing.fetch(context.libssl, ssl, id, single_use, questions));
+    let fetched = fetched.flatten();
     let (session, resumed) = fetched.unzip();
     connections::note_resumed(context.libssl, ssl, resumed);
     // Out of memory nothing is noted, and nobody would confirm the session.
     session.filter(|_| connections::resumed(context.libssl, ssl) == resumed)
 }
 
+/// See [`sslsweep_share_table::QuestionsOf`].
+unsafe extern "C" fn questions(libssl: usize, ssl: *mut c_void) -> *mut Questions {
+    // SAFETY: the share library passes on the connection, of this libssl, that it was called for.
+    let ssl = unsafe { SslRef::new(ssl.cast()) };
+    let (Some(libssl), Some(ssl)) = (by_index(libssl), ssl) else { return ptr::null_mut() };
+    connections::questions(libssl, ssl)
+}
+
 /// Removes the context's own session with this id if somebody else has removed it: S3 holds for all who have it.
 pub(super) fn remove_gone(context: &Arc<Context>, ssl: SslRef<'_>, version: c_int, id: &[u8]) {
     let Some(sharing) = context.sharing() else { return };
-    if context.has(version, id) && sharing.is_gone(ssl, id) {
+    let own = context.stored(version, id);
+    if own.is_some_and(|own| sharing.is_gone(ssl, own.get())) {
         // A callback of the program's runs.
         Arc::clone(context).remove_by_id(version, id);
     }
@@ -58,14 +70,10 @@ pub(super) fn remove_gone(context: &Arc<Context>, ssl: SslRef<'_>, version: c_in
 
 /// The connection resumes a session of the context's own.
 pub(super) fn found(context: &Context, ssl: SslRef<'_>, session: &Session) {
-    if context.sharing().is_none() {
-        return;
-    }
+    let Some(sharing) = context.sharing() else { return };
     // The tickets of TLS 1.3 that follow it are new sessions. (Else what a former handshake of the connection has noted goes.)
-    let resumed = Connection::new(context, ssl).is_tls13().then(|| {
-        let session = session.get().address();
-        Resumed { session, origin: 0, fetched: false, trust: [0; 32] }
-    });
+    let is_tls13 = Connection::new(context, ssl).is_tls13();
+    let resumed = is_tls13.then(|| sharing.found(session));
     connections::note_resumed(context.libssl, ssl, resumed);
 }
 

@@ -16,11 +16,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::context::{Context, Trampolines};
 use super::watch::watch;
-use super::{registry, shared, summary};
+use super::{registry, shared, summary, trampolines};
 use crate::guard::{guard, uncancelled};
 use crate::libssl::types::*;
 use crate::libssl::{Api, Libssl, Session, SessionRef};
 use crate::memory;
+use crate::sharing::Sharing;
 
 // --- Beginning -------------------------------------------------------------------------------
 
@@ -31,7 +32,7 @@ thread_local! {
     static ADOPTED: Cell<*mut SSL_CTX> = const { Cell::new(std::ptr::null_mut()) };
 }
 
-/// Makes a context by the real function and takes it over.
+/// Makes a context by the real function, in this library context, and takes it over.
 ///
 /// Where libssl goes through the PLT, its `SSL_CTX_new` comes back to our `SSL_CTX_new_ex`, which
 /// takes the context over first. (Marking the thread as inside libssl would not do: the program's
@@ -39,6 +40,7 @@ thread_local! {
 pub(crate) fn make(
     libssl: &'static Libssl,
     trampolines: Trampolines,
+    library: *mut OSSL_LIB_CTX,
     new: impl FnOnce() -> *mut SSL_CTX,
 ) -> *mut SSL_CTX {
     ADOPTED.set(std::ptr::null_mut());
@@ -47,7 +49,7 @@ pub(crate) fn make(
         // SAFETY: it was just made, and its maker has not seen it.
         if let Some(ctx) = unsafe { CtxRef::new(made) } {
             // Secrets are made, from random bytes.
-            uncancelled(|| guard((), || adopt(libssl, trampolines, ctx)));
+            uncancelled(|| guard((), || adopt(libssl, trampolines, library, ctx)));
         }
     }
     ADOPTED.set(made);
@@ -55,11 +57,16 @@ pub(crate) fn make(
 }
 
 /// Takes over a context that the real libssl has just made. Nothing is done with a libssl that is left alone.
-fn adopt(libssl: &'static Libssl, trampolines: Trampolines, ctx: CtxRef<'_>) {
+fn adopt(
+    libssl: &'static Libssl,
+    trampolines: Trampolines,
+    library: *mut OSSL_LIB_CTX,
+    ctx: CtxRef<'_>,
+) {
     let Some(api) = &libssl.api else { return };
     let entered = !shared::is_left(api, ctx) && {
         watch_contexts(libssl, api);
-        enter(libssl, api, trampolines, ctx)
+        enter(libssl, api, trampolines, library, ctx)
     };
     if !entered {
         // It stays as it is, perhaps at the address of one that another process has freed.
@@ -72,15 +79,31 @@ fn enter(
     libssl: &'static Libssl,
     api: &'static Api,
     trampolines: Trampolines,
+    library: *mut OSSL_LIB_CTX,
     ctx: CtxRef<'_>,
 ) -> bool {
     let number = BEGUN.fetch_add(1, Ordering::Relaxed) + 1;
-    let context = Context::new(libssl, api, trampolines, ctx, number).and_then(memory::arc);
+    let context =
+        Context::new(libssl, api, trampolines, library, ctx, number).and_then(memory::arc);
     let Some(context) = context.filter(registry::enter) else { return false };
     // With the callbacks that the program's ex_data functions may have set while the context was made.
     context.take_in();
+    // (Else libssl's own is there already.)
+    if context.sharing().is_some_and(Sharing::makes_ids) {
+        set_generator(&context, None);
+    }
     summary::begun(number);
     true
+}
+
+/// Sets the program's generator of session ids, or none. Returns what the real function does.
+pub(crate) fn set_generator(context: &Context, generate: Option<GenerateCallback>) -> c_int {
+    context.set_generate(generate);
+    let makes_ids = context.sharing().is_some_and(Sharing::makes_ids);
+    let installed = trampolines::generator_for(context.libssl, generate, makes_ids);
+    let set = context.libssl.real.SSL_CTX_set_generate_session_id;
+    // SAFETY: a live context; our generators live as long as the process.
+    set.map_or(0, |set| unsafe { set(Some(context.ctx()), installed) })
 }
 
 /// Makes sure that the end of contexts is noticed: before the first context under this default library context, and

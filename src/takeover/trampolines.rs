@@ -10,11 +10,13 @@ use crate::libssl::types::*;
 use crate::libssl::{
     Libssl, MAX_LIBSSL, Session, SessionRef, by_index, call_program, is_in_libssl, of_each_libssl,
 };
+use crate::sharing;
 
 // The connection's functions do not know whose connection it is.
 static NEW: [NewCallback; MAX_LIBSSL] = of_each_libssl!(new_session);
 static GET: [GetCallback; MAX_LIBSSL] = of_each_libssl!(get_session);
 static GENERATE: [GenerateCallback; MAX_LIBSSL] = of_each_libssl!(generate_session_id);
+static MAKE_ID: [GenerateCallback; MAX_LIBSSL] = of_each_libssl!(make_session_id);
 static SERVERNAME: [ServernameCallback; MAX_LIBSSL] = of_each_libssl!(choose_server);
 
 /// The callbacks that a context of this libssl gets.
@@ -22,12 +24,16 @@ pub(crate) fn of(libssl: &Libssl) -> Trampolines {
     Trampolines { new: NEW[libssl.index], get: GET[libssl.index], remove: remove_session }
 }
 
-/// The generator that a libssl gets for the program's: ours, or none.
+/// The generator that a libssl gets for the program's: ours. For none it gets none, or that of the share library's ids.
 pub(crate) fn generator_for(
     libssl: &Libssl,
     own: Option<GenerateCallback>,
+    makes_ids: bool,
 ) -> Option<GenerateCallback> {
-    own.map(|_| GENERATE[libssl.index])
+    match own {
+        Some(_) => Some(GENERATE[libssl.index]),
+        None => makes_ids.then(|| MAKE_ID[libssl.index]),
+    }
 }
 
 /// The servername callback that a libssl gets for the program's: ours, or none.
@@ -295,6 +301,20 @@ unsafe extern "C-unwind" fn generate_session_id<const INDEX: usize>(
     let Some(generate) = own.or_else(|| context.as_ref()?.inherited_generator()) else {
         return 0;
     };
+    // SAFETY: as promised by libssl.
+    unsafe { generate_by(generate, context, ssl, id, length) }
+}
+
+/// # Safety
+///
+/// As for [`generate_session_id`].
+unsafe fn generate_by(
+    generate: GenerateCallback,
+    context: Option<Arc<Context>>,
+    ssl: SslRef<'_>,
+    id: *mut c_uchar,
+    length: &mut c_uint,
+) -> c_int {
     // SAFETY: the program's own callback, with what libssl gave us.
     let made = call_program(|| unsafe { generate(ssl, id, length) });
     if let Some(context) = context.filter(|_| made != 0) {
@@ -309,4 +329,46 @@ unsafe extern "C-unwind" fn generate_session_id<const INDEX: usize>(
         }
     }
     made
+}
+
+/// A server needs an id for a new session, and had no generator of the program's when the connection began: as libssl's own
+/// generator, but the fleet knows the id again.
+///
+/// # Safety
+///
+/// libssl passes an array of at least 32 bytes.
+unsafe extern "C-unwind" fn make_session_id<const INDEX: usize>(
+    ssl: SslRef<'_>,
+    id: *mut c_uchar,
+    length: &mut c_uint,
+) -> c_int {
+    /// MAX_SESS_ID_ATTEMPTS in OpenSSL's ssl_sess.c.
+    const ATTEMPTS: usize = 10;
+    let Some(libssl) = by_index(INDEX) else { return 0 };
+    let context = session_context::<INDEX>(ssl);
+    context.iter().for_each(Context::reap);
+    // libssl asks the context's present one if the connection has none.
+    if let Some(generate) = context.as_ref().and_then(|context| context.generate.get()) {
+        // SAFETY: as promised by libssl.
+        return unsafe { generate_by(generate, context, ssl, id, length) };
+    }
+    let size = (*length as usize).min(SSL_MAX_SSL_SESSION_ID_LENGTH);
+    // SAFETY: as promised by libssl.
+    let id = unsafe { std::slice::from_raw_parts_mut(id, size) };
+    // (Out of memory a connection may be nobody's.)
+    let sharing = context.as_ref().and_then(|context| context.sharing());
+    let is_stored = |id: &[u8]| {
+        context
+            .as_ref()
+            .is_some_and(|context| context.has(Connection::new(context, ssl).version(), id))
+    };
+    for _ in 0..ATTEMPTS {
+        if !sharing::make_id(libssl, sharing, id) {
+            return 0;
+        }
+        if !is_stored(id) {
+            return 1;
+        }
+    }
+    0
 }

@@ -6,16 +6,10 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <malloc.h>
 #include <stdatomic.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -247,45 +241,10 @@ static void other_children(int version)
 
 /* ---- A sandbox ---- */
 
-#ifdef __x86_64__
-# define ARCHITECTURE AUDIT_ARCH_X86_64
-#elif defined __aarch64__
-# define ARCHITECTURE AUDIT_ARCH_AARCH64
-#endif
-
-/* From here on any other system call ends the process. libcrypto asks for random numbers, and in a child for its pid. (Each
- * context has stored something before: its first session makes its tables, also without sharing.) */
-static int close_sandbox(void)
-{
-#define ALLOW(call) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        ALLOW(read), ALLOW(write), ALLOW(exit_group), ALLOW(getrandom), ALLOW(getpid),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-    };
-#undef ALLOW
-    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-        return 0;
-    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-}
-
-/* The C library takes memory from the system now, and none later. */
-static void take_memory(void)
-{
-    mallopt(M_MMAP_THRESHOLD, 32 << 20);
-    mallopt(M_TRIM_THRESHOLD, 256 << 20);
-    mallopt(M_TOP_PAD, 64 << 20);
-    free(malloc(1 << 20));
-}
-
 static int in_sandbox(void *forbidden)
 {
     take_memory();
-    if (!close_sandbox())
+    if (!close_sandbox(0))
         return 2;
     if (forbidden != NULL)
         syscall(SYS_getppid);
@@ -314,7 +273,7 @@ int main(int argc, char **argv)
         other_children(version);
         in_callbacks(version);
         among_threads(version, slowly() ? 3 : 60);
-#ifdef ARCHITECTURE
+#if HAS_SANDBOX
         /* Tools make system calls of their own. */
         if (!slowly())
             sandbox(version);

@@ -12,7 +12,7 @@
  * table of processes, the blocks. An owner is a pid, bit 32 when all is complete, and how often it was claimed. */
 enum { MAGIC, LAYOUT, BYTES, NAMESPACE, PID, START, UNCOUNTED, FORKS, NAME, FORKED = 16, VERSION = 48 };
 enum { FIGURES = 96, STRIPES = 8, STRIPE = 8, BLOCK = FIGURES + STRIPES * STRIPE };
-enum { CONTEXTS = 256, BLOCKS = 512, PROCESSES = 128, SHARING = 32, PROCESS = 16 + SHARING + 2 * BLOCK };
+enum { CONTEXTS = 256, BLOCKS = 512, PROCESSES = 128, SHARING = 40, PROCESS = 16 + SHARING + 2 * BLOCK };
 enum { OWNERS = 64, TABLE = OWNERS + BLOCKS, POOL = TABLE + PROCESSES * PROCESS, WORDS = POOL + BLOCKS * BLOCK };
 enum { OWNER, DEAD, SINCE, BEGUN, ENDED_CONTEXTS, LEFT_SHARED, REQUEST }; /* of a process */
 enum { ENDED, OTHERS, FIRST }; /* blocks of a process, as this test counts them */

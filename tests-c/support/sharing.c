@@ -1,13 +1,24 @@
 #include "sharing.h"
 #include "own.h"
 
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <malloc.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <openssl/ec.h>
+#include <openssl/hmac.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
@@ -16,6 +27,64 @@ void sharing_on(char **argv)
     own_option(argv, "SSLSWEEP_SHARE", "family:4m");
     /* More handshakes than other programs. */
     alarm(slowly() ? 800 : 240);
+}
+
+/* ---- A segment with a name, and its key ---- */
+
+const char fleet_key[] = "00000001 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n";
+
+static const char folder_of[] = "TEST_SHARING_FOLDER";
+
+void sharing_on_host(char **argv)
+{
+    char value[PATH_MAX + 16], keys[PATH_MAX + 8], made[PATH_MAX] = "";
+    alarm(slowly() ? 800 : 240);
+    if (getenv(folder_of) != NULL)
+        return;
+    if (readlink("/proc/self/exe", made, sizeof made - 8) < 0 || mkdtemp(strcat(made, ".XXXXXX")) == NULL)
+        give_up("mkdtemp %s", made);
+    snprintf(keys, sizeof keys, "%s/keys", made);
+    int fd = open(keys, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0 || write(fd, fleet_key, strlen(fleet_key)) != (ssize_t)strlen(fleet_key))
+        give_up("cannot write %s", keys);
+    close(fd);
+    snprintf(value, sizeof value, "host:%s/segment:1m", made);
+    setenv(folder_of, made, 1);
+    setenv("SSLSWEEP_SHARE_KEY", keys, 1);
+    own_option(argv, "SSLSWEEP_SHARE", value);
+}
+
+void sharing_end(void)
+{
+    const char *made = getenv(folder_of);
+    char name[PATH_MAX + 16];
+    const char *const files[] = {"keys", "segment"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(name, sizeof name, "%s/%s", made, files[i]);
+        unlink(name);
+    }
+    if (rmdir(made) != 0)
+        give_up("rmdir %s", made);
+}
+
+/* HMAC-SHA-256, in its first bytes. */
+static void hmac(const void *key, int key_length, const void *data, size_t length, unsigned char *out)
+{
+    if (HMAC(EVP_sha256(), key, key_length, data, length, out, NULL) == NULL)
+        give_up("HMAC");
+}
+
+void fleet_mac(unsigned char id[FLEET_ID])
+{
+    static const char salt[] = "sslsweep records 1";
+    unsigned char key[32], part[32], mac[32];
+    for (size_t i = 0; i < sizeof key; i++)
+        if (sscanf(fleet_key + 9 + 2 * i, "%2hhx", &key[i]) != 1)
+            give_up("no key");
+    hmac(salt, sizeof salt - 1, key, sizeof key, key);
+    hmac(key, sizeof key, "id\001", 3, part); /* HKDF's expansion to one block */
+    hmac(part, sizeof part, id, FLEET_RANDOM, mac);
+    memcpy(id + FLEET_RANDOM, mac, FLEET_ID - FLEET_RANDOM);
 }
 
 /* ---- Certificates ---- */
@@ -166,4 +235,46 @@ hs_result resume_elsewhere(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *sessio
     if (status < 0)
         give_up("the child was ended by signal %d", -status);
     return (hs_result)status;
+}
+
+/* ---- A sandbox ---- */
+
+#ifdef __x86_64__
+# define ARCHITECTURE AUDIT_ARCH_X86_64
+#elif defined __aarch64__
+# define ARCHITECTURE AUDIT_ARCH_AARCH64
+#endif
+
+int close_sandbox(int may_map)
+{
+#if HAS_SANDBOX
+#define ALLOW(call) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 1), BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        ALLOW(read), ALLOW(write), ALLOW(exit_group), ALLOW(getrandom), ALLOW(getpid),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 1, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_munmap, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, may_map ? SECCOMP_RET_ALLOW : SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    };
+#undef ALLOW
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return 0;
+    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+#else
+    (void)may_map;
+    return 0;
+#endif
+}
+
+void take_memory(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
+    mallopt(M_TOP_PAD, 64 << 20);
+    free(malloc(1 << 20));
 }

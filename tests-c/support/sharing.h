@@ -10,6 +10,22 @@
 /* The program again, with SSLSWEEP_SHARE=family in its environment, and a limit of time. Begin main with it. */
 void sharing_on(char **argv);
 
+/* ---- A segment with a name, and its key ---- */
+
+/* The program again, with SSLSWEEP_SHARE=host:SEGMENT and a key file in its environment. Begin main with it. */
+void sharing_on_host(char **argv);
+
+/* Removes what sharing_on_host has made. */
+void sharing_end(void);
+
+/* The line of a key file, whose key fleet_mac uses. */
+extern const char fleet_key[];
+
+enum { FLEET_RANDOM = 24, FLEET_ID = 32 };
+
+/* Writes behind the random bytes of a session id what tells holders of the key that one of them has made it. */
+void fleet_mac(unsigned char id[FLEET_ID]);
+
 /* ---- Certificates ---- */
 
 typedef struct identity {
@@ -46,5 +62,20 @@ SSL_SESSION *session_elsewhere(SSL_SESSION *(*make)(void *), void *arg);
 
 /* hs_resume in a child of fork. */
 hs_result resume_elsewhere(SSL_CTX *server, SSL_CTX *client, SSL_SESSION *session);
+
+/* ---- A sandbox ---- */
+
+#if defined __x86_64__ || defined __aarch64__
+# define HAS_SANDBOX 1
+#else
+# define HAS_SANDBOX 0
+#endif
+
+/* From here on a system call ends the process, with few exceptions: libcrypto asks for random numbers, and in a child for its
+ * pid. (Each context has stored something before: its first session makes its tables, also without sharing; `may_map` allows them to grow.) 0 if it cannot be. */
+int close_sandbox(int may_map);
+
+/* Before that: the C library takes memory from the system now, and none later. */
+void take_memory(void);
 
 #endif

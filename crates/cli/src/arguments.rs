@@ -8,7 +8,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::selection::{Selection, Target};
-use crate::share::setting;
+use crate::share::{LONGEST_WAIT, setting};
 
 /// clap's own heading is "Usage:"; this is the heading of our messages.
 const TEMPLATE: &str = "usage: {usage}\n\n{about-with-newline}\n{all-args}{after-help}";
@@ -19,6 +19,7 @@ const USAGE: &str = "sslsweep run [OPTIONS] [--] PROGRAM [ARGUMENT...]
        sslsweep stat [OPTIONS] [PID|NAME...]
        sslsweep flush [--all] PID|NAME...
        sslsweep share-key new|stage|promote|retire FILE
+       sslsweep share-key revoke --segment PATH
        sslsweep completions bash|zsh|fish
        sslsweep [--] PROGRAM [ARGUMENT...]
        sslsweep help [COMMAND] | --help | --version";
@@ -41,6 +42,7 @@ Environment, which the options set:
   SSLSWEEP_TICKETS=program|stateful     --tickets
   SSLSWEEP_SHARE=family|host:/PATH      --share
   SSLSWEEP_SHARE_KEY=FILE               --share-key
+  SSLSWEEP_SHARE_WAIT=MILLISECONDS      --share-wait
   SSLSWEEP_DISABLE=1                    take nothing over
 
 Exit status: the program's, or
@@ -98,6 +100,9 @@ that uses it, so an idle server flushes with its next connection. The command wa
 Exit status: 0 if all caches were flushed; 1 if a PID or NAME cannot be asked; 3 if some contexts will flush at their
 next use.";
 
+const SHARE_KEY_USAGE: &str = "sslsweep share-key new|stage|promote|retire FILE
+       sslsweep share-key revoke --segment PATH";
+
 const SHARE_KEY_AFTER: &str = "\
 FILE is what SSLSWEEP_SHARE_KEY names: a line ID KEY for each key. The first key seals; all of them open. To rotate,
 let every process on every machine take each step before the next one:
@@ -106,6 +111,10 @@ let every process on every machine take each step before the next one:
   retire   removes the old keys; copy the file, once all sessions from before the reload have expired
 The file belongs to you and has mode 0600. It is replaced as a whole, so a server that reads it finds the old or the
 new one.
+
+Apart from the keys there are the sessions. PATH is the file that SSLSWEEP_SHARE=host:PATH names:
+  revoke   ends all shared sessions that were made until now: on this machine at once, and on every machine of the
+           fleet as soon as the agent of this segment reaches it; their clients make full handshakes
 
 Exit status: 0; 1 if the file cannot be used, or the step is not the next one.";
 
@@ -144,15 +153,18 @@ pub enum Command {
     /// Flush the caches of running processes, without a restart
     #[command(override_usage = "sslsweep flush [--all] PID|NAME...", help_template = TEMPLATE, after_help = FLUSH_AFTER)]
     Flush(Flush),
-    /// Make or rotate the key file of shared sessions
-    #[command(override_usage = "sslsweep share-key new|stage|promote|retire FILE", help_template = TEMPLATE)]
+    /// Make or rotate the key file of shared sessions, or revoke the sessions
+    #[command(override_usage = SHARE_KEY_USAGE, help_template = TEMPLATE)]
     #[command(after_help = SHARE_KEY_AFTER)]
     ShareKey {
         /// The step
         step: Step,
         /// The key file
-        #[arg(value_hint = ValueHint::FilePath)]
-        file: PathBuf,
+        #[arg(value_hint = ValueHint::FilePath, required_unless_present = "segment", conflicts_with = "segment")]
+        file: Option<PathBuf>,
+        /// The file of the segment, for revoke
+        #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, required_if_eq("step", "revoke"))]
+        segment: Option<PathBuf>,
     },
     /// Print the completion script of a shell
     #[command(override_usage = "sslsweep completions bash|zsh|fish", help_template = TEMPLATE)]
@@ -190,6 +202,10 @@ pub struct Run {
     /// The file with the keys that seal what host shares: an absolute path
     #[arg(long, value_name = "FILE", requires = "share", value_hint = ValueHint::FilePath)]
     pub share_key: Option<OsString>,
+    /// Let a handshake wait for the fleet, for at most this time: 0 to 20 milliseconds
+    #[arg(long, value_name = "MILLISECONDS", requires = "share", value_hint = ValueHint::Other)]
+    #[arg(value_parser = clap::value_parser!(u8).range(..=i64::from(LONGEST_WAIT)))]
+    pub share_wait: Option<u8>,
     /// The program and its arguments
     #[arg(required = true, num_args = 1.., trailing_var_arg = true)]
     #[arg(value_name = "PROGRAM", value_hint = ValueHint::CommandWithArguments)]
@@ -281,6 +297,8 @@ pub enum Step {
     Promote,
     /// Remove the old keys
     Retire,
+    /// End all shared sessions that were made until now
+    Revoke,
 }
 
 /// The shells that have a completion script.
@@ -466,6 +484,14 @@ mod tests {
             &["share-key", "new"],
             &["share-key", "old", "file"],
             &["share-key", "new", "file", "file"],
+            &["share-key", "revoke"],
+            &["share-key", "revoke", "file"],
+            &["share-key", "revoke", "--segment"],
+            &["share-key", "new", "file", "--segment=file"],
+            &["run", "--share-wait=5", "true"],
+            &["run", "--share", "--share-wait=21", "true"],
+            &["run", "--share", "--share-wait=-1", "true"],
+            &["run", "--share", "--share-wait=1.5", "true"],
         ] {
             match read_words(words) {
                 Err(Stop::Wrong(message, usage)) => {

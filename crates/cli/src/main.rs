@@ -55,7 +55,9 @@ fn command(words: &[OsString]) -> Result<(), Failure> {
         Command::Top(options) => top::top(&options),
         Command::Stat(options) => stat::stat(&options),
         Command::Flush(options) => flush::flush(&options),
-        Command::ShareKey { step, file } => share_key::share_key(step, &file),
+        Command::ShareKey { step, file, segment } => {
+            share_key::share_key(step, file.as_deref(), segment.as_deref())
+        }
         Command::Completions { shell } => Ok(print(&completions::completion(shell))?),
     }
 }

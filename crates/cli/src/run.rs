@@ -64,6 +64,7 @@ fn environment(run: &Run) -> impl Iterator<Item = (&'static str, OsString)> {
         ("SSLSWEEP_TICKETS", tickets.and_then(ValueEnum::to_possible_value).map(name)),
         (share::SHARE, run.share.clone()),
         (share::KEY, run.share_key.clone()),
+        (share::WAIT, run.share_wait.map(|millis| millis.to_string().into())),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
@@ -98,9 +99,12 @@ fn cannot_share(run: &Run, library: &Path) -> Option<String> {
     let value = run.share.as_ref()?;
     // The key file may have been named for the service already.
     let key = run.share_key.clone().or_else(|| std::env::var_os(share::KEY));
+    let wait = run.share_wait.map(|millis| millis.to_string().into());
+    let wait = wait.or_else(|| std::env::var_os(share::WAIT));
+    let [key, wait] = [&key, &wait].map(|it| it.as_deref().map(OsStr::as_bytes));
     let program =
         share::Program { root: Path::new("/"), user: user(), core: Some(library), mapped: None };
-    share::examine(value.as_bytes(), key.as_deref().map(OsStr::as_bytes), &program)
+    share::examine(value.as_bytes(), key, wait, &program)
         .into_iter()
         .find_map(Result::err)
         .map(|(why, remedy)| format!("cannot share sessions: {why}; {remedy}"))
@@ -170,6 +174,7 @@ mod tests {
             tickets: Some(Tickets::Stateful),
             share: Some("host:/dev/shm/tls".into()),
             share_key: Some("/etc/keys".into()),
+            share_wait: Some(5),
             program: vec![],
         };
         let pairs: Vec<String> =
@@ -183,7 +188,8 @@ mod tests {
                 "SSLSWEEP_EVICTION=lru",
                 "SSLSWEEP_TICKETS=stateful",
                 "SSLSWEEP_SHARE=host:/dev/shm/tls",
-                "SSLSWEEP_SHARE_KEY=/etc/keys"
+                "SSLSWEEP_SHARE_KEY=/etc/keys",
+                "SSLSWEEP_SHARE_WAIT=5"
             ]
         );
     }

@@ -214,6 +214,16 @@ END
         delete $ENV{SSLSWEEP_SHARE_KEY} if !defined $file;
         doctor($status, $wanted, "a program: $value", $plain);
     }
+    for my $case (
+        ['0', 0, qr/^yes +sharing +no handshake waits/m],
+        ['5', 0, qr/^yes +sharing +a handshake waits at most 5 ms .*futex/m],
+        ['21', 1, qr/^no +sharing +SSLSWEEP_SHARE_WAIT=21 is no number .*\n +remedy: set/m],
+        ['+5', 1, qr/^no +sharing +SSLSWEEP_SHARE_WAIT=\+5 is no number /m],
+    ) {
+        my ($value, $status, $wanted) = @$case;
+        local @ENV{qw(SSLSWEEP_SHARE SSLSWEEP_SHARE_KEY SSLSWEEP_SHARE_WAIT)} = ("host:$scratch/segment:12k", $key, $value);
+        doctor($status, $wanted, "a wait of $value", $plain);
+    }
     my $ftp = compile('proftpd', "$scratch/maps.c", qw(-lssl -lcrypto));
     {
         local $ENV{SSLSWEEP_SHARE} = 'family';

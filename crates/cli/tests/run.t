@@ -52,7 +52,7 @@ subtest 'run' => sub {
 };
 
 subtest 'run --share' => sub {
-    my $shell = 'echo "$SSLSWEEP_SHARE $SSLSWEEP_SHARE_KEY"';
+    my $shell = 'echo "$SSLSWEEP_SHARE $SSLSWEEP_SHARE_KEY$SSLSWEEP_SHARE_WAIT"';
     my $key   = key_file('keys');
     my $place = "$scratch/two words";
     for my $case (
@@ -60,6 +60,7 @@ subtest 'run --share' => sub {
         [['--share=family:8m'], 'family:8m '],
         [["--share=host:$place:1m", "--share-key=$key"], "host:$place:1m $key"],
         [['--share', '--share-key', $key], "family $key"],
+        [["--share=host:$place:1m", "--share-key=$key", '--share-wait=20'], "host:$place:1m ${key}20"],
     ) {
         my ($options, $set) = @$case;
         is(run($sslsweep, 'run', @$options, 'sh', '-c', $shell), 0, "run @$options") or diag($complained);
@@ -72,7 +73,7 @@ subtest 'run --share' => sub {
         is($said, "host:$place:1m $key\n", 'serves');
     }
     for my $wrong (['--share=everywhere'], ['--share=host:relative'], ['--share=host'], ['--share=family:64x'], ['--share=family:4k'],
-        ["--share-key=$key"]) {
+        ["--share-key=$key"], ['--share-wait=5'], ['--share', '--share-wait=21'], ['--share', '--share-wait=soon']) {
         is(run($sslsweep, 'run', @$wrong, 'true'), 2, "status 2: @$wrong");
         like($complained, qr/\Asslsweep: [^\n]+\nusage: /, 'it says why');
     }
@@ -103,6 +104,10 @@ subtest 'run --share' => sub {
     $refuses->('a segment of another size', qr/small has 4096 bytes instead of 1048576/, "--share=host:$small:1m", @with);
     chmod 0666, $small;
     $refuses->('one of everybody', qr/small has mode 0666/, "--share=host:$small:12k", @with);
+    {
+        local $ENV{SSLSWEEP_SHARE_WAIT} = '21';
+        $refuses->('a wait that is too long', qr/SSLSWEEP_SHARE_WAIT=21 is no number from 0 to 20/, $host, @with);
+    }
     SKIP: {
         skip 'other users take root', 1 if $> != 0;
         my $theirs = key_file('theirs');

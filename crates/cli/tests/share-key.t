@@ -176,13 +176,42 @@ subtest 'several writers at once' => sub {
     folder_has('key');
 };
 
+# The epoch in the header of a segment (crates/segment/src/header.rs).
+subtest 'a revocation' => sub {
+    my $segment = "$folder/segment";
+    my $epoch = sub { unpack 'x128Q', slurp($segment) };
+    complains('there is no segment', 'revoke', '--segment', $segment);
+    spit($segment, "\0" x 12288);
+    chmod 0600, $segment;
+    complains('is not a segment', 'revoke', '--segment', $segment);
+    unlink $segment;
+    {
+        local $ENV{LD_PRELOAD} = "$top/build/lib/libsslsweep.so";
+        local @ENV{qw(SSLSWEEP_SHARE SSLSWEEP_SHARE_KEY)} = ("host:$segment:12k", $file);
+        is(run('true'), 0, 'a program makes a segment');
+    }
+    is($epoch->(), 0, 'whose epoch is 0');
+    for my $number (1, 2) {
+        is(share_key('revoke', '--segment', $segment), 0, 'everything is revoked');
+        like($said, qr/\Aepoch $number has begun; [^\n]+\n\z/, 'it says so');
+        is($epoch->(), $number, 'for everybody who uses the segment');
+    }
+    chmod 0644, $segment;
+    complains('mode 0644', 'revoke', '--segment', $segment);
+    is($epoch->(), 2, 'a file that others can read is left alone');
+    unlink $segment;
+    is(share_key('new', '--segment', $segment), 2, 'new takes no segment: status 2');
+    ok(!-e $segment, 'and makes none');
+    folder_has('key');
+};
+
 subtest 'words' => sub {
-    for my $wrong ([], ['new'], ['turn', $file], ['new', $file, $file]) {
+    for my $wrong ([], ['new'], ['turn', $file], ['new', $file, $file], ['revoke'], ['revoke', $file], ['new', $file, '--segment', $file]) {
         is(share_key(@$wrong), 2, "status 2: share-key @$wrong");
         like($complained, qr/\Asslsweep: [^\n]+\nusage: sslsweep share-key /, 'it says why, and how');
     }
     is(run($sslsweep, qw(help share-key)), 0, 'help');
-    like($said, qr/^ +$_ /m, "names $_") for qw(stage promote retire);
+    like($said, qr/^ +$_ /m, "names $_") for qw(stage promote retire revoke);
 };
 
 done_testing;

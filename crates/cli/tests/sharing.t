@@ -24,12 +24,15 @@ my %kinds = (
     not_published => [1, qw(no_room too_large client_authentication context_aside unsuitable)],
     fetched       => [6],
     absent        => [7],
-    refused       => [8, qw(sealed trust flushed expired decode ems cipher)],
-    taken         => [15],
-    removed       => [16],
-    alerts        => [17],
-    aside         => [18, qw(program client_hello_callback certificate_callback security_callback client_authentication other)],
-    evicted       => [24],
+    refused       => [8, qw(sealed trust flushed expired decode ems cipher revoked gap single_use)],
+    taken         => [18],
+    removed       => [19],
+    alerts        => [20],
+    aside         => [21, qw(program client_hello_callback certificate_callback security_callback client_authentication other)],
+    evicted       => [27],
+    asked         => [28],
+    waits         => [29, qw(answered missed skipped)],
+    foreign       => [32],
 );
 
 sub rows {
@@ -48,7 +51,7 @@ subtest 'nothing is shared' => sub {
     unlike($said, qr/^sslsweep_sharing_/m, 'and has no sample');
 };
 
-count_shared($pid,   map { $_ => 100 + $_ } 0 .. 24);
+count_shared($pid,   map { $_ => 100 + $_ } 0 .. 32);
 count_shared($other, 6 => 1, 9 => 2);
 
 subtest 'each event' => sub {
@@ -66,17 +69,17 @@ subtest 'each event' => sub {
         $events += @reasons || 1;
     }
     is(scalar(() = $samples =~ /^sslsweep_sharing_/mg), $events, 'and no other');
-    is($events, 25, 'all of them');
+    is($events, 33, 'all of them');
 };
 
 subtest 'rows' => sub {
     my @rows = rows($name);
-    is($rows[0], 'PID PROGRAM PUBLISHED NOTPUB FETCHED ABSENT REFUSED TAKEN REMOVED ALERTS ASIDE EVICTED REASONS', 'the columns');
+    is($rows[0], 'PID PROGRAM PUBLISHED NOTPUB FETCHED ABSENT REFUSED TAKEN REMOVED ALERTS ASIDE EVICTED ASKED WAITS FOREIGN REASONS', 'the columns');
     my %row = map { /^(\w+) \S+ (.*)/ } @rows[1 .. $#rows];
     is_deeply([sort keys %row], [sort $pid, $other, 'total'], 'those that share, and their sum');
-    is($row{$other}, '0 0 1 0 2 0 0 0 0 0 refused_trust:2', 'one that has fetched');
-    like($row{$pid}, qr/^100 515 106 107 777 115 116 117 723 124 not_published_no_room:101,/, 'one with each event');
-    like($row{total}, qr/^100 515 107 107 779 .*\brefused_trust:111,/, 'the sum');
+    is($row{$other}, '0 0 1 0 2 0 0 0 0 0 0 0 0 refused_trust:2', 'one that has fetched');
+    like($row{$pid}, qr/^100 515 106 107 1125 118 119 120 741 127 128 390 132 not_published_no_room:101,/, 'one with each event');
+    like($row{total}, qr/^100 515 107 107 1127 .*\brefused_trust:111,/, 'the sum');
     my @one = rows($other);
     is(scalar @one, 2, 'no sum of one') or diag("@one");
     # None of them has stored anything.

@@ -388,12 +388,12 @@ subtest 'selection' => sub {
     is_deeply($offered->('run', '--eviction', 'lru', '--', 'cat', 'x'), {}, 'behind a program, files');
     is_deeply([grep { !$offered->('run', '--eviction', '')->{$_} } qw(expiry lru)], [], 'values of options');
     is_deeply([grep { !$offered->('run', '--tickets', '')->{$_} } qw(program stateful)], [], 'values of tickets');
-    is_deeply($offered->('share-key', ''), { map { $_ => 1 } qw(new stage promote retire) }, 'the steps of share-key');
+    is_deeply($offered->('share-key', ''), { map { $_ => 1 } qw(new stage promote retire revoke) }, 'the steps of share-key');
     is_deeply($offered->('share-key', 'new', '/'), {}, 'behind them, files');
     for my $shell (qw(zsh fish)) {
         is(run($sslsweep, 'completions', $shell), 0, "completions for $shell");
         like($said, qr/sslsweep completions targets/, 'ask for processes');
-        like($said, qr/\b$_\b[^\n]*\n/, "offer $_") for qw(stage promote retire);
+        like($said, qr/\b$_\b[^\n]*\n/, "offer $_") for qw(stage promote retire revoke);
     }
     stop($_) for @programs, $idle;
 };

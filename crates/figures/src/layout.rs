@@ -10,7 +10,7 @@ use sslsweep_share_table::Event;
 pub const MAGIC: u64 = u64::from_ne_bytes(*b"SSLSWEEP");
 
 /// The version of the layout, which rises with every change of it.
-pub const LAYOUT: u64 = 5;
+pub const LAYOUT: u64 = 6;
 
 /// The most processes of a family that count at the same time.
 pub const PROCESSES: usize = 128;

@@ -36,5 +36,13 @@ fn main() -> std::io::Result<()> {
         assert!(is_open, "what was timed has failed");
         println!("{length} bytes: seal {seal} ns, open {open} ns, refuse {refuse} ns");
     }
+    let id = keys.make_id(&[4; 24]);
+    let make = nanoseconds(|| {
+        black_box(keys.make_id(black_box(&[4; 24])));
+    });
+    let check = nanoseconds(|| {
+        black_box(keys.is_ours(black_box(&id)));
+    });
+    println!("ids: make {make} ns, recognise {check} ns");
     Ok(())
 }

@@ -38,6 +38,8 @@ pub(crate) struct Key {
     pub(crate) mac: Hmac<Sha256>,
     /// The expansion to the key and nonce of each record.
     pub(crate) record: Hkdf<Sha256>,
+    /// The MAC of session ids.
+    pub(crate) ids: Hmac<Sha256>,
 }
 
 /// A MAC consists of hashes into which its key has gone, and hashes wipe themselves.
@@ -76,6 +78,10 @@ impl Keys {
         self.0.first()
     }
 
+    pub(crate) fn all(&self) -> &[Key] {
+        &self.0
+    }
+
     /// The key with this id.
     pub(crate) fn find(&self, id: KeyId) -> Option<&Key> {
         self.0.iter().find(|key| key.id == id)
@@ -100,6 +106,7 @@ fn derive(id: KeyId, secret: &[u8; 32], keys: &mut Vec<Key>) -> Option<()> {
     };
     let mac = Hmac::new_from_slice(&*expand(b"mac")?).ok()?;
     let record = Hkdf::from_prk(&*expand(b"record")?).ok()?;
-    keys.push(Key { id, mac, record });
+    let ids = Hmac::new_from_slice(&*expand(b"id")?).ok()?;
+    keys.push(Key { id, mac, record, ids });
     Some(())
 }

@@ -40,6 +40,8 @@ fn do_all(keys: &Keys, other: &Keys) -> bool {
             && other.open(&[2; 16], b"data", record, &mut plaintext).is_err()
             && keys.open(&[2; 16], b"data", &record[1..], &mut plaintext) == Err(Refusal::Form)
     }) && keys.seal(1, &[2; 16], b"data", &[3; 401], &mut record).is_none()
+        && keys.is_ours(&keys.make_id(&[5; 24]))
+        && !other.is_ours(&keys.make_id(&[5; 24]))
 }
 
 #[test]

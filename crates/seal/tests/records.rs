@@ -1,7 +1,7 @@
 //! S6: a record opens exactly where it was sealed for, and the construction is the one that is documented.
 
 use proptest::prelude::*;
-use sslsweep_seal::{Keys, OVERHEAD, Opened, Refusal, flags};
+use sslsweep_seal::{ID_RANDOM, Keys, OVERHEAD, Opened, Refusal, flags};
 
 const NAME: [u8; 16] = *b"name of a record";
 const ASSOCIATED: &[u8] = b"what both sides know";
@@ -51,6 +51,33 @@ fn sealed() -> (Keys, Vec<u8>) {
     let keys = keys(&[1]);
     let record = seal(&keys, &NAME, ASSOCIATED, PLAINTEXT);
     (keys, record)
+}
+
+/// Made by Python: `hmac.digest(expand(prk, b"id", 32), random, "sha256")[:8]`, with vectors.py's functions.
+#[test]
+fn s8_ids_are_made_as_documented() {
+    let random: [u8; ID_RANDOM] = std::array::from_fn(|place| place as u8);
+    let id = keys(&[1]).make_id(&random);
+    assert_eq!(id[..ID_RANDOM], random);
+    assert_eq!(id[ID_RANDOM..], [0x38, 0xe5, 0xf2, 0xf6, 0x5b, 0x97, 0xcf, 0x17]);
+}
+
+#[test]
+fn s8_an_id_is_that_of_every_holder_of_a_key_and_of_nobody_else() {
+    let (one, other, both) = (keys(&[1]), keys(&[2]), keys(&[2, 1]));
+    let id = one.make_id(&[7; ID_RANDOM]);
+    assert!(one.is_ours(&id) && both.is_ours(&id), "also a key that no longer seals");
+    assert!(!other.is_ours(&id));
+    assert!(other.is_ours(&both.make_id(&[7; ID_RANDOM])), "the first key makes ids");
+    for place in 0..id.len() * 8 {
+        let mut changed = id;
+        changed[place / 8] ^= 1 << (place % 8);
+        assert!(!one.is_ours(&changed), "bit {place}");
+    }
+    for length in 0..id.len() {
+        assert!(!one.is_ours(&id[..length]), "{length} bytes");
+    }
+    assert!(!one.is_ours(&[&id[..], &[0]].concat()), "33 bytes");
 }
 
 #[test]

@@ -81,15 +81,17 @@ fn seal(keys: &Keys) -> Vec<u8> {
 /// All keys, also as HMAC pads and hashes them, the plaintext, and the hexadecimal digits of the file.
 fn needles() -> Vec<(String, [u8; 16])> {
     let record = seal(&Keys::parse(text().as_bytes()).unwrap());
-    let (mut mac, mut input, mut key) = ([0; 32], [0; 32], [0; 44]);
+    let (mut mac, mut input, mut id, mut key) = ([0; 32], [0; 32], [0; 32], [0; 44]);
     let expansions = Hkdf::<Sha256>::new(Some(b"sslsweep records 1"), &SECRET);
     expansions.expand(b"mac", &mut mac).unwrap();
     expansions.expand(b"record", &mut input).unwrap();
+    expansions.expand(b"id", &mut id).unwrap();
     let hkdf = Hkdf::<Sha256>::from_prk(&input).unwrap();
     hkdf.expand_multi_info(&[&record[8..40], &record[..8]], &mut key).unwrap();
 
     let mut needles = Vec::new();
-    let keys = [("file", &SECRET[..]), ("mac", &mac), ("input", &input), ("record", &key)];
+    let keys =
+        [("file", &SECRET[..]), ("mac", &mac), ("input", &input), ("id", &id), ("record", &key)];
     for (name, bytes) in keys {
         for (half, part) in bytes.chunks_exact(16).enumerate() {
             for pad in [0, 0x36, 0x5c] {
@@ -98,7 +100,7 @@ fn needles() -> Vec<(String, [u8; 16])> {
             }
         }
     }
-    for (name, key) in [("mac", mac), ("input", input)] {
+    for (name, key) in [("mac", mac), ("input", input), ("id", id)] {
         for (pad, what) in [(0x36, "inner"), (0x5c, "outer")] {
             let block = std::array::from_fn(|place| key.get(place).unwrap_or(&0) ^ pad);
             let mut state = FIRST_STATE;
@@ -162,9 +164,13 @@ fn nothing_is_left() {
         LARGEST[0].store(0, Relaxed);
         let keys = Keys::parse(&line).unwrap();
         let used = needles_at(LARGEST[1].load(Relaxed), LARGEST[0].load(Relaxed));
-        for state in
-            ["mac inner state", "mac outer state", "input inner state", "input outer state"]
-        {
+        for state in [
+            "mac inner state",
+            "mac outer state",
+            "input inner state",
+            "input outer state",
+            "id inner state",
+        ] {
             assert!(used.contains(&state), "it knows keys in use: {state}, {used:?}");
         }
         drop(keys);
@@ -184,6 +190,10 @@ fn nothing_is_left() {
         assert!(keys.open(&[2; 16], b"data", &record, &mut plaintext).is_err());
         assert_eq!(plaintext, [0; 300], "after a refusal");
         assert_eq!(left_below(), [""; 0], "after a refusal");
+        let id = keys.make_id(&[3; 24]);
+        assert_eq!(left_below(), [""; 0], "after an id was made");
+        assert!(keys.is_ours(&id) && !keys.is_ours(&[4; 32]));
+        assert_eq!(left_below(), [""; 0], "after ids were looked at");
         drop(keys);
         assert_eq!(left_below(), [""; 0], "at the end");
         assert_eq!(FREED.load(Relaxed), 0, "in what was freed");

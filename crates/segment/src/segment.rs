@@ -147,15 +147,19 @@ impl Segment {
         self.header().floor().fetch_max(second, Ordering::AcqRel);
     }
 
+    /// Returns whether there is an agent that can reach the engine, as far as the header says.
+    pub fn can_ask(&self) -> bool {
+        let header = self.header();
+        let has_agent = header.agent().load(Ordering::Relaxed) != 0;
+        has_agent && header.upstream().load(Ordering::Relaxed) == 1
+    }
+
     /// Asks the fleet for the record of a name that was not found here. No system call, no wait: if there is one, the
     /// agent puts it into the segment a little later. `None` if there is no agent, or it cannot reach the engine.
     ///
     /// A question may be lost, if another is asked at the same time.
     pub fn ask(&self, name: Name) -> Option<Question> {
-        let header = self.header();
-        let has_agent = header.agent().load(Ordering::Relaxed) != 0;
-        let can_ask = has_agent && header.upstream().load(Ordering::Relaxed) == 1;
-        can_ask.then(|| header.cells().ask(name))
+        self.can_ask().then(|| self.header().cells().ask(name))
     }
 
     /// Waits for an answer until the deadline, and wakes the agent if it sleeps: two system calls at most, if no

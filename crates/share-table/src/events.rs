@@ -23,11 +23,17 @@ pub enum Kind {
     Aside,
     /// A session left the segment for want of room.
     Evicted,
+    /// The fleet was asked for a session.
+    Asked,
+    /// A handshake would have waited for the fleet's answer.
+    Waits,
+    /// The fleet was not asked for a session: it has not made the id.
+    Foreign,
 }
 
 impl Kind {
     /// All of them, in the order of their events.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 13] = [
         Kind::Published,
         Kind::NotPublished,
         Kind::Fetched,
@@ -38,6 +44,9 @@ impl Kind {
         Kind::Alerts,
         Kind::Aside,
         Kind::Evicted,
+        Kind::Asked,
+        Kind::Waits,
+        Kind::Foreign,
     ];
 
     /// The name, as in metrics.
@@ -53,6 +62,9 @@ impl Kind {
             Kind::Alerts => "alerts",
             Kind::Aside => "aside",
             Kind::Evicted => "evicted",
+            Kind::Asked => "asked",
+            Kind::Waits => "waits",
+            Kind::Foreign => "foreign",
         }
     }
 
@@ -131,26 +143,42 @@ events! {
     13 RefusedEms "refused_ems" Refused "ems";
     /// Refused: the client does not offer its cipher.
     14 RefusedCipher "refused_cipher" Refused "cipher";
+    /// Refused: it was made before a revocation of everything.
+    15 RefusedRevoked "refused_revoked" Refused "revoked";
+    /// Refused: it was made before removals that the fleet has lost.
+    16 RefusedGap "refused_gap" Refused "gap";
+    /// Refused: it is to be used but once, and was made on another machine.
+    17 RefusedSingleUse "refused_single_use" Refused "single_use";
     /// A single-use session was taken.
-    15 Taken "taken" Taken "";
+    18 Taken "taken" Taken "";
     /// A session was removed.
-    16 Removed "removed" Removed "";
+    19 Removed "removed" Removed "";
     /// A handshake ended in an alert, because the trust of its server name has changed.
-    17 Alert "alerts" Alerts "";
+    20 Alert "alerts" Alerts "";
     /// A context stands aside: resumption is evidence of identity to the program.
-    18 AsideProgram "aside_program" Aside "program";
+    21 AsideProgram "aside_program" Aside "program";
     /// A context stands aside: it has a client hello callback.
-    19 AsideClientHello "aside_client_hello_callback" Aside "client_hello_callback";
+    22 AsideClientHello "aside_client_hello_callback" Aside "client_hello_callback";
     /// A context stands aside: it has a certificate callback.
-    20 AsideCertificate "aside_certificate_callback" Aside "certificate_callback";
+    23 AsideCertificate "aside_certificate_callback" Aside "certificate_callback";
     /// A context stands aside: it has a security callback.
-    21 AsideSecurity "aside_security_callback" Aside "security_callback";
+    24 AsideSecurity "aside_security_callback" Aside "security_callback";
     /// A context stands aside: it asks for client certificates. Counted once for each context.
-    22 AsideClientAuthentication "aside_client_authentication" Aside "client_authentication";
+    25 AsideClientAuthentication "aside_client_authentication" Aside "client_authentication";
     /// A context stands aside for another reason.
-    23 AsideOther "aside_other" Aside "other";
+    26 AsideOther "aside_other" Aside "other";
     /// A session that was published left the segment, before its time, for another one.
-    24 Evicted "evicted" Evicted "";
+    27 Evicted "evicted" Evicted "";
+    /// The fleet was asked for a session.
+    28 Asked "asked" Asked "";
+    /// A handshake has waited, and the answer came in time.
+    29 Answered "waits_answered" Waits "answered";
+    /// A handshake has waited until its deadline.
+    30 Missed "waits_missed" Waits "missed";
+    /// A handshake has not waited, because others have missed their deadlines.
+    31 Skipped "waits_skipped" Waits "skipped";
+    /// The fleet was not asked: the id is not one of its own.
+    32 Foreign "foreign" Foreign "";
 }
 
 impl Event {

@@ -45,14 +45,46 @@ pub struct State {
     _opaque: [u8; 0],
 }
 
+/// What a connection has asked the fleet since a hello.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Questions {
+    /// The beginning of the hello's random bytes. (A second hello of the same handshake has the same.)
+    pub hello: u64,
+    /// Ids that were examined.
+    pub examined: u8,
+    /// Questions.
+    pub asked: u8,
+    /// Answers that were waited for.
+    pub waits: u8,
+}
+
+/// What a connection of this libssl has asked the fleet: the connection's own, all zero at first, until the connection ends. NULL
+/// if there is no memory for that.
+pub type QuestionsOf = unsafe extern "C" fn(libssl: usize, ssl: *mut c_void) -> *mut Questions;
+
+/// The full handshake that a session comes from, which others may have resumed since.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// The segment in which it was published first; 0: it is not known, and the session comes from no record.
+    pub home: u64,
+    /// Its number among the records of that segment; 0 if it is not known, as of a session that was found locally.
+    pub number: u64,
+    /// When it was published first, in seconds since the epoch.
+    pub time: i64,
+    /// The epoch of that segment then.
+    pub epoch: u64,
+}
+
 /// A session that a connection resumes, until its handshake ends.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resumed {
     /// The session's address.
     pub session: usize,
-    /// The number of its origin among the records of the segment; 0 if it is not known, as of a session that was found locally.
-    pub origin: u64,
+    /// Where it comes from.
+    pub origin: Origin,
     /// Whether it was fetched, and its trust must hold after the servername callback.
     pub fetched: bool,
     /// Its trust.
@@ -71,15 +103,16 @@ pub enum Publication {
 
 /// What the share library does for the core. (`bench/sharing.c` has the beginning of this table.)
 ///
-/// No function runs a callback of the program or makes a system call, but for
-/// [`Share::begin`], and none waits.
+/// No function runs a callback of the program. None makes a system call but [`Share::begin`], and none waits; with the exception
+/// of [`Share::fetch`], if the operator has set `SSLSWEEP_SHARE_WAIT`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub struct Share {
     /// See [`VERSION`]: it stays first in every version.
     pub version: [u8; 16],
-    /// A context was made, of this libssl. NULL if it never shares.
-    pub begin: extern "C" fn(libssl: usize, ctx: *mut c_void) -> *mut State,
+    /// A context was made, of this libssl and this library context of libcrypto's (NULL: the default one). NULL if it never
+    /// shares.
+    pub begin: extern "C" fn(libssl: usize, ctx: *mut c_void, library: *mut c_void) -> *mut State,
     /// The context ends. Its sessions stay in the segment.
     pub end: unsafe extern "C" fn(state: *mut State),
     /// A connection of the context is about to be made. Now is the time to look at the context's certificate: the program may
@@ -89,16 +122,30 @@ pub struct Share {
     pub stand_aside: unsafe extern "C" fn(state: *const State, event: u32),
     /// The program has set a servername callback, or none.
     pub set_names: unsafe extern "C" fn(state: *const State, names: bool),
+    /// Returns whether the ids of the context's sessions are to be made by [`Share::make_id`], so that the fleet knows its own.
+    pub makes_ids: unsafe extern "C" fn(state: *const State) -> bool,
+    /// Makes a session id of this length for a connection of this libssl, as libssl would, from libcrypto's generator. Without
+    /// a state (NULL) the fleet does not know it. Returns whether that generator has worked.
+    pub make_id: unsafe extern "C" fn(
+        state: *const State,
+        libssl: usize,
+        id: *mut c_uchar,
+        length: usize,
+    ) -> bool,
     /// The session for this id, and what is to be noted of it; NULL if there is none for this connection. With
-    /// `single_use` nobody else gets it again. The caller owns one reference.
+    /// `single_use` nobody else gets it again. The caller owns one reference. `questions` is called if the fleet is to be asked.
     pub fetch: unsafe extern "C" fn(
         state: *const State,
         ssl: *mut c_void,
         id: *const c_uchar,
         length: usize,
         single_use: bool,
+        questions: QuestionsOf,
         resumed: &mut Resumed,
     ) -> *mut c_void,
+    /// What is to be noted of a stored session that a connection is about to resume.
+    pub found:
+        unsafe extern "C" fn(state: *const State, session: *mut c_void, resumed: &mut Resumed),
     /// Publishes a session that a handshake of this connection has made. `current` is the state of the connection's present
     /// context (NULL if that is not taken over), and `resumed` the session that the connection has resumed.
     pub publish: unsafe extern "C" fn(
@@ -126,14 +173,10 @@ pub struct Share {
         expiry: i64,
         stored: bool,
     ),
-    /// Returns whether somebody has removed the session with this id, which the context has stored itself and this connection
-    /// wants to resume.
-    pub is_gone: unsafe extern "C" fn(
-        state: *const State,
-        ssl: *mut c_void,
-        id: *const c_uchar,
-        length: usize,
-    ) -> bool,
+    /// Returns whether somebody has removed this session, alone or with all others, which the context has stored itself and this
+    /// connection wants to resume.
+    pub is_gone:
+        unsafe extern "C" fn(state: *const State, ssl: *mut c_void, session: *mut c_void) -> bool,
     /// A stored session expires at another time: if that is earlier, nobody gets it any more after that.
     pub re_expire: unsafe extern "C" fn(state: *const State, session: *mut c_void),
     /// The context has flushed what expires before this time: it never gets any of that again that was published until now.

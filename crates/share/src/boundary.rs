@@ -6,7 +6,7 @@ use std::ptr;
 use std::slice;
 
 use once_cell::race::OnceBox;
-use sslsweep_share_table::{Core, Event, Publication, Resumed, Share, State, VERSION};
+use sslsweep_share_table::{Core, Event, Publication, QuestionsOf, Resumed, Share, State, VERSION};
 
 use crate::context::Context;
 use crate::memory;
@@ -22,7 +22,10 @@ static SHARE: Share = Share {
     before_connection,
     stand_aside,
     set_names,
+    makes_ids,
+    make_id,
     fetch,
+    found,
     publish,
     confirm,
     forget,
@@ -73,12 +76,13 @@ unsafe fn bytes<'a>(start: *const c_uchar, length: usize) -> &'a [u8] {
     unsafe { slice::from_raw_parts(start, length) }
 }
 
-extern "C" fn begin(libssl: usize, ctx: *mut c_void) -> *mut State {
+extern "C" fn begin(libssl: usize, ctx: *mut c_void, library: *mut c_void) -> *mut State {
     guard(ptr::null_mut(), || {
         let made = SHARED.get().and_then(|shared| {
             let api = Api::of(shared.core, libssl)?;
             // SAFETY: the core has just taken the context over, and ends the state before the context.
-            Context::new(shared, api, unsafe { Ctx::alive(api, ctx) })
+            let ctx = unsafe { Ctx::alive(api, ctx, library) };
+            Context::new(shared, libssl, api, ctx)
         });
         made.and_then(memory::boxed).map_or(ptr::null_mut(), |made| Box::into_raw(made).cast())
     })
@@ -121,12 +125,39 @@ unsafe extern "C" fn set_names(state: *const State, names: bool) {
     });
 }
 
+unsafe extern "C" fn makes_ids(state: *const State) -> bool {
+    // SAFETY: as above.
+    guard(false, || unsafe { context(state) }.is_some_and(Context::makes_ids))
+}
+
+unsafe extern "C" fn make_id(
+    state: *const State,
+    libssl: usize,
+    id: *mut c_uchar,
+    length: usize,
+) -> bool {
+    guard(false, || {
+        // SAFETY: room for so many bytes, which nobody else uses meanwhile.
+        let id = unsafe { slice::from_raw_parts_mut(id, length) };
+        // SAFETY: as above.
+        match unsafe { context(state) } {
+            Some(context) => context.make_id(id),
+            None => SHARED
+                .get()
+                .and_then(|shared| Api::of(shared.core, libssl))
+                // SAFETY: the default library context.
+                .is_some_and(|api| unsafe { api.random(ptr::null_mut(), id) }),
+        }
+    })
+}
+
 unsafe extern "C" fn fetch(
     state: *const State,
     ssl: *mut c_void,
     id: *const c_uchar,
     length: usize,
     single_use: bool,
+    questions: QuestionsOf,
     resumed: &mut Resumed,
 ) -> *mut c_void {
     guard(ptr::null_mut(), || {
@@ -136,12 +167,21 @@ unsafe extern "C" fn fetch(
         let connection = unsafe { Connection::alive(context.api, ssl) };
         // SAFETY: as above.
         let id = unsafe { bytes(id, length) };
-        let Some((session, found)) = context.fetch(connection, id, single_use) else {
+        let Some((session, found)) = context.fetch(connection, id, single_use, questions) else {
             return ptr::null_mut();
         };
         *resumed = found;
         session.into_raw()
     })
+}
+
+unsafe extern "C" fn found(state: *const State, session: *mut c_void, resumed: &mut Resumed) {
+    guard((), || {
+        // SAFETY: as above.
+        if let Some(context) = unsafe { context(state) } {
+            *resumed = context.found(session.addr());
+        }
+    });
 }
 
 unsafe extern "C" fn publish(
@@ -199,19 +239,14 @@ unsafe extern "C" fn forget(
     });
 }
 
-unsafe extern "C" fn is_gone(
-    state: *const State,
-    ssl: *mut c_void,
-    id: *const c_uchar,
-    length: usize,
-) -> bool {
+unsafe extern "C" fn is_gone(state: *const State, ssl: *mut c_void, session: *mut c_void) -> bool {
     guard(false, || {
         // SAFETY: as above.
         let Some(context) = (unsafe { context(state) }) else { return false };
         // SAFETY: as above.
         let connection = unsafe { Connection::alive(context.api, ssl) };
         // SAFETY: as above.
-        context.is_gone(connection, unsafe { bytes(id, length) })
+        context.is_gone(connection, unsafe { Session::alive(context.api, session) })
     })
 }
 

@@ -1,10 +1,11 @@
 //! What a record holds when it is open.
 
+use sslsweep_share_table::Origin;
 use zeroize::Zeroizing;
 
 use crate::openssl::{Digest, ENCODED};
 
-const FIXED: usize = 32 + 32 + 8 + 8 + 8;
+const FIXED: usize = 32 + 32 + 5 * 8;
 
 /// The room for the contents of a record.
 pub(crate) const ROOM: usize = FIXED + ENCODED;
@@ -19,10 +20,8 @@ pub(crate) struct Contents<'a> {
     pub(crate) outcome: Digest,
     /// When the session expires, in seconds since the epoch.
     pub(crate) expiry: i64,
-    /// When it was published.
-    pub(crate) published: i64,
-    /// The number of the handshake that it comes from, which others have resumed since: see [`crate::flushed`].
-    pub(crate) origin: u64,
+    /// The handshake that it comes from, which others have resumed since: see [`crate::flushed`].
+    pub(crate) origin: Origin,
     /// The session, as libssl encodes it.
     pub(crate) session: &'a [u8],
 }
@@ -30,12 +29,15 @@ pub(crate) struct Contents<'a> {
 impl<'a> Contents<'a> {
     /// Writes the contents. Returns their length.
     pub(crate) fn write(&self, into: &mut Bytes) -> Option<usize> {
-        let parts: [&[u8]; 6] = [
+        let Origin { home, number, time, epoch } = self.origin;
+        let parts: [&[u8]; 8] = [
             &self.entrance,
             &self.outcome,
             &self.expiry.to_be_bytes(),
-            &self.published.to_be_bytes(),
-            &self.origin.to_be_bytes(),
+            &home.to_be_bytes(),
+            &number.to_be_bytes(),
+            &time.to_be_bytes(),
+            &epoch.to_be_bytes(),
             self.session,
         ];
         let mut at = 0;
@@ -51,16 +53,18 @@ impl<'a> Contents<'a> {
         let (&entrance, from) = from.split_first_chunk()?;
         let (&outcome, from) = from.split_first_chunk()?;
         let (&expiry, from) = from.split_first_chunk()?;
-        let (&published, from) = from.split_first_chunk()?;
-        let (&origin, session) = from.split_first_chunk()?;
-        Some(Self {
-            entrance,
-            outcome,
-            expiry: i64::from_be_bytes(expiry),
-            published: i64::from_be_bytes(published),
-            origin: u64::from_be_bytes(origin),
-            session,
-        })
+        let (&home, from) = from.split_first_chunk()?;
+        let (&number, from) = from.split_first_chunk()?;
+        let (&time, from) = from.split_first_chunk()?;
+        let (&epoch, session) = from.split_first_chunk()?;
+        let origin = Origin {
+            home: u64::from_be_bytes(home),
+            number: u64::from_be_bytes(number),
+            time: i64::from_be_bytes(time),
+            epoch: u64::from_be_bytes(epoch),
+        };
+        let expiry = i64::from_be_bytes(expiry);
+        Some(Self { entrance, outcome, expiry, origin, session })
     }
 }
 
@@ -74,8 +78,7 @@ mod tests {
             entrance: [1; 32],
             outcome: [2; 32],
             expiry: i64::MAX,
-            published: -3,
-            origin: 1 << 63,
+            origin: Origin { home: 1 << 63, number: 2, time: -3, epoch: 4 },
             session: b"session",
         };
         let mut bytes = Bytes::new([0; ROOM]);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use sslsweep_seal::{Keys, Refusal};
-use sslsweep_segment::{ROOM as RECORD, Record, Refused};
-use sslsweep_share_table::{Event, Resumed};
+use sslsweep_seal::{ID, Keys, Refusal};
+use sslsweep_segment::{Answer, Moment, ROOM as RECORD, Record, Refused};
+use sslsweep_share_table::{Event, Origin, Questions, QuestionsOf, Resumed};
 use zeroize::Zeroizing;
 
 use crate::contents::{self, Contents};
@@ -25,13 +25,27 @@ const QUIC: i32 = 1;
 /// A record is kept no longer, whatever the session's timeout.
 const LONGEST: i64 = 7 * 24 * 3600;
 
+/// The ids of a hello that are examined whether they are the fleet's. (A hello of 60 KB has 1,600, and clients have few.)
+const MOST_EXAMINED: u8 = 8;
+
+/// The sessions that the fleet is asked for while one hello is read.
+const MOST_QUESTIONS: u8 = 2;
+
+/// The answers that are waited for meanwhile.
+const MOST_WAITS: u8 = 1;
+
 /// The flag of a record that is given out but once.
 const SINGLE_USE: u8 = 1;
+
+/// The flag of a record that no other machine will ask for, because the fleet has not made its id.
+const FOREIGN: u8 = 2;
 
 /// One context.
 #[derive(Debug)]
 pub(crate) struct Context {
     shared: &'static Shared,
+    /// The number of its libssl.
+    libssl: usize,
     pub(crate) api: &'static Api,
     ctx: Ctx,
     keys: Arc<Keys>,
@@ -57,18 +71,24 @@ fn kept_until(expiry: i64, now: i64) -> u64 {
 
 impl Context {
     /// A context that has just been made. `None` if it never shares.
-    pub(crate) fn new(shared: &'static Shared, api: &'static Api, ctx: Ctx) -> Option<Self> {
+    pub(crate) fn new(
+        shared: &'static Shared,
+        libssl: usize,
+        api: &'static Api,
+        ctx: Ctx,
+    ) -> Option<Self> {
         if shared.is_excluded {
             shared.count(Event::AsideProgram);
             return None;
         }
-        let (keys, flushed) = (shared.keys(), Flushed::new());
+        let (keys, flushed) = (shared.keys(), Flushed::new(shared.segment.home()));
         let Some((keys, flushed)) = keys.zip(flushed) else {
             shared.count(Event::AsideOther);
             return None;
         };
         Some(Self {
             shared,
+            libssl,
             api,
             ctx,
             keys,
@@ -148,6 +168,22 @@ impl Context {
         Ok((opened.flags, contents))
     }
 
+    // --- Ids ---------------------------------------------------------------------------------
+
+    /// See [`sslsweep_share_table::Share::makes_ids`].
+    pub(crate) fn makes_ids(&self) -> bool {
+        self.shared.has_fleet
+    }
+
+    /// Makes a session id of this length: see [`sslsweep_share_table::Share::make_id`].
+    pub(crate) fn make_id(&self, id: &mut [u8]) -> bool {
+        let has_worked = self.ctx.random(id);
+        if let Some(random) = id.first_chunk().filter(|_| id.len() == ID) {
+            id.copy_from_slice(&self.keys.make_id(random));
+        }
+        has_worked
+    }
+
     // --- Fetching ----------------------------------------------------------------------------
 
     /// The session for this id, for a connection whose hello is being read.
@@ -156,10 +192,11 @@ impl Context {
         connection: Connection<'_>,
         id: &[u8],
         single_use: bool,
+        questions: QuestionsOf,
     ) -> Option<(Owned, Resumed)> {
         // (Not counted: nothing was asked.)
         self.may_share(connection).ok().filter(|()| !connection.renegotiates())?;
-        let fetched = self.try_fetch(connection, id, single_use);
+        let fetched = self.try_fetch(connection, id, single_use, questions);
         self.shared.count(match &fetched {
             Ok(_) => Event::Fetched,
             Err(event) => *event,
@@ -172,14 +209,31 @@ impl Context {
         connection: Connection<'_>,
         id: &[u8],
         single_use: bool,
+        questions: QuestionsOf,
     ) -> Result<(Owned, Resumed), Event> {
         let key = Key::new(connection.version(), id).ok_or(Event::Absent)?;
-        let record = self.get(&key).ok_or(Event::Absent)?;
+        let record = self.get(&key).or_else(|| {
+            // No session leaves a machine that is to be used but once.
+            let answered = !single_use && self.ask(connection, &key, id, questions);
+            answered.then(|| self.get(&key)).flatten()
+        });
+        let record = record.ok_or(Event::Absent)?;
         let mut bytes = contents::Bytes::new([0; contents::ROOM]);
         let (flags, contents) =
             self.open(&key, &record, &mut bytes).map_err(|_| Event::RefusedSealed)?;
         if contents.expiry <= now() {
             return Err(Event::RefusedExpired);
+        }
+        let single_use = single_use || flags & SINGLE_USE != 0;
+        if single_use && contents.origin.home != self.shared.segment.home() {
+            return Err(Event::RefusedSingleUse);
+        }
+        if contents.origin.epoch < self.shared.epoch() {
+            return Err(Event::RefusedRevoked);
+        }
+        let floor = self.shared.floor();
+        if floor > 0 && contents.origin.time <= floor {
+            return Err(Event::RefusedGap);
         }
         let name = connection.hello_name();
         let expected = match self.names.load(Ordering::Acquire) {
@@ -189,7 +243,7 @@ impl Context {
         if expected != Some(contents.outcome) || self.entrance(name) != contents.entrance {
             return Err(Event::RefusedTrust);
         }
-        if self.flushed.hides(contents.expiry, contents.origin) {
+        if self.flushed.hides(contents.expiry, &contents.origin) {
             return Err(Event::RefusedFlushed);
         }
         let has = has_extended_master_secret(contents.session).ok_or(Event::RefusedDecode)?;
@@ -211,7 +265,7 @@ impl Context {
             return Err(Event::RefusedEms);
         }
         // Last: from here on nobody else gets it.
-        if single_use || flags & SINGLE_USE != 0 {
+        if single_use {
             let taken = self.shared.segment.take(key.name(), now().max(0) as u64);
             if taken.is_none_or(|taken| taken.bytes() != record.bytes()) {
                 return Err(Event::Absent);
@@ -222,6 +276,68 @@ impl Context {
         let (origin, trust) = (contents.origin, contents.outcome);
         let resumed = Resumed { session: decoded.address(), origin, fetched: true, trust };
         Ok((session, resumed))
+    }
+
+    /// Asks the fleet for a session that this machine has not, in the bounds of a hello. Returns whether to look again.
+    fn ask(
+        &self,
+        connection: Connection<'_>,
+        key: &Key,
+        id: &[u8],
+        questions: QuestionsOf,
+    ) -> bool {
+        let segment = &self.shared.segment;
+        // What this machine has removed the fleet does not give back.
+        if !segment.can_ask() || segment.is_gone(key.name(), now().max(0) as u64) {
+            return false;
+        }
+        let ask = |asked: &mut Questions| self.ask_within(asked, key, id);
+        // SAFETY: the core's, for this context's libssl.
+        unsafe { connection.questions(self.libssl, questions, ask) }.unwrap_or(false)
+    }
+
+    fn ask_within(&self, bounds: &mut Questions, key: &Key, id: &[u8]) -> bool {
+        let (shared, segment) = (self.shared, &self.shared.segment);
+        if bounds.examined >= MOST_EXAMINED || bounds.asked >= MOST_QUESTIONS {
+            return false;
+        }
+        bounds.examined += 1;
+        if !self.keys.is_ours(id) {
+            shared.count(Event::Foreign);
+            return false;
+        }
+        let Some(question) = segment.ask(key.name()) else { return false };
+        bounds.asked += 1;
+        shared.count(Event::Asked);
+        if shared.wait.is_zero() || bounds.waits >= MOST_WAITS {
+            return false;
+        }
+        bounds.waits += 1;
+        let now = Moment::now();
+        let answer = segment.wait(question, now, now.after(shared.wait));
+        shared.count(match answer {
+            Answer::Met => Event::Answered,
+            Answer::Missed => Event::Missed,
+            Answer::Open => Event::Skipped,
+        });
+        answer == Answer::Met
+    }
+
+    /// See [`sslsweep_share_table::Share::found`].
+    pub(crate) fn found(&self, session: usize) -> Resumed {
+        // Who else has resumed it before is not known, so the number is none: every flush hides what follows from it.
+        let origin = Origin { number: 0, ..self.origin() };
+        Resumed { session, origin, fetched: false, trust: [0; 32] }
+    }
+
+    /// The origin of what a handshake makes now.
+    fn origin(&self) -> Origin {
+        Origin {
+            home: self.shared.segment.home(),
+            number: self.shared.segment.sequence() + 1,
+            time: now(),
+            epoch: self.shared.epoch(),
+        }
     }
 
     /// Returns whether the trust of a fetched session holds now that the servername callback has run. `current` is the
@@ -307,14 +423,15 @@ impl Context {
             entrance,
             outcome,
             expiry,
-            published: now,
+            // (One that is resumed and of which nothing is known has none: it is refused at the first flush or gap.)
             origin: match is_resumed {
-                true => resumed.map_or(0, |resumed| resumed.origin),
-                false => self.shared.segment.sequence() + 1,
+                true => resumed.map_or_else(Origin::default, |resumed| resumed.origin),
+                false => self.origin(),
             },
             session: &encoded[..length],
         };
-        let flags = if single_use { SINGLE_USE } else { 0 };
+        let is_foreign = self.shared.has_fleet && !self.keys.is_ours(session.id());
+        let flags = u8::from(single_use) * SINGLE_USE | u8::from(is_foreign) * FOREIGN;
         self.put(&key, flags, &contents)?;
         self.has_shared.store(true, Ordering::Relaxed);
         Ok(())
@@ -362,12 +479,14 @@ impl Context {
         record.is_some_and(|record| self.open(key, &record, &mut bytes).is_ok())
     }
 
-    /// Returns whether somebody has removed a session that the context has stored itself: the segment remembers that until
-    /// its time is over.
-    pub(crate) fn is_gone(&self, connection: Connection<'_>, id: &[u8]) -> bool {
-        let key = Key::new(connection.version(), id);
-        let key = key.filter(|_| self.may_share(connection).is_ok());
-        key.is_some_and(|key| self.shared.segment.is_gone(key.name(), now().max(0) as u64))
+    /// Returns whether somebody has removed a session that the context has stored itself: alone, which the segment remembers
+    /// until its time is over, or with all others of its time.
+    pub(crate) fn is_gone(&self, connection: Connection<'_>, session: Session<'_>) -> bool {
+        let key = Key::new(connection.version(), session.id());
+        let Some(key) = key.filter(|_| self.may_share(connection).is_ok()) else { return false };
+        let gone_until = self.shared.gone_until();
+        self.shared.segment.is_gone(key.name(), now().max(0) as u64)
+            || gone_until > 0 && session.time() <= gone_until
     }
 
     /// A stored session expires at another time. If that is earlier, its record is made anew.

@@ -11,7 +11,8 @@
 //! | [`openssl`] | OpenSSL's functions |
 //! | [`memory`] | allocations that may fail |
 //!
-//! No function waits or, but for the making of a context, makes a system call. A lock is only ever tried: where a fork has left it
+//! No function waits or, but for the making of a context, makes a system call; with the exception of a fetch, if the operator has
+//! set `SSLSWEEP_SHARE_WAIT`. A lock is only ever tried: where a fork has left it
 //! locked, and where another thread has it at this moment, the answer is the safe one.
 
 mod boundary;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use sslsweep_segment::Segment;
 
@@ -33,9 +34,33 @@ impl fmt::Display for Bad {
     }
 }
 
+/// The longest wait that an operator can ask for, in milliseconds.
+const LONGEST_WAIT: u64 = 20;
+
 fn bad(value: &[u8], why: &str) -> Bad {
-    let shown = value[..value.len().min(64)].escape_ascii();
-    Bad(format!("SSLSWEEP_SHARE={shown} {why}; nothing is shared"))
+    Bad(format!("SSLSWEEP_SHARE={} {why}; nothing is shared", shown(value)))
+}
+
+/// The beginning of a value, in one printable line.
+fn shown(value: &[u8]) -> impl fmt::Display + '_ {
+    value[..value.len().min(64)].escape_ascii()
+}
+
+/// Reads the value of `SSLSWEEP_SHARE_WAIT`: how long a handshake may wait for the fleet. (A bad value is no reason to share
+/// nothing.)
+pub(crate) fn wait(value: Option<OsString>) -> Result<Duration, Bad> {
+    let Some(value) = value else { return Ok(Duration::ZERO) };
+    let value = value.as_bytes();
+    let digits = std::str::from_utf8(value)
+        .ok()
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let millis: Option<u64> = digits.and_then(|digits| digits.parse().ok());
+    millis.filter(|&millis| millis <= LONGEST_WAIT).map(Duration::from_millis).ok_or_else(|| {
+        let (shown, most) = (shown(value), LONGEST_WAIT);
+        Bad(format!(
+            "SSLSWEEP_SHARE_WAIT={shown} is no number of milliseconds from 0 to {most}; using 0"
+        ))
+    })
 }
 
 impl Options {
@@ -119,6 +144,21 @@ mod tests {
         assert_eq!(read("host:/a:16M", Some("/k")), host("/a", 16 << 20));
         assert_eq!(read("host:/a:b", Some("/k")), host("/a:b", 64 << 20));
         assert_eq!(read("host:/a:b:4k", Some("/k")), host("/a:b", 4 << 10));
+    }
+
+    #[test]
+    fn p7_waits() {
+        let wait = |value: &str| super::wait(Some(value.into()));
+        assert_eq!(super::wait(None), Ok(Duration::ZERO));
+        for (value, millis) in [("0", 0), ("1", 1), ("20", 20), ("007", 7)] {
+            assert_eq!(wait(value), Ok(Duration::from_millis(millis)), "{value}");
+        }
+        let bad = ["", "21", "-1", "+1", "1.5", "5ms", " 5", "1\n", "99999999999999999999"];
+        for value in bad {
+            let Bad(text) = wait(value).unwrap_err();
+            assert!(text.starts_with("SSLSWEEP_SHARE_WAIT="), "{text}");
+            assert!(text.ends_with("using 0") && !text.contains('\n'), "{text}");
+        }
     }
 
     #[test]

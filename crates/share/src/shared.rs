@@ -2,15 +2,16 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{fs, io};
 
 use sslsweep_seal::Keys;
 use sslsweep_segment::Segment;
 use sslsweep_share_table::{Core, EXCLUDED, Event};
 
-use crate::options::{Options, Place};
+use crate::options::{self, Options, Place};
 
 /// What all contexts of the process have.
 #[derive(Debug)]
@@ -20,6 +21,14 @@ pub(crate) struct Shared {
     keys: Source,
     /// No context shares, because of the program.
     pub(crate) is_excluded: bool,
+    /// The segment may have an agent, which has a fleet.
+    pub(crate) has_fleet: bool,
+    /// How long a handshake may wait for the fleet.
+    pub(crate) wait: Duration,
+    /// The segment's epoch, as far as this process has seen it rise,
+    epoch: AtomicU64,
+    /// and when it has seen that last; 0: never.
+    revoked: AtomicI64,
 }
 
 /// Where keys come from.
@@ -51,6 +60,12 @@ impl Shared {
         let share = std::env::var_os("SSLSWEEP_SHARE").unwrap_or_default();
         let options = Options::read(share, std::env::var_os("SSLSWEEP_SHARE_KEY"));
         let Options { place, bytes } = options.map_err(|bad| bad.to_string())?;
+        let has_fleet = matches!(place, Place::Host { .. });
+        let wait = options::wait(std::env::var_os("SSLSWEEP_SHARE_WAIT"));
+        let wait = wait.unwrap_or_else(|bad| {
+            report(core, &bad.to_string());
+            Duration::ZERO
+        });
         let (segment, keys) = match place {
             Place::Family => {
                 let segment = Segment::family(bytes);
@@ -85,7 +100,31 @@ impl Shared {
             );
         }
         let is_excluded = excluded.is_some();
-        Ok(Self { core, segment, keys, is_excluded })
+        let (epoch, revoked) = (AtomicU64::new(segment.epoch()), AtomicI64::new(0));
+        Ok(Self { core, segment, keys, is_excluded, has_fleet, wait, epoch, revoked })
+    }
+
+    /// The epoch: what was made in an earlier one was revoked.
+    pub(crate) fn epoch(&self) -> u64 {
+        let epoch = self.segment.epoch();
+        if self.epoch.load(Ordering::Acquire) < epoch {
+            // The time first, so that who sees the epoch sees it.
+            self.revoked.fetch_max(now(), Ordering::Relaxed);
+            self.epoch.fetch_max(epoch, Ordering::Release);
+        }
+        epoch
+    }
+
+    /// What was published up to this time may have been removed; 0: nothing.
+    pub(crate) fn floor(&self) -> i64 {
+        i64::try_from(self.segment.floor()).unwrap_or(i64::MAX)
+    }
+
+    /// Sessions that were made up to this time are gone, wherever they are stored; 0: none. That is the floor, or when this
+    /// process has learned of a revocation: sessions have no epoch.
+    pub(crate) fn gone_until(&self) -> i64 {
+        self.epoch();
+        self.floor().max(self.revoked.load(Ordering::Relaxed))
     }
 
     /// The keys for a context that begins: those of the file as it is now, if it can be read still and is well formed.
@@ -133,4 +172,55 @@ fn excluded() -> Option<&'static str> {
 pub(crate) fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use sslsweep_share_table::VERSION;
+
+    use super::*;
+
+    extern "C" fn find(_: usize, _: *const std::ffi::c_char) -> *mut std::ffi::c_void {
+        std::ptr::null_mut()
+    }
+
+    extern "C" fn report_nothing(_: *const u8, _: usize) {}
+
+    extern "C" fn count_nothing(_: u32) {}
+
+    static CORE: Core =
+        Core { version: VERSION, find, report: report_nothing, event: count_nothing };
+
+    fn shared() -> Shared {
+        Shared {
+            core: &CORE,
+            segment: Segment::family(1 << 20).unwrap(),
+            keys: Source::Family(Arc::new(Keys::random().unwrap())),
+            is_excluded: false,
+            has_fleet: true,
+            wait: Duration::ZERO,
+            epoch: AtomicU64::new(0),
+            revoked: AtomicI64::new(0),
+        }
+    }
+
+    #[test]
+    fn s3_a_floor_and_a_revocation_end_what_was_made_before() {
+        let shared = shared();
+        assert_eq!((shared.epoch(), shared.floor(), shared.gone_until()), (0, 0, 0));
+        shared.segment.raise_floor(100);
+        assert_eq!((shared.floor(), shared.gone_until()), (100, 100));
+        let before = now();
+        shared.segment.raise_epoch(3);
+        let seen = shared.gone_until();
+        assert!((before..=now()).contains(&seen), "{seen}");
+        assert_eq!((shared.epoch(), shared.floor()), (3, 100));
+        // The time of a revocation is when it was seen first.
+        shared.revoked.store(200, Ordering::Relaxed);
+        assert_eq!(shared.gone_until(), 200);
+        shared.segment.raise_epoch(4);
+        assert!(shared.gone_until() >= before, "another one");
+        shared.segment.raise_floor(u64::MAX);
+        assert_eq!(shared.gone_until(), i64::MAX);
+    }
 }

@@ -74,6 +74,7 @@ impl Context {
         libssl: &'static Libssl,
         api: &'static Api,
         trampolines: Trampolines,
+        library: *mut OSSL_LIB_CTX,
         ctx: CtxRef<'_>,
         number: u64,
     ) -> Option<Self> {
@@ -94,7 +95,7 @@ impl Context {
             cache: Cache::new(eviction, events.observer()),
             keys,
             events,
-            sharing: Sharing::begin(libssl, ctx),
+            sharing: Sharing::begin(libssl, ctx, library),
             mode: AtomicU32::new(api.ctrl(ctx, SSL_CTRL_GET_SESS_CACHE_MODE, 0) as u32),
             size: AtomicI64::new(size),
             new: Callback::default(),

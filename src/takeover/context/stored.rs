@@ -259,6 +259,11 @@ impl Context {
         taken
     }
 
+    /// The session stored under this id, which nobody has looked up by that.
+    pub(crate) fn stored(&self, version: i32, id: &[u8]) -> Option<Session> {
+        guard(None, || self.cache.peek(self.key_of(version, id)))
+    }
+
     /// Returns whether a session of this version and id is stored.
     pub(crate) fn has(&self, version: i32, id: &[u8]) -> bool {
         guard(false, || self.cache.contains(self.key_of(version, id)))

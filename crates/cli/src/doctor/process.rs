@@ -78,7 +78,7 @@ pub fn examine(pid: u32, library: &Path) -> Result<(Report, String), String> {
         let core = ours.first().map(|path| path_of(path));
         let mapped: Vec<&[u8]> = mapped.iter().copied().collect();
         let program = share::Program { root: &root, user, core, mapped: Some(&mapped) };
-        sharing::sharing(value, set(share::KEY), &exe, &program, &mut report);
+        sharing::sharing(value, set(share::KEY), set(share::WAIT), &exe, &program, &mut report);
     } else if !named("libsslsweep-share.so").is_empty() {
         report.yes(sharing::TOPIC, "the share library is loaded");
     }

@@ -42,11 +42,11 @@ pub fn examine(name: &OsStr, preloaded: &Path) -> Result<(Report, String), Strin
     let look = Look { root: Path::new("/"), library: library.as_ref(), depth: Depth::Whole };
     look.at(&path, &mut report, 0)?;
     if let Some(value) = std::env::var_os(share::SHARE) {
-        let key = std::env::var_os(share::KEY);
+        let [key, wait] = [share::KEY, share::WAIT].map(std::env::var_os);
         let core = Some(preloaded);
         let program = share::Program { root: look.root, user: user(), core, mapped: None };
-        let key = key.as_deref().map(OsStr::as_bytes);
-        sharing::sharing(value.as_bytes(), key, &path, &program, &mut report);
+        let [key, wait] = [&key, &wait].map(|it| it.as_deref().map(OsStr::as_bytes));
+        sharing::sharing(value.as_bytes(), key, wait, &path, &program, &mut report);
     }
     let (name, has) = (shown(name), |mark, topic| report.has(mark, topic));
     let verdict = if has(Mark::Note, "itself") {

@@ -13,6 +13,7 @@ pub const TOPIC: &str = "sharing";
 pub fn sharing(
     value: &[u8],
     key: Option<&[u8]>,
+    wait: Option<&[u8]>,
     exe: &Path,
     program: &Program<'_>,
     report: &mut Report,
@@ -21,7 +22,7 @@ pub fn sharing(
         report.advise(TOPIC, format!("its sessions are never shared: {}", NEVER.0), Some(NEVER.1));
         return;
     }
-    for found in share::examine(value, key, program) {
+    for found in share::examine(value, key, wait, program) {
         match found {
             Ok(text) => report.yes(TOPIC, text),
             Err((text, remedy)) => report.no(TOPIC, text, remedy),

@@ -6,8 +6,14 @@ use sslsweep_figures::Process;
 use sslsweep_share_table::{Event, Kind};
 
 /// The counts of the events of sharing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sharing([u64; Event::ALL.len()]);
+
+impl Default for Sharing {
+    fn default() -> Sharing {
+        Sharing([0; Event::ALL.len()])
+    }
+}
 
 impl From<&Process> for Sharing {
     fn from(process: &Process) -> Sharing {

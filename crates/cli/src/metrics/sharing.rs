@@ -21,6 +21,9 @@ fn about(kind: Kind) -> (String, &'static str) {
         }
         Kind::Aside => "Contexts that stand aside and share nothing, by reason.",
         Kind::Evicted => "Published sessions that left the segment for want of room.",
+        Kind::Asked => "Sessions that the fleet was asked for.",
+        Kind::Waits => "Handshakes that waited for the fleet, or would have, by outcome.",
+        Kind::Foreign => "Lookups of ids that the fleet did not make, for which it was not asked.",
     };
     (format!("sharing_{}", kind.name()), help)
 }

@@ -18,6 +18,11 @@ pub const SHARE: &str = "SSLSWEEP_SHARE";
 /// The option that names the file with the keys.
 pub const KEY: &str = "SSLSWEEP_SHARE_KEY";
 
+/// The option that lets handshakes wait for the fleet, in milliseconds.
+pub const WAIT: &str = "SSLSWEEP_SHARE_WAIT";
+/// The longest wait that it can ask for, as the library has it.
+pub const LONGEST_WAIT: u8 = 20;
+
 /// The reason why some programs never share, and the remedy.
 pub const NEVER: (&str, &str) = (
     "an FTP server takes a resumed session for evidence of who the client is, so a shared one would let a stranger in",
@@ -36,10 +41,12 @@ pub struct Program<'a> {
     pub mapped: Option<&'a [&'a [u8]]>,
 }
 
-/// Examines what a program needs for sharing, in the order in which the library needs it.
+/// Examines what a program needs for sharing, in the order in which the library needs it: the values of [`SHARE`], [`KEY`] and
+/// [`WAIT`].
 pub fn examine(
     value: &[u8],
     key: Option<&[u8]>,
+    wait: Option<&[u8]>,
     program: &Program<'_>,
 ) -> Vec<Result<String, Problem>> {
     let setting = match setting(value) {
@@ -63,8 +70,28 @@ pub fn examine(
             }
         });
         found.push(program.segment(&path, bytes));
+        found.extend(wait.map(waits));
     }
     found
+}
+
+/// What the value of [`WAIT`] means.
+fn waits(value: &[u8]) -> Result<String, Problem> {
+    let text = std::str::from_utf8(value).unwrap_or_default();
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    let millis: Option<u64> = text.parse().ok().filter(|_| is_number);
+    match millis.filter(|&millis| millis <= u64::from(LONGEST_WAIT)) {
+        Some(0) => Ok("no handshake waits for sessions of other machines".to_string()),
+        Some(millis) => Ok(format!(
+            "a handshake waits at most {millis} ms for a session of another machine, by a futex if that takes long"
+        )),
+        None => {
+            let value = printable(&value[..value.len().min(64)]);
+            let text =
+                format!("{WAIT}={value} is no number from 0 to {LONGEST_WAIT}, so nobody waits");
+            Err((text, "set a number of milliseconds"))
+        }
+    }
 }
 
 impl Program<'_> {

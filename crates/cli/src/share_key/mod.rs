@@ -10,18 +10,25 @@ mod lines;
 use std::path::Path;
 
 use sslsweep_seal::{KeyError, Keys};
+use sslsweep_segment::Segment;
 
 use crate::arguments::Step;
 use crate::output::{Failure, print};
 use crate::text::{plain, shown};
 
-/// Takes this step with the file.
-pub fn share_key(step: Step, path: &Path) -> Result<(), Failure> {
-    let done = match step {
-        Step::New => new(path),
-        Step::Stage => change(path, |text| lines::stage(text, &new_line()?)),
-        Step::Promote => change(path, lines::promote),
-        Step::Retire => change(path, lines::retire),
+/// Takes this step with the key file, or with the segment.
+pub fn share_key(step: Step, file: Option<&Path>, segment: Option<&Path>) -> Result<(), Failure> {
+    let wrong = |it| Err(Failure::new(2, format!("share-key {it}")));
+    let (path, done) = match (step, file, segment) {
+        (Step::New, Some(path), _) => (path, new(path)),
+        (Step::Stage, Some(path), _) => {
+            (path, change(path, |text| lines::stage(text, &new_line()?)))
+        }
+        (Step::Promote, Some(path), _) => (path, change(path, lines::promote)),
+        (Step::Retire, Some(path), _) => (path, change(path, lines::retire)),
+        (Step::Revoke, _, Some(path)) => (path, revoke(path)),
+        (Step::Revoke, ..) => return wrong("revoke needs --segment PATH"),
+        _ => return wrong("new, stage, promote and retire need the key file, and no segment"),
     };
     let said = done.map_err(|why| Failure::new(1, format!("{}: {why}", shown(path))))?;
     Ok(print(&said)?)
@@ -45,6 +52,16 @@ fn change(
     Keys::parse(&edited.text).map_err(|error| why(&error))?;
     file::replace(path, locked.file(), &edited.text)?;
     Ok(edited.said)
+}
+
+/// Begins a new epoch in the segment at this path.
+fn revoke(path: &Path) -> Result<String, String> {
+    let about = std::fs::symlink_metadata(path)
+        .map_err(|error| format!("there is no segment: {}", plain(&error)))?;
+    let segment = Segment::host(path, about.len()).map_err(|error| error.to_string())?;
+    let epoch = segment.epoch().saturating_add(1);
+    segment.raise_epoch(epoch);
+    Ok(format!("epoch {epoch} has begun; all shared sessions of earlier ones are revoked\n"))
 }
 
 fn new_line() -> Result<zeroize::Zeroizing<String>, String> {

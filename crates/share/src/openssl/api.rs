@@ -76,6 +76,7 @@ functions! {
         SSL_get0_param: unsafe extern "C" fn(Object) -> Object;
         SSL_get_servername: unsafe extern "C" fn(Object, c_int) -> *const c_char;
         SSL_client_hello_get0_ext: unsafe extern "C" fn(Object, c_uint, *mut *const c_uchar, *mut usize) -> c_int;
+        SSL_get_client_random: unsafe extern "C" fn(Object, *mut c_uchar, usize) -> usize;
         SSL_CIPHER_get_protocol_id: unsafe extern "C" fn(Object) -> u16;
         SSL_CIPHER_get_kx_nid: unsafe extern "C" fn(Object) -> c_int;
         SSL_CIPHER_get_auth_nid: unsafe extern "C" fn(Object) -> c_int;
@@ -112,6 +113,9 @@ functions! {
         X509_VERIFY_PARAM_get0_host: unsafe extern "C" fn(Object, c_int) -> *const c_char;
         // Without it, if OpenSSL was built so.
         SSL_get_srp_username: unsafe extern "C" fn(Object) -> *const c_char;
+        // One of the two, by version.
+        RAND_bytes_ex: unsafe extern "C" fn(Object, *mut c_uchar, usize, c_uint) -> c_int;
+        RAND_bytes: unsafe extern "C" fn(*mut c_uchar, c_int) -> c_int;
         // 3.2
         SSL_SESSION_get0_peer_rpk: unsafe extern "C" fn(Object) -> Object;
     }
@@ -133,6 +137,23 @@ impl Api {
     pub(crate) fn is_before_3(&self) -> bool {
         // SAFETY: it has no preconditions.
         unsafe { (self.OpenSSL_version_num)() >> 28 < 3 }
+    }
+
+    /// Fills `bytes`, at most 32, from the generator of a library context of this libcrypto (NULL: the default one). Returns
+    /// whether that has worked.
+    ///
+    /// # Safety
+    ///
+    /// The library context is alive.
+    pub(crate) unsafe fn random(&self, library: Object, bytes: &mut [u8]) -> bool {
+        let length = bytes.len();
+        match (self.RAND_bytes_ex, self.RAND_bytes) {
+            // SAFETY: as promised; room for so many bytes. (0: as strong as the generator can.)
+            (Some(random), _) => unsafe { random(library, bytes.as_mut_ptr(), length, 0) == 1 },
+            // SAFETY: as above.
+            (None, Some(random)) => unsafe { random(bytes.as_mut_ptr(), length as c_int) == 1 },
+            (None, None) => false,
+        }
     }
 
     /// Major and minor number, as sessions of one are not for another.

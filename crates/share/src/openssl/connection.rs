@@ -4,6 +4,8 @@ use std::ffi::{CStr, c_int, c_long, c_uint};
 use std::marker::PhantomData;
 use std::ptr;
 
+use sslsweep_share_table::{Questions, QuestionsOf};
+
 use super::api::{Api, Object};
 
 const SSL_CTRL_GET_TOTAL_RENEGOTIATIONS: c_int = 12;
@@ -268,6 +270,31 @@ impl<'a> Connection<'a> {
         // SAFETY: so many bytes of the hello.
         let offered = unsafe { std::slice::from_raw_parts(bytes, length) };
         offered.chunks_exact(2).any(|one| one == cipher)
+    }
+
+    /// Looks at, and changes, what the connection has asked the fleet since this hello. `None` without memory for it.
+    ///
+    /// # Safety
+    ///
+    /// `of` is the core's, and `libssl` the number of the connection's.
+    pub(crate) unsafe fn questions<R>(
+        self,
+        libssl: usize,
+        of: QuestionsOf,
+        look: impl FnOnce(&mut Questions) -> R,
+    ) -> Option<R> {
+        // SAFETY: alive, and as promised.
+        let questions = unsafe { of(libssl, self.ssl) };
+        // SAFETY: the connection's own, and nobody looks into it meanwhile: `look` does not call the core for it.
+        let questions = unsafe { questions.as_mut() }?;
+        let mut random = [0; 8];
+        // SAFETY: room for so many bytes. (libssl has set it before it looks for a session.)
+        unsafe { (self.api.SSL_get_client_random)(self.ssl, random.as_mut_ptr(), random.len()) };
+        let hello = u64::from_ne_bytes(random);
+        if questions.hello != hello {
+            *questions = Questions { hello, ..Questions::default() };
+        }
+        Some(look(questions))
     }
 
     fn hello_extension(&self, kind: c_uint) -> Option<&[u8]> {

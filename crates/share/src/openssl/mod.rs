@@ -21,20 +21,28 @@ use std::ffi::c_void;
 pub(crate) struct Ctx {
     api: &'static Api,
     ctx: *mut c_void,
+    library: *mut c_void,
 }
 
 impl Ctx {
     /// # Safety
     ///
-    /// The context is of this libssl, and alive whenever this is used.
-    pub(crate) unsafe fn alive(api: &'static Api, ctx: *mut c_void) -> Self {
-        Self { api, ctx }
+    /// The context is of this libssl, and alive whenever this is used, and so is the library context that it was made in, if not
+    /// NULL.
+    pub(crate) unsafe fn alive(api: &'static Api, ctx: *mut c_void, library: *mut c_void) -> Self {
+        Self { api, ctx, library }
     }
 
     /// Its present certificate, or NULL.
     pub(crate) fn certificate(self) -> *mut c_void {
         // SAFETY: alive.
         unsafe { (self.api.SSL_CTX_get0_certificate)(self.ctx) }
+    }
+
+    /// Fills `bytes` as libssl does for a session id. Returns whether that has worked.
+    pub(crate) fn random(self, bytes: &mut [u8]) -> bool {
+        // SAFETY: alive.
+        unsafe { self.api.random(self.library, bytes) }
     }
 
     /// The security callback; libssl has one of its own.

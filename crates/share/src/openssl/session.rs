@@ -95,18 +95,22 @@ impl<'a> Session<'a> {
         unsafe { std::slice::from_raw_parts(id, (length as usize).min(32)) }
     }
 
-    /// When it expires, in seconds since the epoch; saturating.
-    pub(crate) fn expiry(self) -> i64 {
-        let time = match (self.api.SSL_SESSION_get_time_ex, self.api.SSL_SESSION_get_time) {
+    /// When it was made, in seconds since the epoch.
+    pub(crate) fn time(self) -> i64 {
+        match (self.api.SSL_SESSION_get_time_ex, self.api.SSL_SESSION_get_time) {
             // SAFETY: as above.
             (Some(get_time_ex), _) => unsafe { get_time_ex(self.session) },
             // SAFETY: as above.
             (None, Some(get_time)) => unsafe { get_time(self.session) },
-            (None, None) => return 0,
-        };
+            (None, None) => 0,
+        }
+    }
+
+    /// When it expires, in seconds since the epoch; saturating.
+    pub(crate) fn expiry(self) -> i64 {
         // SAFETY: as above.
         let timeout = unsafe { (self.api.SSL_SESSION_get_timeout)(self.session) };
-        time.saturating_add(timeout)
+        self.time().saturating_add(timeout)
     }
 
     pub(crate) fn is_resumable(self) -> bool {

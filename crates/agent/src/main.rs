@@ -1,0 +1,2 @@
+//! `sslsweep shared`: the agent of a machine.
+fn main() {}

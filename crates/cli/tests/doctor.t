@@ -186,7 +186,7 @@ subtest 'sharing' => sub {
 int main(int count, char **words)
 {
     SSL_CTX_free(SSL_CTX_new(TLS_server_method()));
-    if (count > 1 && mmap(NULL, 8192, PROT_READ, MAP_SHARED, open(words[1], O_RDONLY), 0) == MAP_FAILED)
+    if (count > 1 && mmap(NULL, 12288, PROT_READ, MAP_SHARED, open(words[1], O_RDONLY), 0) == MAP_FAILED)
         return 1;
     puts("ready");
     fflush(stdout);
@@ -203,10 +203,10 @@ END
     unlike($said, qr/sharing/, 'nothing is said of that');
     for my $case (
         ['family', undef, 0, qr/^yes +sharing +SSLSWEEP_SHARE: family, 67108864 bytes\nyes +sharing +\Q$share_library\E is there\n/m],
-        ["host:$scratch/segment:8k", $key, 0, qr/^yes +sharing +the key file .*^yes +sharing +there is room for the segment /ms],
+        ["host:$scratch/segment:12k", $key, 0, qr/^yes +sharing +the key file .*^yes +sharing +there is room for the segment /ms],
         ['nowhere', undef, 1, qr/^no +sharing +SSLSWEEP_SHARE=nowhere: it is neither .*\n +remedy: .*but cannot share sessions\.$/ms],
-        ["host:$scratch/segment:8k", undef, 1, qr/^no +sharing +host needs a key file.*\n +remedy: set SSLSWEEP_SHARE_KEY/m],
-        ["host:$scratch/segment:8k", "$scratch/no-keys", 1, qr/^no +sharing +the key file .* does not exist\n +remedy: .*share-key new/m],
+        ["host:$scratch/segment:12k", undef, 1, qr/^no +sharing +host needs a key file.*\n +remedy: set SSLSWEEP_SHARE_KEY/m],
+        ["host:$scratch/segment:12k", "$scratch/no-keys", 1, qr/^no +sharing +the key file .* does not exist\n +remedy: .*share-key new/m],
         ["host:$scratch/segment:900000g", $key, 1, qr/^no +sharing +there is no room .*\n +remedy: .*--shm-size/m],
     ) {
         my ($value, $file, $status, $wanted) = @$case;
@@ -222,16 +222,16 @@ END
     }
 
     # One that runs.
-    my $segment = spit("$scratch/mapped", "\0" x 8192);
+    my $segment = spit("$scratch/mapped", "\0" x 12288);
     chmod 0600, $segment;
     {
         local $ENV{LD_PRELOAD} = $share_library;
         start($sslsweep, 'run', '--share', $plain);
         doctor(0, qr/^yes +sharing +SSLSWEEP_SHARE: family.*^yes +sharing +the share library is loaded$/ms, 'a process that shares', $pid);
         stop();
-        local @ENV{qw(SSLSWEEP_SHARE SSLSWEEP_SHARE_KEY)} = ("host:$segment:8k", $key);
+        local @ENV{qw(SSLSWEEP_SHARE SSLSWEEP_SHARE_KEY)} = ("host:$segment:12k", $key);
         start($sslsweep, 'run', $plain, $segment);
-        doctor(0, qr/^yes +sharing +the key file .*^yes +sharing +the segment \Q$segment\E is mapped, 8192 bytes$/ms, 'by a file', $pid);
+        doctor(0, qr/^yes +sharing +the key file .*^yes +sharing +the segment \Q$segment\E is mapped, 12288 bytes$/ms, 'by a file', $pid);
         chmod 0604, $key;
         doctor(1, qr/^no +sharing +\Q$key\E has mode 0604.*\n +remedy: chmod 600\n.*runs with sslsweep, but cannot share/ms, 'a key for everybody', $pid);
         chmod 0600, $key;
@@ -242,7 +242,7 @@ END
         start($sslsweep, 'run', $plain);
         # A mapping that the process has lost, or never had.
         truncate $segment, 4096;
-        doctor(1, qr/^no +sharing +the segment \Q$segment\E has 4096 bytes instead of 8192$/m, 'one whose segment is another', $pid);
+        doctor(1, qr/^no +sharing +the segment \Q$segment\E has 4096 bytes instead of 12288$/m, 'one whose segment is another', $pid);
         stop();
     }
     my $without = without_share();

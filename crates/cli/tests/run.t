@@ -102,7 +102,7 @@ subtest 'run --share' => sub {
     chmod 0600, $small;
     $refuses->('a segment of another size', qr/small has 4096 bytes instead of 1048576/, "--share=host:$small:1m", @with);
     chmod 0666, $small;
-    $refuses->('one of everybody', qr/small has mode 0666/, "--share=host:$small:8k", @with);
+    $refuses->('one of everybody', qr/small has mode 0666/, "--share=host:$small:12k", @with);
     SKIP: {
         skip 'other users take root', 1 if $> != 0;
         my $theirs = key_file('theirs');

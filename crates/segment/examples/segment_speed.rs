@@ -72,7 +72,7 @@ fn work(segment: &Segment, worker: u64) -> f64 {
 }
 
 fn contention() {
-    let segment = Segment::family(8192).expect("one bucket");
+    let segment = Segment::family(12_288).expect("one bucket");
     println!("alone: {:.0} ns for an operation", work(&segment, 0));
     let both = thread::scope(|scope| {
         let other = scope.spawn(|| work(&segment, 1));

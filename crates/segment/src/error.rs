@@ -18,8 +18,12 @@ pub enum Error {
     NotRegular,
     /// The file belongs to this user id, which is neither the process's own nor root's.
     Owner(u32),
-    /// Others than the owner may use the file, which has these permissions.
+    /// The file is for a group with this id, which is none of the process's, or not the one that was asked for.
+    Group(u32),
+    /// The file has these permissions, which are neither 0600 nor 0660.
     Permissions(u32),
+    /// Another agent is attached.
+    Attached,
     /// The file has another size than was asked for.
     FileSize {
         /// Bytes in the file.
@@ -38,9 +42,8 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Size => {
-                formatter.write_str("this size is impossible; ask for 8 KiB or more (64m is usual)")
-            }
+            Self::Size => formatter
+                .write_str("this size is impossible; ask for 12 KiB or more (64m is usual)"),
             Self::Map(error) => write!(formatter, "the memory cannot be mapped: {error}"),
             Self::File(error) => write!(formatter, "the file cannot be used: {error}"),
             Self::Room(error) => write!(formatter, "there is no room for the file: {error}"),
@@ -49,9 +52,17 @@ impl fmt::Display for Error {
                 formatter,
                 "the file belongs to user {user}; it must belong to this process's user or to root"
             ),
+            Self::Group(group) => write!(
+                formatter,
+                "the file is for group {group}; start this process in that group, or remove the file while no \
+                 process uses it"
+            ),
             Self::Permissions(mode) => write!(
                 formatter,
-                "the file has mode {mode:04o}; only its owner may have access (0600)"
+                "the file has mode {mode:04o}; only its owner may have access (0600), or its owner and group (0660)"
+            ),
+            Self::Attached => formatter.write_str(
+                "another agent is attached to the segment; stop it, or wait until it ends",
             ),
             Self::FileSize { found, wanted } => write!(
                 formatter,

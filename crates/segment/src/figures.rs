@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::header::{Header, STRIPES};
+use crate::header::{Header, STRIPES, TALLIES};
 use crate::slots::{Bucket, Name, State};
 
 /// An event that is counted. Its number is the place of its count in a stripe.
@@ -90,4 +90,95 @@ impl Census {
             } += 1;
         }
     }
+}
+
+/// An event that the agent counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tally {
+    /// A record was sent to the engine.
+    Published,
+    /// A record that may be used once was not sent.
+    Withheld,
+    /// The engine knew a removal of the record that was sent.
+    Tombstoned,
+    /// A removal was sent.
+    Removed,
+    /// A removal of another machine's has made a name dead here.
+    Applied,
+    /// A record was fetched.
+    Fetched,
+    /// The engine did not have a record that was asked for.
+    Absent,
+    /// What the engine has sent was of no use.
+    Unfit,
+    /// An operation on the engine failed.
+    Failed,
+    /// The removals stream had a gap, and the floor was raised.
+    Gap,
+    /// A connection was made anew.
+    Reconnected,
+    /// The epoch was raised by the fleet.
+    Revoked,
+}
+
+impl Tally {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 12] = [
+        Self::Published,
+        Self::Withheld,
+        Self::Tombstoned,
+        Self::Removed,
+        Self::Applied,
+        Self::Fetched,
+        Self::Absent,
+        Self::Unfit,
+        Self::Failed,
+        Self::Gap,
+        Self::Reconnected,
+        Self::Revoked,
+    ];
+}
+
+const _: () = assert!(Tally::ALL.len() <= TALLIES);
+
+/// What the header says about the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AgentState {
+    /// 0 if no agent was ever attached; else a number that changes ten times a second while one lives.
+    pub beat: u64,
+    /// The agent can reach the engine.
+    pub upstream: bool,
+    /// The last entry of the removals stream that was read.
+    pub stream: Position,
+    /// Nobody waits for the agent at present, since several deadlines in a row were missed.
+    pub breaker_open: bool,
+    tallies: [u64; Tally::ALL.len()],
+}
+
+impl AgentState {
+    pub(crate) fn read(header: Header<'_>) -> Self {
+        let [ms, seq] = header.stream();
+        Self {
+            beat: header.agent().load(Ordering::Relaxed),
+            upstream: header.upstream().load(Ordering::Relaxed) == 1,
+            stream: Position { ms: ms.load(Ordering::Acquire), seq: seq.load(Ordering::Relaxed) },
+            breaker_open: header.breaker().is_open(),
+            tallies: std::array::from_fn(|at| header.tallies()[at].load(Ordering::Relaxed)),
+        }
+    }
+
+    /// The count of an event, by all agents since the segment was made.
+    pub fn count(&self, tally: Tally) -> u64 {
+        self.tallies[tally as usize]
+    }
+}
+
+/// A place in the removals stream: the id of an entry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    /// Its first half: milliseconds since 1970, by the engine's clock.
+    pub ms: u64,
+    /// Its second half: a number within the millisecond.
+    pub seq: u64,
 }

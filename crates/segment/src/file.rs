@@ -1,9 +1,9 @@
 //! The file of a segment that unrelated processes find by its path.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -13,20 +13,35 @@ use crate::mapping::{self, Mapping};
 /// The times that a file is looked for and made, where others make and remove it meanwhile.
 const ATTEMPTS: usize = 8;
 
-/// Maps the segment at this path, and makes it if there is none.
-pub(crate) fn open(path: &Path, bytes: usize) -> Result<Mapping, Error> {
+/// A segment that is mapped, and its file.
+pub(crate) struct Opened {
+    pub(crate) mapping: Mapping,
+    /// The segment's random number.
+    pub(crate) home: u64,
+    pub(crate) file: File,
+}
+
+/// Maps the segment at this path, and makes it if there is none: for a group, if there is to be one.
+pub(crate) fn open(path: &Path, bytes: usize, group: Option<u32>) -> Result<Opened, Error> {
     for _ in 0..ATTEMPTS {
-        match open_existing(path, bytes) {
+        match open_existing(path, bytes, group) {
             Err(Error::File(error)) if error.kind() == ErrorKind::NotFound => {}
             result => return result,
         }
-        match make(path, bytes) {
+        match make(path, bytes, group) {
             // Another process was faster.
             Err(Error::File(error)) if error.kind() == ErrorKind::AlreadyExists => {}
             result => return result,
         }
     }
     Err(Error::File(ErrorKind::AlreadyExists.into()))
+}
+
+/// Returns whether a file is still the one at this path.
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |about: Metadata| (about.dev(), about.ino());
+    let there = fs::symlink_metadata(path).map(identity);
+    there.is_ok_and(|there| file.metadata().map(identity).is_ok_and(|own| own == there))
 }
 
 fn options() -> OpenOptions {
@@ -39,43 +54,59 @@ fn options() -> OpenOptions {
     options
 }
 
-fn open_existing(path: &Path, bytes: usize) -> Result<Mapping, Error> {
+fn open_existing(path: &Path, bytes: usize, group: Option<u32>) -> Result<Opened, Error> {
     let file = options().open(path).map_err(Error::File)?;
     let about = file.metadata().map_err(Error::File)?;
     if !about.is_file() {
         return Err(Error::NotRegular);
     }
-    if about.uid() != 0 && about.uid() != mapping::user() {
-        return Err(Error::Owner(about.uid()));
-    }
-    let mode = about.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(Error::Permissions(mode));
-    }
+    check_access(&about, group)?;
     if about.len() != bytes as u64 {
         return Err(Error::FileSize { found: about.len(), wanted: bytes as u64 });
     }
     let mapping = Mapping::of_file(&file, bytes).map_err(Error::Map)?;
-    Header::split(mapping.words()).0.check(bytes)?;
-    Ok(mapping)
+    let home = Header::split(mapping.words()).0.check(bytes)?;
+    Ok(Opened { mapping, home, file })
+}
+
+/// The file is the process's own or root's and nobody else's; or it is for one of the process's groups, and for this one if
+/// there is to be one.
+fn check_access(about: &Metadata, group: Option<u32>) -> Result<(), Error> {
+    let is_own = about.uid() == 0 || about.uid() == mapping::user();
+    let is_for_group = match about.mode() & 0o077 {
+        0 if !is_own => return Err(Error::Owner(about.uid())),
+        0 => false,
+        0o060 => true,
+        _ => return Err(Error::Permissions(about.mode() & 0o7777)),
+    };
+    let is_good = match group {
+        Some(group) => is_for_group && about.gid() == group,
+        None => !is_for_group || mapping::is_in_group(about.gid()),
+    };
+    if is_good { Ok(()) } else { Err(Error::Group(about.gid())) }
 }
 
 /// Makes a segment under a temporary name and links it into place when it is complete, so that nobody finds half of one.
-fn make(path: &Path, bytes: usize) -> Result<Mapping, Error> {
+fn make(path: &Path, bytes: usize, group: Option<u32>) -> Result<Opened, Error> {
     let temporary = Temporary::beside(path);
     let file = options().create_new(true).mode(0o600).open(&temporary.0).map_err(Error::File)?;
-    let mapping = fill(&file, bytes)?;
+    let (mapping, home) = fill(&file, bytes, group)?;
     fs::hard_link(&temporary.0, path).map_err(Error::File)?;
-    Ok(mapping)
+    Ok(Opened { mapping, home, file })
 }
 
-fn fill(file: &File, bytes: usize) -> Result<Mapping, Error> {
+fn fill(file: &File, bytes: usize, group: Option<u32>) -> Result<(Mapping, u64), Error> {
+    if group.is_some() {
+        fchown(file, None, group).map_err(Error::File)?;
+    }
     // Independent of the umask.
-    file.set_permissions(Permissions::from_mode(0o600)).map_err(Error::File)?;
+    let mode = if group.is_some() { 0o660 } else { 0o600 };
+    file.set_permissions(Permissions::from_mode(mode)).map_err(Error::File)?;
     mapping::allocate(file, bytes).map_err(Error::Room)?;
     let mapping = Mapping::of_file(file, bytes).map_err(Error::Map)?;
-    Header::split(mapping.words()).0.write(bytes);
-    Ok(mapping)
+    let home = mapping::random().map_err(Error::Map)?;
+    Header::split(mapping.words()).0.write(bytes, home);
+    Ok((mapping, home))
 }
 
 /// A name that goes away. (The process must be killed for it to stay.)

@@ -1,4 +1,5 @@
-//! A mapping of shared memory, seen as atomic words. All unsafe code of the crate is here.
+//! A mapping of shared memory, seen as atomic words, and what else there is to ask the system when one is made. All unsafe
+//! code of the crate is here and in `futex.rs`.
 
 use std::fs::File;
 use std::io;
@@ -100,4 +101,48 @@ fn file_size_limit() -> u64 {
 pub(crate) fn user() -> u32 {
     // SAFETY: the call has no arguments and cannot fail.
     unsafe { libc::geteuid() }
+}
+
+/// Returns whether this process is in a group.
+pub(crate) fn is_in_group(group: u32) -> bool {
+    // SAFETY: the call has no arguments and cannot fail.
+    if unsafe { libc::getegid() } == group {
+        return true;
+    }
+    // SAFETY: with a length of 0 the call writes nothing, and returns how many there are.
+    let count = unsafe { libc::getgroups(0, ptr::null_mut()) };
+    let mut groups = vec![0; usize::try_from(count).unwrap_or(0)];
+    // SAFETY: there is room for so many. If there are more by now, the call fails.
+    let count = unsafe { libc::getgroups(groups.len() as libc::c_int, groups.as_mut_ptr()) };
+    groups.truncate(usize::try_from(count).unwrap_or(0));
+    groups.contains(&group)
+}
+
+/// Locks a file for this process, until it is closed. Returns whether it was free.
+pub(crate) fn lock(file: &File) -> io::Result<bool> {
+    // SAFETY: the call uses the descriptor alone.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(true);
+    }
+    match io::Error::last_os_error() {
+        error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        error => Err(error),
+    }
+}
+
+/// A number of the system's generator, and not 0.
+pub(crate) fn random() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    loop {
+        // SAFETY: there is room for so many bytes. The kernel gives eight at once, or none.
+        let filled = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) };
+        match usize::try_from(filled) {
+            Ok(8) if bytes != [0; 8] => return Ok(u64::from_ne_bytes(bytes)),
+            Ok(_) => {}
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error => return Err(error),
+            },
+        }
+    }
 }

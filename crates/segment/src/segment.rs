@@ -2,12 +2,15 @@
 
 use std::fmt;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use crate::error::Error;
-use crate::figures::{self, Census, Counts, Event};
+use crate::figures::{self, AgentState, Census, Counts, Event};
 use crate::file;
-use crate::header::{Header, whole_bytes};
-use crate::mapping::Mapping;
+use crate::fleet::Question;
+use crate::futex::{Kernel, Moment};
+use crate::header::{HEADER_WORDS, Header, whole_bytes};
+use crate::mapping::{self, Mapping};
 use crate::slots::{BUCKET_WORDS, Bucket, Forgotten, Name, Put, Record, Refused};
 
 /// Memory that processes share, with records under names.
@@ -15,10 +18,22 @@ pub struct Segment {
     mapping: Mapping,
     /// From the size of the mapping, so that nobody can change it.
     buckets: usize,
+    home: u64,
+}
+
+/// The end of a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// There is an answer: the record may be in the segment by now.
+    Met,
+    /// The deadline has come.
+    Missed,
+    /// Nobody waits at present, since several deadlines in a row were missed.
+    Open,
 }
 
 impl Segment {
-    /// The size that serves most machines: 131,064 slots.
+    /// The size that serves most machines: 131,056 slots.
     pub const DEFAULT_BYTES: u64 = 64 << 20;
 
     /// Makes a segment of at most `bytes` for this process and its children. The memory is reserved now; each page is taken
@@ -26,19 +41,23 @@ impl Segment {
     pub fn family(bytes: u64) -> Result<Self, Error> {
         let bytes = whole_bytes(bytes)?;
         let mapping = Mapping::anonymous(bytes).map_err(Error::Map)?;
-        Header::split(mapping.words()).0.write(bytes);
-        Ok(Self::new(mapping))
+        let home = mapping::random().map_err(Error::Map)?;
+        Header::split(mapping.words()).0.write(bytes, home);
+        Ok(Self::new(mapping, home))
     }
 
     /// Opens the segment at a path. If there is none, makes one of at most `bytes`, with mode 0600 and all its room allocated.
-    /// An existing file must have this size, belong to this process's user or to root, and be accessible to its owner alone.
+    ///
+    /// An existing file must have this size. It must have mode 0600 and belong to this process's user or to root; or have mode
+    /// 0660 and belong to one of this process's groups, as an agent makes it.
     pub fn host(path: &Path, bytes: u64) -> Result<Self, Error> {
-        file::open(path, whole_bytes(bytes)?).map(Self::new)
+        let opened = file::open(path, whole_bytes(bytes)?, None)?;
+        Ok(Self::new(opened.mapping, opened.home))
     }
 
-    fn new(mapping: Mapping) -> Self {
-        let buckets = mapping.bytes() / size_of::<u64>() / BUCKET_WORDS - 1;
-        Self { mapping, buckets }
+    pub(crate) fn new(mapping: Mapping, home: u64) -> Self {
+        let words = mapping.bytes() / size_of::<u64>() - HEADER_WORDS;
+        Self { mapping, buckets: words / BUCKET_WORDS, home }
     }
 
     /// Puts a record under a name until its expiry; a former record of the name is replaced. If the bucket is full, what has
@@ -89,7 +108,68 @@ impl Segment {
 
     /// The number of the last put in this segment. Every put that begins later has a higher one.
     pub fn sequence(&self) -> u64 {
-        self.header().sequence().load(std::sync::atomic::Ordering::Relaxed)
+        self.header().sequence().load(Ordering::Relaxed)
+    }
+
+    // --- The fleet ---------------------------------------------------------------------------
+
+    /// A random number that was drawn when the segment was made, and is not 0: it tells this segment's records from others'.
+    pub fn home(&self) -> u64 {
+        self.home
+    }
+
+    /// The epoch. A record that was made in an earlier one is revoked.
+    pub fn epoch(&self) -> u64 {
+        self.header().epoch().load(Ordering::Acquire)
+    }
+
+    /// Raises the epoch to this one, unless it is as high already.
+    pub fn raise_epoch(&self, epoch: u64) {
+        self.header().epoch().fetch_max(epoch, Ordering::AcqRel);
+    }
+
+    /// The floor, in seconds since 1970. A record whose origin was published then or earlier is refused, since a removal
+    /// of it may have been lost. 0 if none ever was.
+    pub fn floor(&self) -> u64 {
+        self.header().floor().load(Ordering::Acquire)
+    }
+
+    /// Raises the floor to this second, unless it is as high already.
+    pub fn raise_floor(&self, second: u64) {
+        self.header().floor().fetch_max(second, Ordering::AcqRel);
+    }
+
+    /// Asks the fleet for the record of a name that was not found here. No system call, no wait: if there is one, the agent puts it
+    /// into the segment a little later. `None` if there is no agent, or it cannot reach the engine.
+    ///
+    /// A question may be lost, if another is asked at the same time.
+    pub fn ask(&self, name: Name) -> Option<Question> {
+        let header = self.header();
+        let has_agent = header.agent().load(Ordering::Relaxed) != 0;
+        let can_ask = has_agent && header.upstream().load(Ordering::Relaxed) == 1;
+        can_ask.then(|| header.cells().ask(name))
+    }
+
+    /// Waits for an answer until the deadline, and wakes the agent if it sleeps: two system calls at most, if no signal comes. `now`
+    /// is the time, by which of all processes one each second waits where deadlines were missed.
+    ///
+    /// Whatever the answer is, only a [`get`](Self::get) says whether there is a record.
+    pub fn wait(&self, question: Question, now: Moment, deadline: Moment) -> Answer {
+        let (cells, breaker) = (self.header().cells(), self.header().breaker());
+        if !breaker.permits(now.millis()) {
+            return Answer::Open;
+        }
+        if cells.wait(question, &Kernel, deadline) {
+            breaker.meet();
+            return Answer::Met;
+        }
+        breaker.miss(deadline.millis());
+        Answer::Missed
+    }
+
+    /// What the header says about the agent.
+    pub fn agent(&self) -> AgentState {
+        AgentState::read(self.header())
     }
 
     /// The events since the segment was made, in all processes.
@@ -111,21 +191,26 @@ impl Segment {
         self.buckets * crate::slots::WAYS
     }
 
-    fn count(&self, name: Name, event: Event) {
+    pub(crate) fn count(&self, name: Name, event: Event) {
         figures::count(self.header(), name, event);
     }
 
-    fn header(&self) -> Header<'_> {
+    pub(crate) fn header(&self) -> Header<'_> {
         Header::split(self.mapping.words()).0
     }
 
-    fn bucket(&self, name: Name) -> Bucket<'_> {
+    pub(crate) fn buckets(&self) -> usize {
+        self.buckets
+    }
+
+    pub(crate) fn bucket(&self, name: Name) -> Bucket<'_> {
         self.bucket_at(name.bucket(self.buckets))
     }
 
-    fn bucket_at(&self, index: usize) -> Bucket<'_> {
+    pub(crate) fn bucket_at(&self, index: usize) -> Bucket<'_> {
         let (header, buckets) = Header::split(self.mapping.words());
-        Bucket::new(&buckets[index * BUCKET_WORDS..][..BUCKET_WORDS], header.sequence())
+        let words = &buckets[index * BUCKET_WORDS..][..BUCKET_WORDS];
+        Bucket::new(words, index, header.sequence(), header.dirty())
     }
 
     /// All words, for tests that write anything there.

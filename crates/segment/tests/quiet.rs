@@ -41,7 +41,7 @@ fn do_all(segment: &Segment) -> bool {
 
 #[test]
 fn s5_an_operation_makes_no_system_call_and_allocates_nothing() {
-    let segment = Segment::family(4 * 4096).unwrap();
+    let segment = Segment::family(5 * 4096).unwrap();
     // An emulator of user programs has no seccomp: there only memory is watched.
     let is_emulated = std::env::var_os("TEST_EMULATED").is_some();
     // SAFETY: the child calls no function that needs a lock of another thread, and does not return from here.

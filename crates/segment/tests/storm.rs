@@ -8,7 +8,7 @@ use sslsweep_segment::{Name, Record, Segment};
 
 /// Few enough that all processes meet all the time.
 const NAMES: u64 = 96;
-const BYTES: u64 = 9 * 4096;
+const BYTES: u64 = 10 * 4096;
 const CHILDREN: usize = 12;
 const KILLS: u64 = 60;
 const FAR: u64 = u64::MAX;

@@ -9,7 +9,7 @@ use crate::text::printable;
 
 /// The size of a segment if the value names none.
 const DEFAULT_BYTES: u64 = 64 << 20;
-/// A segment has a header page and at least one page of slots, and only whole pages.
+/// A segment has two header pages and at least one page of slots, and only whole pages.
 const PAGE: u64 = 4096;
 
 /// Where sessions are shared, and in how many bytes.
@@ -81,7 +81,7 @@ fn size(text: Option<&[u8]>) -> Result<u64, &'static str> {
     let number: Option<u64> = std::str::from_utf8(digits).ok().and_then(|it| it.parse().ok());
     let bytes = number.and_then(|number| number.checked_mul(1 << shift)).ok_or(WRONG)?;
     match bytes - bytes % PAGE {
-        bytes if bytes < 2 * PAGE => Err("the size must be 8k or more (64m is usual)"),
+        bytes if bytes < 3 * PAGE => Err("the size must be 12k or more (64m is usual)"),
         bytes => Ok(bytes),
     }
 }
@@ -96,9 +96,9 @@ mod tests {
         let host = |path: &str, bytes| Ok(Setting::Host(PathBuf::from(path), bytes));
         for (value, wanted) in [
             ("family", Ok(Setting::Family(64 << 20))),
-            ("family:8k", Ok(Setting::Family(8 << 10))),
+            ("family:12k", Ok(Setting::Family(12 << 10))),
             ("family:2g", Ok(Setting::Family(2 << 30))),
-            ("family:10000", Ok(Setting::Family(8192))),
+            ("family:15000", Ok(Setting::Family(12_288))),
             ("host:/run/web/tls", host("/run/web/tls", 64 << 20)),
             ("host:/run/a:b", host("/run/a:b", 64 << 20)),
             ("host:/run/a:b:64K", host("/run/a:b", 64 << 10)),
@@ -127,8 +127,8 @@ mod tests {
             ("host:/run/a:9z", "not a number"),
             ("family:99999999999999999999", "not a number"),
             ("family:99999999999g", "not a number"),
-            ("family:0", "8k or more"),
-            ("family:7k", "8k or more"),
+            ("family:0", "12k or more"),
+            ("family:11k", "12k or more"),
         ] {
             let message = setting(value.as_bytes()).expect_err(value);
             assert!(message.contains(why), "{value}: {message}");

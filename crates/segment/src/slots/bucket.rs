@@ -1,6 +1,7 @@
 //! The operations on a bucket.
 
-use super::record::{Name, ROOM, Record, Refused};
+use super::dirty::Dirty;
+use super::record::{Change, Name, ROOM, Record, Refused};
 use super::slot::{Claim, Contents, Head, MARK, SLOT_WORDS, Slot, State};
 use super::sync::{AtomicU64, Ordering, fence};
 
@@ -13,11 +14,13 @@ pub const BUCKET_WORDS: usize = WAYS * SLOT_WORDS;
 /// The times that an operation looks for a slot again after another process was faster.
 const ATTEMPTS: usize = WAYS;
 
-/// A bucket, and the sequence number of the segment's puts.
+/// A bucket, the sequence number of the segment's puts, and where changes are marked.
 #[derive(Clone, Copy)]
 pub struct Bucket<'a> {
     words: &'a [AtomicU64],
+    index: usize,
     sequence: &'a AtomicU64,
+    dirty: Dirty<'a>,
 }
 
 /// A record was put.
@@ -26,6 +29,22 @@ pub struct Put {
     /// An unexpired record of another name has left for it.
     pub evicted: bool,
 }
+
+/// What became of a record of the fleet's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetched {
+    /// It was put.
+    Put {
+        /// An unexpired record of another name has left for it.
+        evicted: bool,
+    },
+    /// There is a record of the name, which stays.
+    Present,
+}
+
+/// A slot changes at this moment: look again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Torn;
 
 /// How a name was forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +84,8 @@ enum Cost {
     },
 }
 
-impl Room<'_> {
-    fn claim(&self) -> Option<Claim<'_>> {
+impl<'a> Room<'a> {
+    fn claim(&self) -> Option<Claim<'a>> {
         self.slot.claim(&self.head)
     }
 
@@ -76,13 +95,59 @@ impl Room<'_> {
 }
 
 impl<'a> Bucket<'a> {
-    /// The bucket of these [`BUCKET_WORDS`] words.
-    pub fn new(words: &'a [AtomicU64], sequence: &'a AtomicU64) -> Self {
-        Self { words, sequence }
+    /// The bucket of this number, in these [`BUCKET_WORDS`] words.
+    pub fn new(
+        words: &'a [AtomicU64],
+        index: usize,
+        sequence: &'a AtomicU64,
+        dirty: Dirty<'a>,
+    ) -> Self {
+        Self { words, index, sequence, dirty }
     }
 
     /// Puts a record under its name until its expiry, in the place of a former one of this name.
     pub fn put(self, name: Name, record: &[u8], expiry: u64, now: u64) -> Result<Put, Refused> {
+        let contents = self.contents(name, record, expiry, now)?;
+        for _ in 0..ATTEMPTS {
+            let room = self.room(name, now)?;
+            if let Some(claim) = room.claim() {
+                claim.publish(contents, State::Live);
+                self.mark_changed(room.slot);
+                return Ok(Put { evicted: room.evicts() });
+            }
+        }
+        Err(Refused::Contended)
+    }
+
+    /// Puts a record that the agent has fetched, unless there is one of the name. Nobody is told.
+    pub fn put_fetched(
+        self,
+        name: Name,
+        record: &[u8],
+        expiry: u64,
+        now: u64,
+    ) -> Result<Fetched, Refused> {
+        let contents = self.contents(name, record, expiry, now)?;
+        for _ in 0..ATTEMPTS {
+            let room = self.room(name, now)?;
+            if room.cost == Cost::Same {
+                return Ok(Fetched::Present);
+            }
+            if let Some(claim) = room.claim() {
+                claim.publish(contents, State::Live);
+                return Ok(Fetched::Put { evicted: room.evicts() });
+            }
+        }
+        Err(Refused::Contended)
+    }
+
+    fn contents(
+        self,
+        name: Name,
+        record: &[u8],
+        expiry: u64,
+        now: u64,
+    ) -> Result<Contents<'_>, Refused> {
         if record.len() > ROOM {
             return Err(Refused::TooLarge);
         }
@@ -90,19 +155,15 @@ impl<'a> Bucket<'a> {
             return Err(Refused::Expired);
         }
         // Before anything is read: a forget that does not find this record hides what has an earlier number.
-        let contents = Contents { name, expiry, number: self.next_number(), record };
-        for _ in 0..ATTEMPTS {
-            let search = self.search(name, now);
-            if search.dead_until > now {
-                return Err(Refused::Dead);
-            }
-            let room = search.room.ok_or(Refused::Full)?;
-            if let Some(claim) = room.claim() {
-                claim.publish(contents, State::Live);
-                return Ok(Put { evicted: room.evicts() });
-            }
+        Ok(Contents { name, expiry, number: self.next_number(), record })
+    }
+
+    fn room(self, name: Name, now: u64) -> Result<Room<'a>, Refused> {
+        let search = self.search(name, now);
+        if search.dead_until > now {
+            return Err(Refused::Dead);
         }
-        Err(Refused::Contended)
+        search.room.ok_or(Refused::Full)
     }
 
     /// Copies the record of a name.
@@ -130,6 +191,7 @@ impl<'a> Bucket<'a> {
             if is_dead || !slot.kill(&head) {
                 return None;
             }
+            self.mark_changed(slot);
             killed += 1;
             if taken.as_ref().is_none_or(|(former, _)| former.number < head.number) {
                 taken = Some((head, record));
@@ -146,9 +208,9 @@ impl<'a> Bucket<'a> {
     /// found again, nor what a put publishes that has already begun.
     pub fn forget(self, name: Name, until: u64, now: u64) -> Forgotten {
         for (slot, head, is_dead) in self.slots_of(name, now) {
-            if !is_dead {
-                // If it has changed meanwhile, the search below finds no dead slot.
-                slot.kill(&head);
+            // If it has changed meanwhile, the search below finds no dead slot.
+            if !is_dead && slot.kill(&head) {
+                self.mark_changed(slot);
             }
         }
         if until <= now {
@@ -163,11 +225,83 @@ impl<'a> Bucket<'a> {
             if let Some(claim) = room.claim() {
                 let number = self.sequence.load(Ordering::Relaxed);
                 claim.publish(Contents { name, expiry: until, number, record: &[] }, State::Dead);
+                self.mark_changed(room.slot);
                 return Forgotten::Dead { evicted: room.evicts() };
             }
         }
         self.mark().fetch_max(self.next_number(), Ordering::Relaxed);
         Forgotten::Marked
+    }
+
+    /// Makes a name that has a record dead until the expiry of the record, and nothing else. Nobody is told. Returns whether
+    /// there was one.
+    pub fn kill(self, name: Name, now: u64) -> bool {
+        let live = self.slots_of(name, now).filter(|(_, _, is_dead)| !is_dead);
+        live.fold(false, |killed, (slot, head, _)| slot.kill(&head) || killed)
+    }
+
+    /// Returns the state of the name in this slot, for the agent that has found the slot marked, with a bit for each slot that
+    /// holds the name. `None` if there is nothing that anybody has to know.
+    pub fn look(self, way: usize, now: u64) -> Result<Option<(Change, u64)>, Torn> {
+        let Some(slot) = self.slots().nth(way) else { return Ok(None) };
+        let head = slot.head();
+        let state = head.state(now, self.mark().load(Ordering::Relaxed));
+        // Whoever writes it marks it again.
+        if matches!(state, State::Empty | State::Busy) {
+            return Ok(None);
+        }
+        if !slot.is_unchanged(&head) {
+            return Err(Torn);
+        }
+        let name = head.name;
+        let mut slots = 0;
+        let mut live: Option<(Head, Record)> = None;
+        let mut dead: Option<(u64, Option<Record>)> = None;
+        for (slot, head, is_dead) in self.slots_of(name, now) {
+            let record = slot.copy();
+            if !slot.is_unchanged(&head) {
+                return Err(Torn);
+            }
+            slots |= 1 << slot.way;
+            if is_dead {
+                let (until, former) = dead.unwrap_or_default();
+                let record = Some(record).filter(|record| !record.bytes().is_empty());
+                dead = Some((until.max(head.expiry), former.or(record)));
+            } else if live.as_ref().is_none_or(|(former, _)| former.number < head.number) {
+                live = Some((head, record));
+            }
+        }
+        let change = match (dead, live) {
+            (Some((until, record)), _) => Change::Dead { name, until, record },
+            (None, Some((head, record))) => Change::Live { name, record, expiry: head.expiry },
+            (None, None) => return Err(Torn),
+        };
+        Ok(Some((change, slots)))
+    }
+
+    /// Marks slots as if they had changed.
+    pub fn mark_slots(self, slots: u64) {
+        self.dirty.mark(self.index, self.changed(), slots);
+    }
+
+    /// Marks the slots of a name as if they had changed.
+    pub fn mark_name(self, name: Name, now: u64) {
+        let slots = self.slots_of(name, now).fold(0, |slots, (slot, _, _)| slots | 1 << slot.way);
+        if slots != 0 {
+            self.mark_slots(slots);
+        }
+    }
+
+    /// Marks a slot that has just changed, if there is an agent.
+    fn mark_changed(self, slot: Slot<'_>) {
+        if self.dirty.is_wanted() {
+            self.mark_slots(1 << slot.way);
+        }
+    }
+
+    /// The mask of the slots that have changed.
+    pub fn changed(self) -> &'a AtomicU64 {
+        &self.words[SLOT_WORDS + MARK]
     }
 
     /// Returns whether a name was taken or forgotten. In doubt it was: where a forget has found no slot, every name without a
@@ -190,7 +324,7 @@ impl<'a> Bucket<'a> {
     }
 
     fn slots(self) -> impl Iterator<Item = Slot<'a>> {
-        self.words.chunks_exact(SLOT_WORDS).map(Slot)
+        self.words.chunks_exact(SLOT_WORDS).enumerate().map(|(way, words)| Slot { words, way })
     }
 
     /// Nothing is shown whose put has an earlier number.

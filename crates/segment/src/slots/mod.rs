@@ -24,10 +24,12 @@
 //! The contents may be hostile: every loop is bounded by the number of ways, and every length is clamped.
 
 mod bucket;
+mod dirty;
 mod record;
 mod slot;
 mod sync;
 
-pub use bucket::{BUCKET_WORDS, Bucket, Forgotten, Put, WAYS};
-pub use record::{Name, ROOM, Record, Refused};
+pub use bucket::{BUCKET_WORDS, Bucket, Fetched, Forgotten, Put, WAYS};
+pub use dirty::{Dirty, GROUP_WORDS, Marked, Passes};
+pub use record::{Change, Name, ROOM, Record, Refused};
 pub use slot::{SLOT_WORDS, State};

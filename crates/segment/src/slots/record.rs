@@ -10,13 +10,18 @@ pub const ROOM: usize = RECORD_WORDS * 8;
 
 /// The name of a record: 128 bits that the caller spreads evenly, such as a part of a hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Name(pub(super) [u64; 2]);
+pub struct Name(pub(crate) [u64; 2]);
 
 impl Name {
     /// The name of these bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         let bits = u128::from_be_bytes(bytes);
         Self([(bits >> 64) as u64, bits as u64])
+    }
+
+    /// The bytes of which the name was made.
+    pub fn to_bytes(self) -> [u8; 16] {
+        (u128::from(self.0[0]) << 64 | u128::from(self.0[1])).to_be_bytes()
     }
 
     /// Returns which of `buckets` the name belongs to.
@@ -57,6 +62,38 @@ impl Record {
 impl fmt::Debug for Record {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Record({} bytes)", self.length)
+    }
+}
+
+/// The present state of a name whose slot has changed, as the agent tells it to the fleet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// There is a record.
+    Live {
+        /// Its name.
+        name: Name,
+        /// Its bytes.
+        record: Record,
+        /// The second from which on it is not found.
+        expiry: u64,
+    },
+    /// The name was taken or forgotten.
+    Dead {
+        /// The name.
+        name: Name,
+        /// The second from which on the segment does not know about it.
+        until: u64,
+        /// The record that there was. `None` if it was forgotten before it was put, or had no bytes.
+        record: Option<Record>,
+    },
+}
+
+impl Change {
+    /// The name that has changed.
+    pub fn name(&self) -> Name {
+        match self {
+            Self::Live { name, .. } | Self::Dead { name, .. } => *name,
+        }
     }
 }
 

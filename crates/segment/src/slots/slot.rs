@@ -13,7 +13,7 @@ const EXPIRY: usize = 3;
 const NUMBER: usize = 4;
 const LENGTH: usize = 5;
 const RECORD: usize = 6;
-/// The bucket's mark, in its first slot; unused in the others.
+/// The bucket's: its mark, in the first slot; the mask of its changed slots, in the second; unused in the others.
 pub(super) const MARK: usize = RECORD + RECORD_WORDS;
 
 const STATE_BITS: u64 = 0b11;
@@ -75,14 +75,18 @@ pub(super) struct Contents<'a> {
     pub(super) record: &'a [u8],
 }
 
+/// The words of a slot, and its place in the bucket.
 #[derive(Clone, Copy)]
-pub(super) struct Slot<'a>(pub(super) &'a [AtomicU64]);
+pub(super) struct Slot<'a> {
+    pub(super) words: &'a [AtomicU64],
+    pub(super) way: usize,
+}
 
-impl Slot<'_> {
+impl<'a> Slot<'a> {
     pub(super) fn head(&self) -> Head {
         // Pairs with the publication: the other words are those of this generation, or later ones.
-        let word = self.0[STATE].load(Ordering::Acquire);
-        let read = |at: usize| self.0[at].load(Ordering::Relaxed);
+        let word = self.words[STATE].load(Ordering::Acquire);
+        let read = |at: usize| self.words[at].load(Ordering::Relaxed);
         match state_of(word) {
             State::Empty | State::Busy => Head { word, name: Name([0; 2]), expiry: 0, number: 0 },
             State::Live | State::Dead => Head {
@@ -96,36 +100,36 @@ impl Slot<'_> {
 
     /// Copies the record. The copy may be torn unless the slot is afterwards [unchanged](Self::is_unchanged).
     pub(super) fn copy(&self) -> Record {
-        let words = self.0[RECORD..MARK].iter().map(|word| word.load(Ordering::Relaxed));
-        Record::copy(self.0[LENGTH].load(Ordering::Relaxed), words)
+        let words = self.words[RECORD..MARK].iter().map(|word| word.load(Ordering::Relaxed));
+        Record::copy(self.words[LENGTH].load(Ordering::Relaxed), words)
     }
 
     /// Returns whether everything that was read since the head belongs to one record.
     pub(super) fn is_unchanged(&self, head: &Head) -> bool {
         // Pairs with the fence of a write: who has read a word of a later generation sees its claim.
         fence(Ordering::Acquire);
-        self.0[STATE].load(Ordering::Relaxed) == head.word
+        self.words[STATE].load(Ordering::Relaxed) == head.word
     }
 
     /// From live to dead, in one step. Returns whether this call did it: of several, one does. If so, everything that was
     /// read since the head belongs to one record.
     pub(super) fn kill(&self, head: &Head) -> bool {
         let dead = with_state(head.word, State::Dead);
-        // Release, so that what was read before cannot come from a later generation.
-        self.change(head.word, dead, Ordering::AcqRel)
+        // Release, so that what was read before cannot come from a later generation. Sequentially consistent, so that whoever
+        // sees no agent afterwards has killed it before there was one.
+        self.change(head.word, dead, Ordering::SeqCst)
     }
 
     /// Takes the slot for writing, unless it has changed since the head was read. It stays busy until it is published.
-    pub(super) fn claim(&self, head: &Head) -> Option<Claim<'_>> {
+    pub(super) fn claim(&self, head: &Head) -> Option<Claim<'a>> {
         let next = (head.word | STATE_BITS).wrapping_add(1);
         let word = with_state(next, State::Busy);
         // Acquire, so that the former writer's words come before these.
-        self.change(head.word, word, Ordering::Acquire)
-            .then_some(Claim { slot: Slot(self.0), word })
+        self.change(head.word, word, Ordering::Acquire).then_some(Claim { slot: *self, word })
     }
 
     fn change(&self, from: u64, to: u64, order: Ordering) -> bool {
-        self.0[STATE].compare_exchange(from, to, order, Ordering::Relaxed).is_ok()
+        self.words[STATE].compare_exchange(from, to, order, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -140,18 +144,18 @@ impl Claim<'_> {
     pub(super) fn publish(self, contents: Contents<'_>, state: State) {
         // Pairs with the fence of a reader: who reads one of these words sees that the slot is busy.
         fence(Ordering::Release);
-        let write = |at: usize, word: u64| self.slot.0[at].store(word, Ordering::Relaxed);
+        let write = |at: usize, word: u64| self.slot.words[at].store(word, Ordering::Relaxed);
         write(NAME, contents.name.0[0]);
         write(NAME + 1, contents.name.0[1]);
         write(EXPIRY, contents.expiry);
         write(NUMBER, contents.number);
         write(LENGTH, contents.record.len() as u64);
-        for (to, bytes) in self.slot.0[RECORD..MARK].iter().zip(contents.record.chunks(8)) {
+        for (to, bytes) in self.slot.words[RECORD..MARK].iter().zip(contents.record.chunks(8)) {
             let mut word = [0; 8];
             word[..bytes.len()].copy_from_slice(bytes);
             to.store(u64::from_ne_bytes(word), Ordering::Relaxed);
         }
-        // It fails only where somebody else has written the word, who keeps no rules.
-        let _ = self.slot.change(self.word, with_state(self.word, state), Ordering::Release);
+        // It fails only where somebody else has written the word, who keeps no rules. Sequentially consistent as a kill.
+        let _ = self.slot.change(self.word, with_state(self.word, state), Ordering::SeqCst);
     }
 }

@@ -30,7 +30,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
 
     #[test]
-    fn any_contents(words in prop::collection::vec(word(), 1024)) {
+    fn any_contents(words in prop::collection::vec(word(), 1536)) {
         let segment = one_bucket();
         for (to, word) in segment.words().iter().zip(words) {
             to.store(word, Relaxed);
@@ -51,7 +51,7 @@ fn contents_that_change_all_the_time() {
                 random ^= random >> 7;
                 random ^= random << 17;
                 let word = if random & 1 == 0 { random >> 60 } else { random };
-                segment.words()[random as usize % 1024].store(word, Relaxed);
+                segment.words()[random as usize % 1536].store(word, Relaxed);
             }
         });
         for _ in 0..5_000 {

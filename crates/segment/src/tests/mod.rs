@@ -12,7 +12,7 @@ const LATER: u64 = 1_100;
 
 /// A segment with one bucket, so with eight slots.
 fn one_bucket() -> Segment {
-    Segment::family(8192).expect("there is memory")
+    Segment::family(12_288).expect("there is memory")
 }
 
 /// A name of this number.

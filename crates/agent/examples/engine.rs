@@ -64,7 +64,12 @@ fn act(state: &mut State, settings: &Settings, words: &[&str]) -> Answer {
                 })
                 .collect::<Result<_, std::num::ParseIntError>>()?;
             let published = engine.publish(&records)?;
-            format!("{} {} {}", published.stored, published.kept, published.refused)
+            format!(
+                "{} {} {}",
+                published.stored,
+                published.kept + published.buried,
+                published.refused
+            )
         }
         ["remove", first, number, until] => {
             let (first, number): (u128, u128) = (u128::from_str_radix(first, 16)?, number.parse()?);

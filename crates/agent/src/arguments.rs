@@ -8,6 +8,8 @@ use std::{fs, io};
 
 use clap::{Args, Parser, Subcommand};
 
+use sslsweep_segment::Segment;
+
 use crate::engine::{Error, Settings, Topology};
 
 const AFTER: &str = "\
@@ -168,14 +170,14 @@ pub struct Place {
     pub bytes: u64,
 }
 
-const DEFAULT_BYTES: u64 = 64 << 20;
-
 fn place(text: &str) -> Result<Place, &'static str> {
+    // A path may have colons in it.
     let (path, bytes) = match text.rsplit_once(':') {
-        Some((path, digits)) => {
-            (path, size(digits).ok_or("not PATH:SIZE with a size such as 64m")?)
-        }
-        None => (text, DEFAULT_BYTES),
+        Some((path, digits)) if digits.starts_with(|first: char| first.is_ascii_digit()) => (
+            path,
+            size(digits).ok_or("the size is not a number with k, m or g behind it, as in 64m")?,
+        ),
+        _ => (text, Segment::DEFAULT_BYTES),
     };
     if !path.starts_with('/') {
         return Err("the path is not absolute");
@@ -209,9 +211,10 @@ mod tests {
     fn places_and_addresses() {
         let of = |path: &str, bytes| Ok(Place { path: path.into(), bytes });
         assert_eq!(place("/run/a"), of("/run/a", 64 << 20));
+        assert_eq!(place("/run/a:b"), of("/run/a:b", 64 << 20));
         assert_eq!(place("/run/a:1m"), of("/run/a", 1 << 20));
         assert_eq!(place("/run/a:8192"), of("/run/a", 8192));
-        for wrong in ["run/a", "/run/a:", "/run/a:x", "/run/a:1x", "/run/a:99999999999g"] {
+        for wrong in ["run/a", "/run/a:1x", "/run/a:99999999999g"] {
             assert!(place(wrong).is_err(), "{wrong}");
         }
         assert!(loopback("127.0.0.1:9419").is_ok() && loopback("[::1]:9419").is_ok());

@@ -91,6 +91,14 @@ impl Link {
             .ok_or_else(|| Error::answer("another number of answers"))
     }
 
+    /// Sends a command that belongs to no key.
+    pub(super) fn ask_anywhere(&mut self, command: &Cmd) -> Result<Value, Error> {
+        Ok(match self {
+            Self::One(one) => command.query(one)?,
+            Self::Cluster(cluster) => command.query(cluster)?,
+        })
+    }
+
     pub(super) fn ask_one(&mut self, command: Cmd) -> Result<Value, Error> {
         self.ask(vec![command])?.pop().ok_or_else(|| Error::answer("no answer"))
     }

@@ -5,6 +5,7 @@
 //! | `PREFIX:r:NAME` | a record: its expiry (8 bytes, big endian) and its bytes; or nothing at all, which is a *tombstone*: the record was removed |
 //! | `PREFIX:removed` | a stream: what was removed, as many names in a field `n`; everything published until a time, `f`; an epoch, `e` |
 //! | `PREFIX:epoch` | the highest epoch that anybody has published |
+//! | `PREFIX:floor` | the latest time of those in fields `f`, for machines that come later |
 //!
 //! A key expires with its record. NAME is 32 hexadecimal digits. A tombstone is never replaced by a record, and a record by
 //! none that expires later: another machine may send what it knew before.
@@ -24,7 +25,7 @@ use redis::{Cmd, Value, cmd};
 use connection::{Link, is_about_one};
 pub use error::Error;
 pub use settings::{Settings, Topology};
-pub use stream::{Entry, Id, Read, Removals};
+pub use stream::{Entry, Gap, Id, Read, Removals};
 
 /// The name of a record.
 pub type Name = [u8; 16];
@@ -42,12 +43,13 @@ const EXPIRY: usize = 8;
 /// Puts a record in place of another one. What is there may be newer: a tombstone, or one whose life was made shorter.
 const REPLACE: &str = "\
 local old = redis.call('GET', KEYS[1])
-if old == ARGV[1] or old == '' then return 0 end
+if old == '' then return 2 end
+if old == ARGV[1] then return 0 end
 if old and redis.call('EXPIRETIME', KEYS[1]) < tonumber(ARGV[2]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'EXAT', ARGV[2])
 return 1";
 
-/// Raises the epoch.
+/// Raises a number.
 const RAISE: &str = "\
 local old = tonumber(redis.call('GET', KEYS[1]) or '0') or 0
 if tonumber(ARGV[1]) <= old then return 0 end
@@ -85,8 +87,10 @@ pub struct Removed {
 pub struct Published {
     /// The engine has stored them.
     pub stored: u64,
-    /// The engine had them, or has something newer.
+    /// The engine had them, or has some that expire earlier.
     pub kept: u64,
+    /// They were removed.
+    pub buried: u64,
     /// The engine refused them, each for itself.
     pub refused: u64,
 }
@@ -166,6 +170,7 @@ impl Engine {
         for answer in self.link.ask(there)? {
             match each(answer)? {
                 Some(Value::Int(1)) => published.stored += 1,
+                Some(Value::Int(2)) => published.buried += 1,
                 Some(Value::Int(_)) => published.kept += 1,
                 _ => published.refused += 1,
             }
@@ -204,10 +209,18 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// The engine cannot do it at the moment.
+    /// The engine cannot do it at the moment. The call has to be repeated.
     pub fn tell_floor(&mut self, floor: u64) -> Result<(), Error> {
-        let command = self.entry("f", floor.to_string());
-        whole(self.link.ask_one(command)?).map(drop)
+        self.raise("f", "floor", floor)
+    }
+
+    /// The latest time that [`tell_floor`](Self::tell_floor) was told on any machine, in seconds since the epoch; or 0.
+    ///
+    /// # Errors
+    ///
+    /// The engine cannot answer at the moment.
+    pub fn floor(&mut self) -> Result<u64, Error> {
+        self.number("floor")
     }
 
     /// Looks for at most [`BATCH`] names. The answers are in their order.
@@ -231,28 +244,37 @@ impl Engine {
     ///
     /// The engine cannot answer at the moment.
     pub fn epoch(&mut self) -> Result<u64, Error> {
+        self.number("epoch")
+    }
+
+    /// Publishes an epoch, and tells all machines.
+    ///
+    /// # Errors
+    ///
+    /// The engine cannot do it at the moment. The call has to be repeated.
+    pub fn raise_epoch(&mut self, epoch: u64) -> Result<(), Error> {
+        self.raise("e", "epoch", epoch)
+    }
+
+    fn number(&mut self, word: &str) -> Result<u64, Error> {
         let mut command = cmd("GET");
-        command.arg(self.epoch_key());
+        command.arg(self.word_key(word));
         match whole(self.link.ask_one(command)?)? {
             Value::BulkString(digits) => Ok(number(&digits).unwrap_or(0)),
             _ => Ok(0),
         }
     }
 
-    /// Publishes an epoch, and tells all machines if it is the highest.
-    ///
-    /// # Errors
-    ///
-    /// The engine cannot do it at the moment. The call has to be repeated.
-    pub fn raise_epoch(&mut self, epoch: u64) -> Result<(), Error> {
-        let told = self.entry("e", epoch.to_string());
+    /// Raises the number under a key, after telling it in the stream.
+    fn raise(&mut self, field: &str, word: &str, number: u64) -> Result<(), Error> {
+        let told = self.entry(field, number.to_string());
         whole(self.link.ask_one(told)?)?;
         let mut command = cmd("EVAL");
-        command.arg(RAISE).arg(1).arg(self.epoch_key()).arg(epoch);
+        command.arg(RAISE).arg(1).arg(self.word_key(word)).arg(number);
         whole(self.link.ask_one(command)?).map(drop)
     }
 
-    /// Any command, for questions about the engine itself.
+    /// Any command, for questions about the engine itself. A Cluster may answer with a map, from each of its nodes.
     ///
     /// # Errors
     ///
@@ -263,7 +285,7 @@ impl Engine {
         others.iter().for_each(|word| {
             command.arg(word);
         });
-        whole(self.link.ask_one(command)?)
+        self.link.ask_anywhere(&command)
     }
 
     fn key(&self, name: &Name) -> Vec<u8> {
@@ -281,8 +303,8 @@ impl Engine {
         format!("{}:removed", self.prefix)
     }
 
-    fn epoch_key(&self) -> String {
-        format!("{}:epoch", self.prefix)
+    fn word_key(&self, word: &str) -> String {
+        format!("{}:{word}", self.prefix)
     }
 
     fn entry(&self, field: &str, value: impl redis::ToRedisArgs) -> Cmd {

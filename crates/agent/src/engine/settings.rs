@@ -44,6 +44,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Checks what can be checked without the engine.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn check(&self) -> Result<(), Error> {
+        self.addresses().map(drop)
+    }
+
     /// The addresses, with user and password.
     ///
     /// # Errors

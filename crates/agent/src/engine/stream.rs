@@ -53,10 +53,19 @@ pub struct Read {
     pub entries: Vec<Entry>,
     /// Where to go on.
     pub last: Id,
-    /// There may have been entries between those of the former read and these, which nobody can read any more.
-    pub gap: bool,
+    /// There may have been entries between those of the former read and these, which cannot be read any more.
+    pub gap: Option<Gap>,
     /// These were the last entries for now.
     pub at_end: bool,
+}
+
+/// Who has missed entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gap {
+    /// This reader, which came too late: the stream was trimmed.
+    Ours,
+    /// Perhaps everybody: the engine has fewer entries than it had.
+    Everybodys,
 }
 
 /// A reader of the stream.
@@ -109,7 +118,11 @@ impl Removals {
         Ok(Read {
             entries,
             last: if lost { state.last } else { last },
-            gap: lost || state.misses(after),
+            gap: match state.misses(after) {
+                _ if lost => Some(Gap::Everybodys),
+                true => Some(Gap::Ours),
+                false => None,
+            },
             at_end: number < COUNT,
         })
     }

@@ -79,7 +79,7 @@ def user(site: Site) -> None:
 
 def rights(site: Site) -> None:
     """The access list that the documents recommend."""
-    acl = "user agent on >secret ~sslsweep:* resetchannels -@all +get +set +eval +expiretime +xadd +xread +xinfo|stream +ping"
+    acl = "user agent on >secret ~sslsweep:* resetchannels -@all +get +set +eval +expiretime +xadd +xread +xrange +xinfo|stream +ping"
     engine = Engine(site, *acl.split(" ", 1))
     file = site.folder / "password"
     file.write_text("secret\n")

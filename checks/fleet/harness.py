@@ -22,6 +22,12 @@ from support import (PATIENCE, ROOT, Failure, Program, _end_with_us, free_port, 
 PROMISES = ("S1", "S3", "S4", "S5", "S6", "S7", "S9")
 REDIS = Program("redis-server", "--version")
 WEEK = 7 * 24 * 3600
+STEP = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835  # of crates/agent/examples/segment.rs
+
+
+def key(number: int) -> str:
+    """A record's key in the engine."""
+    return f"sslsweep:r:{number * STEP % (1 << 128):032x}"
 
 
 class Refused(Exception):
@@ -101,9 +107,9 @@ class Child:
 class Engine:
     """One redis-server, with its own folder and port."""
 
-    def __init__(self, site: Site, *options: object, tls: bool = False, sentinel: bool = False):
+    def __init__(self, site: Site, *options: object, tls: bool = False, sentinel: bool = False, port: int = 0):
         self.site, self.tls = site, tls
-        self.port = free_port()
+        self.port = port or free_port()
         self.folder = site.folder / f"engine.{self.port}"
         self.folder.mkdir()
         self.path = str(self.folder / "socket")
@@ -247,6 +253,57 @@ class EngineTalk(Talk):
         return " ".join(answer) if kind == "ok" else f"error: {' '.join(answer)}"
 
 
+class Server(Talk):
+    """A server process of a machine: it puts, gets, forgets and asks. Names are ranges: the first in hexadecimal, and their number."""
+
+    def __call__(self, *words: object) -> str:
+        answer = self.raw(*words)
+        if answer.startswith("error"):
+            raise Failure(f"{words}: {answer}")
+        return answer
+
+    def tallies(self) -> dict[str, int]:
+        return {name: int(number) for name, number in (word.split("=") for word in self("tallies").split())}
+
+
+class Machine:
+    """A machine with a segment, an agent and a server process."""
+
+    def __init__(self, site: Site, *arguments: object, size: str = "1m", agents: int = 1):
+        self.site, self.arguments, self.size = site, arguments, size
+        site.machines += 1
+        self.path = site.folder / f"machine.{site.machines}"
+        self.log = site.folder / f"machine.{site.machines}.log"
+        self.log.touch()
+        self.agents = [self.agent() for _ in range(agents)]
+        wait_until(self.path.exists, "the segment")
+        self.server = self.process()
+
+    def agent(self, *more: object) -> Child:
+        child = Child([self.site.programs / "sslsweep-shared", "--segment", f"{self.path}:{self.size}", "--timeout", 300,
+                       "--connect-timeout", 300, *self.arguments, *more], self.site.folder, self.log)
+        self.site.children.append(child)
+        return child
+
+    def process(self) -> Server:
+        return Server(self.site, self.site.programs / "examples" / "segment", self.path, self.path.stat().st_size)
+
+    def said(self) -> list[str]:
+        return self.log.read_text().splitlines()
+
+    def connected(self) -> Machine:
+        wait_until(lambda: self.server("upstream") == "1", "the agent's connection")
+        return self
+
+    def published(self, number: int) -> None:
+        wait_until(lambda: self.server.tallies()["Published"] >= number, f"{number} records published")
+
+    def fetches(self, first: object, number: int) -> int:
+        """How many of these records arrive here, when a server asks for each of them."""
+        self.server("ask", first, number, 1000)
+        return int(self.server("get", first, number))
+
+
 class Site:
     """A scenario: its processes, and what was found."""
 
@@ -256,6 +313,7 @@ class Site:
         self.log = folder / "log"
         self.log.touch()
         self.children: list[Child] = []
+        self.machines = 0
         self.results: list[tuple[str, bool, str]] = []
 
     def close(self) -> None:

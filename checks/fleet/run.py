@@ -19,7 +19,7 @@ import traceback
 
 from harness import PROMISES, Failure, Scenario, Site, Tls
 
-FILES = ["engines"]
+FILES = ["engines", "agents"]
 
 
 def play(scenario: Scenario, folder: pathlib.Path, programs: pathlib.Path, tls: Tls) -> Site:
@@ -34,7 +34,8 @@ def play(scenario: Scenario, folder: pathlib.Path, programs: pathlib.Path, tls: 
     finally:
         site.close()
     site.results.append(("it went on to its end", failed is None, failed or ""))
-    site.results.append(("no panic", "panicked" not in site.said(), ""))
+    logs = [site.said(), *(log.read_text(errors="replace") for log in site.folder.glob("machine.*.log"))]
+    site.results.append(("no panic", not any("panicked" in log for log in logs), "\n".join(logs)[-2000:]))
     return site
 
 
@@ -71,7 +72,8 @@ def main() -> None:
                 elif what.startswith("S"):
                     named |= set(what.partition(":")[0].split())
             if not all(holds for _, holds, _ in site.results):
-                print("\n".join(f"#   | {line}" for line in site.said().splitlines()[-15:]))
+                for log in [*site.folder.glob("*log"), *site.folder.glob("*/log")]:
+                    print("\n".join(f"#   | {log.name}: {line}" for line in log.read_text(errors="replace").splitlines()[-15:]))
             print(f"# {file}, {scenario.what}: {time.monotonic() - since:.0f} s", flush=True)
             shutil.rmtree(site.folder, ignore_errors=True)
     finally:

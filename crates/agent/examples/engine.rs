@@ -25,7 +25,7 @@ type Answer = Result<String, Box<dyn std::error::Error>>;
 fn main() {
     sslsweep_agent::engine::use_tls();
     let settings = Arguments::parse().upstream.settings().unwrap_or_else(|error| panic!("{error}"));
-    let mut state = State::default();
+    let mut state = State { last: Id::BEGIN, ..State::default() };
     for line in stdin().lock().lines().map_while(Result::ok) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let begun = Instant::now();
@@ -130,7 +130,7 @@ fn act(state: &mut State, settings: &Settings, words: &[&str]) -> Answer {
                 .collect();
             format!(
                 "gap={} end={} {}",
-                u8::from(read.gap),
+                u8::from(read.gap.is_some()),
                 u8::from(read.at_end),
                 entries.join(" ")
             )

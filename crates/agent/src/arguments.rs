@@ -24,19 +24,17 @@ Exit status: 0 after SIGTERM or SIGINT, 1 if the agent cannot run, 2 if the comm
 /// Carries shared sessions between this machine and others.
 #[derive(Debug, Parser)]
 #[command(name = "sslsweep-shared", bin_name = "sslsweep shared", version, after_help = AFTER)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Arguments {
-    /// What else to do.
+    /// What to do.
     #[command(subcommand)]
-    pub command: Option<Command>,
-    /// How to run.
-    #[command(flatten)]
-    pub run: Option<Run>,
+    pub command: Command,
 }
 
-/// What the command does beside running an agent.
+/// What the command does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the agent of a segment. This word may be left out
+    Run(Run),
     /// Show the segment, and what its agent does
     Status {
         /// The segment, as SSLSWEEP_SHARE=host: names it
@@ -45,6 +43,16 @@ pub enum Command {
     },
     /// Check whether the engine can be used
     Check(Upstream),
+}
+
+/// The words of the command line, with `run` where it is left out.
+pub fn words(given: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut words: Vec<OsString> = given.into_iter().collect();
+    let is_option = |word: &OsString| word.as_encoded_bytes().starts_with(b"--");
+    if words.get(1).is_some_and(|word| is_option(word) && word != "--help" && word != "--version") {
+        words.insert(1, "run".into());
+    }
+    words
 }
 
 /// How the agent runs.

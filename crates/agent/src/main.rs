@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use sslsweep_agent::agent::{self, End};
-use sslsweep_agent::arguments::{Arguments, Command, Run};
+use sslsweep_agent::arguments::{Arguments, Command, Run, words};
 use sslsweep_agent::log::{Links, say};
 use sslsweep_agent::{check, engine, http, status, system};
 use sslsweep_segment::{Agent, Error};
@@ -20,24 +20,19 @@ const AGAIN: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     engine::use_tls();
-    let arguments = Arguments::parse();
-    let result = match (arguments.command, arguments.run) {
-        (Some(Command::Status { segment }), _) => {
-            status::status(&segment).map(|(text, is_well)| {
-                print!("{text}");
-                is_well
-            })
-        }
-        (Some(Command::Check(upstream)), _) => {
-            upstream.settings().map_err(|it| it.to_string()).map(|settings| {
+    let result = match Arguments::parse_from(words(std::env::args_os())).command {
+        Command::Status { segment } => status::status(&segment).map(|(text, is_well)| {
+            print!("{text}");
+            is_well
+        }),
+        Command::Check(upstream) => {
+            upstream.settings().map_err(|error| error.to_string()).map(|settings| {
                 let report = check::check(&settings);
                 report.lines.iter().for_each(|line| println!("{line}"));
                 report.usable
             })
         }
-        (None, Some(run)) => carry(run).map(|()| true),
-        // clap asks for one of them.
-        (None, None) => Err("nothing to do; see --help".into()),
+        Command::Run(run) => carry(run).map(|()| true),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

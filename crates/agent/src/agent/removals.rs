@@ -73,8 +73,6 @@ fn follow(
 
 /// The first agent of a segment needs nothing of what was removed before: nothing of it was ever fetched.
 fn begin(shared: &Shared<'_>, end: Id) -> Id {
-    // Where there is no stream yet, nothing of it may be left out later. 0-0 would mean the first agent once more.
-    let end = if end == Id::BEGIN { Id { milliseconds: 0, sequence: 1 } } else { end };
     shared.agent.set_stream(Position { ms: end.milliseconds, seq: end.sequence });
     end
 }

@@ -20,8 +20,8 @@ pub struct Id {
 }
 
 impl Id {
-    /// Before all entries.
-    pub const BEGIN: Self = Self { milliseconds: 0, sequence: 0 };
+    /// Before all entries. (0-0 is no place that anybody has been at.)
+    pub const BEGIN: Self = Self { milliseconds: 0, sequence: 1 };
 
     fn parse(text: &[u8]) -> Option<Self> {
         let dash = text.iter().position(|&byte| byte == b'-')?;
@@ -95,7 +95,7 @@ impl Removals {
     ///
     /// The engine cannot answer at the moment.
     pub fn end(&mut self) -> Result<Id, Error> {
-        Ok(self.state()?.map_or(Id::BEGIN, |state| state.last))
+        Ok(self.state(Id::BEGIN)?.0.last.max(Id::BEGIN))
     }
 
     /// Reads what follows an entry. Waits for a while if there is nothing, and if `may_wait`.
@@ -113,33 +113,36 @@ impl Removals {
         let answer = whole(self.engine.link.ask_one(command)?)?;
         let (entries, last, number) = parse(answer, after)?;
         // Asked afterwards: what was trimmed before the read is known now.
-        let state = self.state()?.unwrap_or_default();
-        let lost = state.last < last;
+        let (state, is_there) = self.state(after)?;
+        let gap = state.gap(after, is_there);
+        let end = state.last.max(Id::BEGIN);
         Ok(Read {
             entries,
-            last: if lost { state.last } else { last },
-            gap: match state.misses(after) {
-                _ if lost => Some(Gap::Everybodys),
-                true => Some(Gap::Ours),
-                false => None,
-            },
+            last: if gap == Some(Gap::Everybodys) { last.min(end) } else { last },
+            gap,
             at_end: number < COUNT,
         })
     }
 
-    /// `None` if there is no stream.
-    fn state(&mut self) -> Result<Option<State>, Error> {
-        let mut command = cmd("XINFO");
-        command.arg("STREAM").arg(self.engine.stream_key());
-        match self.engine.link.ask_one(command)? {
+    /// What is known of the stream, and whether it has this entry.
+    fn state(&mut self, entry: Id) -> Result<(State, bool), Error> {
+        let key = self.engine.stream_key();
+        let (mut info, mut range) = (cmd("XINFO"), cmd("XRANGE"));
+        info.arg("STREAM").arg(&key);
+        range.arg(&key).arg(entry.to_string()).arg(entry.to_string()).arg("COUNT").arg(1);
+        let mut answers = self.engine.link.ask(vec![info, range])?.into_iter();
+        let mut next = || answers.next().ok_or_else(|| Error::answer("no answer"));
+        let state = match next()? {
             // Nobody has removed anything, or everything was.
             Value::ServerError(error)
                 if error.details().is_some_and(|it| it.contains("no such key")) =>
             {
-                Ok(None)
+                State::default()
             }
-            answer => State::parse(whole(answer)?).map(Some),
-        }
+            answer => State::parse(whole(answer)?)?,
+        };
+        let is_there = matches!(whole(next()?)?, Value::Array(entries) if !entries.is_empty());
+        Ok((state, is_there))
     }
 }
 
@@ -156,12 +159,20 @@ struct State {
 }
 
 impl State {
-    /// Returns whether there may have been entries after this one that are not there any more. (In Redis 7.0 and Valkey 8
-    /// `max-deleted-entry-id` knows nothing of trimming.)
-    fn misses(&self, after: Id) -> bool {
-        let all = self.added == self.length;
-        let ours_is_there = self.length > 0 && self.first <= after;
-        !(all || ours_is_there || self.last == after)
+    /// Whether there may have been entries after this one, which is in the stream or not, that are not there any more. (In Redis 7
+    /// and Valkey 8 `max-deleted-entry-id` knows nothing of trimming.)
+    fn gap(&self, after: Id, is_there: bool) -> Option<Gap> {
+        let never_trimmed = self.added == self.length;
+        if after == Id::BEGIN {
+            // Nothing was read yet.
+            return (!never_trimmed).then_some(Gap::Ours);
+        }
+        match () {
+            () if is_there || self.last == after => None,
+            // What we have read was never added to this stream: it was in one that is lost.
+            () if self.last < after || never_trimmed || self.first < after => Some(Gap::Everybodys),
+            () => Some(Gap::Ours),
+        }
     }
 
     fn parse(answer: Value) -> Result<Self, Error> {

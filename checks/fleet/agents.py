@@ -346,7 +346,7 @@ def nonsense(site: Site) -> None:
         fields = b"*%d\r\n" % len(words) + b"".join(map(bulk, words))
         return b"*1\r\n*2\r\n" + bulk(b"sslsweep:removed") + b"*1\r\n*2\r\n" + bulk(at) + fields
     far = b"99999999999999-1"
-    for what, lie in {
+    for number, (what, lie) in enumerate({
         "records too large": {b"GET": bulk(huge)}, "records too small": {b"GET": bulk(b"x")},
         "foreign records": {b"GET": bulk(b"\xff" * 8 + b"not one of ours")},
         "numbers for records": {b"GET": b":1\r\n"}, "arrays for records": {b"GET": b"*2\r\n:1\r\n:2\r\n"},
@@ -356,12 +356,13 @@ def nonsense(site: Site) -> None:
         "an entry of the far future": {b"XREAD": entry(b"n", b"x" * 17, at=far)},
         "a floor and an epoch of the far future": {b"XREAD": entry(b"f", b"9" * 30, b"e", b"9" * 30, b"f", b"9" * 18, at=far)},
         "no information": {b"XINFO": b"*0\r\n"}, "a stream with a lower end": {b"XINFO": b"-ERR no such key\r\n"},
-    }.items():
+    }.items()):
         lies.clear()
         lies.update(lie)
-        b.server("put", "6000", 20, 3600, 0)
+        own = f"{0x6000 + 100 * number:x}"
+        b.server("put", own, 20, 3600, 0)
         b.server("want", "8000", 30)
-        b.server("forget", "6000", 5, 3600)
+        b.server("forget", own, 5, 3600)
         time.sleep(0.4)
         b.server("want", "8000", 30)
         time.sleep(0.2)
@@ -445,9 +446,9 @@ def told(site: Site) -> None:
                         (["--segment", path, "--upstream", "nonsense"], "is no URL"),
                         (["--segment", path, "--upstream", engine.url, engine.url], "--cluster"),
                         (["--segment", path, "--upstream", engine.url, "--group", "nobody at all"], "no group"),
-                        (["--segment", site.log, "--upstream", engine.url], "bytes instead of"),
+                        (["--segment", f"{path}:2m", "--upstream", engine.url], "bytes instead of"),
                         (["--segment", path, "--upstream", engine.url, "--listen", "0.0.0.0:1"], "loopback"),
-                        ([], "required")):
+                        ([], "Usage"), (["--segment", path], "--upstream")):
         status, text = run(*words)
         site.so("S9", f"{mark}: refused in a line", status in (1, 2) and mark in text, (status, text))
 

@@ -126,7 +126,7 @@ impl Upstream {
             None => Topology::Single,
         };
         let password = self.password_file.as_deref().map(password).transpose()?;
-        let pem = |path: Option<&Path>| path.map(|path| read(path)).transpose();
+        let pem = |path: Option<&Path>| path.map(read).transpose();
         let client = pem(self.cert.as_deref())?.zip(pem(self.key.as_deref())?);
         Ok(Settings {
             urls: self.urls,

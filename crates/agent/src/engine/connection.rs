@@ -14,7 +14,7 @@ const REDIRECTIONS: u32 = 2;
 
 pub(super) enum Link {
     One(Connection),
-    Cluster(ClusterConnection),
+    Cluster(Box<ClusterConnection>),
 }
 
 impl Link {
@@ -39,7 +39,7 @@ impl Link {
                     .connection_timeout(settings.connect)
                     .response_timeout(answer);
                 let builder = if tls { builder.certs(settings.certificates()) } else { builder };
-                Self::Cluster(builder.build()?.get_connection()?)
+                Self::Cluster(Box::new(builder.build()?.get_connection()?))
             }
         };
         match &link {
@@ -95,7 +95,7 @@ impl Link {
     pub(super) fn ask_anywhere(&mut self, command: &Cmd) -> Result<Value, Error> {
         Ok(match self {
             Self::One(one) => command.query(one)?,
-            Self::Cluster(cluster) => command.query(cluster)?,
+            Self::Cluster(cluster) => command.query(&mut **cluster)?,
         })
     }
 

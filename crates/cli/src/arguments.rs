@@ -19,6 +19,7 @@ const USAGE: &str = "sslsweep run [OPTIONS] [--] PROGRAM [ARGUMENT...]
        sslsweep stat [OPTIONS] [PID|NAME...]
        sslsweep flush [--all] PID|NAME...
        sslsweep share-key new|stage|promote|retire FILE
+       sslsweep shared OPTIONS | status OPTIONS | check OPTIONS
        sslsweep completions bash|zsh|fish
        sslsweep [--] PROGRAM [ARGUMENT...]
        sslsweep help [COMMAND] | --help | --version";
@@ -153,6 +154,16 @@ pub enum Command {
         /// The key file
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
+    },
+    /// Run the agent that shares sessions with other machines, or ask about it
+    #[command(
+        override_usage = "sslsweep shared OPTIONS | status OPTIONS | check OPTIONS",
+        disable_help_flag = true
+    )]
+    Shared {
+        /// The agent's own command line: see sslsweep shared --help
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+        words: Vec<OsString>,
     },
     /// Print the completion script of a shell
     #[command(override_usage = "sslsweep completions bash|zsh|fish", help_template = TEMPLATE)]

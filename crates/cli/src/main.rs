@@ -18,6 +18,7 @@ mod run;
 mod selection;
 mod share;
 mod share_key;
+mod shared;
 mod stat;
 mod system;
 mod text;
@@ -56,6 +57,7 @@ fn command(words: &[OsString]) -> Result<(), Failure> {
         Command::Stat(options) => stat::stat(&options),
         Command::Flush(options) => flush::flush(&options),
         Command::ShareKey { step, file } => share_key::share_key(step, &file),
+        Command::Shared { words } => Err(shared::shared(&words)),
         Command::Completions { shell } => Ok(print(&completions::completion(shell))?),
     }
 }

@@ -32,7 +32,7 @@ fn main() {
         for at in 0..NUMBER {
             match tally {
                 Tally::Published => {
-                    drop(segment.put(name(at), &record(400), now + 3600, now).expect("room"))
+                    segment.put(name(at), &record(400), now + 3600, now).expect("room");
                 }
                 _ => segment.forget(name(at), now + 3600, now),
             }

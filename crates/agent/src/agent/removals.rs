@@ -21,9 +21,8 @@ const EPOCHS: u64 = 1 << 16;
 pub(super) fn run(shared: &Shared<'_>) {
     let mut pause = Pause::new();
     while !shared.is_over() {
-        let mut told_epoch = None;
         let result = Removals::connect(shared.settings, WAIT)
-            .and_then(|mut removals| follow(shared, &mut removals, &mut told_epoch, &mut pause));
+            .and_then(|mut removals| follow(shared, &mut removals, &mut pause));
         shared.set_current(false);
         if let Err(error) = result {
             shared.down(Link::Removals, &error);
@@ -34,30 +33,29 @@ pub(super) fn run(shared: &Shared<'_>) {
 }
 
 /// Reads and applies until something fails.
-fn follow(
-    shared: &Shared<'_>,
-    removals: &mut Removals,
-    told_epoch: &mut Option<u64>,
-    pause: &mut Pause,
-) -> Result<(), Error> {
+fn follow(shared: &Shared<'_>, removals: &mut Removals, pause: &mut Pause) -> Result<(), Error> {
     let mut after = match shared.agent.stream() {
         Position { ms: 0, seq: 0 } => begin(shared, removals.end()?),
         Position { ms, seq } => Id { milliseconds: ms, sequence: seq },
     };
-    let fleet = removals.engine().epoch()?;
-    raise_epoch(shared, fleet);
+    let mut told_epoch = removals.engine().epoch()?;
+    raise_epoch(shared, told_epoch);
     raise_floor(shared, removals.engine().floor()?);
     let mut is_current = false;
     while !shared.is_over() {
         let epoch = shared.agent.segment().epoch();
-        if told_epoch.unwrap_or(fleet) < epoch {
+        if told_epoch < epoch {
             removals.engine().raise_epoch(epoch)?;
+            told_epoch = epoch;
         }
-        *told_epoch = Some(epoch);
         let read = removals.read(after, is_current)?;
         if read.gap == Some(Gap::Everybodys) {
             // Also for machines that come later: records without their removals may be published again.
             removals.engine().tell_floor(now())?;
+            let fleet = removals.engine().epoch()?;
+            raise_epoch(shared, fleet);
+            // The engine may have lost ours.
+            told_epoch = fleet;
         }
         after = read.last;
         apply(shared, &read);

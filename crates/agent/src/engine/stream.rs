@@ -115,13 +115,10 @@ impl Removals {
         // Asked afterwards: what was trimmed before the read is known now.
         let (state, is_there) = self.state(after)?;
         let gap = state.gap(after, is_there);
-        let end = state.last.max(Id::BEGIN);
-        Ok(Read {
-            entries,
-            last: if gap == Some(Gap::Everybodys) { last.min(end) } else { last },
-            gap,
-            at_end: number < COUNT,
-        })
+        // Where we have been is not in this stream, so that only its end is a place to go on. What is skipped is older than now, and
+        // nothing of that is of use after such a gap.
+        let last = if gap == Some(Gap::Everybodys) { state.last.max(Id::BEGIN) } else { last };
+        Ok(Read { entries, last, gap, at_end: number < COUNT })
     }
 
     /// What is known of the stream, and whether it has this entry.

@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# Can the models fail? Each mutant is the cache, or the segment's slots, with one protocol broken, as somebody might break it
+# Can the models fail? Each mutant is the cache, or the segment, with one protocol broken, as somebody might break it
 # by mistake; sequential tests would still pass. It is caught when a model fails.
 use strict;
 use warnings;
@@ -154,6 +154,88 @@ END
     ['a forget marks without a number of its own', 'fetch_max(self.next_number(), ', 'fetch_max(self.sequence.load(Ordering::Relaxed), '],
 );
 
+my $mark = <<'END';
+        set(&self.groups[group / BITS], group % BITS);
+        set(self.top, group / BITS);
+END
+my $mask = "        mask.fetch_or(slots, Ordering::AcqRel);\n";
+my $group = "        let group = bucket % self.group_count();\n";
+my $tell = <<'END';
+                claim.publish(contents, State::Live);
+                self.mark_changed(room.slot);
+END
+my $pending = "        self.pending.fetch_or(1 << number, Ordering::Release);\n";
+my $seen = "        let seen = cell[ANSWERS].load(Ordering::Acquire);\n";
+my $waiters = <<'END';
+        cell[WAITERS].fetch_add(1, Ordering::Relaxed);
+        // Pairs with that of `answer`: either the waiter is counted there, or the answer is seen here.
+        fence(Ordering::SeqCst);
+        while !is_answered() {
+END
+my $sleep = <<'END';
+        self.sleeping.store(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if !is_busy() {
+END
+
+# Of what processes and the agent tell each other.
+my @of_the_fleet = (
+    ['a slot is marked before it is published', $tell, <<'END'],
+                self.mark_changed(room.slot);
+                claim.publish(contents, State::Live);
+END
+    ['a slot is marked from above', $mask . $group . $mark, $group . join('', reverse split /^/, $mark) . $mask],
+    ['a mark looks at the upper word without a fence',
+        "    // Pairs with the fence of `clear`.\n    fence(Ordering::SeqCst);\n", ''],
+    ['the agent takes marks without a fence',
+        "    // Pairs with the fence of `set`, and with `is_wanted`.\n    fence(Ordering::SeqCst);\n", ''],
+    ['a change and the look for an agent are in no order', 'if cfg!(sslsweep_model) {
+            fence', 'if false {
+            fence'],
+    ['a new agent reads only what is marked', 'if self.read < buckets {', 'if false {'],
+    ['the agent takes the mask when it has read the slots',
+        'slots: clear(mask) & ALL });', 'slots: mask.load(Ordering::Relaxed) & ALL });',
+        "        loop {\n            while let Some(way) = pop(&mut self.marked.slots) {\n", <<'END'],
+        loop {
+            if self.marked.slots.count_ones() == 1 {
+                let way = self.marked.slots.trailing_zeros() as usize;
+                let read = bucket(self.marked.bucket);
+                let look = read.look(way, now);
+                self.marked.slots = 0;
+                clear(read.changed());
+                if let Ok(Some((change, _))) = look { return Some(change); }
+            }
+            while let Some(way) = pop(&mut self.marked.slots) {
+END
+    ['the agent takes the groups when it has read their buckets',
+        'self.groups = clear(&dirty.groups[word]);', 'self.groups = dirty.groups[word].load(Ordering::Acquire);',
+        "                self.is_begun = false;\n", "                self.is_begun = false;\n                dirty.groups.iter().for_each(|word| drop(clear(word)));\n"],
+    ['the agent takes the top word when it has read the groups',
+        'self.top = clear(dirty.top);', 'self.top = dirty.top.load(Ordering::Acquire);',
+        "                self.is_begun = false;\n", "                self.is_begun = false;\n                clear(dirty.top);\n"],
+    ['the agent does not look at a slot again', "            let record = slot.copy();\n            if !slot.is_unchanged(&head) {\n                return Err(Torn);", "            let record = slot.copy();\n            if false {\n                return Err(Torn);"],
+    ['what changes under the eyes of the agent is left', 'Err(Torn) => bucket.mark_slots(1 << way),', 'Err(Torn) => {}'],
+    ['a fetched record replaces what was put', 'if room.cost == Cost::Same {', 'if false {'],
+    ['a question is pending before it has a name', $pending, '', $seen, $seen . $pending],
+    ['a question counts the answers when it is pending', $seen, '', $pending, $pending . $seen],
+    ['the agent believes any name', '(read(CHECK) == check(name)).then_some(name)', 'Some(name).filter(|_| read(CHECK) != 0)'],
+    ['who waits is counted without a fence', $waiters, $waiters =~ s/\n        fence\(Ordering::SeqCst\);//r],
+    ['who waits is counted after the last look', $waiters, <<'END'],
+        fence(Ordering::SeqCst);
+        while !is_answered() {
+            cell[WAITERS].fetch_add(1, Ordering::Relaxed);
+END
+    ['an answer looks for those who wait without a fence', "        fence(Ordering::SeqCst);\n        if cell[WAITERS]", '        if cell[WAITERS]'],
+    ['an answer is no release', 'cell[ANSWERS].fetch_add(1, Ordering::Release);', 'cell[ANSWERS].fetch_add(1, Ordering::Relaxed);'],
+    ['the agent sleeps without a fence', $sleep, $sleep =~ s/        fence\(Ordering::SeqCst\);\n//r],
+    ['the agent sleeps without a look', 'if !is_busy() {', 'let _ = is_busy; {'],
+    ['the agent reads the doorbell when it is about to sleep',
+        "        let rung = self.rung.load(Ordering::Relaxed);\n", '',
+        "            futex.wait(self.rung, rung, deadline);\n", "            let rung = self.rung.load(Ordering::Relaxed);\n            futex.wait(self.rung, rung, deadline);\n"],
+    ['the doorbell is rung without a fence', "        fence(Ordering::SeqCst);\n        if self.sleeping", '        if self.sleeping'],
+    ['all try at an open breaker', 'is_time && change().is_ok()', '{ let _ = change(); is_time }'],
+);
+
 sub slurp { my ($path) = @_; open my $file, '<', $path or die "$path: $!"; local $/; return <$file> }
 
 sub spit {
@@ -165,7 +247,7 @@ sub spit {
 
 remove_tree($copy);
 make_path("$copy/$_") for qw(src crates/segment/src checks/models);
-my @folders = qw(src/cache crates/segment/src/slots);
+my @folders = qw(src/cache crates/segment/src/slots crates/segment/src/fleet);
 for (@folders) {
     system('cp', '-R', "$root/$_", "$copy/$_") == 0 or die 'cp';
 }
@@ -176,7 +258,7 @@ my %source = map { my $folder = $_; map { ("$folder/" . basename($_) => slurp($_
 # Builds what is in the copy and runs these models; whether it was built, and the models that failed.
 sub run_models {
     my (@tests) = @_;
-    my $said = `cd '$copy/checks/models' && timeout 300 cargo test --release --locked @{[map { "--test $_" } @tests]} 2>&1`;
+    my $said = `cd '$copy/checks/models' && timeout 600 cargo test --release --locked @{[map { "--test $_" } @tests]} 2>&1`;
     my $built = $said =~ /^running \d+ tests/m;
     diag(substr $said, -3000) unless $built;
     return ($built, $? != 0, $said =~ /^test (\w+) \.\.\. FAILED/mg);
@@ -204,12 +286,16 @@ sub write_sources {
 system("cd '$copy/checks/models' && cargo test --release --locked --no-run --quiet") == 0 or die "the models cannot be built\n";
 
 # All texts first: one that does not fit shall not be found minutes later.
-my @texts = map { my ($name, @changes) = @$_; [$name, mutated(@changes)] } @mutants;
-for (@texts) {
-    my ($name, $text) = @$_;
+my @texts = map { my ($name, @changes) = @$_; [$name, mutated(@changes)] } @mutants, @of_the_fleet;
+for my $at (0 .. $#texts) {
+    my ($name, $text) = @{ $texts[$at] };
     write_sources($text);
     my ($changed) = grep { $text->{$_} ne $source{$_} } keys %$text;
-    my ($built, $failed, @by) = run_models($changed =~ /segment/ ? 'segment' : qw(exhaustive random));
+    my $is_of_the_fleet = $at >= @mutants;
+    # Of these one suffices.
+    local $ENV{LOOM_MAX_PREEMPTIONS} = 1 if $is_of_the_fleet;
+    my ($built, $failed, @by) =
+        run_models($is_of_the_fleet ? 'fleet' : $changed =~ /segment/ ? 'segment' : qw(exhaustive random));
     ok($built && $failed && @by, "caught: $name") and diag(sprintf '%d models fail: %s', scalar @by, join ' ', @by);
 }
 

@@ -4,6 +4,8 @@ use loom as checker;
 
 #[path = "../../../src/cache/mod.rs"]
 pub mod cache;
+#[path = "../../../crates/segment/src/fleet/mod.rs"]
+pub mod fleet;
 #[path = "ledger.rs"]
 pub mod ledger;
 #[path = "../../../crates/segment/src/slots/mod.rs"]

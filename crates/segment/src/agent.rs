@@ -12,7 +12,7 @@ use crate::futex::{Kernel, Moment};
 use crate::header::whole_bytes;
 use crate::mapping;
 use crate::segment::Segment;
-use crate::slots::{Change, Fetched, Marked, Name, Passes, Refused};
+use crate::slots::{Change, Fetched, Name, Passes, Refused};
 
 /// The one agent of a segment that is found by a path: it carries records between the segment and the fleet.
 ///
@@ -48,11 +48,11 @@ impl Agent {
         if !mapping::lock(&opened.file).map_err(Error::File)? {
             return Err(Error::Attached);
         }
-        let segment = Segment::new(opened.mapping, opened.home);
+        let segment = Segment::of_file(opened.mapping, opened.home);
         let agent = Self { segment, path: path.to_owned(), file: opened.file };
         agent.set_upstream(false);
         agent.segment.header().cells().attach();
-        agent.segment.header().dirty().attach();
+        agent.segment.header().dirty().beat();
         Ok(agent)
     }
 
@@ -82,7 +82,7 @@ impl Agent {
     /// The changes of the segment, for one thread, which keeps this as long as it lives. They begin with everything that is there, so that
     /// nothing is missed that happened while there was no agent.
     pub fn changes(&self) -> Changes<'_> {
-        Changes { segment: &self.segment, passes: Passes::default(), marked: None }
+        Changes { segment: &self.segment, passes: Passes::default() }
     }
 
     /// Reports a change once more, since it could not be sent: its name's state of then.
@@ -201,39 +201,17 @@ impl fmt::Debug for Agent {
 pub struct Changes<'a> {
     segment: &'a Segment,
     passes: Passes,
-    /// The bucket of the last change, and its slots that are still to be read.
-    marked: Option<Marked>,
 }
 
 impl Changes<'_> {
-    /// Returns the next change: the present state of a name that has changed since it was last returned. A name may come more often than
-    /// it has changed.
+    /// Returns the next change: the present state of a name that has changed since it was last returned. A name may come more often
+    /// than it has changed.
     ///
-    /// `None` at the end of a pass: then the caller may rest, some milliseconds at most, and begins the next pass by another call. A
+    /// `None` at the end of a pass: the caller may rest, some milliseconds at most, and begins the next pass by another call. A
     /// pass ends whatever other processes do. What was returned and could not be sent comes [`again`](Agent::again) on demand.
     pub fn next_change(&mut self, now: u64) -> Option<Change> {
-        loop {
-            while let Some(Marked { bucket: index, slots }) = self.marked.filter(|it| it.slots != 0)
-            {
-                let bucket = self.segment.bucket_at(index);
-                let mut rest = slots & (slots - 1);
-                let look = bucket.look(slots.trailing_zeros() as usize, now);
-                if look.is_err() {
-                    bucket.mark_slots(slots ^ rest);
-                }
-                let change = look.ok().flatten().map(|(change, same)| {
-                    rest &= !same;
-                    change
-                });
-                self.marked = Some(Marked { bucket: index, slots: rest });
-                if change.is_some() {
-                    return change;
-                }
-            }
-            let segment = self.segment;
-            let (dirty, buckets) = (segment.header().dirty(), segment.buckets());
-            let mask = |bucket| segment.bucket_at(bucket).changed();
-            self.marked = Some(self.passes.next(dirty, buckets, mask)?);
-        }
+        let segment = self.segment;
+        let (dirty, buckets) = (segment.header().dirty(), segment.buckets());
+        self.passes.next_change(dirty, buckets, |index| segment.bucket_at(index), now)
     }
 }

@@ -19,6 +19,8 @@ pub struct Segment {
     /// From the size of the mapping, so that nobody can change it.
     buckets: usize,
     home: u64,
+    /// It has a path, so that an agent may find it.
+    is_host: bool,
 }
 
 /// The end of a wait.
@@ -43,7 +45,7 @@ impl Segment {
         let mapping = Mapping::anonymous(bytes).map_err(Error::Map)?;
         let home = mapping::random().map_err(Error::Map)?;
         Header::split(mapping.words()).0.write(bytes, home);
-        Ok(Self::new(mapping, home))
+        Ok(Self::new(mapping, home, false))
     }
 
     /// Opens the segment at a path. If there is none, makes one of at most `bytes`, with mode 0600 and all its room allocated.
@@ -52,12 +54,16 @@ impl Segment {
     /// 0660 and belong to one of this process's groups, as an agent makes it.
     pub fn host(path: &Path, bytes: u64) -> Result<Self, Error> {
         let opened = file::open(path, whole_bytes(bytes)?, None)?;
-        Ok(Self::new(opened.mapping, opened.home))
+        Ok(Self::of_file(opened.mapping, opened.home))
     }
 
-    pub(crate) fn new(mapping: Mapping, home: u64) -> Self {
+    pub(crate) fn of_file(mapping: Mapping, home: u64) -> Self {
+        Self::new(mapping, home, true)
+    }
+
+    fn new(mapping: Mapping, home: u64, is_host: bool) -> Self {
         let words = mapping.bytes() / size_of::<u64>() - HEADER_WORDS;
-        Self { mapping, buckets: words / BUCKET_WORDS, home }
+        Self { mapping, buckets: words / BUCKET_WORDS, home, is_host }
     }
 
     /// Puts a record under a name until its expiry; a former record of the name is replaced. If the bucket is full, what has
@@ -210,7 +216,8 @@ impl Segment {
     pub(crate) fn bucket_at(&self, index: usize) -> Bucket<'_> {
         let (header, buckets) = Header::split(self.mapping.words());
         let words = &buckets[index * BUCKET_WORDS..][..BUCKET_WORDS];
-        Bucket::new(words, index, header.sequence(), header.dirty())
+        let bucket = Bucket::new(words, header.sequence());
+        if self.is_host { bucket.with_marks(header.dirty(), index) } else { bucket }
     }
 
     /// All words, for tests that write anything there.

@@ -44,7 +44,7 @@ impl<'a> Bell<'a> {
     }
 
     /// Wakes the agent if it sleeps. What it shall see was written before.
-    pub(super) fn ring(self, futex: &impl Futex) {
+    pub fn ring(self, futex: &impl Futex) {
         // Pairs with that of `sleep`: either the agent is seen to sleep, or it sees what was written.
         fence(Ordering::SeqCst);
         if self.sleeping.load(Ordering::Relaxed) != 0 {

@@ -20,7 +20,7 @@ const ANSWERS: usize = 3;
 const WAITERS: usize = 4;
 
 /// The looks at the answer before a process sleeps: some microseconds, in which a sleep and a wake-up would not be over.
-const SPINS: usize = if cfg!(sslsweep_model) { 1 } else { 200 };
+const SPINS: usize = if cfg!(sslsweep_model) { 0 } else { 200 };
 
 /// A question that was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,11 +70,12 @@ impl<'a> Cells<'a> {
         let cell = self.cell(question.cell);
         // Acquire, so that what the agent has put before is found.
         let is_answered = || cell[ANSWERS].load(Ordering::Acquire) != question.seen;
-        for _ in 0..SPINS {
-            if is_answered() {
-                return true;
-            }
+        let is_soon_answered = (0..SPINS).any(|_| {
             spin_loop();
+            is_answered()
+        });
+        if is_soon_answered {
+            return true;
         }
         cell[WAITERS].fetch_add(1, Ordering::Relaxed);
         // Pairs with that of `answer`: either the waiter is counted there, or the answer is seen here.

@@ -18,9 +18,9 @@ const ATTEMPTS: usize = WAYS;
 #[derive(Clone, Copy)]
 pub struct Bucket<'a> {
     words: &'a [AtomicU64],
-    index: usize,
     sequence: &'a AtomicU64,
-    dirty: Dirty<'a>,
+    /// With the bucket's number.
+    dirty: Option<(Dirty<'a>, usize)>,
 }
 
 /// A record was put.
@@ -43,8 +43,7 @@ pub enum Fetched {
 }
 
 /// A slot changes at this moment: look again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Torn;
+pub(super) struct Torn;
 
 /// How a name was forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,14 +94,14 @@ impl<'a> Room<'a> {
 }
 
 impl<'a> Bucket<'a> {
-    /// The bucket of this number, in these [`BUCKET_WORDS`] words.
-    pub fn new(
-        words: &'a [AtomicU64],
-        index: usize,
-        sequence: &'a AtomicU64,
-        dirty: Dirty<'a>,
-    ) -> Self {
-        Self { words, index, sequence, dirty }
+    /// The bucket of these [`BUCKET_WORDS`] words, whose changes nobody is told.
+    pub fn new(words: &'a [AtomicU64], sequence: &'a AtomicU64) -> Self {
+        Self { words, sequence, dirty: None }
+    }
+
+    /// The same, whose changes are marked there if there is an agent. Each bucket has a number of its own.
+    pub fn with_marks(self, dirty: Dirty<'a>, number: usize) -> Self {
+        Self { dirty: Some((dirty, number)), ..self }
     }
 
     /// Puts a record under its name until its expiry, in the place of a former one of this name.
@@ -242,7 +241,7 @@ impl<'a> Bucket<'a> {
 
     /// Returns the state of the name in this slot, for the agent that has found the slot marked, with a bit for each slot that
     /// holds the name. `None` if there is nothing that anybody has to know.
-    pub fn look(self, way: usize, now: u64) -> Result<Option<(Change, u64)>, Torn> {
+    pub(super) fn look(self, way: usize, now: u64) -> Result<Option<(Change, u64)>, Torn> {
         let Some(slot) = self.slots().nth(way) else { return Ok(None) };
         let head = slot.head();
         let state = head.state(now, self.mark().load(Ordering::Relaxed));
@@ -280,8 +279,10 @@ impl<'a> Bucket<'a> {
     }
 
     /// Marks slots as if they had changed.
-    pub fn mark_slots(self, slots: u64) {
-        self.dirty.mark(self.index, self.changed(), slots);
+    pub(super) fn mark_slots(self, slots: u64) {
+        if let Some((dirty, number)) = self.dirty {
+            dirty.mark(number, self.changed(), slots);
+        }
     }
 
     /// Marks the slots of a name as if they had changed.
@@ -294,13 +295,13 @@ impl<'a> Bucket<'a> {
 
     /// Marks a slot that has just changed, if there is an agent.
     fn mark_changed(self, slot: Slot<'_>) {
-        if self.dirty.is_wanted() {
+        if self.dirty.is_some_and(|(dirty, _)| dirty.is_wanted()) {
             self.mark_slots(1 << slot.way);
         }
     }
 
     /// The mask of the slots that have changed.
-    pub fn changed(self) -> &'a AtomicU64 {
+    pub(super) fn changed(self) -> &'a AtomicU64 {
         &self.words[SLOT_WORDS + MARK]
     }
 

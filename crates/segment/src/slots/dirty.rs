@@ -8,7 +8,8 @@
 //! Without an agent nothing is marked. The agent shows itself first, and reads all slots then: a process that has not seen
 //! it has changed its slot before.
 
-use super::bucket::WAYS;
+use super::bucket::{Bucket, Torn, WAYS};
+use super::record::Change;
 use super::sync::{AtomicU64, Ordering, fence};
 
 /// The words of groups, each with a bit in the top word.
@@ -33,14 +34,8 @@ impl<'a> Dirty<'a> {
         Self { agent, top, groups }
     }
 
-    /// Shows the agent: from now on changes are marked. What was changed before must be read afterwards.
-    pub fn attach(self) {
-        self.beat();
-        // Pairs with `is_wanted`: who has not seen the agent has changed its slot before this fence.
-        fence(Ordering::SeqCst);
-    }
-
-    /// Shows that the agent lives, by another number than before, and not 0.
+    /// Shows that the agent lives, by another number than before, and not 0. From the first time on changes are marked. What was
+    /// changed before is found by [`Passes`] that begin afterwards.
     pub fn beat(self) {
         let next = self.agent.load(Ordering::Relaxed).wrapping_add(1).max(1);
         self.agent.store(next, Ordering::SeqCst);
@@ -48,8 +43,8 @@ impl<'a> Dirty<'a> {
 
     /// Returns whether there is an agent. A slot was changed just before.
     pub(super) fn is_wanted(self) -> bool {
-        // The change was sequentially consistent, as this load is, so neither needs a fence. loom knows that order of fences
-        // alone.
+        // Pairs with the fence of `clear`: the first pass of an agent that is not seen here sees the change. It was sequentially
+        // consistent, as this load is, so neither needs a fence. (loom knows that order of fences alone.)
         if cfg!(sslsweep_model) {
             fence(Ordering::SeqCst);
         }
@@ -83,24 +78,23 @@ fn set(word: &AtomicU64, bit: usize) {
 /// Takes the bits of a word, before what lies below them is read.
 fn clear(word: &AtomicU64) -> u64 {
     let bits = word.swap(0, Ordering::AcqRel);
-    // Pairs with the fence of `set`.
+    // Pairs with the fence of `set`, and with `is_wanted`.
     fence(Ordering::SeqCst);
     bits
 }
 
 /// A bucket's slots that the agent has to read.
-#[derive(Debug, Clone, Copy)]
-pub struct Marked {
-    /// The number of the bucket.
-    pub bucket: usize,
+#[derive(Debug, Clone, Copy, Default)]
+struct Marked {
+    bucket: usize,
     /// A bit for each slot.
-    pub slots: u64,
+    slots: u64,
 }
 
-/// One pass over the marks after another, by the agent.
+/// The agent's way through the marks, one pass after another.
 ///
-/// The first reads all buckets, whatever is marked. What a pass has taken and not returned yet is lost with the process: the
-/// next agent reads all buckets again.
+/// The first pass reads all buckets, whatever is marked. What a pass has taken and not returned yet is lost with the process:
+/// the next agent reads all buckets again.
 #[derive(Debug, Default)]
 pub struct Passes {
     /// The buckets that the first pass has read.
@@ -109,18 +103,46 @@ pub struct Passes {
     top: u64,
     /// The word whose groups are read.
     word: usize,
+    /// The groups that are still to be read.
     groups: u64,
     /// The next bucket of the group that is read.
     bucket: Option<usize>,
+    /// The slots that are still to be read.
+    marked: Marked,
     /// The group that the next pass reads, whether it is marked or not.
     watched: usize,
     is_begun: bool,
 }
 
 impl Passes {
-    /// Takes the next bucket with marked slots; `None` at the end of a pass. A pass returns each bucket once or twice, so it
-    /// ends whatever others do.
-    pub fn next<'a>(
+    /// Returns the state of the next name that has changed. `None` at the end of a pass, which comes whatever others do: a pass
+    /// reads each bucket once, and one group twice.
+    pub fn next_change<'a>(
+        &mut self,
+        dirty: Dirty<'a>,
+        buckets: usize,
+        bucket: impl Fn(usize) -> Bucket<'a>,
+        now: u64,
+    ) -> Option<Change> {
+        loop {
+            while let Some(way) = pop(&mut self.marked.slots) {
+                let bucket = bucket(self.marked.bucket);
+                match bucket.look(way, now) {
+                    Ok(None) => {}
+                    Ok(Some((change, slots))) => {
+                        self.marked.slots &= !slots;
+                        return Some(change);
+                    }
+                    // The next pass looks again.
+                    Err(Torn) => bucket.mark_slots(1 << way),
+                }
+            }
+            self.marked = self.next_bucket(dirty, buckets, |index| bucket(index).changed())?;
+        }
+    }
+
+    /// Takes the marks of the next bucket.
+    fn next_bucket<'a>(
         &mut self,
         dirty: Dirty<'a>,
         buckets: usize,

@@ -30,6 +30,6 @@ mod slot;
 mod sync;
 
 pub use bucket::{BUCKET_WORDS, Bucket, Fetched, Forgotten, Put, WAYS};
-pub use dirty::{Dirty, GROUP_WORDS, Marked, Passes};
+pub use dirty::{Dirty, GROUP_WORDS, Passes};
 pub use record::{Change, Name, ROOM, Record, Refused};
 pub use slot::{SLOT_WORDS, State};

@@ -61,13 +61,20 @@ def two(site: Site) -> None:
     site.check("S3", "nor on a third machine", c.fetches("7000", 5), 0)
     site.check("S1", "a third machine fetches", c.fetches("6000", 20), 20)
 
+    # A session whose life was made shorter: nobody else resumes what it was before.
+    a.server("put", "6000", 5, 1800, 2)
+    wait_until(lambda: c.server("get", "6000", 20) == "15", "the end of longer lives there")
+    site.check("S3", "a life made shorter here ends there", (a.server("get", "6000", 20), c.server("get", "6000", 20)), ("20", "15"))
+    d = Machine(site, "--upstream", engine.url).connected()
+    site.check("S1", "others fetch the shorter one", d.fetches("6000", 20), 20)
+
     # What a machine has fetched is not news.
     before = b.server.tallies()
     site.check("S1", "fetched", b.fetches("6000", 20), 20)
     time.sleep(0.3)
     after = b.server.tallies()
     site.check("S9", "a fetched record is not published again", after["Published"], before["Published"])
-    site.check("S7", "agents stop", [m.agents[0].end() for m in (a, b, c)], [0, 0, 0])
+    site.check("S7", "agents stop", [m.agents[0].end() for m in (a, b, c, d)], [0] * 4)
     site.check("S5", "without an agent nobody asks", b.server("ask", "6000", 1, 1000), "Unasked")
 
 
@@ -260,7 +267,6 @@ def engines(site: Site) -> None:
     wait_until(lambda: b.server("upstream") == "0", "the end of asking")
     engine.child.resume()
     b.connected()
-    a.published(190)
     wait_until(lambda: b.fetches("1001", 100) == 100, "records")
     site.check("S1", "it goes on: all is fetched", b.fetches("1001", 100), 100)
 

@@ -36,8 +36,10 @@ def works(site: Site, what: str, talk: EngineTalk) -> None:
     for epoch, highest in (7, 7), (6, 7), (8, 8):
         talk("raise", epoch)
         site.check("S3", f"{what}: epoch {epoch}", talk("epoch"), str(highest))
+    site.check("S3", f"{what}: the change is told", (talk("changed", 5, "7", "8"), talk("read", "wait")),
+               ("", "gap=0 end=1 e7 e6 e8 5:7,8"))
     talk("floor", 1234)
-    site.check("S3", f"{what}: all is heard of", talk("read", "wait"), "gap=0 end=1 e7 e6 e8 f1234")
+    site.check("S3", f"{what}: all is heard of", talk("read", "wait"), "gap=0 end=1 f1234")
     site.check("S7", f"{what}: what has expired is no error", talk("publish", 999, 1, 1, 400)[:5] != "error", True)
     site.check("S7", f"{what}: it is not there", talk("fetch", 999), "absent")
 

@@ -45,6 +45,11 @@ fn name(word: &str) -> Name {
     u128::from_str_radix(word, 16).expect("a name").to_be_bytes()
 }
 
+fn joined(names: &[Name]) -> String {
+    let names = names.iter().map(|name| format!("{:x}", u128::from_be_bytes(*name)));
+    names.collect::<Vec<_>>().join(",")
+}
+
 fn act(state: &mut State, settings: &Settings, words: &[&str]) -> Answer {
     if state.engine.is_none() {
         state.engine = Some(Engine::connect(settings)?);
@@ -93,6 +98,11 @@ fn act(state: &mut State, settings: &Settings, words: &[&str]) -> Answer {
                 .collect();
             words.join(" ")
         }
+        ["changed", home, names @ ..] => {
+            let names: Vec<Name> = names.iter().map(|word| name(word)).collect();
+            engine.tell_changed(home.parse()?, &names)?;
+            String::new()
+        }
         ["floor", floor] => {
             engine.tell_floor(floor.parse()?)?;
             String::new()
@@ -119,11 +129,8 @@ fn act(state: &mut State, settings: &Settings, words: &[&str]) -> Answer {
                 .entries
                 .iter()
                 .map(|entry| match entry {
-                    Entry::Names(names) => {
-                        let names =
-                            names.iter().map(|name| format!("{:x}", u128::from_be_bytes(*name)));
-                        names.collect::<Vec<_>>().join(",")
-                    }
+                    Entry::Names(names) => joined(names),
+                    Entry::Changed(home, names) => format!("{home}:{}", joined(names)),
                     Entry::Floor(floor) => format!("f{floor}"),
                     Entry::Epoch(epoch) => format!("e{epoch}"),
                 })

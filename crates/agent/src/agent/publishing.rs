@@ -5,7 +5,7 @@ use std::time::Duration;
 use sslsweep_segment::{Change, Changes, Name, Tally};
 
 use super::{Pause, Shared, now, refuse_until_now};
-use crate::engine::{BATCH, Engine, Error, Record, Removed};
+use crate::engine::{self, BATCH, Engine, Error, Record, Removed};
 use crate::log::Link;
 
 /// The pauses between two looks at the segment: while something happens, and when nothing has for a while.
@@ -18,6 +18,8 @@ const SINGLE_USE: u8 = 1;
 pub(super) fn run(shared: &Shared<'_>) {
     let mut changes = shared.agent.changes();
     let mut pause = Pause::new();
+    // Names whose change has still to be told.
+    let mut changed = Vec::new();
     let mut connected_before = false;
     while !shared.is_over() {
         if !shared.is_current() {
@@ -29,7 +31,7 @@ pub(super) fn run(shared: &Shared<'_>) {
                 shared.agent.count(Tally::Reconnected, 1);
             }
             connected_before = true;
-            publish(shared, &mut engine, &mut changes, &mut pause)
+            publish(shared, &mut engine, &mut changes, &mut changed, &mut pause)
         });
         if let Err(error) = result {
             shared.down(Link::Publishing, &error);
@@ -43,22 +45,29 @@ fn publish(
     shared: &Shared<'_>,
     engine: &mut Engine,
     changes: &mut Changes<'_>,
+    changed: &mut Vec<engine::Name>,
     pause: &mut Pause,
 ) -> Result<(), Error> {
     let mut rest = ACTIVE;
     while !shared.is_over() && shared.is_current() {
         tell_marks(shared, engine)?;
+        if !changed.is_empty() {
+            engine.tell_changed(shared.agent.segment().home(), changed)?;
+            changed.clear();
+        }
         let batch = Batch::of(shared, changes);
         if !batch.is_empty() {
-            let sent = batch.send(shared, engine);
-            if sent.is_err() {
-                batch.again(shared);
+            match batch.send(shared, engine) {
+                Ok(replaced) => *changed = replaced,
+                Err(error) => {
+                    batch.again(shared);
+                    return Err(error);
+                }
             }
-            sent?;
         }
         shared.up(Link::Publishing);
         *pause = Pause::new();
-        if batch.is_full() {
+        if batch.is_full() || !changed.is_empty() {
             continue;
         }
         rest = if batch.is_empty() { (rest * 2).min(IDLE) } else { ACTIVE };
@@ -127,8 +136,9 @@ impl Batch {
         self.looked_at == BATCH
     }
 
-    /// Removals first: others still use what was removed.
-    fn send(&self, shared: &Shared<'_>, engine: &mut Engine) -> Result<(), Error> {
+    /// Removals first: others still use what was removed. Returns the names of records that had others before.
+    fn send(&self, shared: &Shared<'_>, engine: &mut Engine) -> Result<Vec<engine::Name>, Error> {
+        let mut replaced = Vec::new();
         if !self.removed.is_empty() {
             engine.remove(&self.removed)?;
             shared.agent.count(Tally::Removed, self.removed.len() as u64);
@@ -138,8 +148,9 @@ impl Batch {
             shared.agent.count(Tally::Published, published.stored);
             shared.agent.count(Tally::Tombstoned, published.buried);
             shared.agent.count(Tally::Unfit, published.refused);
+            replaced = published.replaced;
         }
-        Ok(())
+        Ok(replaced)
     }
 
     /// Nothing of it may have arrived.

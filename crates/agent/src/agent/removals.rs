@@ -90,7 +90,8 @@ fn apply(shared: &Shared<'_>, read: &Read) {
     let now = now();
     for entry in &read.entries {
         match entry {
-            Entry::Names(names) => {
+            Entry::Changed(home, _) if *home == shared.agent.segment().home() => {}
+            Entry::Names(names) | Entry::Changed(_, names) => {
                 let mut applied = 0;
                 for name in names.iter().map(|name| Name::from_bytes(*name)) {
                     landing.cancel(name);

@@ -45,6 +45,9 @@ fn printable(text: &str) -> String {
 
 impl From<RedisError> for Error {
     fn from(error: RedisError) -> Self {
+        if error.is_timeout() {
+            return Self::answer("no answer within the time limit");
+        }
         Self::answer(printable(&error.to_string()))
     }
 }

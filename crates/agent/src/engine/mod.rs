@@ -3,7 +3,7 @@
 //! | key | holds |
 //! |---|---|
 //! | `PREFIX:r:NAME` | a record: its expiry (8 bytes, big endian) and its bytes; or nothing at all, which is a *tombstone*: the record was removed |
-//! | `PREFIX:removed` | a stream: what was removed, as many names in a field `n`; everything published until a time, `f`; an epoch, `e` |
+//! | `PREFIX:removed` | a stream: what was removed, as many names in a field `n`; everything published until a time, `f`; an epoch, `e`; records whose lives a machine has made shorter, `c`: the machine's number (8 bytes) and names |
 //! | `PREFIX:epoch` | the highest epoch that anybody has published |
 //! | `PREFIX:floor` | the latest time of those in fields `f`, for machines that come later |
 //!
@@ -47,7 +47,7 @@ if old == '' then return 2 end
 if old == ARGV[1] then return 0 end
 if old and redis.call('EXPIRETIME', KEYS[1]) < tonumber(ARGV[2]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'EXAT', ARGV[2])
-return 1";
+return old and 3 or 1";
 
 /// Raises a number.
 const RAISE: &str = "\
@@ -83,10 +83,12 @@ pub struct Removed {
 }
 
 /// What became of published records.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Published {
     /// The engine has stored them.
     pub stored: u64,
+    /// Of these, the ones in place of others: all machines have to be told (see [`Engine::tell_changed`]).
+    pub replaced: Vec<Name>,
     /// The engine had them, or has some that expire earlier.
     pub kept: u64,
     /// They were removed.
@@ -150,7 +152,7 @@ impl Engine {
         let commands = records.iter().zip(&values).map(set).collect();
         let answers = self.link.ask(commands)?;
         let mut published = Published::default();
-        let mut there = Vec::new();
+        let (mut there, mut names) = (Vec::new(), Vec::new());
         for ((answer, record), value) in answers.into_iter().zip(records).zip(&values) {
             match each(answer)? {
                 Some(Value::Okay) => published.stored += 1,
@@ -163,13 +165,18 @@ impl Engine {
                         .arg(value)
                         .arg(record.expiry);
                     there.push(command);
+                    names.push(record.name);
                 }
                 _ => published.refused += 1,
             }
         }
-        for answer in self.link.ask(there)? {
+        for (answer, name) in self.link.ask(there)?.into_iter().zip(names) {
             match each(answer)? {
                 Some(Value::Int(1)) => published.stored += 1,
+                Some(Value::Int(3)) => {
+                    published.stored += 1;
+                    published.replaced.push(name);
+                }
                 Some(Value::Int(2)) => published.buried += 1,
                 Some(Value::Int(_)) => published.kept += 1,
                 _ => published.refused += 1,
@@ -197,6 +204,23 @@ impl Engine {
         let commands = removed.chunks(ENTRY_NAMES).map(|names| {
             let names: Vec<u8> = names.iter().flat_map(|removed| removed.name).collect();
             self.entry("n", names)
+        });
+        let commands = commands.collect();
+        for answer in self.link.ask(commands)? {
+            whole(answer)?;
+        }
+        Ok(())
+    }
+
+    /// Tells all machines but this one, `home`, that records of at most [`BATCH`] names are not what they were.
+    ///
+    /// # Errors
+    ///
+    /// The engine cannot do it at the moment. The call has to be repeated.
+    pub fn tell_changed(&mut self, home: u64, names: &[Name]) -> Result<(), Error> {
+        let commands = names.chunks(ENTRY_NAMES).map(|names| {
+            let home = home.to_be_bytes();
+            self.entry("c", [&home, names.as_flattened()].concat())
         });
         let commands = commands.collect();
         for answer in self.link.ask(commands)? {

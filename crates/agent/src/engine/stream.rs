@@ -40,6 +40,8 @@ impl fmt::Display for Id {
 pub enum Entry {
     /// These names were removed.
     Names(Vec<Name>),
+    /// The machine with this number has made the lives of these records shorter.
+    Changed(u64, Vec<Name>),
     /// Everything that was published until this time may have been removed. In seconds since the epoch.
     Floor(u64),
     /// The epoch is at least this.
@@ -238,12 +240,18 @@ fn parse(answer: Value, after: Id) -> Result<(Vec<Entry>, Id, usize), Error> {
 fn entry(field: &Value, value: &Value) -> Option<Entry> {
     let value = text(value)?;
     match text(field)? {
-        b"n" => {
-            let names = value.chunks_exact(size_of::<Name>());
-            Some(Entry::Names(names.filter_map(|name| name.try_into().ok()).collect()))
+        b"n" => Some(Entry::Names(names(value))),
+        b"c" => {
+            let (home, value) = value.split_first_chunk()?;
+            Some(Entry::Changed(u64::from_be_bytes(*home), names(value)))
         }
         b"f" => number(value).map(Entry::Floor),
         b"e" => number(value).map(Entry::Epoch),
         _ => None,
     }
+}
+
+fn names(value: &[u8]) -> Vec<Name> {
+    let names = value.chunks_exact(size_of::<Name>());
+    names.filter_map(|name| name.try_into().ok()).collect()
 }

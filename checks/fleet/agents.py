@@ -431,7 +431,7 @@ def told(site: Site) -> None:
     status, text = run("status", "--segment", path)
     site.so("S9", "status", status == 0 and "agent        lives" in text and "can be reached" in text, text)
     status, text = run("check", "--upstream", engine.url)
-    site.so("S9", "check", status == 0 and "Redis 7" in text and "maxmemory is not set" in text, text)
+    site.so("S9", "check", status == 0 and ("Redis 7" in text or "Valkey 8" in text) and "maxmemory is not set" in text, text)
     engine.say("CONFIG", "SET", "maxmemory", "100mb")
     for policy, mark in ("noeviction", "note maxmemory-policy is noeviction"), ("volatile-ttl", "yes  maxmemory-policy"):
         engine.say("CONFIG", "SET", "maxmemory-policy", policy)

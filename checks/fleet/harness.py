@@ -129,7 +129,9 @@ class Engine:
 
     def start(self) -> None:
         more = ["--sentinel"] if self.sentinel else []
-        self.child = Child([REDIS.path(), self.config, *more], self.folder, self.folder / "log", REDIS.environment())
+        engine = os.environ.get("ENGINE")
+        self.child = Child([engine or REDIS.path(), self.config, *more], self.folder, self.folder / "log",
+                           {} if engine else REDIS.environment())
         self.site.children.append(self.child)
 
         def ready() -> bool:

@@ -3,7 +3,8 @@
 agent (sslsweep-shared) and the examples of its crate. Prints TAP; exits 1 if any check failed, or if all scenarios were
 played and a promise was not named.
 
-  SCENARIOS="engines agent/3"  only these files, or single scenarios as FILE/NUMBER (by environment)
+  SCENARIOS="engines agents/3"  only these files, or single scenarios as FILE/NUMBER (by environment)
+  ENGINE=/PATH/valkey-server    another engine than Redis
 """
 
 from __future__ import annotations

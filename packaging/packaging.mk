@@ -107,7 +107,7 @@ PACKAGES := build/packages
 
 deb: ##! build Debian packages into build/packages
 	@$(SETUP) deb
-	@$(AGAIN) lib
+	@$(AGAIN) lib fleet
 	rm -rf $(PACKAGES)/deb $(PACKAGES)/*.deb
 	mkdir -p $(PACKAGES)/deb
 	cp -R packaging/debian $(PACKAGES)/deb
@@ -119,7 +119,7 @@ deb: ##! build Debian packages into build/packages
 
 rpm: ##! build RPM packages into build/packages
 	@$(SETUP) rpm
-	@$(AGAIN) lib
+	@$(AGAIN) lib fleet
 	rm -rf $(PACKAGES)/rpm $(PACKAGES)/*.rpm
 	rpmbuild -bb --quiet --define 'top $(CURDIR)' --define '_topdir $(CURDIR)/$(PACKAGES)/rpm' --define '_rpmdir $(CURDIR)/$(PACKAGES)' \
 	    --define 'version $(VERSION)' --define 'packager $(PACKAGER)' packaging/sslsweep.spec

@@ -355,6 +355,8 @@ def nonsense(site: Site) -> None:
     for number, (what, lie) in enumerate({
         "records too large": {b"GET": bulk(huge)}, "records too small": {b"GET": bulk(b"x")},
         "foreign records": {b"GET": bulk(b"\xff" * 8 + b"not one of ours")},
+        "records for single use": {b"GET": bulk(b"\xff" * 8 + b"ss\x01\x01" + b"x" * 300)},
+        "records that never end": {b"GET": bulk(b"\xff" * 8 + b"ss\x01\x00" + b"x" * 300)},
         "numbers for records": {b"GET": b":1\r\n"}, "arrays for records": {b"GET": b"*2\r\n:1\r\n:2\r\n"},
         "success without an effect": {b"SET": b"+OK\r\n", b"XADD": b"+OK\r\n", b"EVAL": b":1\r\n"},
         "failures": {b"SET": b"-OOM no\r\n"}, "a stream without order": {b"XREAD": entry(b"n", b"x" * 16, at=b"1-1")},

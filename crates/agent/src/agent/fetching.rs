@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sslsweep_segment::{Asked, Fetched, Moment, Name, Tally};
 
-use super::{Pause, Shared, now};
+use super::{Pause, Shared, may_travel, now};
 use crate::engine::{Engine, Error, Found};
 use crate::log::Link;
 
@@ -79,6 +79,8 @@ fn answer(shared: &Shared<'_>, engine: &mut Engine, questions: &[Asked]) -> Resu
         let may_be_used = landing.end(name);
         let Ok(found) = &mut found else { continue };
         let tally = match found.next() {
+            // What is none of ours takes no room of ours.
+            Some(Found::Record { bytes, .. }) if !may_travel(&bytes) => Some(Tally::Unfit),
             Some(Found::Record { expiry, bytes }) if may_be_used => {
                 put(shared, name, &bytes, expiry)
             }

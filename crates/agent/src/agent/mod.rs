@@ -27,6 +27,9 @@ use crate::engine::{Error, Settings};
 use crate::log::{Link, Links, say};
 use flights::Flights;
 
+/// The flag of a record that may be used once. (The servers check it, which is sealed with the record.)
+const SINGLE_USE: u8 = 1;
+
 /// The time between two beats.
 const BEAT: Duration = Duration::from_millis(50);
 /// How often the agent looks whether its segment is still at its path.
@@ -165,4 +168,25 @@ fn now() -> u64 {
 fn refuse_until_now(shared: &Shared<'_>, why: &str) {
     shared.agent.segment().raise_floor(now());
     say(format_args!("{why}; sessions from before now are not resumed any more"));
+}
+
+/// Returns whether a record may leave its machine, or come from another: it is one, and may be used more than once.
+fn may_travel(record: &[u8]) -> bool {
+    sslsweep_seal::flags(record).is_some_and(|flags| flags & SINGLE_USE == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s4_what_may_be_used_once_stays() {
+        let record = |flags| [&b"ss\x01"[..], &[flags], &[0; 60]].concat();
+        assert!(may_travel(&record(0)) && may_travel(&record(2)));
+        assert!(!may_travel(&record(1)) && !may_travel(&record(3)));
+        assert!(
+            !may_travel(b"")
+                && !may_travel(b"no record of ours, but as long as one is; so it does not travel")
+        );
+    }
 }

@@ -4,16 +4,13 @@ use std::time::Duration;
 
 use sslsweep_segment::{Change, Changes, Name, Tally};
 
-use super::{Pause, Shared, now, refuse_until_now};
+use super::{Pause, Shared, may_travel, now, refuse_until_now};
 use crate::engine::{self, BATCH, Engine, Error, Record, Removed};
 use crate::log::Link;
 
 /// The pauses between two looks at the segment: while something happens, and when nothing has for a while.
 const ACTIVE: Duration = Duration::from_millis(1);
 const IDLE: Duration = Duration::from_millis(20);
-
-/// The flag of a record that may be used once, which nobody has checked: nothing else has it by mistake.
-const SINGLE_USE: u8 = 1;
 
 pub(super) fn run(shared: &Shared<'_>) {
     let mut changes = shared.agent.changes();
@@ -111,14 +108,14 @@ impl Batch {
 
     fn add(&mut self, change: Change, now: u64) {
         match change {
-            Change::Live { name, record, expiry } if may_leave(record.bytes()) => {
+            Change::Live { name, record, expiry } if may_travel(record.bytes()) => {
                 if expiry > now {
                     let (name, bytes) = (name.to_bytes(), record.bytes().to_vec());
                     self.records.push(Record { name, expiry, bytes });
                 }
             }
             Change::Dead { name, until, record }
-                if record.as_ref().is_none_or(|it| may_leave(it.bytes())) =>
+                if record.as_ref().is_none_or(|it| may_travel(it.bytes())) =>
             {
                 if until > now {
                     self.removed.push(Removed { name: name.to_bytes(), until });
@@ -160,28 +157,5 @@ impl Batch {
         for name in records.chain(self.removed.iter().map(|removed| removed.name)) {
             shared.agent.again(Name::from_bytes(name), now);
         }
-    }
-}
-
-/// Returns whether a record may leave the machine: it is one, and may be used more than once.
-fn may_leave(record: &[u8]) -> bool {
-    sslsweep_seal::flags(record).is_some_and(|flags| flags & SINGLE_USE == 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn s4_what_may_be_used_once_stays() {
-        let record = |flags| [&b"ss\x01"[..], &[flags], &[0; 60]].concat();
-        assert!(may_leave(&record(0)) && may_leave(&record(2)));
-        assert!(!may_leave(&record(1)) && !may_leave(&record(3)));
-        assert!(
-            !may_leave(b"")
-                && !may_leave(
-                    b"no record of ours, but as long as one is; so it is not sent either"
-                )
-        );
     }
 }

@@ -326,6 +326,12 @@ def nonsense(site: Site) -> None:
                 lie = lies.get(words[0].upper())
                 upstream.socket.sendall(head + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words))
                 truth = _copy(upstream.file)
+                if lie == b"in drops":
+                    for byte in b"$400\r\n" + b"x" * 400:
+                        client.sendall(bytes([byte]))
+                        time.sleep(0.1)
+                        if not lies:
+                            return
                 client.sendall(truth if lie is None else lie)
         except (OSError, ValueError):
             pass
@@ -376,6 +382,11 @@ def nonsense(site: Site) -> None:
         time.sleep(0.2)
         site.check("S7", f"hostile, {what}: the agent lives", b.agents[0].process.poll(), None)
         site.check("S6", f"hostile, {what}: this machine's own records stay", b.server("get", "5000", 50), "50")
+    lies.clear()
+    wait_until(lambda: b.server("upstream") == "1", "an honest engine again")
+    lies[b"XREAD"] = b"in drops"
+    wait_until(lambda: b.server("upstream") == "0", "the end of asking")
+    site.check("S3", "removals that come in drops: nobody asks what may have been removed", b.server("ask", "1", 1, 1000), "Unasked")
     lies.clear()
     wait_until(lambda: b.server("upstream") == "1", "an honest engine again")
     a.server("put", "b000", 50, 3600, 0)

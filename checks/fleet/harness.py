@@ -86,6 +86,11 @@ class Child:
     def pause(self) -> None:
         self.send(signal.SIGSTOP)
 
+        def stopped() -> bool:
+            threads = pathlib.Path(f"/proc/{self.pid}/task").glob("*/stat")
+            return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in threads)
+        wait_until(stopped, "a process stopping")
+
     def resume(self) -> None:
         self.send(signal.SIGCONT)
 

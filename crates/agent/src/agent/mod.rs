@@ -17,7 +17,7 @@ mod flights;
 mod publishing;
 mod removals;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -49,6 +49,9 @@ pub struct Shared<'a> {
     ended: AtomicBool,
     /// The stream of removals was read to its end.
     current: AtomicBool,
+    /// When it was last read, in milliseconds since `begun`.
+    heard: AtomicU64,
+    begun: Instant,
     flights: Flights,
 }
 
@@ -70,6 +73,8 @@ pub fn run(agent: &Agent, settings: &Settings, links: &Links, stop: &AtomicBool)
         stop,
         ended: AtomicBool::new(false),
         current: AtomicBool::new(false),
+        heard: AtomicU64::new(0),
+        begun: Instant::now(),
         flights: Flights::default(),
     };
     thread::scope(|scope| {
@@ -82,6 +87,7 @@ pub fn run(agent: &Agent, settings: &Settings, links: &Links, stop: &AtomicBool)
         let mut removed = false;
         while !shared.is_over() {
             agent.beat();
+            shared.tell_upstream();
             if looked.elapsed() >= LOOK {
                 looked = Instant::now();
                 removed = !agent.is_in_place();
@@ -101,8 +107,21 @@ impl Shared<'_> {
         self.stop.load(Ordering::Relaxed) || self.ended.load(Ordering::Relaxed)
     }
 
+    /// Returns whether this machine knows what was removed elsewhere, but for the last moments.
     fn is_current(&self) -> bool {
+        let heard = Duration::from_millis(self.heard.load(Ordering::Acquire));
         self.current.load(Ordering::Acquire)
+            && self.begun.elapsed().saturating_sub(heard) < self.patience()
+    }
+
+    /// The longest time between two reads of the stream. An answer that comes in drops can take longer than any of its time limits.
+    fn patience(&self) -> Duration {
+        4 * self.settings.answer + Duration::from_secs(2)
+    }
+
+    /// The stream was read.
+    fn hear(&self) {
+        self.heard.store(self.begun.elapsed().as_millis() as u64, Ordering::Release);
     }
 
     fn set_current(&self, current: bool) {

@@ -1,6 +1,6 @@
 //! What was removed on other machines, and what they say about everybody's sessions.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sslsweep_segment::{Name, Position, Tally};
 
@@ -48,7 +48,11 @@ fn follow(shared: &Shared<'_>, removals: &mut Removals, pause: &mut Pause) -> Re
             removals.engine().raise_epoch(epoch)?;
             told_epoch = epoch;
         }
+        let asked = Instant::now();
         let read = removals.read(after, is_current)?;
+        if asked.elapsed() > shared.patience() {
+            return Err(Error::answer("it answers too slowly"));
+        }
         if read.gap == Some(Gap::Everybodys) {
             // Also for machines that come later: records without their removals may be published again.
             removals.engine().tell_floor(now())?;
@@ -59,6 +63,7 @@ fn follow(shared: &Shared<'_>, removals: &mut Removals, pause: &mut Pause) -> Re
         }
         after = read.last;
         apply(shared, &read);
+        shared.hear();
         if read.at_end && !is_current {
             is_current = true;
             shared.up(Link::Removals);

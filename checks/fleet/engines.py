@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-import signal
 import socket
 import threading
 import time
 
-from harness import WEEK, Engine, EngineTalk, Failure, Scenario, Site, cluster, sentinels, wait_until
+from harness import ROOT, WEEK, Engine, EngineTalk, Failure, Scenario, Site, cluster, sentinels, wait_until
 
 LIMIT = 2_000  # milliseconds: far above the limits that the client is given, far below waiting for ever
 
@@ -79,21 +77,33 @@ def user(site: Site) -> None:
     site.so("S7", "a wrong password", said.startswith("error") and "wrong" not in said.lower().replace("wrongpass", ""), said)
 
 
-def rights(site: Site) -> None:
-    """The access list that the documents recommend."""
-    acl = "user agent on >secret ~sslsweep:* resetchannels -@all +get +set +eval +expiretime +xadd +xread +xrange +xinfo|stream +ping"
-    engine = Engine(site, *acl.split(" ", 1))
+# What docs/fleet.md recommends.
+RIGHTS = "user agent on >secret ~sslsweep:* resetchannels -@all +get +set +eval +expiretime +xadd +xread +xrange +xinfo|stream +ping"
+CLUSTER_RIGHTS = RIGHTS + " +cluster|slots +readonly +asking"
+
+
+def agent(site: Site) -> list[object]:
+    """The user with these rights."""
     file = site.folder / "password"
     file.write_text("secret\n")
     file.chmod(0o600)
-    works(site, "few rights", site.talk("--upstream", engine.url, "--user", "agent", "--password-file", file))
-    said = site.talk("--upstream", engine.url, "--user", "agent", "--password-file", file, "--prefix", "other")("publish", 1, 1, 9, 9)
+    return ["--user", "agent", "--password-file", file]
+
+
+def rights(site: Site) -> None:
+    """The access list that the documents recommend."""
+    text = (ROOT / "docs" / "fleet.md").read_text()
+    site.so("S6", "the documents have these rights", RIGHTS.replace(">secret", ">PASSWORD") in text and all(
+        word in text for word in CLUSTER_RIGHTS.removeprefix(RIGHTS).split()))
+    engine = Engine(site, *RIGHTS.split(" ", 1))
+    works(site, "few rights", site.talk("--upstream", engine.url, *agent(site)))
+    said = site.talk("--upstream", engine.url, *agent(site), "--prefix", "other")("publish", 1, 1, 9, 9)
     site.so("S7", "keys of others are refused", said.startswith("error") and "NOPERM" in said.upper(), said)
 
 
 def of_three(site: Site) -> None:
-    nodes = cluster(site)
-    talk = site.talk("--cluster", "--upstream", *(node.url for node in nodes))
+    nodes = cluster(site, 3, *CLUSTER_RIGHTS.split(" ", 1))
+    talk = site.talk("--cluster", *agent(site), "--upstream", *(node.url for node in nodes))
     works(site, "a Cluster", talk)
     expiry = int(time.time()) + 3600
     talk("publish", 5000, 100, expiry, 100)

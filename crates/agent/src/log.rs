@@ -1,13 +1,14 @@
 //! What the agent says on standard error: each change of state once.
 
 use std::fmt::Display;
+use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::engine::Error;
 
-/// Writes a line.
+/// Writes a line to standard error. A failure is ignored, because nobody could be told.
 pub fn say(what: impl Display) {
-    eprintln!("sslsweep-shared: {what}");
+    let _ = writeln!(io::stderr(), "sslsweep-shared: {what}");
 }
 
 /// A connection of the agent's to the engine.

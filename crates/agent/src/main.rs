@@ -1,5 +1,6 @@
 //! `sslsweep shared`: the agent of a machine.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,13 +23,13 @@ fn main() -> ExitCode {
     engine::use_tls();
     let result = match Arguments::parse_from(words(std::env::args_os())).command {
         Command::Status { segment } => status::status(&segment).map(|(text, is_well)| {
-            print!("{text}");
+            print(&text);
             is_well
         }),
         Command::Check(upstream) => {
             upstream.settings().map_err(|error| error.to_string()).map(|settings| {
                 let report = check::check(&settings);
-                report.lines.iter().for_each(|line| println!("{line}"));
+                print(&(report.lines.join("\n") + "\n"));
                 report.usable
             })
         }
@@ -42,6 +43,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes to standard output, whose reader may have gone away.
+fn print(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
 /// Runs the agent until a signal ends it.

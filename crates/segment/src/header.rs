@@ -167,4 +167,10 @@ impl<'a> Header<'a> {
     pub(crate) fn breaker(self) -> Breaker<'a> {
         Breaker::new(&self.0[MISSED_AT], &self.0[TRIED_AT])
     }
+
+    /// Any word, for tests.
+    #[cfg(test)]
+    pub(crate) fn word(self, at: usize) -> &'a AtomicU64 {
+        &self.0[at]
+    }
 }

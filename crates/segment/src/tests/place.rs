@@ -1,50 +1,11 @@
 //! Where segments are made and found, and what is refused there.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, symlink};
-use std::path::PathBuf;
 use std::thread;
 
-use super::{LATER, NOW, found, name};
-use crate::{Error, Segment};
-
-const BYTES: u64 = 1 << 16;
-
-/// A folder that goes away.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(test: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("sslsweep-segment-{}-{test}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> PathBuf {
-        self.0.join("segment")
-    }
-
-    fn open(&self) -> Result<Segment, Error> {
-        Segment::host(&self.path(), BYTES)
-    }
-
-    /// Makes a segment, and has its file.
-    fn made(&self) -> File {
-        drop(self.open().unwrap());
-        File::options().read(true).write(true).open(self.path()).unwrap()
-    }
-
-    fn refusal(&self) -> Error {
-        self.open().expect_err("it is refused")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use super::{BYTES, Folder, LATER, NOW, found, name};
+use crate::{Agent, Error, Segment};
 
 #[test]
 fn a_file_is_made_once_and_found_again() {
@@ -99,6 +60,32 @@ fn a_file_of_others_is_refused() {
     }
 }
 
+/// The agent makes the file for a group, and whoever is in that group opens it.
+#[test]
+fn a_file_is_for_a_group_of_the_process() {
+    let folder = Folder::new("group");
+    let group = fs::metadata(&folder.0).unwrap().gid();
+    let agent = Agent::attach(&folder.path(), BYTES, Some(group)).unwrap();
+    let about = fs::metadata(folder.path()).unwrap();
+    assert_eq!((about.mode() & 0o7777, about.gid()), (0o660, group));
+    assert_eq!(folder.open().unwrap().home(), agent.segment().home());
+    drop(agent);
+    let again = |group| Agent::attach(&folder.path(), BYTES, group);
+    again(Some(group)).unwrap();
+    again(None).unwrap();
+    // Only root can give a file to a group that it is not in.
+    if chown(folder.path(), Some(12_345), Some(12_346)).is_ok() {
+        assert!(matches!(folder.refusal(), Error::Group(12_346)));
+        assert!(matches!(again(Some(group)), Err(Error::Group(12_346))));
+        // The owner does not matter where the group does.
+        chown(folder.path(), Some(12_345), Some(group)).unwrap();
+        folder.open().unwrap();
+    }
+    // A file of the owner's alone is not what an agent for a group would make.
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o600)).unwrap();
+    assert!(matches!(again(Some(group)), Err(Error::Owner(_) | Error::Group(_))));
+}
+
 #[test]
 fn what_is_no_file_is_refused() {
     let folder = Folder::new("links");
@@ -133,6 +120,9 @@ fn foreign_and_damaged_files_are_refused() {
     assert!(matches!(folder.refusal(), Error::Layout(1)));
     write(0, 0);
     assert!(matches!(folder.refusal(), Error::NotSegment));
+    let file = folder.made_anew();
+    file.write_all_at(&[0; 8], 32).unwrap();
+    assert!(matches!(folder.refusal(), Error::NotSegment), "no random number");
     file.set_len(0).unwrap();
     assert!(matches!(folder.refusal(), Error::FileSize { found: 0, .. }));
 }

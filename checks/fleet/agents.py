@@ -58,7 +58,7 @@ def two(site: Site) -> None:
     wait_until(lambda: key(0x7004) in engine.keys(), "tombstones")
     a.server("put", "7000", 5, 3600, 0)
     wait_until(lambda: a.server.tallies()["Tombstoned"] >= 5, "records that were removed")
-    site.check("S3", "removed before it was put: nowhere to be had", b.fetches("7000", 5), 0)
+    site.check("S3", "removed before it was put: nowhere to be had", (a.server("get", "7000", 5), b.fetches("7000", 5)), ("0", 0))
     c = Machine(site, "--upstream", engine.url).connected()
     site.check("S3", "nor on a third machine", c.fetches("7000", 5), 0)
     site.check("S1", "a third machine fetches", c.fetches("6000", 20), 20)

@@ -72,7 +72,7 @@ fn act(state: &mut State, settings: &Settings, words: &[&str]) -> Answer {
             format!(
                 "{} {} {}",
                 published.stored,
-                published.kept + published.buried,
+                published.kept + published.buried.len() as u64,
                 published.refused
             )
         }

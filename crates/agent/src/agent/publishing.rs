@@ -143,7 +143,12 @@ impl Batch {
         if !self.records.is_empty() {
             let published = engine.publish(&self.records)?;
             shared.agent.count(Tally::Published, published.stored);
-            shared.agent.count(Tally::Tombstoned, published.buried);
+            // Put before the removal was heard of, or where it was lost.
+            let now = now();
+            for name in &published.buried {
+                shared.agent.kill(Name::from_bytes(*name), now);
+            }
+            shared.agent.count(Tally::Tombstoned, published.buried.len() as u64);
             shared.agent.count(Tally::Unfit, published.refused);
             replaced = published.replaced;
         }

@@ -91,8 +91,8 @@ pub struct Published {
     pub replaced: Vec<Name>,
     /// The engine had them, or has some that expire earlier.
     pub kept: u64,
-    /// They were removed.
-    pub buried: u64,
+    /// Machines have removed them.
+    pub buried: Vec<Name>,
     /// The engine refused them, each for itself.
     pub refused: u64,
 }
@@ -177,7 +177,7 @@ impl Engine {
                     published.stored += 1;
                     published.replaced.push(name);
                 }
-                Some(Value::Int(2)) => published.buried += 1,
+                Some(Value::Int(2)) => published.buried.push(name),
                 Some(Value::Int(_)) => published.kept += 1,
                 _ => published.refused += 1,
             }

@@ -14,6 +14,7 @@ LIB     := build/lib
 BUILDS  := $(or $(CARGO_TARGET_DIR),target)$(CARGO_BUILD_TARGET:%=/%)
 TARGET  := $(BUILDS)/release
 BUILT   := $(BUILDS)/command/sslsweep
+AGENT   := $(BUILDS)/command/sslsweep-shared
 SO      := libsslsweep.so.$(VERSION)
 SHARE   := libsslsweep-share.so.$(VERSION)
 # $(call crates,NAMES): the sources of these crates
@@ -91,6 +92,18 @@ build/bin/sslsweep: $(BUILT)
 	@mkdir -p build/bin
 	$(INSTALL) -m 755 $(BUILT) $@
 
+# The agent of a fleet. It is apart from `lib`: nobody needs it who shares on one machine, and its TLS takes a while to build.
+fleet: build/bin/sslsweep-shared ##! build the agent that shares sessions with other machines, into build/
+
+$(AGENT): $(call crates,agent segment seal)
+	@$(SETUP) build
+	$(FLAGGED) build --profile command --locked -p sslsweep-agent
+	@touch $@
+
+build/bin/sslsweep-shared: $(AGENT)
+	@mkdir -p build/bin
+	$(INSTALL) -m 755 $(AGENT) $@
+
 build/NOTICES: $(COMMAND) packaging/notices.sh
 	@mkdir -p build
 	@CARGO='$(CARGO)' sh packaging/notices.sh >$@.new && mv $@.new $@
@@ -140,6 +153,6 @@ clean: ##! remove what was built
 	rm -rf build
 	$(CARGO) clean
 
-.PHONY: help help-all lib library demo test test-rust test-harness test-c test-command test-fresh lint header pictures clean
+.PHONY: help help-all lib library fleet demo test test-rust test-harness test-c test-command test-fresh lint header pictures clean
 
 include checks/checks.mk bench/bench.mk packaging/packaging.mk

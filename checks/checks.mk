@@ -15,6 +15,12 @@ test-sharing: ##! shared sessions in real servers (MINUTES=5: longer storms)
 	@$(AGAIN) lib
 	@SCENARIOS="$(SCENARIOS)" VERSIONS="$(VERSIONS)" MINUTES="$(MINUTES)" python3 -B checks/sharing/run.py $(LIB)/libsslsweep.so
 
+test-fleet: ##! the agent of a fleet, with engines that the tests start (SCENARIOS="engines agents/4" ENGINE=/PATH/valkey-server)
+	@PROGRAMS=redis $(SETUP) programs
+	@$(AGAIN) fleet
+	@$(FLAGGED) build --quiet --profile command --locked -p sslsweep-agent --examples
+	@SCENARIOS="$(SCENARIOS)" ENGINE="$(ENGINE)" python3 -B checks/fleet/run.py $(BUILDS)/command
+
 test-arm64: ## C and Rust tests, nginx and the packages on arm64 under emulation, in a tree of Debian 13 (as root; NAMES="flush_*" WAYS=preload PARTS="harness threads nginx packages" MIRROR=URL)
 	@$(SETUP) fresh
 	@NAMES='$(NAMES)' WAYS='$(WAYS)' PARTS='$(PARTS)' MIRROR='$(MIRROR)' sh checks/reach/arm64.sh
@@ -95,4 +101,4 @@ deny: $(DENY) ## licences, versions and origin of the dependencies, by deny.toml
 audit: $(DENY) ## known vulnerabilities of the dependencies (fetches the RustSec database from its Git host)
 	$(DENY) --locked check advisories
 
-.PHONY: test-matrix test-programs test-sharing test-arm64 test-distributions tested tested-systems abi-check abi-baseline fuzz fuzz-check test-models valgrind asan tsan test-memory soak miri deny audit test-musl
+.PHONY: test-matrix test-programs test-sharing test-fleet test-arm64 test-distributions tested tested-systems abi-check abi-baseline fuzz fuzz-check test-models valgrind asan tsan test-memory soak miri deny audit test-musl

@@ -12,7 +12,7 @@ use Test::More;
 use lib dirname(abs_path(__FILE__)) . '/../tests-c/support';
 use Installed;
 
-my @names    = ('sslsweep', 'sslsweep-share', 'sslsweep-dev');
+my @names    = ('sslsweep', 'sslsweep-share', 'sslsweep-fleet', 'sslsweep-dev');
 my @services = ('nginx', 'redis-server');
 my $packages = "$top/build/packages";
 
@@ -36,7 +36,7 @@ sub output {
 }
 
 my @debs = map { only("${_}_*.deb") } @names;
-my @rpms = map { only("$_-$version-*.rpm") } 'sslsweep', 'sslsweep-share', 'sslsweep-devel';
+my @rpms = map { only("$_-$version-*.rpm") } 'sslsweep', 'sslsweep-share', 'sslsweep-fleet', 'sslsweep-devel';
 
 my $arch = output('dpkg-architecture', '-qDEB_HOST_MULTIARCH');
 my $libdir = "/usr/lib/$arch";
@@ -62,11 +62,12 @@ sub glibc_least {
 subtest 'contents of the Debian packages' => sub {
     my $doc  = '/usr/share/doc/sslsweep';
     # debhelper compresses what has more than 4 kB.
-    my @docs = map { "$doc/$_" } qw(README.md.gz compatibility.md.gz operations.md.gz sharing.md.gz changelog.gz changelog.Debian.gz
+    my @docs = map { "$doc/$_" } qw(README.md.gz compatibility.md.gz operations.md.gz sharing.md.gz fleet.md.gz changelog.gz changelog.Debian.gz
         copyright top.svg), -s "$top/docs/metrics.md" > 4096 ? 'metrics.md.gz' : 'metrics.md';
     my %wanted = (
         'sslsweep'     => [installed('RUNTIME', $libdir), @docs, '/usr/share/lintian/overrides/sslsweep'],
         'sslsweep-share' => [installed('SHARE', $libdir), "$doc-share", '/usr/share/lintian/overrides/sslsweep-share'],
+        'sslsweep-fleet' => [installed('FLEET', $libdir), "$doc-fleet"],
         'sslsweep-dev' => [installed('DEV', $libdir), "$doc-dev"],
     );
     for my $i (0 .. $#names) {
@@ -88,7 +89,9 @@ subtest 'contents of the Debian packages' => sub {
     unlike($said, qr/ssl|crypto/, 'P3: and no libssl');
     like(output('dpkg-deb', '-f', $debs[1], 'Depends'), qr/^sslsweep \(= \Q$version\E-1\), libc6 /, 'that of the share library needs this one');
     unlike($said, qr/ssl\d|crypto/, 'P3: and no libssl');
-    is(output('dpkg-deb', '-f', $debs[2], 'Depends'), "sslsweep (= $version-1)", 'and so does that for development');
+    like(output('dpkg-deb', '-f', $debs[2], 'Depends'), qr/^sslsweep-share \(= \Q$version\E-1\), libc6 /, 'that of the agent needs that one');
+    unlike($said, qr/ssl\d|crypto/, 'and no libssl');
+    is(output('dpkg-deb', '-f', $debs[3], 'Depends'), "sslsweep (= $version-1)", 'that for development needs the first');
     like(output('dpkg-deb', '-I', $debs[0], 'shlibs'), qr/^libsslsweep \Q$abi\E sslsweep \(>= \Q$version\E\)$/,
         'what is linked with the library will need this package');
     for my $stripped ($library, "$scratch/sslsweep-share$libdir/$share") {
@@ -99,7 +102,7 @@ subtest 'contents of the Debian packages' => sub {
         '--prefix', 'none', '-f', '{p} {l}');
     same([grep { !/Apache-2\.0/ } @others], [], 'and so are those of the crates inside');
     my $notices = slurp("$scratch/sslsweep/usr/share/sslsweep/NOTICES");
-    for my $package (qw(sslsweep-cli sslsweep-share)) {
+    for my $package (qw(sslsweep-cli sslsweep-share sslsweep-agent)) {
         my @inside = split /\n/, output('cargo', 'tree', '--manifest-path', "$top/Cargo.toml", '--locked', '-p', $package,
             '-e', 'normal,no-proc-macro', '--prefix', 'none', '-f', '{p};{l}');
         my %missing = map { /^(\S+) v([^ ;]+)/ ? ("$1-$2" => 1) : () } grep { !/Apache-2\.0/ } @inside;
@@ -111,13 +114,14 @@ subtest 'contents of the Debian packages' => sub {
 
 subtest 'contents of the RPM packages' => sub {
     my $lib = output('rpm', '--eval', '%{_libdir}');
-    my ($runtime, $shared, $devel) = map { [split /\n/, output('rpm', '-qpl', $_)] } @rpms;
+    my ($runtime, $shared, $fleet, $devel) = map { [split /\n/, output('rpm', '-qpl', $_)] } @rpms;
     my @ours = ('/usr/share/sslsweep', '/usr/share/sslsweep/bpftrace', '/usr/share/sslsweep/grafana', '/usr/share/sslsweep/systemd',
         map { "/usr/share/sslsweep/systemd/$_.service.d" } @services);
     same([grep { !m{/(?:doc|licenses)/} } @$runtime], [installed('RUNTIME', $lib), @ours], 'the files of sslsweep');
     same([grep { !m{/(?:doc|licenses)/} } @$shared], [installed('SHARE', $lib)], 'the files of sslsweep-share');
+    same([grep { !m{/(?:doc|licenses)/} } @$fleet], [installed('FLEET', $lib), '/usr/libexec/sslsweep'], 'the files of sslsweep-fleet');
     same([grep { !m{/(?:doc|licenses)/} } @$devel], [installed('DEV', $lib)], 'the files of sslsweep-devel');
-    for my $file (qw(LICENSE README.md CHANGELOG.md compatibility.md operations.md sharing.md metrics.md top.svg)) {
+    for my $file (qw(LICENSE README.md CHANGELOG.md compatibility.md operations.md sharing.md fleet.md metrics.md top.svg)) {
         is(scalar(grep { m{/(?:doc|licenses)/.*/\Q$file\E$} } @$runtime), 1, "$file is there");
     }
 
@@ -128,7 +132,8 @@ subtest 'contents of the RPM packages' => sub {
     ok($requires{"libc.so.6(GLIBC_$least)$wide"}, "needs glibc $least");
     same([grep { /ssl|crypto/ } keys %requires], [], 'P3: and no libssl');
     like(output('rpm', '-qp', '--provides', $rpms[0]), qr/^\Q$name()$wide\E$/m, 'provides the library');
-    like(output('rpm', '-qp', '--requires', $_), qr/^sslsweep\(\S+\) = \Q$version\E-1$/m, "$_ needs it") for @rpms[1, 2];
+    like(output('rpm', '-qp', '--requires', $_), qr/^sslsweep\(\S+\) = \Q$version\E-1$/m, "$_ needs it") for @rpms[1, 3];
+    like(output('rpm', '-qp', '--requires', $rpms[2]), qr/^sslsweep-share\(\S+\) = \Q$version\E-1$/m, 'that of the agent needs that for sharing');
     unlike(output('rpm', '-qp', '--requires', $rpms[1]), qr/libssl|libcrypto/, 'P3: that of the share library needs no libssl');
     is(output('rpm', '-qp', '--scripts', @rpms), '', 'nothing runs at their installation');
     is(run('rpm', '-K', '--nosignature', @rpms), 0, 'they are whole') or diag($said . $complained);
@@ -216,6 +221,7 @@ subtest 'the Debian packages, installed' => sub {
     check_wrapper('/usr/bin/sslsweep', "$libdir/$name");
     is(run('sslsweep', 'run', '--share', "$scratch/plain"), 7, 'the share library is found');
     is($complained, '', 'without a word');
+    runs('the agent is found', 'sslsweep', 'shared', '--version');
     {
         local $ENV{SSLSWEEP_VERBOSE} = 1;
         is(run('sslsweep', 'openssl', 'ciphers'), 0, 'the openssl of this system');
@@ -247,7 +253,7 @@ subtest 'the RPM packages, in a root of their own' => sub {
     my %database = map { $_ => 1 } @{ files_below($root) };
     # What they need is not in this root.
     runs('rpm -i', @rpm, '--nodeps', '-i', @rpms) or return;
-    my @installed = ('sslsweep', 'sslsweep-share', 'sslsweep-devel');
+    my @installed = ('sslsweep', 'sslsweep-share', 'sslsweep-fleet', 'sslsweep-devel');
     runs('rpm finds them as they should be', @rpm, '--nodeps', '-V', @installed);
     my $lib = output('rpm', '--eval', '%{_libdir}');
     check_pkg_config("$root$lib", $root);

@@ -8,6 +8,9 @@ INCLUDEDIR ?= $(PREFIX)/include
 PKGCONFIGDIR ?= $(LIBDIR)/pkgconfig
 DATADIR ?= $(PREFIX)/share
 MANDIR  ?= $(DATADIR)/man
+LIBEXECDIR ?= $(PREFIX)/libexec
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 
 INSTALL ?= install
 STRIP   ?= strip
@@ -31,10 +34,12 @@ INSTALLED_RUNTIME = $(BINDIR)/sslsweep $(LIBDIR)/$(SO) $(LIBDIR)/libsslsweep.so.
 INSTALLED_DEV     = $(LIBDIR)/libsslsweep.so $(LIBDIR)/libsslsweep.a $(INCLUDEDIR)/sslsweep.h \
                     $(PKGCONFIGDIR)/sslsweep.pc $(PKGCONFIGDIR)/sslsweep-static.pc $(call man3,$(MAN3))
 INSTALLED_SHARE   = $(LIBDIR)/$(SHARE) $(LIBDIR)/libsslsweep-share.so.$(ABI)
-INSTALLED         = $(INSTALLED_RUNTIME) $(INSTALLED_SHARE) $(INSTALLED_DEV)
+INSTALLED_FLEET   = $(LIBEXECDIR)/sslsweep/sslsweep-shared $(UNITDIR)/sslsweep-shared.service $(SYSUSERSDIR)/sslsweep-shared.conf \
+                    $(DATADIR)/sslsweep/shared.conf
+INSTALLED         = $(INSTALLED_RUNTIME) $(INSTALLED_SHARE) $(INSTALLED_DEV) $(INSTALLED_FLEET)
 
 FILL = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@BINDIR@|$(BINDIR)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' \
-           -e 's|@DATADIR@|$(DATADIR)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@ABI@|$(ABI)|g'
+           -e 's|@DATADIR@|$(DATADIR)|g' -e 's|@LIBEXECDIR@|$(LIBEXECDIR)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@ABI@|$(ABI)|g'
 # $(call fill,SOURCE,MODE,TARGET)
 fill = $(FILL) $1 >$(DESTDIR)$3 && chmod $2 $(DESTDIR)$3
 
@@ -67,6 +72,15 @@ install-share: lib
 	$(call slim,$(LIBDIR)/$(SHARE))
 	ln -sf $(SHARE) $(DESTDIR)$(LIBDIR)/libsslsweep-share.so.$(ABI)
 
+# Not part of `install`: only a machine of a fleet needs it.
+install-fleet: fleet ##! install the agent that shares sessions with other machines, and its unit
+	$(INSTALL) -d $(sort $(dir $(INSTALLED_FLEET:%=$(DESTDIR)%)))
+	$(INSTALL) -m 755 build/bin/sslsweep-shared $(DESTDIR)$(LIBEXECDIR)/sslsweep/sslsweep-shared
+	$(call slim,$(LIBEXECDIR)/sslsweep/sslsweep-shared)
+	$(call fill,packaging/systemd/sslsweep-shared.service.in,644,$(UNITDIR)/sslsweep-shared.service)
+	$(INSTALL) -m 644 packaging/systemd/sslsweep-shared.sysusers $(DESTDIR)$(SYSUSERSDIR)/sslsweep-shared.conf
+	$(INSTALL) -m 644 packaging/systemd/shared.conf $(DESTDIR)$(DATADIR)/sslsweep/shared.conf
+
 install-dev: lib
 	$(INSTALL) -d $(sort $(dir $(INSTALLED_DEV:%=$(DESTDIR)%)))
 	ln -sf libsslsweep.so.$(ABI) $(DESTDIR)$(LIBDIR)/libsslsweep.so
@@ -93,7 +107,7 @@ PACKAGES := build/packages
 
 deb: ##! build Debian packages into build/packages
 	@$(SETUP) deb
-	@$(AGAIN) lib
+	@$(AGAIN) lib fleet
 	rm -rf $(PACKAGES)/deb $(PACKAGES)/*.deb
 	mkdir -p $(PACKAGES)/deb
 	cp -R packaging/debian $(PACKAGES)/deb
@@ -105,7 +119,7 @@ deb: ##! build Debian packages into build/packages
 
 rpm: ##! build RPM packages into build/packages
 	@$(SETUP) rpm
-	@$(AGAIN) lib
+	@$(AGAIN) lib fleet
 	rm -rf $(PACKAGES)/rpm $(PACKAGES)/*.rpm
 	rpmbuild -bb --quiet --define 'top $(CURDIR)' --define '_topdir $(CURDIR)/$(PACKAGES)/rpm' --define '_rpmdir $(CURDIR)/$(PACKAGES)' \
 	    --define 'version $(VERSION)' --define 'packager $(PACKAGER)' packaging/sslsweep.spec
@@ -116,4 +130,4 @@ test-packages: ## build the packages; install, try and remove them (Debian, as r
 	@$(AGAIN) deb rpm
 	@prove packaging/packages.t packaging/dist.t
 
-.PHONY: install install-runtime install-share install-dev uninstall dist deb rpm test-packages
+.PHONY: install install-runtime install-share install-fleet install-dev uninstall dist deb rpm test-packages

@@ -20,6 +20,7 @@ const USAGE: &str = "sslsweep run [OPTIONS] [--] PROGRAM [ARGUMENT...]
        sslsweep flush [--all] PID|NAME...
        sslsweep share-key new|stage|promote|retire FILE
        sslsweep share-key revoke --segment PATH
+       sslsweep shared OPTIONS | status OPTIONS | check OPTIONS
        sslsweep completions bash|zsh|fish
        sslsweep [--] PROGRAM [ARGUMENT...]
        sslsweep help [COMMAND] | --help | --version";
@@ -165,6 +166,16 @@ pub enum Command {
         /// The file of the segment, for revoke
         #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, required_if_eq("step", "revoke"))]
         segment: Option<PathBuf>,
+    },
+    /// Run the agent that shares sessions with other machines, or ask about it
+    #[command(
+        override_usage = "sslsweep shared OPTIONS | status OPTIONS | check OPTIONS",
+        disable_help_flag = true
+    )]
+    Shared {
+        /// The agent's own command line: see sslsweep shared --help
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+        words: Vec<OsString>,
     },
     /// Print the completion script of a shell
     #[command(override_usage = "sslsweep completions bash|zsh|fish", help_template = TEMPLATE)]

@@ -18,6 +18,7 @@ mod run;
 mod selection;
 mod share;
 mod share_key;
+mod shared;
 mod stat;
 mod system;
 mod text;
@@ -58,6 +59,7 @@ fn command(words: &[OsString]) -> Result<(), Failure> {
         Command::ShareKey { step, file, segment } => {
             share_key::share_key(step, file.as_deref(), segment.as_deref())
         }
+        Command::Shared { words } => Err(shared::shared(&words)),
         Command::Completions { shell } => Ok(print(&completions::completion(shell))?),
     }
 }

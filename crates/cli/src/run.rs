@@ -129,7 +129,7 @@ fn set(name: &str, value: &OsStr) {
 }
 
 /// Starts the program in our place. `Command::exec` would reset SIGPIPE, which systemd ignores for services.
-fn become_program(words: &[OsString]) -> io::Error {
+pub fn become_program(words: &[OsString]) -> io::Error {
     let words: Result<Vec<CString>, _> =
         words.iter().map(|word| CString::new(word.as_bytes())).collect();
     let Ok(words) = words else { return io::ErrorKind::InvalidInput.into() };

@@ -1,0 +1,499 @@
+"""Agents between segments and an engine: records, removals, epochs and gaps reach every machine, whatever happens to
+agents and engines."""
+
+from __future__ import annotations
+
+import grp
+import os
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+
+from harness import (Child, Engine, Machine, Resp, Scenario, Site, cluster, free_port, key, sentinels,
+                     wait_until)
+
+
+def pair(site: Site, *arguments: object, **options: object) -> tuple[Machine, Machine]:
+    machines = [Machine(site, *arguments, **options) for _ in range(2)]
+    return machines[0].connected(), machines[1].connected()
+
+
+def travels(site: Site, what: str, a: Machine, b: Machine, first: int) -> None:
+    """Records of one machine are found on the other, and what is removed there is found on none."""
+    before = a.server.tallies()["Published"]
+    site.check("S1", f"{what}: put here", a.server("put", f"{first:x}", 200, 3600, 0), "200")
+    a.published(before + 200)
+    site.check("S1", f"{what}: not there before somebody asks", b.server("get", f"{first:x}", 200), "0")
+    site.check("S1", f"{what}: fetched there", b.fetches(f"{first:x}", 200), 200)
+    applied = a.server.tallies()["Applied"]
+    b.server("forget", f"{first:x}", 50, 3600)
+    wait_until(lambda: a.server.tallies()["Applied"] >= applied + 50, "the removal here")
+    site.check("S3", f"{what}: removed there, gone here", a.server("get", f"{first:x}", 200), "150")
+    site.check("S3", f"{what}: and it does not come back", a.fetches(f"{first:x}", 50) + b.fetches(f"{first:x}", 50), 0)
+
+
+def two(site: Site) -> None:
+    engine = Engine(site)
+    a, b = pair(site, "--upstream", engine.url)
+    travels(site, "two machines", a, b, 1)
+    travels(site, "the other way", b, a, 1001)
+    figures = a.server.tallies()
+    site.check("S9", "figures", (figures["Removed"], figures["Withheld"], figures["Failed"], figures["Gap"]), (50, 0, 0, 0))
+    site.check("S9", "the log says what matters, once", [len(m.said()) for m in (a, b)], [1, 1])
+
+    a.server("put", "5000", 20, 3600, 1)
+    a.server("put", "6000", 20, 3600, 0)
+    a.published(220)
+    wait_until(lambda: a.server.tallies()["Withheld"] >= 20, "withheld records")
+    a.server("forget", "5000", 10, 3600)
+    wait_until(lambda: a.server.tallies()["Withheld"] >= 30, "withheld removals")
+    site.check("S4", "what may be used once is in no engine, alive or removed",
+               engine.keys() & {key(number) for number in range(0x5000, 0x5014)}, set())
+    site.check("S4", "and on no other machine", b.fetches("5000", 20), 0)
+
+    # A name that is removed before it was ever put.
+    b.server("forget", "7000", 5, 3600)
+    wait_until(lambda: key(0x7004) in engine.keys(), "tombstones")
+    a.server("put", "7000", 5, 3600, 0)
+    # By the mark in the engine, or because the removal is heard of meanwhile.
+    wait_until(lambda: a.server("get", "7000", 5) == "0", "the end of what was removed")
+    site.check("S3", "removed before it was put: nowhere to be had", (a.server("get", "7000", 5), b.fetches("7000", 5)), ("0", 0))
+    c = Machine(site, "--upstream", engine.url).connected()
+    site.check("S3", "nor on a third machine", c.fetches("7000", 5), 0)
+    site.check("S1", "a third machine fetches", c.fetches("6000", 20), 20)
+
+    # A session whose life was made shorter: nobody else resumes what it was before.
+    a.server("put", "6000", 5, 1800, 2)
+    wait_until(lambda: c.server("get", "6000", 20) == "15", "the end of longer lives there")
+    site.check("S3", "a life made shorter here ends there", (a.server("get", "6000", 20), c.server("get", "6000", 20)), ("20", "15"))
+    d = Machine(site, "--upstream", engine.url).connected()
+    site.check("S1", "others fetch the shorter one", d.fetches("6000", 20), 20)
+
+    # What a machine has fetched is not news.
+    before = b.server.tallies()
+    site.check("S1", "fetched", b.fetches("6000", 20), 20)
+    time.sleep(0.3)
+    after = b.server.tallies()
+    site.check("S9", "a fetched record is not published again", after["Published"], before["Published"])
+    site.check("S7", "agents stop", [m.agents[0].end() for m in (a, b, c, d)], [0] * 4)
+    site.check("S5", "without an agent nobody asks", b.server("ask", "6000", 1, 1000), "Unasked")
+
+
+def revoke(site: Site) -> None:
+    engine = Engine(site)
+    a, b = pair(site, "--upstream", engine.url)
+    a.server("raise", 3)
+    wait_until(lambda: b.server("epoch") == "3", "the epoch there")
+    site.check("S3", "one machine revokes, the other hears of it", b.server("epoch"), "3")
+    late = Machine(site, "--upstream", engine.url).connected()
+    site.check("S3", "so does one that comes later", late.server("epoch"), "3")
+    engine.say("FLUSHALL")
+    wait_until(lambda: a.server.tallies()["Gap"] == 1, "the gap")
+    newer = Machine(site, "--upstream", engine.url).connected()
+    newer.server("raise", 2)
+    b.agents[0].end()
+    b.agent()
+    b.connected()
+    wait_until(lambda: newer.server("epoch") == "3", "the epoch there")
+    site.check("S3", "the highest epoch wins, also where the engine has forgotten it", newer.server("epoch"), "3")
+    engine.say("XADD", "sslsweep:removed", "*", "e", 1 << 40)
+    engine.say("XADD", "sslsweep:removed", "*", "e", 5)
+    wait_until(lambda: a.server("epoch") == "5", "the epoch")
+    site.check("S7", "an epoch far beyond all is not believed", (a.server("epoch"), b.server("epoch")), ("5", "5"))
+
+
+def lost(site: Site) -> None:
+    """A machine that may have missed a removal, or an engine that has lost some."""
+    engine = Engine(site)
+    a, b = pair(site, "--upstream", engine.url, "--removals", 150)
+    site.check("S3", "no gap at the start", (a.server("floor"), b.server("floor")), ("none", "none"))
+    b.agents[0].end()
+    a.server("put", "1", 20, 3600, 0)
+    a.published(20)
+    for name in range(250):
+        a.server("forget", f"{0x100 + name:x}", 1, 3600)
+        if name % 10 == 9:
+            wait_until(lambda least=name: a.server.tallies()["Removed"] > least, "removals")
+    removed = a.server.tallies()["Removed"]
+    entries = engine.say("XLEN", "sslsweep:removed")
+    site.so("S3", "the stream was trimmed", entries < 250 and removed >= 250, (entries, removed))
+    engine.say("XTRIM", "sslsweep:removed", "MAXLEN", 1)
+    b.agent()
+    b.connected()
+    site.check("S9", "a machine that has missed removals counts a gap", b.server.tallies()["Gap"], 1)
+    site.so("S3", "and refuses what is older", int(b.server("floor")) <= 5, b.server("floor"))
+    site.check("S3", "the other has missed nothing", a.server("floor"), "none")
+
+    engine.say("SAVE")
+    a.server("forget", "1", 10, 3600)
+    wait_until(lambda: a.server.tallies()["Removed"] >= removed + 10, "removals")
+    wait_until(lambda: a.server.tallies()["Removed"] >= removed + 10, "removals")
+    time.sleep(1)  # the floors are in seconds
+    engine.stop()
+    engine.start()
+    wait_until(lambda: a.server.tallies()["Gap"] == 1 and b.server.tallies()["Gap"] == 2, "gaps")
+    site.so("S3", "an engine from an old snapshot: all machines refuse what is older",
+            int(a.server("floor")) <= 5 and int(b.server("floor")) <= 5, (a.server("floor"), b.server("floor")))
+    late = Machine(site, "--upstream", engine.url).connected()
+    site.so("S3", "also one that comes later", late.server("floor") != "none" and int(late.server("floor")) <= 10,
+            late.server("floor"))
+    travels(site, "afterwards", a.connected(), b.connected(), 0x9000)
+    site.so("S9", "the log says so", any("lost removals" in line for line in a.said()), a.said())
+
+
+def crowded(site: Site) -> None:
+    """A removal for which the segment has no slot: nobody knows its name, so all machines refuse what is older."""
+    engine = Engine(site)
+    a = Machine(site, "--upstream", engine.url, size="20k").connected()
+    b = Machine(site, "--upstream", engine.url).connected()
+    a.server("forget", "1", 400, 3600)
+    wait_until(lambda: b.server("floor") != "none", "the floor there")
+    site.so("S3", "a removal without a slot raises the floor of all", int(b.server("floor")) <= 10, b.server("floor"))
+    floor_at = time.time() - int(b.server("floor"))
+    a.agents[0].kill()
+    time.sleep(1.1)
+    a.agent()
+    a.connected()
+    time.sleep(0.5)
+    site.so("S3", "a restart tells it no second time", abs(time.time() - int(b.server("floor")) - floor_at) < 1.1, b.server("floor"))
+
+
+def killed(site: Site) -> None:
+    """Agents are killed at any moment, and nothing is lost."""
+    engine = Engine(site)
+    a, b = pair(site, "--upstream", engine.url, size="8m")
+    agent = a.agents[0]
+    for turn in range(20):
+        a.server("put", f"{turn * 1000:x}", 100, 3600, 0)
+        a.server("forget", f"{turn * 1000:x}", 20, 3600)
+        time.sleep(0.003 * turn)
+        agent.kill()
+        a.server("put", f"{turn * 1000 + 100:x}", 20, 3600, 0)
+        agent = a.agent()
+    a.connected()
+    wanted = {key(turn * 1000 + at): at >= 20 for turn in range(20) for at in range(120)}
+
+    def there() -> bool:
+        connection = Resp(engine.path)
+        got = connection("MGET", *wanted)
+        connection.close()
+        return all(value is not None and (len(value) > 0) == alive for value, alive in zip(got, wanted.values()))
+    wait_until(there, "all records and removals in the engine")
+    site.check("S7", "20 kills: every record and every removal is in the engine", there(), True)
+    site.check("S1", "and the other machine gets them", sum(b.fetches(f"{turn * 1000:x}", 120) for turn in range(20)), 2000)
+
+    # While there is no agent.
+    agent.end()
+    a.server("put", "f0000", 50, 3600, 0)
+    b.server("forget", "14", 30, 3600)
+    wait_until(lambda: b.server.tallies()["Removed"] >= 30, "the removals there")
+    a.server("forget", "3e8", 120, 3600)
+    agent = a.agent()
+    a.connected()
+    site.check("S3", "what was removed elsewhere meanwhile is gone before anybody fetches", a.server("get", "14", 30), "0")
+    wait_until(lambda: b.server("get", "3e8", 120) == "0", "the removal there")
+    site.check("S3", "and what was removed here is gone there", b.fetches("3e8", 120), 0)
+    site.check("S1", "what was put meanwhile is fetched", b.fetches("f0000", 50), 50)
+
+    agent.pause()
+    b.server("put", "e0000", 10, 3600, 0)
+    begun = time.monotonic()
+    answers = a.server("ask", "e0000", 10, 20)
+    took = time.monotonic() - begun
+    site.so("S5", "a stopped agent: deadlines are missed, and then nobody waits", answers == "Missed Open" and took < 2, (answers, took))
+    agent.resume()
+    wait_until(lambda: a.fetches("e0000", 10) == 10, "records")
+    site.check("S1", "it goes on: fetched", a.fetches("e0000", 10), 10)
+    wait_until(lambda: a.server("ask", "1", 1, 20) == "Met" and a.server("breaker") == "0", "waiting")
+    site.check("S5", "and servers wait again", a.server("breaker"), "0")
+
+
+def twins(site: Site) -> None:
+    engine = Engine(site)
+    a = Machine(site, "--upstream", engine.url, agents=2).connected()
+    b = Machine(site, "--upstream", engine.url).connected()
+    wait_until(lambda: any("another agent" in line for line in a.said()), "the second agent's message")
+    travels(site, "two agents on one segment", a, b, 1)
+    site.check("S9", "each removal was sent once", b.server.tallies()["Removed"], 50)
+    waiting = sum("another agent" in line for line in a.said())
+    site.check("S9", "the second says once that it waits", waiting, 1)
+    clients = {line for line in engine.say("CLIENT", "LIST").decode().splitlines()}
+    site.so("S7", "only one has connections", len(clients) <= 7, len(clients))
+    # Whichever of them carries.
+    a.agents[0].kill()
+    time.sleep(0.5)
+    a.connected()
+    travels(site, "the first is killed", a, b, 1001)
+    site.check("S7", "the second ends", a.agents[-1].end(), 0)
+
+
+def moved(site: Site) -> None:
+    """Somebody removes the file of the segment."""
+    engine = Engine(site)
+    a, b = pair(site, "--upstream", engine.url)
+    a.server("put", "1", 10, 3600, 0)
+    a.published(10)
+    a.path.unlink()
+    wait_until(a.path.exists, "a new segment")
+    a.server = a.process()
+    a.connected()
+    site.check("S7", "a new segment in place of a removed one: fetched", a.fetches("1", 10), 10)
+    site.so("S9", "the log says so", any("was removed from its path" in line for line in a.said()), a.said())
+    travels(site, "a new segment", b, a, 1001)
+
+
+def engines(site: Site) -> None:
+    """An engine that comes late, hangs, dies, is full, or is another one."""
+    port = free_port()
+    a = Machine(site, "--upstream", f"redis://127.0.0.1:{port}")
+    a.server("put", "1", 100, 3600, 0)
+    a.server("forget", "1", 10, 3600)
+    site.check("S5", "no engine: nobody asks", a.server("ask", "1", 1, 1000), "Unasked")
+    time.sleep(1)
+    site.check("S9", "no engine: the log says it once", len(a.said()), 1)
+    engine = Engine(site, port=port)
+    a.connected()
+    a.published(90)
+    b = Machine(site, "--upstream", engine.url).connected()
+    site.check("S1", "an engine that comes late gets all", b.fetches("1", 100), 90)
+    site.check("S9", "the log says that it is there", len(a.said()), 2)
+
+    engine.child.pause()
+    a.server("put", "1001", 100, 3600, 0)
+    begun = time.monotonic()
+    answers = b.server("ask", "1001", 100, 20)
+    took = time.monotonic() - begun
+    site.so("S5", "a hung engine: a deadline or three are missed, and nobody waits",
+            set(answers.split()) <= {"Missed", "Open", "Met", "Unasked"} and took < 3, (answers, took))
+    wait_until(lambda: b.server("upstream") == "0", "the end of asking")
+    engine.child.resume()
+    b.connected()
+    wait_until(lambda: b.fetches("1001", 100) == 100, "records")
+    site.check("S1", "it goes on: all is fetched", b.fetches("1001", 100), 100)
+
+    engine.say("CONFIG", "SET", "maxmemory", 1)
+    a.server("put", "2001", 100, 3600, 0)
+    wait_until(lambda: any("OOM" in line for line in a.said()), "the message")
+    lines = len(a.said())
+    time.sleep(2)
+    site.check("S9", "a full engine: the log says it once", len(a.said()), lines)
+    site.check("S1", "a full engine: what it has is fetched", b.fetches("1", 100), 90)
+    engine.say("CONFIG", "SET", "maxmemory", 0)
+    wait_until(lambda: b.fetches("2001", 100) == 100, "records")
+    site.check("S1", "room again: nothing was lost", b.fetches("2001", 100), 100)
+
+    engine.say("CLIENT", "KILL", "TYPE", "normal")
+    travels(site, "cut connections", a.connected(), b.connected(), 0x3001)
+
+    engine.stop()
+    wait_until(lambda: a.server("upstream") == "0" and b.server("upstream") == "0", "the end of asking")
+    a.server("put", "4001", 100, 3600, 0)
+    engine.start()
+    wait_until(lambda: b.server("upstream") == "1" and b.fetches("4001", 100) == 100, "records")
+    site.check("S1", "a new and empty engine: what was put meanwhile is fetched", b.fetches("4001", 100), 100)
+    site.so("S3", "and everything older is refused", b.server("floor") != "none", b.server("floor"))
+
+
+def topologies(site: Site) -> None:
+    nodes = cluster(site)
+    travels(site, "a Cluster", *pair(site, "--cluster", "--upstream", *(node.url for node in nodes)), 1)
+    engine = Engine(site, tls=True)
+    travels(site, "TLS", *pair(site, "--upstream", engine.url, "--ca", site.tls.ca, "--cert", site.tls.cert, "--key", site.tls.key), 1)
+    group = sentinels(site)
+    a, b = pair(site, "--sentinel", "fleet", "--upstream", *(one.url for one in group.sentinels))
+    travels(site, "sentinels", a, b, 1)
+    group.primary.stop()
+    wait_until(lambda: b"role:master" in group.replica.say("INFO", "replication"), "the failover")
+    travels(site, "after a failover", a.connected(), b.connected(), 0x2001)
+
+
+def nonsense(site: Site) -> None:
+    """A hostile engine: a small one of the tests', that answers all commands with what it likes."""
+    real = Engine(site)
+    lies: dict[bytes, bytes] = {}
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(client: socket.socket) -> None:
+        upstream = Resp(real.path)
+        file = client.makefile("rb")
+        try:
+            while True:
+                head = file.readline()
+                if not head:
+                    return
+                words = []
+                for _ in range(int(head[1:])):
+                    words.append(file.read(int(file.readline()[1:]) + 2)[:-2])
+                lie = lies.get(words[0].upper())
+                upstream.socket.sendall(head + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words))
+                truth = _copy(upstream.file)
+                if lie == b"in drops":
+                    for byte in b"$400\r\n" + b"x" * 400:
+                        client.sendall(bytes([byte]))
+                        time.sleep(0.1)
+                        if not lies:
+                            return
+                client.sendall(truth if lie is None else lie)
+        except (OSError, ValueError):
+            pass
+        finally:
+            client.close()
+            upstream.close()
+
+    def accept() -> None:
+        while True:
+            client, _ = listener.accept()
+            threading.Thread(target=serve, args=(client,), daemon=True).start()
+    threading.Thread(target=accept, daemon=True).start()
+
+    a = Machine(site, "--upstream", real.url).connected()
+    b = Machine(site, "--upstream", f"redis://127.0.0.1:{listener.getsockname()[1]}").connected()
+    travels(site, "through a proxy", a, b, 1)
+    b.server("put", "5000", 50, 3600, 0)
+    huge = b"x" * 600
+
+    def bulk(value: bytes) -> bytes:
+        return b"$%d\r\n%s\r\n" % (len(value), value)
+
+    def entry(*words: bytes, at: bytes) -> bytes:
+        fields = b"*%d\r\n" % len(words) + b"".join(map(bulk, words))
+        return b"*1\r\n*2\r\n" + bulk(b"sslsweep:removed") + b"*1\r\n*2\r\n" + bulk(at) + fields
+    far = b"99999999999999-1"
+    for number, (what, lie) in enumerate({
+        "records too large": {b"GET": bulk(huge)}, "records too small": {b"GET": bulk(b"x")},
+        "foreign records": {b"GET": bulk(b"\xff" * 8 + b"not one of ours")},
+        "records for single use": {b"GET": bulk(b"\xff" * 8 + b"ss\x01\x01" + b"x" * 300)},
+        "records that never end": {b"GET": bulk(b"\xff" * 8 + b"ss\x01\x00" + b"x" * 300)},
+        "numbers for records": {b"GET": b":1\r\n"}, "arrays for records": {b"GET": b"*2\r\n:1\r\n:2\r\n"},
+        "success without an effect": {b"SET": b"+OK\r\n", b"XADD": b"+OK\r\n", b"EVAL": b":1\r\n"},
+        "failures": {b"SET": b"-OOM no\r\n"}, "a stream without order": {b"XREAD": entry(b"n", b"x" * 16, at=b"1-1")},
+        "a stream that is none": {b"XREAD": b":1\r\n"},
+        "an entry of the far future": {b"XREAD": entry(b"n", b"x" * 17, at=far)},
+        "a floor and an epoch of the far future": {b"XREAD": entry(b"f", b"9" * 30, b"e", b"9" * 30, b"f", b"9" * 18, at=far)},
+        "no information": {b"XINFO": b"*0\r\n"}, "a stream with a lower end": {b"XINFO": b"-ERR no such key\r\n"},
+    }.items()):
+        lies.clear()
+        lies.update(lie)
+        own = f"{0x6000 + 100 * number:x}"
+        b.server("put", own, 20, 3600, 0)
+        b.server("want", "8000", 30)
+        b.server("forget", own, 5, 3600)
+        time.sleep(0.4)
+        b.server("want", "8000", 30)
+        time.sleep(0.2)
+        site.check("S7", f"hostile, {what}: the agent lives", b.agents[0].process.poll(), None)
+        site.check("S6", f"hostile, {what}: this machine's own records stay", b.server("get", "5000", 50), "50")
+    lies.clear()
+    wait_until(lambda: b.server("upstream") == "1", "an honest engine again")
+    lies[b"XREAD"] = b"in drops"
+    wait_until(lambda: b.server("upstream") == "0", "the end of asking")
+    site.check("S3", "removals that come in drops: nobody asks what may have been removed", b.server("ask", "1", 1, 1000), "Unasked")
+    lies.clear()
+    wait_until(lambda: b.server("upstream") == "1", "an honest engine again")
+    a.server("put", "b000", 50, 3600, 0)
+    wait_until(lambda: b.server("upstream") == "1" and b.fetches("b000", 50) == 50, "records")
+    site.check("S7", "honest again: fetched", b.fetches("b000", 50), 50)
+    site.so("S7", "a floor beyond all clocks was not believed", b.server("floor") == "none" or int(b.server("floor")) >= -310,
+            b.server("floor"))
+
+
+def _copy(file: object) -> bytes:
+    """One answer, as it is."""
+    line = file.readline()
+    kind, rest = line[:1], line[1:-2]
+    if kind == b"$" and rest != b"-1":
+        return line + file.read(int(rest) + 2)
+    if kind == b"*" and rest != b"-1":
+        return line + b"".join(_copy(file) for _ in range(int(rest)))
+    return line
+
+
+def told(site: Site) -> None:
+    """Status, check, HTTP, and what a service manager hears."""
+    engine = Engine(site)
+    listen = free_port()
+    notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notify.bind(str(site.folder / "notify"))
+    notify.settimeout(30)
+    path = site.folder / "segment"
+    log = site.folder / "machine.told.log"
+    agent = Child([site.programs / "sslsweep-shared", "--segment", f"{path}:1m", "--upstream", engine.url, "--listen",
+                   f"127.0.0.1:{listen}"], site.folder, log, {"NOTIFY_SOCKET": str(site.folder / "notify")})
+    site.children.append(agent)
+    site.check("S9", "it says when it is ready", notify.recv(100), b"READY=1")
+
+    def get(what: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{listen}{what}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def run(*words: object) -> tuple[int, str]:
+        out = site.folder / "out"
+        out.write_text("")
+        child = Child([site.programs / "sslsweep-shared", *words], site.folder, out)
+        return child.process.wait(30), out.read_text()
+    wait_until(lambda: get("/healthz")[0] == 200, "health")
+    site.check("S9", "healthy", get("/healthz"), (200, "ok\n"))
+    status, text = get("/metrics")
+    site.so("S9", "metrics", status == 200 and "sslsweep_shared_published_total 0\n" in text and
+            'sslsweep_shared_up{link="fetching"} 1\n' in text, text)
+    names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
+    site.check("S9", "each metric has one type and one help", (len(names), text.count("# HELP")), (len(set(names)), len(names)))
+    site.check("S9", "other paths", get("/secrets")[0], 404)
+    status, text = run("status", "--segment", path)
+    site.so("S9", "status", status == 0 and "agent        lives" in text and "can be reached" in text, text)
+    status, text = run("check", "--upstream", engine.url)
+    site.so("S9", "check", status == 0 and ("Redis 7" in text or "Valkey 8" in text) and "maxmemory is not set" in text, text)
+    engine.say("CONFIG", "SET", "maxmemory", "100mb")
+    for policy, mark in ("noeviction", "note maxmemory-policy is noeviction"), ("volatile-ttl", "yes  maxmemory-policy"):
+        engine.say("CONFIG", "SET", "maxmemory-policy", policy)
+        text = run("check", "--upstream", engine.url)[1]
+        site.so("S9", f"check: {policy}", mark in text, text)
+    engine.stop()
+    wait_until(lambda: get("/healthz")[0] == 503, "illness")
+    site.so("S9", "not healthy without the engine", "no connection for" in get("/healthz")[1])
+    status, text = run("status", "--segment", path)
+    site.so("S9", "status without the engine", status == 1 and "cannot be reached" in text, text)
+    status, text = run("check", "--upstream", engine.url)
+    site.so("S9", "check without the engine", status == 1 and "cannot be reached" in text, text)
+    site.check("S7", "it stops", agent.end(), 0)
+    site.check("S9", "it says that it stops", notify.recv(100), b"STOPPING=1")
+    status, text = run("status", "--segment", path)
+    site.so("S9", "status without an agent", status == 1 and "does not live" in text, text)
+    if os.geteuid() == 0:
+        shared = site.folder / "shared"
+        agent = Child([site.programs / "sslsweep-shared", "--segment", f"{shared}:1m", "--group", "nogroup", "--upstream",
+                       engine.url], site.folder, log)
+        site.children.append(agent)
+        wait_until(shared.exists, "the segment")
+        about = shared.stat()
+        site.check("S6", "a segment of a group", (oct(about.st_mode & 0o7777), about.st_gid), ("0o660", grp.getgrnam("nogroup").gr_gid))
+        agent.end()
+    for words, mark in ((["status", "--segment", site.folder / "none"], "cannot be read"),
+                        (["--segment", path, "--upstream", "nonsense"], "is no URL"),
+                        (["--segment", path, "--upstream", engine.url, engine.url], "--cluster"),
+                        (["--segment", path, "--upstream", engine.url, "--group", "nobody at all"], "no group"),
+                        (["--segment", f"{path}:2m", "--upstream", engine.url], "bytes instead of"),
+                        (["--segment", path, "--upstream", engine.url, "--listen", "0.0.0.0:1"], "loopback"),
+                        ([], "Usage"), (["--segment", path], "--upstream")):
+        status, text = run(*words)
+        site.so("S9", f"{mark}: refused in a line", status in (1, 2) and mark in text, (status, text))
+
+
+SCENARIOS = [
+    Scenario("two machines", two),
+    Scenario("revocation", revoke),
+    Scenario("lost removals", lost),
+    Scenario("no room for a removal", crowded),
+    Scenario("killed agents", killed),
+    Scenario("two agents", twins),
+    Scenario("a removed segment", moved),
+    Scenario("engines that fail", engines),
+    Scenario("topologies", topologies),
+    Scenario("a hostile engine", nonsense),
+    Scenario("what is told", told),
+]

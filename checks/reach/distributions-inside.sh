@@ -35,8 +35,11 @@ mkdir -p "$tree/srv/sslsweep/build"
 cp -R "$logs/lib" "$tree/srv/sslsweep/build/"
 harness "Debian $release"
 if [ "$release" = 13 ]; then
+    # Debian's Rust, which has a standard library for i386.
+    get cargo rustc
     # Only unpacked, as apt would want the same versions of both architectures.
-    stage root "apt-get download openssl:i386" sh -c 'cd /srv && apt-get download -qq libc6:i386 zlib1g:i386 libzstd1:i386 libssl3t64:i386 openssl:i386'
+    stage root "apt-get download openssl:i386 libstd-rust-dev:i386" sh -c \
+        'cd /srv && apt-get download -qq libc6:i386 zlib1g:i386 libzstd1:i386 libssl3t64:i386 openssl:i386 libstd-rust-dev:i386'
     for package in "$tree"/srv/*_i386.deb; do chroot "$tree" dpkg -x "/srv/${package##*/}" /; done
     served=../build/tests-$version/stock/flush_basic
     inside root make -s -C /srv/sslsweep/tests-c LIBDIR=../build/lib BUILD="../build/tests-$version" "$served"

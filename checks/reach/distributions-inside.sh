@@ -1,12 +1,13 @@
 #!/bin/sh
-# distributions-inside.sh RELEASE TREE LOGS TOOLCHAIN NAMES WAYS BACKPORTS: the part of distributions.sh that runs in namespaces of its
-# own. BACKPORTS is their line of a sources.list; empty if there are none.
-# shellcheck disable=SC2034 # tree-inside.sh uses them
+# distributions-inside.sh ... NAMES WAYS BACKPORTS: the part of distributions.sh that runs in namespaces of its own. BACKPORTS is their
+# line of a sources.list; empty if there are none.
+# shellcheck disable=SC2154 # tree-inside.sh sets them
 set -eu
 
-what=distributions release=$1 tree=$2 logs=$3 toolchain=$4 names=$5 ways=$6 backports=$7
 # shellcheck source=tools/tree-inside.sh
 . "$(dirname "$0")/../../tools/tree-inside.sh"
+
+names=$1 ways=$2 backports=$3
 
 # harness SYSTEM: on the libssl that is installed.
 harness() {
@@ -16,7 +17,7 @@ harness() {
     sed "s/^/$1\t$version\t/" "$tree/srv/results/results.tsv" >>"$logs/systems.tsv"
 }
 
-echo 'APT::Install-Recommends "no";' >"$tree/etc/apt/apt.conf.d/few"
+lean
 [ -z "$backports" ] || echo "$backports" >"$tree/etc/apt/sources.list.d/backports.list"
 # A mirror that stands still has an old sid, which the version of its libssl tells.
 echo 'Acquire::Check-Valid-Until "no";' >"$tree/etc/apt/apt.conf.d/old"

@@ -19,10 +19,20 @@ int sweeping(void)
     return dlsym(RTLD_DEFAULT, "sslsweep_version") != NULL;
 }
 
+static int is_set(const char *name)
+{
+    const char *value = getenv(name);
+    return value != NULL && *value != '\0';
+}
+
 int slowly(void)
 {
-    const char *value = getenv("TEST_SLOW");
-    return value != NULL && *value != '\0';
+    return is_set("TEST_SLOW");
+}
+
+int emulated(void)
+{
+    return is_set("TEST_EMULATED");
 }
 
 /* The harness checks this line against the way it asked for. It comes first, whatever happens later. */

@@ -44,6 +44,9 @@ int sweeping(void);
 /* 1 when the harness runs us under a slow tool (valgrind): use smaller numbers of sessions. */
 int slowly(void);
 
+/* 1 when an emulator runs us. Its /proc/self/stat says for each thread when it began there, and anew after an exec. */
+int emulated(void);
+
 /* 1 when the libssl of this process is of this release or later: 0x300 is 3.0, 0x101 is 1.1.1. */
 int libssl_since(unsigned release);
 

@@ -109,6 +109,11 @@ int libssl_since(unsigned release)
     return OpenSSL_version_num() >> 20 >= release;
 }
 
+int libssl_calls_back_unlocked(void)
+{
+    return OpenSSL_version_num() >= 0x30600050L;
+}
+
 int libssl_before_cve_2024_2511(void)
 {
     unsigned long version = OpenSSL_version_num() >> 4;

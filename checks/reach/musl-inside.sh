@@ -46,7 +46,10 @@ if part harness; then
     musl_stage "the C harness" env LDFLAGS=-lgcc_s make -C $checkout/tests-c check TEST_NAMES="${names:-*}" TEST_WITHOUT="$without" TEST_WAYS="$ways" \
         TEST_TIMEOUT=1800 TEST_OUT=/srv/results OPENSSL_CFLAGS="-I$libssl/include" OPENSSL_LIBS="-L$libssl/dev -L$libssl/lib -lssl -lcrypto" \
         LD_LIBRARY_PATH="$libssl/lib"
-    cp "$tree/srv/results/results.tsv" "$tree/srv/results/times.tsv" "$logs"
+    version=$(sed -n 's/^# libssl: OpenSSL \([^ ]*\).*/\1/p' "$tree"/srv/results/*.out | head -n 1)
+    musl=$(chroot "$tree" dpkg-query -W -f "\${Version}" musl)
+    sed "s/^/musl, in Debian $release\tAlpine's $version, with musl $musl\t/" "$tree/srv/results/results.tsv" >"$logs/systems.tsv"
+    cp "$tree/srv/results/times.tsv" "$logs"
 fi
 if part nginx; then
     musl_stage "the build of nginx" sh $checkout/checks/reach/musl/nginx.sh "$libssl" /srv/kept/nginx

@@ -29,8 +29,8 @@ test-distributions: ## the C programs on the libssl of Debian 12, 13 and sid, in
 	@$(SETUP) fresh
 	@NAMES='$(NAMES)' WAYS='$(WAYS)' MIRROR='$(MIRROR)' sh checks/reach/distributions.sh $(RELEASES)
 
-tested-systems: ## run both, and write the table of docs/compatibility.md from the results
-	@$(AGAIN) test-arm64 test-distributions
+tested-systems: ## run test-arm64, test-distributions and test-musl, and write the table of docs/compatibility.md from the results
+	@$(AGAIN) test-arm64 test-distributions test-musl
 	python3 tools/tested.py systems
 
 tested: ## run the matrix and the programs, and write the README's tables from the results

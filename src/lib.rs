@@ -15,13 +15,6 @@
     allow(deprecated, reason = "time_t, which has 64 bits on every 64-bit Linux")
 )]
 
-// time_t and long are taken to hold 64 bits, as they do on every 64-bit Linux.
-#[cfg(not(target_pointer_width = "64"))]
-compile_error!("sslsweep is for 64-bit systems; 32-bit programs run beside it, on libssl alone");
-// The entries of the exports are written in assembly, and relocations have a processor's own numbers.
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-compile_error!("sslsweep is for x86-64 and arm64 (aarch64)");
-
 #[forbid(unsafe_code)]
 pub mod cache;
 

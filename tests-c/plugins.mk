@@ -193,5 +193,5 @@ $(BUILD)/%/presence_loader.paths: $(BUILD)/obj/presence_loader.1.so $(BUILD)/obj
 	echo $(abspath $(BUILD)/obj) $$soname $(abspath $(BUILD)/obj)/$$(basename $$copy) >$@
 $(foreach way,stock shared static,$(eval $(BUILD)/$(way)/presence_loader: | $(BUILD)/$(way)/presence_loader.paths))
 
-# presence_private: with a hole between its segments, as programs have on arm64, the loader tells of one segment alone.
-$(BUILD)/stock/presence_private $(BUILD)/shared/presence_private $(BUILD)/static/presence_private: private LDFLAGS += -Wl,-z,max-page-size=0x200000
+# With a hole between a program's segments, as programs have on arm64, the loader tells of one segment alone.
+$(foreach way,stock shared static,$(BUILD)/$(way)/presence_private $(BUILD)/$(way)/presence_fork_own): private LDFLAGS += -Wl,-z,max-page-size=0x200000

@@ -1,14 +1,13 @@
 #!/bin/sh
-# fresh-inside.sh RELEASE TREE LOGS TOOLCHAIN MEMCHECK USERS PACKAGE...: the part of fresh.sh that runs in namespaces of its own, as
-# their first process. TOOLCHAIN is empty where Debian's own Rust serves.
-# shellcheck disable=SC2034 # tree-inside.sh uses them
+# fresh-inside.sh ... MEMCHECK USERS PACKAGE...: the part of fresh.sh that runs in namespaces of its own.
 set -eu
 
-what=fresh release=$1 tree=$2 logs=$3 toolchain=$4 memcheck=$5 users=$6
-shift 6
-packages=$*
 # shellcheck source=tools/tree-inside.sh
 . "$(dirname "$0")/tree-inside.sh"
+
+memcheck=$1 users=$2
+shift 2
+packages=$*
 
 [ -z "$toolchain" ] || packages=$(echo " $packages " | sed 's/ cargo / /; s/ rustc / /')
 # shellcheck disable=SC2086 # a list of words

@@ -7,10 +7,8 @@
 # else is.)
 set -eu
 
-root=$(cd "$(dirname "$0")/.." && pwd)
-what=fresh
 # shellcheck source=tools/tree.sh
-. "$root/tools/tree.sh"
+. "$(dirname "$0")/tree.sh"
 
 [ $# -gt 0 ] || set -- 12 13
 # The README is the one place that says what is needed.
@@ -23,5 +21,5 @@ for release; do
     toolchain=
     [ "$release" != 12 ] || own_rust
     # shellcheck disable=SC2086 # a list of packages
-    enter "$root/tools/fresh-inside.sh" "$release" "$tree" "$work" "$toolchain" "${MEMCHECK:-yes}" "${USERS:-root visitor}" $needs
+    enter "${MEMCHECK:-yes}" "${USERS:-root visitor}" $needs
 done

@@ -1,8 +1,8 @@
 # shellcheck shell=sh disable=SC2034,SC2154 # variables of its users, and for them
-# tree-inside.sh: the part of tree.sh that runs in namespaces of its own. Its user sets $what, $release, $tree, $logs and
-# $toolchain, which is empty where Debian's own Rust serves.
+# tree-inside.sh: the part of tree.sh that runs in namespaces of its own. It takes away the arguments that tree.sh has put first.
 
-# shellcheck disable=SC2154 # set by its user
+what=$1 release=$2 tree=$3 logs=$4 toolchain=$5
+shift 5
 {
     # A root that is no mount point lets nobody in it make a mount namespace.
     mount --bind "$tree" "$tree"
@@ -31,12 +31,10 @@ inside() {
 
 # stage USER NAME COMMAND: with its output in a log, which is shown when it fails.
 stage() {
-    # shellcheck disable=SC2154
     log=$logs/$release-$1-$(echo "$2" | cut -c 1-100 | tr ' /' -).log
     began=$(date +%s)
     status=0
     (user=$1 && shift 2 && inside "$user" "$@") >"$log" 2>&1 || status=$?
-    # shellcheck disable=SC2154
     if [ $status != 0 ]; then
         grep -E '^not ok|FAILED|^#   Failed|^make.*Error|^setup:|^error' "$log" | head -n 40 || :
         tail -n 40 "$log"
@@ -54,3 +52,9 @@ get() {
     mkdir -p "$tree/etc/ssl/certs"
     cp "$tree/root/certificates" "$tree/etc/ssl/certs/ca-certificates.crt"
 }
+
+# lean: nothing more than what is asked for.
+lean() { echo 'APT::Install-Recommends "no";' >"$tree/etc/apt/apt.conf.d/lean"; }
+
+# part NAME: whether it is one of $parts.
+part() { case " $parts " in *" $1 "*) ;; *) return 1 ;; esac }

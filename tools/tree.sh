@@ -1,12 +1,16 @@
 # shellcheck shell=sh disable=SC2034,SC2154 # variables of its users, and for them
-# tree.sh: systems of Debian's in folders of their own, for tools/fresh.sh and checks/reach/*.sh, which source it with $root, the
-# checkout, and $what, the name for messages. A tree is made by debootstrap and removed at the end; its base and the packages
+# tree.sh: systems of Debian's in folders of their own, for the scripts that source it: tools/fresh.sh and checks/reach/*.sh. NAME.sh
+# does what `make test-NAME` says; the part of it that runs in the namespaces of a tree is NAME-inside.sh. A tree is made by debootstrap and removed at the end; its base and the packages
 # are kept in ~/.cache/sslsweep/trees. (The packages as links, so that each tree's apt has the folder, and its lock, to itself.) From this machine come the package sources (MIRROR=URL names another one), proxies,
 # CA certificates and cargo's configuration. Mounts and processes are in namespaces that end with the script.
 
+here=$(cd "$(dirname "$0")" && pwd)
+what=$(basename "$0" .sh)
+root=$(git -C "$here" rev-parse --show-toplevel) || root=
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/sslsweep/trees
 work=$root/build/$what
 tree=$work/tree
+toolchain= # empty where Debian's own Rust serves
 child=
 
 complain() {
@@ -25,13 +29,13 @@ clean() {
 
 # Before the first tree.
 begin() {
+    [ -n "$root" ] || complain "the commands are tried on a clone, so a Git checkout is needed"
     [ "$(id -u)" = 0 ] || complain "making a tree of Debian needs root; please run: sudo make test-$what"
     mkdir -p "$cache" "$work"
     trap clean EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
     rm -rf --one-file-system "$tree"
-    git -C "$root" rev-parse -q --verify HEAD >/dev/null || complain "the commands are tried on a clone, so a Git checkout is needed"
     [ -z "$(git -C "$root" status --porcelain --untracked-files=no)" ] || echo "$what: HEAD is tried; changes that are not committed are not"
 }
 
@@ -109,6 +113,7 @@ keep() {
 
 # plant RELEASE: the tree, with this checkout's HEAD in /srv/sslsweep.
 plant() {
+    release=$1
     name=$(codename "$1")
     archives=$cache/debian-$1-packages
     mkdir -p "$archives"
@@ -130,8 +135,8 @@ plant() {
     git clone -q --depth 1 "file://$root" "$tree/srv/sslsweep"
 }
 
-# enter SCRIPT ARGUMENT...: the script in namespaces of its own, as their first process; it begins with tree-inside.sh. The tree
-# goes when it has ended.
+# enter ARGUMENT...: NAME-inside.sh in namespaces of its own, as their first process; it begins with tree-inside.sh, which takes what all
+# of them are told. The tree goes when it has ended.
 enter() { enter_by '' "$@"; }
 
 # The same in a user namespace too, in which everybody is who he is outside.
@@ -145,7 +150,8 @@ enter_by() {
     wait='until [ -n "$(cat /proc/self/uid_map)" ] && [ -n "$(cat /proc/self/gid_map)" ]; do sleep 0.01; done; exec sh "$@"'
     # shellcheck disable=SC2046,SC2086 # a word for each setting; one or none
     env -i $(env | grep -i -E '^([a-z]+_proxy|CARGO_(HTTP|NET|REGISTR|SOURCE)[A-Z_]*)=') PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-        unshare $user --mount --pid --ipc --uts --fork --kill-child sh -c "$wait" sh "$@" </dev/null &
+        unshare $user --mount --pid --ipc --uts --fork --kill-child sh -c "$wait" sh \
+        "$here/$what-inside.sh" "$what" "$release" "$tree" "$work" "$toolchain" "$@" </dev/null &
     child=$!
     [ -z "$user" ] || name_users
     status=0

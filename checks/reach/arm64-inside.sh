@@ -1,13 +1,12 @@
 #!/bin/sh
-# arm64-inside.sh RELEASE TREE LOGS PARTS NAMES WAYS: the part of arm64.sh that runs in namespaces of its own.
-# shellcheck disable=SC2034 # tree-inside.sh uses them
+# arm64-inside.sh ... PARTS NAMES WAYS: the part of arm64.sh that runs in namespaces of its own.
+# shellcheck disable=SC2034,SC2154 # shared with tree-inside.sh
 set -eu
 
-what=arm64 release=$1 tree=$2 logs=$3 parts=$4 names=$5 ways=$6 toolchain=
 # shellcheck source=tools/tree-inside.sh
 . "$(dirname "$0")/../../tools/tree-inside.sh"
 
-part() { case " $parts " in *" $1 "*) ;; *) return 1 ;; esac }
+parts=$1 names=$2 ways=$3
 build() { # NAME TARGET...
     name=$1
     shift
@@ -25,7 +24,7 @@ emulate() {
 printf '#!/bin/sh\nexit 101\n' >"$tree/usr/sbin/policy-rc.d"
 chmod 755 "$tree/usr/sbin/policy-rc.d"
 chroot "$tree" dpkg --add-architecture arm64
-echo 'APT::Install-Recommends "no";' >"$tree/etc/apt/apt.conf.d/few"
+lean
 get qemu-user
 emulate || [ -e /proc/sys/fs/binfmt_misc/qemu-aarch64 ] || {
     echo "arm64: programs for arm64 cannot be started here: that needs Linux 6.7 (binfmt_misc in a user namespace), or qemu-user-binfmt" >&2

@@ -6,12 +6,9 @@
 # Threads under emulation see memory in x86-64's order, which is stronger than arm64's: for that there are the models and Miri.
 set -eu
 
-root=$(cd "$(dirname "$0")/../.." && pwd)
-what=arm64
 # shellcheck source=tools/tree.sh
-. "$root/tools/tree.sh"
+. "$(dirname "$0")/../../tools/tree.sh"
 
 begin
 plant 13
-enter_as_own "$root/checks/reach/arm64-inside.sh" 13 "$tree" "$work" "${PARTS:-harness threads nginx packages}" \
-    "${NAMES:-*}" "${WAYS:-stock preload shared static}"
+enter_as_own "${PARTS:-harness threads nginx packages}" "${NAMES:-*}" "${WAYS:-stock preload shared static}"

@@ -1,12 +1,13 @@
 #!/bin/sh
-# distributions-inside.sh RELEASE TREE LOGS TOOLCHAIN NAMES WAYS BACKPORTS: the part of distributions.sh that runs in namespaces of its
-# own. BACKPORTS is their line of a sources.list; empty if there are none.
-# shellcheck disable=SC2034 # tree-inside.sh uses them
+# distributions-inside.sh ... NAMES WAYS BACKPORTS: the part of distributions.sh that runs in namespaces of its own. BACKPORTS is their
+# line of a sources.list; empty if there are none.
+# shellcheck disable=SC2154 # tree-inside.sh sets them
 set -eu
 
-what=distributions release=$1 tree=$2 logs=$3 toolchain=$4 names=$5 ways=$6 backports=$7
 # shellcheck source=tools/tree-inside.sh
 . "$(dirname "$0")/../../tools/tree-inside.sh"
+
+names=$1 ways=$2 backports=$3
 
 # harness SYSTEM: on the libssl that is installed.
 harness() {
@@ -16,7 +17,7 @@ harness() {
     sed "s/^/$1\t$version\t/" "$tree/srv/results/results.tsv" >>"$logs/systems.tsv"
 }
 
-echo 'APT::Install-Recommends "no";' >"$tree/etc/apt/apt.conf.d/few"
+lean
 [ -z "$backports" ] || echo "$backports" >"$tree/etc/apt/sources.list.d/backports.list"
 # A mirror that stands still has an old sid, which the version of its libssl tells.
 echo 'Acquire::Check-Valid-Until "no";' >"$tree/etc/apt/apt.conf.d/old"
@@ -35,8 +36,11 @@ mkdir -p "$tree/srv/sslsweep/build"
 cp -R "$logs/lib" "$tree/srv/sslsweep/build/"
 harness "Debian $release"
 if [ "$release" = 13 ]; then
+    # Debian's Rust, which has a standard library for i386.
+    get cargo rustc
     # Only unpacked, as apt would want the same versions of both architectures.
-    stage root "apt-get download openssl:i386" sh -c 'cd /srv && apt-get download -qq libc6:i386 zlib1g:i386 libzstd1:i386 libssl3t64:i386 openssl:i386'
+    stage root "apt-get download openssl:i386 libstd-rust-dev:i386" sh -c \
+        'cd /srv && apt-get download -qq libc6:i386 zlib1g:i386 libzstd1:i386 libssl3t64:i386 openssl:i386 libstd-rust-dev:i386'
     for package in "$tree"/srv/*_i386.deb; do chroot "$tree" dpkg -x "/srv/${package##*/}" /; done
     served=../build/tests-$version/stock/flush_basic
     inside root make -s -C /srv/sslsweep/tests-c LIBDIR=../build/lib BUILD="../build/tests-$version" "$served"

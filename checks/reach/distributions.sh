@@ -6,10 +6,8 @@
 # by this machine's Rust, and serves all: so the oldest release comes first. What passed is in build/distributions/systems.tsv.
 set -eu
 
-root=$(cd "$(dirname "$0")/../.." && pwd)
-what=distributions
 # shellcheck source=tools/tree.sh
-. "$root/tools/tree.sh"
+. "$(dirname "$0")/../../tools/tree.sh"
 
 [ $# -gt 0 ] || set -- 12 13 sid
 begin
@@ -19,6 +17,5 @@ for release; do
     plant "$release"
     later=
     [ "$release" = sid ] || later="deb $(mirror "$name") $name-backports main"
-    enter "$root/checks/reach/distributions-inside.sh" "$release" "$tree" "$work" "$toolchain" \
-        "${NAMES:-*}" "${WAYS:-stock preload shared static}" "$later"
+    enter "${NAMES:-*}" "${WAYS:-stock preload shared static}" "$later"
 done

@@ -1,6 +1,7 @@
 #!/bin/sh
 # i386.sh PROGRAM: 32-bit programs beside the library, in a tree of Debian's on x86-64 where `openssl` is the one of i386. The loader leaves the
-# library out, and says so; the program runs as without it. PROGRAM is a 64-bit one of the C harness. A line of TAP for each check.
+# library out, and says so; the program runs as without it. PROGRAM is a 64-bit one of the C harness. And the library is refused by its
+# build for i386, with the reason and nothing else. A line of TAP for each check.
 # shellcheck disable=SC2016,SC2317 # $LIB is the loader's; `check` calls the functions
 set -eu
 
@@ -78,5 +79,12 @@ runs "$either"
 check "\$LIB, with an empty 32-bit library: it does the same" is_same
 check "\$LIB: the loader says nothing" is_quiet
 check "\$LIB: a 64-bit program is served" serves "$either"
+
+# refuses: by the tree's own Rust, which comes with Debian's standard library for i386.
+refuses() {
+    ! (cd "$top" && PATH=/usr/bin:/bin cargo check --quiet --locked --lib --target i686-unknown-linux-gnu --target-dir "$work/target") 2>"$work/errors" &&
+        is_said '^error: sslsweep@.*: sslsweep is for 64-bit systems' && ! is_said '^error\[E'
+}
+check "a build for i386 is refused, with the reason" refuses
 echo "1..$number"
 exit $failed

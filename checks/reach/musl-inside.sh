@@ -1,14 +1,13 @@
 #!/bin/sh
-# musl-inside.sh RELEASE TREE LOGS KEPT PARTS NAMES WAYS: the part of musl.sh that runs in namespaces of its own.
-# shellcheck disable=SC2034 # tree-inside.sh uses them
+# musl-inside.sh ... KEPT PARTS NAMES WAYS: the part of musl.sh that runs in namespaces of its own.
+# shellcheck disable=SC2034,SC2154 # shared with tree-inside.sh
 set -eu
 
-what=musl release=$1 tree=$2 logs=$3 kept=$4 parts=$5 names=$6 ways=$7 toolchain=
-here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tools/tree-inside.sh
-. "$here/../../tools/tree-inside.sh"
+. "$(dirname "$0")/../../tools/tree-inside.sh"
 
-part() { case " $parts " in *" $1 "*) ;; *) return 1 ;; esac }
+kept=$1 parts=$2 names=$3 ways=$4
+here=$(cd "$(dirname "$0")" && pwd)
 machine=$(uname -m)
 upper=$(echo "$machine" | tr '[:lower:]' '[:upper:]')
 checkout=/srv/sslsweep
@@ -27,7 +26,7 @@ musl_stage() {
 mkdir -p "$tree/srv/kept" "$kept/registry"
 mount --bind "$kept" "$tree/srv/kept"
 ln -s /srv/kept/registry "$tree/srv/cargo/registry"
-echo 'APT::Install-Recommends "no";' >"$tree/etc/apt/apt.conf.d/few"
+lean
 sed 's/^deb /deb-src /' "$tree/etc/apt/sources.list" >"$tree/etc/apt/sources.list.d/sources.list"
 get make gcc libc6-dev musl-tools libunwind-19-dev cargo rust-src perl pkgconf python3 python3-pip patchelf libssl-dev openssl
 stage root toolchain sh $checkout/checks/reach/musl/toolchain.sh
@@ -47,7 +46,10 @@ if part harness; then
     musl_stage "the C harness" env LDFLAGS=-lgcc_s make -C $checkout/tests-c check TEST_NAMES="${names:-*}" TEST_WITHOUT="$without" TEST_WAYS="$ways" \
         TEST_TIMEOUT=1800 TEST_OUT=/srv/results OPENSSL_CFLAGS="-I$libssl/include" OPENSSL_LIBS="-L$libssl/dev -L$libssl/lib -lssl -lcrypto" \
         LD_LIBRARY_PATH="$libssl/lib"
-    cp "$tree/srv/results/results.tsv" "$tree/srv/results/times.tsv" "$logs"
+    version=$(sed -n 's/^# libssl: OpenSSL \([^ ]*\).*/\1/p' "$tree"/srv/results/*.out | head -n 1)
+    musl=$(chroot "$tree" dpkg-query -W -f "\${Version}" musl)
+    sed "s/^/musl, in Debian $release\tAlpine's $version, with musl $musl\t/" "$tree/srv/results/results.tsv" >"$logs/systems.tsv"
+    cp "$tree/srv/results/times.tsv" "$logs"
 fi
 if part nginx; then
     musl_stage "the build of nginx" sh $checkout/checks/reach/musl/nginx.sh "$libssl" /srv/kept/nginx

@@ -9,14 +9,11 @@
 # not. What is no part of sslsweep is kept in ~/.cache/sslsweep/musl: that standard library and nginx.
 set -eu
 
-root=$(cd "$(dirname "$0")/../.." && pwd)
-what=musl
 # shellcheck source=tools/tree.sh
-. "$root/tools/tree.sh"
+. "$(dirname "$0")/../../tools/tree.sh"
 
 begin
 plant 13
 kept=$(dirname "$cache")/musl
 mkdir -p "$kept"
-enter "$root/checks/reach/musl-inside.sh" 13 "$tree" "$work" "$kept" "${PARTS:-command harness nginx}" "${NAMES:-}" \
-    "${WAYS:-preload shared static}"
+enter "$kept" "${PARTS:-command harness nginx}" "${NAMES:-}" "${WAYS:-preload shared static}"

@@ -194,7 +194,11 @@ pub(super) fn find_object(mut wanted: impl FnMut(&Object) -> bool) -> Option<Obj
         ) -> c_int;
     }
     extern "C" fn visit(info: &libc::dl_phdr_info, _: usize, search: &mut Search<'_>) -> c_int {
-        search.found = described(info).filter(|object| (search.wanted)(object));
+        // SAFETY: the object's program headers.
+        let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+        search.found =
+            described(info.dlpi_addr as usize, info.dlpi_name.expose_provenance(), headers)
+                .filter(|object| (search.wanted)(object));
         search.found.is_some().into()
     }
     let mut search = Search { wanted: &mut wanted, found: None };
@@ -223,11 +227,8 @@ pub(super) fn loaded_objects() -> Vec<Object> {
     all
 }
 
-fn described(info: &libc::dl_phdr_info) -> Option<Object> {
-    let base = info.dlpi_addr as usize;
+fn described(base: usize, name: usize, headers: &[libc::Elf64_Phdr]) -> Option<Object> {
     let (mut start, mut end, mut dynamic) = (usize::MAX, 0, 0);
-    // SAFETY: the object's program headers.
-    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
     for header in headers {
         let at = base.wrapping_add(header.p_vaddr as usize);
         match header.p_type {
@@ -239,8 +240,19 @@ fn described(info: &libc::dl_phdr_info) -> Option<Object> {
             _ => {}
         }
     }
-    let name = info.dlpi_name.expose_provenance();
     (start < end && dynamic != 0).then_some(Object { base, range: start..end, dynamic, name })
+}
+
+/// The program, by the headers that the kernel has named. Not by the loader's list: in a child of a fork, another thread may
+/// have been reading that for ever (contract P10).
+fn program(base: usize, name: usize) -> Option<Object> {
+    // SAFETY: it may be asked for anything.
+    let told = |what| unsafe { libc::getauxval(what) } as usize;
+    let headers: *const libc::Elf64_Phdr = std::ptr::with_exposed_provenance(told(libc::AT_PHDR));
+    // SAFETY: the program's headers, which stay; NULL if the kernel has not named them.
+    let first = unsafe { headers.as_ref() }?;
+    // SAFETY: as above, and there are so many.
+    described(base, name, unsafe { std::slice::from_raw_parts(first, told(libc::AT_PHNUM)) })
 }
 
 /// The object that is mapped at an address.
@@ -300,8 +312,8 @@ fn loader_find() -> Option<impl Fn(usize) -> Option<Object>> {
         let Link { base, name, dynamic } = *found.link?;
         let range = found.start..found.end;
         if !range.contains(&dynamic) {
-            // Of a program whose segments lie apart, as they do on arm64, the loader names the one with the address.
-            return find_object(|object| object.range.contains(&address));
+            // Where segments lie apart, as the program's do on arm64, the loader tells of the one with the address alone.
+            return program(base, name).filter(|program| program.dynamic == dynamic);
         }
         Some(Object { base, range, dynamic, name })
     })

@@ -219,7 +219,7 @@ int main(void)
 {
     alarm(slowly() ? 600 : 60);
     removing();
-    if (libssl_since(0x400) || !stock_cannot("F5", "the lock of the flush is never unlocked")) {
+    if (libssl_calls_back_unlocked() || !stock_cannot("F5", "the lock of the flush is never unlocked")) {
         flushing();
         every_one();
         evicting();

@@ -258,7 +258,7 @@ int main(void)
     pending();
     removing(by_exit, "pthread_exit");
     removing(by_cancel, "cancellation");
-    if (libssl_since(0x400) || !stock_cannot("F5", "the lock of the flush is never unlocked")) {
+    if (libssl_calls_back_unlocked() || !stock_cannot("F5", "the lock of the flush is never unlocked")) {
         flushing(by_exit, "pthread_exit");
         flushing(by_cancel, "cancellation");
         evicting();

@@ -62,10 +62,10 @@ static int by_expiry(void)
     return sweeping() || libssl_since(0x300);
 }
 
-/* The object that left as number n: stock 4.0 calls back in reverse. */
+/* The object that left as number n: stock that calls back without its lock does so in reverse. */
 static int left(size_t n)
 {
-    int reverse = !sweeping() && libssl_since(0x400);
+    int reverse = !sweeping() && libssl_calls_back_unlocked();
     return (int)removal_at(reverse ? removals() - 1 - n : n).session - 1;
 }
 

@@ -191,7 +191,7 @@ int main(void)
     parent = getpid();
     beside_lookups();
     prefork();
-    if (libssl_since(0x400) || !stock_cannot("P5", "the child inherits the flush's lock, locked for ever")) {
+    if (libssl_calls_back_unlocked() || !stock_cannot("P5", "the child inherits the flush's lock, locked for ever")) {
         in_a_callback();
         beside_a_callback();
     }

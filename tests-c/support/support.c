@@ -19,10 +19,20 @@ int sweeping(void)
     return dlsym(RTLD_DEFAULT, "sslsweep_version") != NULL;
 }
 
+static int is_set(const char *name)
+{
+    const char *value = getenv(name);
+    return value != NULL && *value != '\0';
+}
+
 int slowly(void)
 {
-    const char *value = getenv("TEST_SLOW");
-    return value != NULL && *value != '\0';
+    return is_set("TEST_SLOW");
+}
+
+int emulated(void)
+{
+    return is_set("TEST_EMULATED");
 }
 
 /* The harness checks this line against the way it asked for. It comes first, whatever happens later. */
@@ -97,6 +107,11 @@ int stock_cannot(const char *number, const char *reason)
 int libssl_since(unsigned release)
 {
     return OpenSSL_version_num() >> 20 >= release;
+}
+
+int libssl_calls_back_unlocked(void)
+{
+    return OpenSSL_version_num() >= 0x30600050L;
 }
 
 int libssl_before_cve_2024_2511(void)

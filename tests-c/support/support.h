@@ -44,8 +44,14 @@ int sweeping(void);
 /* 1 when the harness runs us under a slow tool (valgrind): use smaller numbers of sessions. */
 int slowly(void);
 
+/* 1 when an emulator runs us. Its /proc/self/stat says for each thread when it began there, and anew after an exec. */
+int emulated(void);
+
 /* 1 when the libssl of this process is of this release or later: 0x300 is 3.0, 0x101 is 1.1.1. */
 int libssl_since(unsigned release);
+
+/* 1 when its flush and eviction call back without the context's lock: from 4.0 on, and in 3.6.5. (3.6.3 held it.) */
+int libssl_calls_back_unlocked(void);
 
 /* 1 when it lacks the fix of CVE-2024-2511: a server then empties the id of a session that it finds marked. */
 int libssl_before_cve_2024_2511(void);

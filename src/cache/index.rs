@@ -150,7 +150,12 @@ impl Index {
 
     /// Splits the full row of this hash, or throws stale cells out of it where there are many.
     #[inline(never)]
-    fn make_room(&mut self, hash: u64, live: &impl Fn(u32) -> Option<u64>, len: usize) -> Option<()> {
+    fn make_room(
+        &mut self,
+        hash: u64,
+        live: &impl Fn(u32) -> Option<u64>,
+        len: usize,
+    ) -> Option<()> {
         let Some(number) = self.row(hash) else {
             let mut directory = Vec::new();
             directory.try_reserve_exact(1).ok()?;
@@ -327,7 +332,8 @@ mod tests {
     fn hashes_that_are_alike_are_refused() {
         let mut index = Index::default();
         let stored = (0..200).take_while(|&slot| {
-            let vacancy = index.find_or_reserve(7, |_| false, |_| Some(7), slot as usize).unwrap_err();
+            let vacancy =
+                index.find_or_reserve(7, |_| false, |_| Some(7), slot as usize).unwrap_err();
             let is_there = vacancy.is_some();
             vacancy.into_iter().for_each(|vacancy| index.insert(vacancy, slot));
             is_there

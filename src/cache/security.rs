@@ -98,7 +98,8 @@ fn c4_ids_that_meet_under_some_secrets_do_not_under_others() {
 
     let most_touched = |maker: &KeyMaker| {
         let cache = Cache::default();
-        let stores = chosen.chunks(1).map(|id| count::of(|| store_all(&cache, maker, id)).0.touched);
+        let stores =
+            chosen.chunks(1).map(|id| count::of(|| store_all(&cache, maker, id)).0.touched);
         let most = stores.max().expect("some were chosen");
         assert_eq!(cache.validate(), Ok(()));
         assert!(touched(&cache, maker, &chosen, true) <= MOST_TOUCHED, "lookups cost the same");

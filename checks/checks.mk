@@ -96,9 +96,9 @@ $(DENY):
 	$(CARGO) install --locked --quiet --root $(patsubst %/bin/,%,$(dir $@)) cargo-deny
 
 deny: $(DENY) ## licences, versions and origin of the dependencies, by deny.toml (installs cargo-deny if need be)
-	$(DENY) --locked check licenses bans sources
+	$(DENY) --workspace --locked check licenses bans sources
 
 audit: $(DENY) ## known vulnerabilities of the dependencies (fetches the RustSec database from its Git host)
-	$(DENY) --locked check advisories
+	$(DENY) --workspace --locked check advisories
 
 .PHONY: test-matrix test-programs test-sharing test-fleet test-arm64 test-distributions tested tested-systems abi-check abi-baseline fuzz fuzz-check test-models valgrind asan tsan test-memory soak miri deny audit test-musl

@@ -175,9 +175,12 @@ impl Agent {
     /// All entries of the removals stream up to this one are read, and what they remove is killed. For one thread.
     pub fn set_stream(&self, position: Position) {
         let [ms, seq] = self.segment.header().stream();
-        // In this order: where the agent is killed between the two, the next one begins at an earlier entry.
-        seq.store(position.seq, Ordering::Relaxed);
-        ms.store(position.ms, Ordering::Release);
+        // In this order: wherever the agent is killed, the next one begins at an earlier entry, and reads some again.
+        if ms.load(Ordering::Relaxed) != position.ms {
+            seq.store(0, Ordering::Release);
+            ms.store(position.ms, Ordering::Release);
+        }
+        seq.store(position.seq, Ordering::Release);
     }
 
     /// Counts events.

@@ -128,27 +128,27 @@ END
 END
     ['a get does not look at the state again', 'if is_dead || !slot.is_unchanged(&head) {', 'if is_dead {'],
     ['a get looks at the state again without a fence',
-        "        fence(Ordering::Acquire);\n        self.0[STATE].load", '        self.0[STATE].load'],
+        "        fence(Ordering::Acquire);\n        self.words[STATE].load", '        self.words[STATE].load'],
     ['a get stops at the first record',
         'if found.as_ref().is_none_or(|(former, _)| former.number < head.number) {', 'if true { return Some(record);'],
     ['a put writes without a fence', "        fence(Ordering::Release);\n", ''],
-    ['a put publishes without release', 'with_state(self.word, state), Ordering::Release)', 'with_state(self.word, state), Ordering::Relaxed)'],
+    ['a put publishes without release', 'with_state(self.word, state), Ordering::SeqCst)', 'with_state(self.word, state), Ordering::Relaxed)'],
     ['a claim begins no generation', '(head.word | STATE_BITS).wrapping_add(1)', 'head.word'],
     ['a put takes its number when it has a slot',
-        'number: self.next_number(), record };', 'number: 0, record };',
-        'claim.publish(contents, State::Live);', 'claim.publish(Contents { number: self.next_number(), ..contents }, State::Live);'],
+        'number: self.next_number(), record }', 'number: 0, record }',
+        "claim.publish(contents, State::Live);\n                self.mark_changed", "claim.publish(Contents { number: self.next_number(), ..contents }, State::Live);\n                self.mark_changed"],
     ['a busy slot is reclaimed', 'State::Busy => continue,', 'State::Busy => Cost::Nothing,'],
     ['a take stores the state', <<'END', <<'END'],
-        self.change(head.word, dead, Ordering::AcqRel)
+        self.change(head.word, dead, Ordering::SeqCst)
 END
-        let same = self.0[STATE].load(Ordering::Acquire) == head.word;
+        let same = self.words[STATE].load(Ordering::Acquire) == head.word;
         if same {
-            self.0[STATE].store(dead, Ordering::Release);
+            self.words[STATE].store(dead, Ordering::Release);
         }
         same
 END
     ['a take does not look for a second record', '(self.slots_of(name, now).count() == killed).then_some(record)', 'Some(record).filter(|_| killed > 0)'],
-    ['a take looks for a second record without a fence', "        fence(Ordering::SeqCst);\n", ''],
+    ['a take looks for a second record without a fence', "        fence(Ordering::SeqCst);\n        (self", '        (self'],
     ['a forget without a record leaves nothing', 'if search.dead_until >= until {', 'if search.dead_until <= until {'],
     ['a forget without a slot gives up', 'self.mark().fetch_max(self.next_number(), Ordering::Relaxed);', ''],
     ['a forget marks without a number of its own', 'fetch_max(self.next_number(), ', 'fetch_max(self.sequence.load(Ordering::Relaxed), '],

@@ -245,6 +245,11 @@ END
         chmod 0604, $key;
         doctor(1, qr/^no +sharing +\Q$key\E has mode 0604.*\n +remedy: chmod 600\n.*runs with sslsweep, but cannot share/ms, 'a key for everybody', $pid);
         chmod 0600, $key;
+        chmod 0660, $segment;
+        doctor(0, qr/^yes +sharing +the segment \Q$segment\E is mapped, 12288 bytes$/m, 'by a file for a group, as an agent makes it', $pid);
+        chmod 0640, $segment;
+        doctor(1, qr/^no +sharing +\Q$segment\E has mode 0640/m, 'a file that a group can read', $pid);
+        chmod 0600, $segment;
         rename $segment, "$segment.away";
         doctor(1, qr/^no +sharing +the segment \Q$segment\E is not there: .*\n +remedy: start the program again/m, 'one whose segment is gone', $pid);
         stop();

@@ -16,7 +16,8 @@ use crate::slots::{Change, Fetched, Name, Passes, Refused};
 
 /// The one agent of a segment that is found by a path: it carries records between the segment and the fleet.
 ///
-/// All threads of the agent may use it at once, with the exceptions that are stated. Nothing here waits for another process.
+/// All threads of the agent may use it at once, with the exceptions that are stated. Nothing here waits for another
+/// process.
 pub struct Agent {
     segment: Segment,
     path: PathBuf,
@@ -38,9 +39,9 @@ pub struct Asked {
 pub struct Cell(usize);
 
 impl Agent {
-    /// Attaches to the segment at a path. If there is none, makes one of at most `bytes` with all its room allocated: with mode 0600,
-    /// or with mode 0660 for a group of this id, which the process must be able to give it to. An existing file must be as it would
-    /// be made; without a group, as [`Segment::host`] wants it.
+    /// Attaches to the segment at a path. If there is none, makes one of at most `bytes` with all its room allocated:
+    /// with mode 0600, or with mode 0660 for a group of this id, which the process must be able to give it to. An
+    /// existing file must be as it would be made; without a group, as [`Segment::host`] wants it.
     ///
     /// [`Error::Attached`] if another agent is attached: try again, so that the second takes over when the first ends.
     pub fn attach(path: &Path, bytes: u64, group: Option<u32>) -> Result<Self, Error> {
@@ -61,8 +62,8 @@ impl Agent {
         &self.segment
     }
 
-    /// Returns whether the segment is still the file at its path. If somebody has removed that, processes that start make or find another
-    /// segment, so the agent should detach (by a drop) and attach anew.
+    /// Returns whether the segment is still the file at its path. If somebody has removed that, processes that start
+    /// make or find another segment, so the agent should detach (by a drop) and attach anew.
     pub fn is_in_place(&self) -> bool {
         file::is_at(&self.file, &self.path)
     }
@@ -79,8 +80,8 @@ impl Agent {
 
     // --- What has changed here ---------------------------------------------------------------
 
-    /// The changes of the segment, for one thread, which keeps this as long as it lives. They begin with everything that is there, so that
-    /// nothing is missed that happened while there was no agent.
+    /// The changes of the segment, for one thread, which keeps this as long as it lives. They begin with everything
+    /// that is there, so that nothing is missed that happened while there was no agent.
     pub fn changes(&self) -> Changes<'_> {
         Changes { segment: &self.segment, passes: Passes::default() }
     }
@@ -90,22 +91,23 @@ impl Agent {
         self.segment.bucket(name).mark_name(name, now);
     }
 
-    /// The forgets that found no slot since [`told_marks`](Self::told_marks), if there are any: nobody knows their names, so the fleet
-    /// must raise its floor.
+    /// The forgets that found no slot since [`told_marks`](Self::told_marks), if there are any: nobody knows their
+    /// names, so the fleet must raise its floor.
     pub fn untold_marks(&self) -> Option<u64> {
         let marked = self.segment.counts().marked;
         (marked != self.segment.header().marks_told().load(Ordering::Relaxed)).then_some(marked)
     }
 
-    /// The fleet was told of so many forgets without a slot: the number that [`untold_marks`](Self::untold_marks) has returned.
+    /// The fleet was told of so many forgets without a slot: the number that [`untold_marks`](Self::untold_marks) has
+    /// returned.
     pub fn told_marks(&self, marked: u64) {
         self.segment.header().marks_told().store(marked, Ordering::Relaxed);
     }
 
     // --- What has changed elsewhere ----------------------------------------------------------
 
-    /// Puts a record that was fetched, until its expiry: not over a dead name, and not over a record of the name. It is no change of
-    /// this machine's.
+    /// Puts a record that was fetched, until its expiry: not over a dead name, and not over a record of the name. It
+    /// is no change of this machine's.
     ///
     /// The caller sees to it that no [`kill`](Self::kill) of the name comes between the fetch and this.
     pub fn put_fetched(
@@ -122,8 +124,8 @@ impl Agent {
         result
     }
 
-    /// A name was removed on another machine: kills its record here until the record's expiry. It is no change of this machine's. Returns
-    /// whether there was a record; if not, nothing has happened.
+    /// A name was removed on another machine: kills its record here until the record's expiry. It is no change of
+    /// this machine's. Returns whether there was a record; if not, nothing has happened.
     pub fn kill(&self, name: Name, now: u64) -> bool {
         self.segment.bucket(name).kill(name, now)
     }
@@ -148,16 +150,17 @@ impl Agent {
         })
     }
 
-    /// Tells those who wait at a question's place to look into the segment: there is a record by now, or there is none to be had. (A system
-    /// call if somebody sleeps there.)
+    /// Tells those who wait at a question's place to look into the segment: there is a record by now, or there is
+    /// none to be had. (A system call if somebody sleeps there.)
     pub fn answer(&self, cell: Cell) {
         self.segment.header().cells().answer(cell.0, &Kernel);
     }
 
-    /// Sleeps until a process waits for an answer, or until the deadline; not at all if there are questions already. For one thread at a
-    /// time.
+    /// Sleeps until a process waits for an answer, or until the deadline; not at all if there are questions already.
+    /// For one thread at a time.
     ///
-    /// A process that asks and does not wait makes no system call and so wakes nobody: choose a deadline of some milliseconds.
+    /// A process that asks and does not wait makes no system call and so wakes nobody: choose a deadline of some
+    /// milliseconds.
     pub fn sleep_at_doorbell(&self, deadline: Moment) {
         self.segment.header().cells().sleep(&Kernel, deadline);
     }
@@ -204,11 +207,12 @@ pub struct Changes<'a> {
 }
 
 impl Changes<'_> {
-    /// Returns the next change: the present state of a name that has changed since it was last returned. A name may come more often
-    /// than it has changed.
+    /// Returns the next change: the present state of a name that has changed since it was last returned. A name may
+    /// come more often than it has changed.
     ///
-    /// `None` at the end of a pass: the caller may rest, some milliseconds at most, and begins the next pass by another call. A
-    /// pass ends whatever other processes do. What was returned and could not be sent comes [`again`](Agent::again) on demand.
+    /// `None` at the end of a pass: the caller may rest, some milliseconds at most, and begins the next pass by
+    /// another call. A pass ends whatever other processes do. What was returned and could not be sent comes
+    /// [`again`](Agent::again) on demand.
     pub fn next_change(&mut self, now: u64) -> Option<Change> {
         let segment = self.segment;
         let (dirty, buckets) = (segment.header().dirty(), segment.buckets());

@@ -1,5 +1,5 @@
-//! Sleeping at a word of shared memory. The one file with a system call that a handshake may make, and with a clock: both only
-//! where somebody waits.
+//! Sleeping at a word of shared memory. The one file with a system call that a handshake may make, and with a clock:
+//! both only where somebody waits.
 
 use std::ptr;
 use std::sync::atomic::AtomicU64;

@@ -3,12 +3,12 @@
 //! The crate knows nothing of TLS, keys or OpenSSL, and has no clock: callers pass the time in seconds. Records are the
 //! caller's to seal. A reader trusts nothing that it finds, so hostile or torn contents lead to a miss.
 //!
-//! [`Segment`] is the memory, which a family of processes inherits or finds by a path. The module `slots` describes how
-//! they use it without a lock. After its creation no operation makes a system call, waits, or allocates, with one exception:
-//! [`Segment::wait`].
+//! [`Segment`] is the memory, which a family of processes inherits or finds by a path. The module `slots` describes
+//! how they use it without a lock. After its creation no operation makes a system call, waits, or allocates, with one
+//! exception: [`Segment::wait`].
 //!
-//! [`Agent`] is the other side of a segment with a path: a process that carries records to other machines and from them. The
-//! module `fleet` describes how it is asked, `slots` how it learns of changes.
+//! [`Agent`] is the other side of a segment with a path: a process that carries records to other machines and from
+//! them. The module `fleet` describes how it is asked, `slots` how it learns of changes.
 
 mod agent;
 mod error;

@@ -48,10 +48,11 @@ impl Segment {
         Ok(Self::new(mapping, home, false))
     }
 
-    /// Opens the segment at a path. If there is none, makes one of at most `bytes`, with mode 0600 and all its room allocated.
+    /// Opens the segment at a path. If there is none, makes one of at most `bytes`, with mode 0600 and all its room
+    /// allocated.
     ///
-    /// An existing file must have this size. It must have mode 0600 and belong to this process's user or to root; or have mode
-    /// 0660 and belong to one of this process's groups, as an agent makes it.
+    /// An existing file must have this size. It must have mode 0600 and belong to this process's user or to root; or
+    /// have mode 0660 and belong to one of this process's groups, as an agent makes it.
     pub fn host(path: &Path, bytes: u64) -> Result<Self, Error> {
         let opened = file::open(path, whole_bytes(bytes)?, None)?;
         Ok(Self::of_file(opened.mapping, opened.home))
@@ -66,8 +67,8 @@ impl Segment {
         Self { mapping, buckets: words / BUCKET_WORDS, home, is_host }
     }
 
-    /// Puts a record under a name until its expiry; a former record of the name is replaced. If the bucket is full, what has
-    /// expired leaves first, then what expires first.
+    /// Puts a record under a name until its expiry; a former record of the name is replaced. If the bucket is full,
+    /// what has expired leaves first, then what expires first.
     pub fn put(&self, name: Name, record: &[u8], expiry: u64, now: u64) -> Result<Put, Refused> {
         let result = self.bucket(name).put(name, record, expiry, now);
         self.count(name, if result.is_ok() { Event::Put } else { Event::Refused });
@@ -119,7 +120,8 @@ impl Segment {
 
     // --- The fleet ---------------------------------------------------------------------------
 
-    /// A random number that was drawn when the segment was made, and is not 0: it tells this segment's records from others'.
+    /// A random number that was drawn when the segment was made, and is not 0: it tells this segment's records from
+    /// others'.
     pub fn home(&self) -> u64 {
         self.home
     }
@@ -152,16 +154,16 @@ impl Segment {
         has_agent && header.upstream().load(Ordering::Relaxed) == 1
     }
 
-    /// Asks the fleet for the record of a name that was not found here. No system call, no wait: if there is one, the agent puts it
-    /// into the segment a little later. `None` if there is no agent, or it cannot reach the engine.
+    /// Asks the fleet for the record of a name that was not found here. No system call, no wait: if there is one, the
+    /// agent puts it into the segment a little later. `None` if there is no agent, or it cannot reach the engine.
     ///
     /// A question may be lost, if another is asked at the same time.
     pub fn ask(&self, name: Name) -> Option<Question> {
         self.can_ask().then(|| self.header().cells().ask(name))
     }
 
-    /// Waits for an answer until the deadline, and wakes the agent if it sleeps: two system calls at most, if no signal comes. `now`
-    /// is the time, by which of all processes one each second waits where deadlines were missed.
+    /// Waits for an answer until the deadline, and wakes the agent if it sleeps: two system calls at most, if no
+    /// signal comes. `now` is the time, by which of all processes one each second waits where deadlines were missed.
     ///
     /// Whatever the answer is, only a [`get`](Self::get) says whether there is a record.
     pub fn wait(&self, question: Question, now: Moment, deadline: Moment) -> Answer {

@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use sslsweep_segment::{Name, Segment};
+use sslsweep_segment::{Agent, Name, Segment};
 
 /// The system's allocator, which counts.
 struct Counting;
@@ -27,13 +27,17 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Returns whether every operation did what it should, in buckets that are empty, filled and full.
-fn do_all(segment: &Segment) -> bool {
+/// Returns whether every operation did what it should, in buckets that are empty, filled and full. A question is
+/// asked if there is an agent.
+fn do_all(segment: &Segment, has_agent: bool) -> bool {
     let name = |number: u8| Name::from_bytes([number; 16]);
     for number in 0..=255 {
         let _ = segment.put(name(number), &[number; 400], 9, 1);
         let _ = (segment.get(name(number), 1), segment.take(name(number), 1));
         segment.forget(name(number / 2), 9, 1);
+        if segment.ask(name(number)).is_some() != has_agent {
+            return false;
+        }
     }
     let counts = segment.counts();
     counts.puts > 0 && counts.hits > 0 && counts.takes > 0 && counts.marked > 0
@@ -41,7 +45,23 @@ fn do_all(segment: &Segment) -> bool {
 
 #[test]
 fn s5_an_operation_makes_no_system_call_and_allocates_nothing() {
-    let segment = Segment::family(5 * 4096).unwrap();
+    is_quiet(&Segment::family(5 * 4096).unwrap(), false);
+}
+
+/// Neither does one that an agent is told of, nor a question to it.
+#[test]
+fn s5_an_agent_costs_no_system_call() {
+    let path = std::env::temp_dir().join(format!("sslsweep-quiet-{}", std::process::id()));
+    let agent = Agent::attach(&path, 5 * 4096, None).unwrap();
+    let segment = Segment::host(&path, 5 * 4096).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    agent.set_upstream(true);
+    is_quiet(&segment, true);
+    let mut changes = agent.changes();
+    assert!(changes.next_change(1).is_some() && agent.questions().next().is_some());
+}
+
+fn is_quiet(segment: &Segment, has_agent: bool) {
     // An emulator of user programs has no seccomp: there only memory is watched.
     let is_emulated = std::env::var_os("TEST_EMULATED").is_some();
     // SAFETY: the child calls no function that needs a lock of another thread, and does not return from here.
@@ -55,7 +75,7 @@ fn s5_an_operation_makes_no_system_call_and_allocates_nothing() {
             unsafe { libc::_exit(2) };
         }
         let before = ALLOCATIONS.load(Relaxed);
-        let is_done = do_all(&segment);
+        let is_done = do_all(segment, has_agent);
         let status = i64::from(!is_done || ALLOCATIONS.load(Relaxed) != before);
         // SAFETY: the call ends the only thread. (`_exit` would use a call that is not allowed.)
         unsafe { libc::syscall(libc::SYS_exit, status) };

@@ -2,9 +2,10 @@
 //!
 //! The children are forked from a process with threads, so they allocate nothing and end by `_exit` or by a signal.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use sslsweep_segment::{Name, Record, Segment};
+use sslsweep_segment::{Agent, Change, Changes, Name, Record, Refused, Segment};
 
 /// Few enough that all processes meet all the time.
 const NAMES: u64 = 96;
@@ -125,19 +126,18 @@ fn disturb(segment: &Segment, seed: u64) -> i32 {
     }
 }
 
-#[test]
-fn s7_a_storm_of_kills_and_stops() {
-    let segment = Segment::family(BYTES).unwrap();
+/// Children that disturb each other, and are stopped and killed for some seconds. Returns how many were killed.
+fn storm(segment: &Segment, count: usize, kills: u64) -> u64 {
     let mut random = Random(0x5353_4c53_5745_4550 ^ u64::from(std::process::id()));
     let mut begin = || {
         let seed = random.next();
-        Child::fork(|| disturb(&segment, seed))
+        Child::fork(|| disturb(segment, seed))
     };
-    let mut children: Vec<Child> = (0..CHILDREN).map(|_| begin()).collect();
+    let mut children: Vec<Child> = (0..count).map(|_| begin()).collect();
     let mut chance = Random(0x1234_5678_9abc_def1);
     let end = Instant::now() + Duration::from_secs(3);
     let mut killed = 0u64;
-    while killed < KILLS && Instant::now() < end {
+    while killed < kills && Instant::now() < end {
         std::thread::sleep(Duration::from_micros(chance.next() % 20_000));
         let at = chance.next() as usize % children.len();
         match chance.next() % 3 {
@@ -156,7 +156,13 @@ fn s7_a_storm_of_kills_and_stops() {
         assert!(libc::WIFSIGNALED(child.wait()), "a child found a record that is not whole");
         killed += 1;
     }
+    killed
+}
 
+#[test]
+fn s7_a_storm_of_kills_and_stops() {
+    let segment = Segment::family(BYTES).unwrap();
+    let killed = storm(&segment, CHILDREN, KILLS);
     let now = segment.sequence() / 16;
     let census = segment.census(now);
     println!("{killed} killed; {census:?}; {:?}", segment.counts());
@@ -166,6 +172,68 @@ fn s7_a_storm_of_kills_and_stops() {
         assert!(found.is_none_or(|found| is_whole(&found, number)), "name {number}");
     }
     assert!(segment.counts().puts > 1_000 && segment.counts().hits > 1_000, "something was done");
+}
+
+/// What an agent has been told last of each name: its record, or nothing if it is dead.
+struct Told<'a> {
+    changes: Changes<'a>,
+    last: Vec<Option<Record>>,
+    count: u64,
+}
+
+impl Told<'_> {
+    fn pass(&mut self, segment: &Segment) {
+        while let Some(change) = self.changes.next_change(segment.sequence() / 16) {
+            let bytes = change.name().to_bytes();
+            let number = u64::from_be_bytes(*bytes.last_chunk().expect("a name has 16 bytes"));
+            assert_eq!(change.name(), name(number));
+            self.count += 1;
+            self.last[number as usize] = match change {
+                Change::Live { record, .. } => {
+                    assert!(is_whole(&record, number), "the agent is told of half a record");
+                    Some(record)
+                }
+                Change::Dead { .. } => None,
+            };
+        }
+    }
+}
+
+/// Whatever happens to the processes, the agent is told of each change but the last of one that was killed.
+#[test]
+fn s7_the_agent_misses_nothing_in_a_storm() {
+    let path = std::env::temp_dir().join(format!("sslsweep-storm-{}", std::process::id()));
+    let agent = Agent::attach(&path, BYTES, None).unwrap();
+    let segment = Segment::host(&path, BYTES).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let last = (0..NAMES).map(|_| None).collect();
+    let mut told = Told { changes: agent.changes(), last, count: 0 };
+    let is_over = AtomicBool::new(false);
+    let killed = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !is_over.load(Relaxed) {
+                told.pass(&segment);
+            }
+        });
+        let killed = storm(&segment, CHILDREN / 2, KILLS / 3);
+        is_over.store(true, Relaxed);
+        killed
+    });
+    // Enough that each group is looked at once without a mark.
+    (0..4096).for_each(|_| told.pass(&segment));
+
+    let now = segment.sequence() / 16;
+    let mut missed = 0;
+    for number in 0..NAMES {
+        let found = segment.get(name(number), now);
+        missed += u64::from(found.is_some() && found != told.last[number as usize]);
+    }
+    for number in 0..NAMES {
+        let is_dead = segment.put(name(number), &[], FAR, now) == Err(Refused::Dead);
+        missed += u64::from(is_dead && told.last[number as usize].is_some());
+    }
+    println!("{killed} killed; {} told, {missed} missed", told.count);
+    assert!(missed <= killed && told.count > 100, "{missed} missed, {} told", told.count);
 }
 
 #[test]

@@ -232,15 +232,15 @@ impl<'a> Bucket<'a> {
         Forgotten::Marked
     }
 
-    /// Makes a name that has a record dead until the expiry of the record, and nothing else. Nobody is told. Returns whether
-    /// there was one.
+    /// Makes a name that has a record dead until the expiry of the record, and nothing else. Nobody is told. Returns
+    /// whether there was one.
     pub fn kill(self, name: Name, now: u64) -> bool {
         let live = self.slots_of(name, now).filter(|(_, _, is_dead)| !is_dead);
         live.fold(false, |killed, (slot, head, _)| slot.kill(&head) || killed)
     }
 
-    /// Returns the state of the name in this slot, for the agent that has found the slot marked, with a bit for each slot that
-    /// holds the name. `None` if there is nothing that anybody has to know.
+    /// Returns the state of the name in this slot, for the agent that has found the slot marked, with a bit for each
+    /// slot that holds the name. `None` if there is nothing that anybody has to know.
     pub(super) fn look(self, way: usize, now: u64) -> Result<Option<(Change, u64)>, Torn> {
         let Some(slot) = self.slots().nth(way) else { return Ok(None) };
         let head = slot.head();
@@ -305,8 +305,8 @@ impl<'a> Bucket<'a> {
         &self.words[SLOT_WORDS + MARK]
     }
 
-    /// Returns whether a name was taken or forgotten. In doubt it was: where a forget has found no slot, every name without a
-    /// record counts.
+    /// Returns whether a name was taken or forgotten. In doubt it was: where a forget has found no slot, every name
+    /// without a record counts.
     pub fn is_gone(self, name: Name, now: u64) -> bool {
         let mut live = false;
         for (slot, head, is_dead) in self.slots_of(name, now) {

@@ -1,9 +1,9 @@
 //! The marks of changed slots: how the agent learns of each change without being called.
 //!
-//! A bit for each slot in its bucket, a bit for each group of buckets, and one for each word of groups. Whoever changes a
-//! slot sets the three from below, the agent clears them from above and reads the slot last. A bit that seems set is left
-//! alone, so that processes do not fight for the upper words. Fences make that safe: either the bit was seen before the agent
-//! cleared it, and the agent sees what lies below; or the bit is seen clear, and set.
+//! A bit for each slot in its bucket, a bit for each group of buckets, and one for each word of groups. Whoever
+//! changes a slot sets the three from below, the agent clears them from above and reads the slot last. A bit that
+//! seems set is left alone, so that processes do not fight for the upper words. Fences make that safe: either the bit
+//! was seen before the agent cleared it, and the agent sees what lies below; or the bit is seen clear, and set.
 //!
 //! Without an agent nothing is marked. The agent shows itself first, and reads all slots then: a process that has not seen
 //! it has changed its slot before.
@@ -34,8 +34,8 @@ impl<'a> Dirty<'a> {
         Self { agent, top, groups }
     }
 
-    /// Shows that the agent lives, by another number than before, and not 0. From the first time on changes are marked. What was
-    /// changed before is found by [`Passes`] that begin afterwards.
+    /// Shows that the agent lives, by another number than before, and not 0. From the first time on changes are
+    /// marked. What was changed before is found by [`Passes`] that begin afterwards.
     pub fn beat(self) {
         let next = self.agent.load(Ordering::Relaxed).wrapping_add(1).max(1);
         self.agent.store(next, Ordering::SeqCst);
@@ -43,8 +43,9 @@ impl<'a> Dirty<'a> {
 
     /// Returns whether there is an agent. A slot was changed just before.
     pub(super) fn is_wanted(self) -> bool {
-        // Pairs with the fence of `clear`: the first pass of an agent that is not seen here sees the change. It was sequentially
-        // consistent, as this load is, so neither needs a fence. (loom knows that order of fences alone.)
+        // Pairs with the fence of `clear`: the first pass of an agent that is not seen here sees the change. It was
+        // sequentially consistent, as this load is, so neither needs a fence. (loom knows that order of fences
+        // alone.)
         if cfg!(sslsweep_model) {
             fence(Ordering::SeqCst);
         }
@@ -93,8 +94,8 @@ struct Marked {
 
 /// The agent's way through the marks, one pass after another.
 ///
-/// The first pass reads all buckets, whatever is marked. What a pass has taken and not returned yet is lost with the process:
-/// the next agent reads all buckets again.
+/// The first pass reads all buckets, whatever is marked. What a pass has taken and not returned yet is lost with the
+/// process: the next agent reads all buckets again.
 #[derive(Debug, Default)]
 pub struct Passes {
     /// The buckets that the first pass has read.
@@ -115,8 +116,8 @@ pub struct Passes {
 }
 
 impl Passes {
-    /// Returns the state of the next name that has changed. `None` at the end of a pass, which comes whatever others do: a pass
-    /// reads each bucket once, and one group twice.
+    /// Returns the state of the next name that has changed. `None` at the end of a pass, which comes whatever others
+    /// do: a pass reads each bucket once, and one group twice.
     pub fn next_change<'a>(
         &mut self,
         dirty: Dirty<'a>,

@@ -115,8 +115,8 @@ impl<'a> Slot<'a> {
     /// read since the head belongs to one record.
     pub(super) fn kill(&self, head: &Head) -> bool {
         let dead = with_state(head.word, State::Dead);
-        // Release, so that what was read before cannot come from a later generation. Sequentially consistent, so that whoever
-        // sees no agent afterwards has killed it before there was one.
+        // Release, so that what was read before cannot come from a later generation. Sequentially consistent, so that
+        // whoever sees no agent afterwards has killed it before there was one.
         self.change(head.word, dead, Ordering::SeqCst)
     }
 

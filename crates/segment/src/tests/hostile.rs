@@ -5,8 +5,11 @@ use std::thread;
 
 use proptest::prelude::*;
 
-use super::{LATER, NOW, name, one_bucket};
-use crate::{ROOM, Segment};
+use super::{Folder, LATER, NOW, name};
+use crate::{Agent, Changes, Moment, ROOM, Segment};
+
+/// One bucket, so that all meets: the segment of a process, and the agent.
+const BYTES: u64 = 12_288;
 
 fn do_all(segment: &Segment) {
     for number in 0..4 {
@@ -18,7 +21,32 @@ fn do_all(segment: &Segment) {
     }
     let census = segment.census(NOW);
     assert_eq!(census.empty + census.busy + census.live + census.dead, segment.slots() as u64);
-    let _ = (segment.counts(), segment.sequence());
+    let _ = (segment.counts(), segment.sequence(), segment.epoch(), segment.floor());
+    segment.raise_epoch(1);
+    segment.raise_floor(1);
+    if let Some(question) = segment.ask(name(1)) {
+        let now = Moment::now();
+        segment.wait(question, now, now);
+    }
+}
+
+fn do_all_of_the_agent(agent: &Agent, changes: &mut Changes<'_>) {
+    agent.set_upstream(true);
+    agent.beat();
+    let told = std::iter::from_fn(|| changes.next_change(NOW)).count();
+    // All slots, those of the group that is watched, and those that are marked.
+    assert!(told <= 24, "a pass ends: {told}");
+    agent.again(name(1), NOW);
+    let asked: Vec<_> = agent.questions().collect();
+    assert!(asked.len() <= 64);
+    for question in asked {
+        let _ = agent.put_fetched(question.name, b"fetched", LATER, NOW);
+        agent.answer(question.cell);
+    }
+    agent.kill(name(2), NOW);
+    agent.sleep_at_doorbell(Moment::now());
+    agent.told_marks(agent.untold_marks().unwrap_or_default());
+    agent.set_stream(agent.stream());
 }
 
 /// Words that a slot might really have, and any others.
@@ -31,17 +59,26 @@ proptest! {
 
     #[test]
     fn any_contents(words in prop::collection::vec(word(), 1536)) {
-        let segment = one_bucket();
+        let folder = Folder::new("any");
+        let agent = Agent::attach(&folder.path(), BYTES, None).unwrap();
+        let segment = Segment::host(&folder.path(), BYTES).unwrap();
         for (to, word) in segment.words().iter().zip(words) {
             to.store(word, Relaxed);
         }
-        do_all(&segment);
+        let mut changes = agent.changes();
+        for _ in 0..2 {
+            do_all(&segment);
+            do_all_of_the_agent(&agent, &mut changes);
+        }
     }
 }
 
 #[test]
 fn contents_that_change_all_the_time() {
-    let segment = one_bucket();
+    let folder = Folder::new("changing");
+    let agent = Agent::attach(&folder.path(), BYTES, None).unwrap();
+    let segment = Segment::host(&folder.path(), BYTES).unwrap();
+    let mut changes = agent.changes();
     let done = AtomicBool::new(false);
     thread::scope(|threads| {
         threads.spawn(|| {
@@ -56,6 +93,7 @@ fn contents_that_change_all_the_time() {
         });
         for _ in 0..5_000 {
             do_all(&segment);
+            do_all_of_the_agent(&agent, &mut changes);
         }
         done.store(true, Relaxed);
     });

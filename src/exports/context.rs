@@ -227,7 +227,10 @@ pub(super) fn SSL_CTX_set_generate_session_id(
     ctx: Option<CtxRef<'_>>,
     callback: Option<GenerateCallback>,
 ) -> c_int {
-    let Some(context) = taken_over(ctx) else { return for_other(real, ctx) };
+    let Some(context) = taken_over(ctx) else {
+        ctx.into_iter().for_each(|ctx| lifetime::note_early_generator(ctx, callback));
+        return for_other(real, ctx);
+    };
     lifetime::set_generator(&context, callback)
 }
 

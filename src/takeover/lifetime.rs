@@ -30,6 +30,8 @@ static BEGUN: AtomicU64 = AtomicU64::new(0);
 thread_local! {
     /// The context that this thread has taken over last.
     static ADOPTED: Cell<*mut SSL_CTX> = const { Cell::new(std::ptr::null_mut()) };
+    /// The generator of session ids that a context got on this thread before it was taken over, and that context's address.
+    static EARLY: Cell<(usize, Option<GenerateCallback>)> = const { Cell::new((0, None)) };
 }
 
 /// Makes a context by the real function, in this library context, and takes it over.
@@ -44,6 +46,7 @@ pub(crate) fn make(
     new: impl FnOnce() -> *mut SSL_CTX,
 ) -> *mut SSL_CTX {
     ADOPTED.set(std::ptr::null_mut());
+    EARLY.set((0, None));
     let made = new();
     if ADOPTED.replace(std::ptr::null_mut()) != made {
         // SAFETY: it was just made, and its maker has not seen it.
@@ -88,12 +91,20 @@ fn enter(
     let Some(context) = context.filter(registry::enter) else { return false };
     // With the callbacks that the program's ex_data functions may have set while the context was made.
     context.take_in();
+    let (early, generate) = EARLY.get();
+    let generate = generate.filter(|_| early == ctx.address());
     // (Else libssl's own is there already.)
-    if context.sharing().is_some_and(Sharing::makes_ids) {
-        set_generator(&context, None);
+    if generate.is_some() || context.sharing().is_some_and(Sharing::makes_ids) {
+        set_generator(&context, generate);
     }
     summary::begun(number);
     true
+}
+
+/// The program sets a generator of session ids on a context that is not taken over. If it is just being made, the program's
+/// ex_data functions do that, and libssl does not tell it later (P12).
+pub(crate) fn note_early_generator(ctx: CtxRef<'_>, generate: Option<GenerateCallback>) {
+    EARLY.set((ctx.address(), generate));
 }
 
 /// Sets the program's generator of session ids, or none. Returns what the real function does.

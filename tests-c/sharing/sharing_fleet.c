@@ -458,6 +458,7 @@ static void stored(void)
 static void single_use(void)
 {
     made(&here, "make early");
+    better("S4", flags_of_newest(&here) == 1, "%s: a record that is marked for one use", in());
     carry(&here, &there);
     refused("S4", "try early", "single use");
     refused("S4", "try", "single use");
@@ -471,6 +472,7 @@ static void single_use(void)
 static void questions(void)
 {
     made(&here, "make");
+    better("S8", flags_of_newest(&here) == 0, "%s: a record that may leave the machine", in());
     carry(NULL, &there);
     outcome o = run(&there, "try");
     expect("S5", full(&o), "%s: without an agent", in());

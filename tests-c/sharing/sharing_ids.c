@@ -169,6 +169,30 @@ static void with_generators(void)
     SSL_CTX_free(server);
 }
 
+/* The program's own ex_data functions see a context before anybody else. */
+static int sets_early;
+
+static void on_new_context(void *ctx, void *value, CRYPTO_EX_DATA *data, int index, long argl, void *argp)
+{
+    (void)value, (void)data, (void)index, (void)argl, (void)argp;
+    if (sets_early)
+        SSL_CTX_set_generate_session_id(ctx, of_the_context);
+}
+
+static void while_it_is_made(void)
+{
+    sets_early = 1;
+    SSL_CTX *server = hs_server(version, WITHOUT_TICKETS);
+    sets_early = 0;
+    name id = next_id(server, NULL);
+    made_by(&id, 'c', "a generator that was set while the context was made");
+    SSL_CTX *other = hs_server(version, WITHOUT_TICKETS);
+    id = next_id(other, NULL);
+    made_by_libssl(&id, "the next context, without one");
+    SSL_CTX_free(server);
+    SSL_CTX_free(other);
+}
+
 /* ---- Another library context ---- */
 
 #if OPENSSL_VERSION_NUMBER >= 0x30000000L
@@ -239,12 +263,14 @@ int main(int argc, char **argv)
     (void)argc;
 #endif
     static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION, DTLS1_2_VERSION};
+    SSL_CTX_get_ex_new_index(0, NULL, on_new_context, NULL, NULL);
     for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
         version = versions[i];
         client = hs_client(version);
         without_generator(WITHOUT_TICKETS);
         without_generator(WITH_TICKETS);
         with_generators();
+        while_it_is_made();
         SSL_CTX_free(client);
     }
     hs_end();

@@ -317,10 +317,10 @@ mod tests {
             aligned(&sharing(&all)),
             "\
 \x20 PID PROGRAM PUBLISHED NOTPUB FETCHED ABSENT REFUSED TAKEN REMOVED ALERTS ASIDE EVICTED ASKED WAITS FOREIGN REASONS
-    1 nginx          12      3       0      0       4     0       0      0     0       0 \
+    1 nginx          12      3       0      0       4     0       0      0     0       0     0     0       0 \
              not_published_no_room:1,not_published_too_large:2,refused_trust:4
     3 nginx           0      0       5      0       0     0       0      0     0       0     0     0       0 -
-total nginx          12      3       5      0       4     0       0      0     0       0 \
+total nginx          12      3       5      0       4     0       0      0     0       0     0     0       0 \
              not_published_no_room:1,not_published_too_large:2,refused_trust:4
 "
         );

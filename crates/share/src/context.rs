@@ -431,7 +431,7 @@ impl Context {
             session: &encoded[..length],
         };
         let is_foreign = self.shared.has_fleet && !self.keys.is_ours(session.id());
-        let flags = u8::from(single_use) * SINGLE_USE | u8::from(is_foreign) * FOREIGN;
+        let flags = (u8::from(single_use) * SINGLE_USE) | (u8::from(is_foreign) * FOREIGN);
         self.put(&key, flags, &contents)?;
         self.has_shared.store(true, Ordering::Relaxed);
         Ok(())

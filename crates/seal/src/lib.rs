@@ -37,4 +37,4 @@ pub use file::KeyFile;
 pub use id::{ID, ID_RANDOM};
 pub use key::{KeyId, Keys, MOST_KEYS};
 pub use parse::new_line;
-pub use record::{OVERHEAD, Opened, Refusal, flags};
+pub use record::{FOREIGN, OVERHEAD, Opened, Refusal, SINGLE_USE, flags};

@@ -64,6 +64,12 @@ impl<'record> Parts<'record> {
     }
 }
 
+/// The flag of a record that is given out but once.
+pub const SINGLE_USE: u8 = 1;
+
+/// The flag of a record whose id no holder of the keys has made. No other machine asks for it.
+pub const FOREIGN: u8 = 2;
+
 /// The flags that a record claims to have, which nobody has checked; `None` if it is no record.
 pub fn flags(record: &[u8]) -> Option<u8> {
     Parts::of(record).map(|parts| parts.flags())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use sslsweep_seal::{ID, Keys, Refusal};
+use sslsweep_seal::{FOREIGN, ID, Keys, Refusal, SINGLE_USE};
 use sslsweep_segment::{Answer, Moment, ROOM as RECORD, Record, Refused};
 use sslsweep_share_table::{Event, Origin, Questions, QuestionsOf, Resumed};
 use zeroize::Zeroizing;
@@ -33,12 +33,6 @@ const MOST_QUESTIONS: u8 = 2;
 
 /// The answers that are waited for meanwhile.
 const MOST_WAITS: u8 = 1;
-
-/// The flag of a record that is given out but once.
-const SINGLE_USE: u8 = 1;
-
-/// The flag of a record that no other machine will ask for, because the fleet has not made its id.
-const FOREIGN: u8 = 2;
 
 /// One context.
 #[derive(Debug)]

@@ -21,14 +21,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use sslsweep_seal::{FOREIGN, SINGLE_USE};
 use sslsweep_segment::{Agent, Tally};
 
 use crate::engine::{Error, Settings};
 use crate::log::{Link, Links, say};
 use flights::Flights;
-
-/// The flag of a record that may be used once. (The servers check it, which is sealed with the record.)
-const SINGLE_USE: u8 = 1;
 
 /// The time between two beats.
 const BEAT: Duration = Duration::from_millis(50);
@@ -189,9 +187,10 @@ fn refuse_until_now(shared: &Shared<'_>, why: &str) {
     say(format_args!("{why}; sessions from before now are not resumed any more"));
 }
 
-/// Returns whether a record may leave its machine, or come from another: it is one, and may be used more than once.
+/// Returns whether a record may leave its machine, or come from another: it is one, may be used more than once, and has an id
+/// of the fleet's. (The flags are sealed with the record, and the servers check them.)
 fn may_travel(record: &[u8]) -> bool {
-    sslsweep_seal::flags(record).is_some_and(|flags| flags & SINGLE_USE == 0)
+    sslsweep_seal::flags(record).is_some_and(|flags| flags & (SINGLE_USE | FOREIGN) == 0)
 }
 
 #[cfg(test)]
@@ -199,10 +198,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s4_what_may_be_used_once_stays() {
+    fn s4_s8_what_may_be_used_once_stays_and_what_is_foreign() {
         let record = |flags| [&b"ss\x01"[..], &[flags], &[0; 60]].concat();
-        assert!(may_travel(&record(0)) && may_travel(&record(2)));
-        assert!(!may_travel(&record(1)) && !may_travel(&record(3)));
+        assert!(may_travel(&record(0)) && may_travel(&record(4)));
+        assert!((1..=3).all(|flags| !may_travel(&record(flags))));
         assert!(
             !may_travel(b"")
                 && !may_travel(b"no record of ours, but as long as one is; so it does not travel")

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use crate::system::{self, uncancelled};
 
 /// Longer lines are cut.
-const LINE: usize = 1024;
+const LINE: usize = 1536;
 
 /// The kind of file, within `st_mode`.
 type Kind = libc::mode_t;

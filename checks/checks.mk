@@ -15,7 +15,7 @@ test-sharing: ##! shared sessions in real servers (MINUTES=5: longer storms)
 	@$(AGAIN) lib
 	@SCENARIOS="$(SCENARIOS)" VERSIONS="$(VERSIONS)" MINUTES="$(MINUTES)" python3 -B checks/sharing/run.py $(LIB)/libsslsweep.so
 
-test-fleet: ##! agents, engines, and hosts with servers (SCENARIOS="engines hosts/4")
+test-fleet: ##! agents, engines and hosts of a fleet (SCENARIOS="hosts/4")
 	@$(SETUP) fleet
 	@PROGRAMS="nginx redis" $(SETUP) programs
 	@$(AGAIN) lib fleet

@@ -202,7 +202,10 @@ haproxy haproxy haproxy
 httpd apache2 apache2-bin'
 
 case $what in
-demo) unpack nginx nginx || echo "setup: no nginx here; the demo will go without it" ;;
+demo)
+    unpack nginx nginx || echo "setup: no nginx here; the demo will go without it"
+    unpack redis-server redis-server || echo "setup: no redis-server here; the demo will go without a second machine"
+    ;;
 programs)
     lacking=
     while read -r name program package; do

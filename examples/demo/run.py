@@ -51,8 +51,8 @@ def main() -> None:
     BUILD.mkdir(parents=True, exist_ok=True)
     for old in [*BUILD.glob("*.txt"), *BUILD.glob("*.err")]:
         old.unlink()
-    print("This takes about 50 seconds; the first time, with the build, some 5 minutes.")
-    say("building the library and the command ")
+    print("This takes about 40 seconds; the first time, with the build, some 5 minutes.")
+    say("building the library, the command and the agent ")
     log = BUILD / "build.log"
     if not build(log):
         print(f". failed\n{log.read_text(errors='replace')}FAIL: the build ended with an error, see above;",

@@ -93,7 +93,7 @@ build/bin/sslsweep: $(BUILT)
 	$(INSTALL) -m 755 $(BUILT) $@
 
 # The agent of a fleet. It is apart from `lib`: nobody needs it who shares on one machine, and its TLS takes a while to build.
-fleet: build/bin/sslsweep-shared ##! build the agent that shares sessions with other machines, into build/
+fleet: build/bin/sslsweep-shared ## build the agent that shares sessions with other machines, into build/
 
 $(AGENT): $(call crates,agent segment seal)
 	@$(SETUP) build

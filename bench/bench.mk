@@ -21,6 +21,9 @@ bench-sharing: ## what sharing costs, into docs/benchmarks.md: the share library
 	@$(AGAIN) library
 	@CARGO='$(CARGO)' OPENSSL_LIBS='$(OPENSSL_LIBS)' python3 -B bench/sharing.py $(LIB)/libsslsweep.so $(LIB)/$(SHARE)
 
+model-fleet: ## a model of many machines: what is resumed, fetched and lost when something fails (MODEL="MACHINES CLIENTS VISITS")
+	@python3 -B bench/fleet_model.py $(MODEL)
+
 load: ##! a TLS server with a million sessions (MINUTES=4)
 	@$(SETUP) load
 	@$(AGAIN) lib
@@ -46,4 +49,4 @@ figures: ## measure all that docs/benchmarks.md and docs/load.md report, and wri
 	@$(AGAIN) load LIBSSL="$(or $(LIBSSL),system 1.1.1 3.5 4.0)" MINUTES="$(or $(MINUTES),16)"
 	@$(AGAIN) load-capacity load-report
 
-.PHONY: bench bench-all bench-sharing bench-report figures load load-capacity load-report load-servers profile
+.PHONY: bench bench-all bench-sharing bench-report figures load load-capacity load-report load-servers model-fleet profile

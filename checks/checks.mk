@@ -15,11 +15,12 @@ test-sharing: ##! shared sessions in real servers (MINUTES=5: longer storms)
 	@$(AGAIN) lib
 	@SCENARIOS="$(SCENARIOS)" VERSIONS="$(VERSIONS)" MINUTES="$(MINUTES)" python3 -B checks/sharing/run.py $(LIB)/libsslsweep.so
 
-test-fleet: ##! the agent of a fleet, with engines that the tests start (SCENARIOS="engines agents/4" ENGINE=/PATH/valkey-server)
-	@PROGRAMS=redis $(SETUP) programs
-	@$(AGAIN) fleet
+test-fleet: ##! agents, engines and hosts of a fleet (SCENARIOS="hosts/4")
+	@$(SETUP) fleet
+	@PROGRAMS="nginx redis" $(SETUP) programs
+	@$(AGAIN) lib fleet
 	@$(FLAGGED) build --quiet --profile command --locked -p sslsweep-agent --examples
-	@SCENARIOS="$(SCENARIOS)" ENGINE="$(ENGINE)" python3 -B checks/fleet/run.py $(BUILDS)/command
+	@SCENARIOS="$(SCENARIOS)" ENGINE="$(ENGINE)" python3 -B checks/fleet/run.py $(BUILDS)/command $(LIB)/libsslsweep.so
 
 test-arm64: ## C and Rust tests, nginx and the packages on arm64 under emulation, in a tree of Debian 13 (as root; NAMES="flush_*" WAYS=preload PARTS="harness threads nginx packages" MIRROR=URL)
 	@$(SETUP) fresh

@@ -73,7 +73,7 @@ install-share: lib
 	ln -sf $(SHARE) $(DESTDIR)$(LIBDIR)/libsslsweep-share.so.$(ABI)
 
 # Not part of `install`: only a machine of a fleet needs it.
-install-fleet: fleet ##! install the agent that shares sessions with other machines, and its unit
+install-fleet: fleet ## install the agent that shares sessions with other machines, and its unit
 	$(INSTALL) -d $(sort $(dir $(INSTALLED_FLEET:%=$(DESTDIR)%)))
 	$(INSTALL) -m 755 build/bin/sslsweep-shared $(DESTDIR)$(LIBEXECDIR)/sslsweep/sslsweep-shared
 	$(call slim,$(LIBEXECDIR)/sslsweep/sslsweep-shared)

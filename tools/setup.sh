@@ -46,6 +46,8 @@ need() {
     readelf) have readelf || missing binutils "readelf, nm and objcopy" ;;
     prove) have prove || missing perl "perl with prove" ;;
     setcap) have setcap || [ -x /usr/sbin/setcap ] || missing libcap2-bin setcap ;;
+    ip) have ip || missing iproute2 ip ;;
+    nft) have nft || [ -x /usr/sbin/nft ] || missing nftables nft ;;
     setpriv | unshare) have "$1" || missing util-linux "$1" ;;
     python3) python3 -c 'import ssl' 2>/dev/null || missing python3 "python3 with its ssl module" ;;
     dh) have dh || missing debhelper debhelper ;;
@@ -72,6 +74,7 @@ bench) needs="c perl openssl.h c++ cmake readelf python3" ;;
 profile) needs="c perl openssl.h valgrind python3" ;;
 load) needs="c perl openssl.h readelf python3" ;;
 programs) needs="c openssl.h openssl python3" ;;
+fleet) needs="c openssl.h openssl python3$([ "$(id -u)" != 0 ] || echo " ip nft")" ;; # hosts with networks of their own need root
 fresh) needs="git perl debootstrap unshare" ;;
 lint) needs="c shellcheck" ;;
 deb) needs="c dh" ;;
@@ -199,7 +202,10 @@ haproxy haproxy haproxy
 httpd apache2 apache2-bin'
 
 case $what in
-demo) unpack nginx nginx || echo "setup: no nginx here; the demo will go without it" ;;
+demo)
+    unpack nginx nginx || echo "setup: no nginx here; the demo will go without it"
+    unpack redis-server redis-server || echo "setup: no redis-server here; the demo will go without a second machine"
+    ;;
 programs)
     lacking=
     while read -r name program package; do

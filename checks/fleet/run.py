@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""run.py PROGRAMS: the agent, with engines, segments and servers that the tests start. PROGRAMS is the folder with the
-agent (sslsweep-shared) and the examples of its crate. Prints TAP; exits 1 if any check failed, or if all scenarios were
+"""run.py PROGRAMS LIB: the agent, with engines, segments and servers that the tests start. PROGRAMS is the folder with the
+command, the agent (sslsweep-shared) and the examples of its crate; LIB is sslsweep's library, beside which its share
+library lies. Prints TAP; exits 1 if any check failed, or if all scenarios were
 played and a promise was not named.
 
   SCENARIOS="engines agents/3"  only these files, or single scenarios as FILE/NUMBER (by environment)
@@ -20,11 +21,11 @@ import traceback
 
 from harness import PROMISES, Failure, Scenario, Site, Tls
 
-FILES = ["engines", "agents"]
+FILES = ["engines", "agents", "hosts"]
 
 
-def play(scenario: Scenario, folder: pathlib.Path, programs: pathlib.Path, tls: Tls) -> Site:
-    site = Site(folder, programs, tls)
+def play(scenario: Scenario, folder: pathlib.Path, programs: pathlib.Path, library: pathlib.Path, tls: Tls) -> Site:
+    site = Site(folder, programs, library, tls)
     failed = None
     try:
         scenario.play(site)
@@ -53,18 +54,19 @@ def selected() -> list[tuple[str, Scenario]]:
 
 
 def main() -> None:
-    if len(sys.argv) != 2 or not pathlib.Path(sys.argv[1]).is_dir():
+    if len(sys.argv) != 3 or not pathlib.Path(sys.argv[1]).is_dir() or not pathlib.Path(sys.argv[2]).is_file():
         sys.exit(__doc__)
-    programs = pathlib.Path(sys.argv[1]).resolve()
+    programs, library = (pathlib.Path(word).resolve() for word in sys.argv[1:])
     begun = time.monotonic()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="fleet."))
+    folder.chmod(0o755)  # for servers that change their user
     passed = failed = 0
     named: set[str] = set()
     try:
         tls = Tls.make(folder)
         for number, (file, scenario) in enumerate(selected()):
             since = time.monotonic()
-            site = play(scenario, folder / str(number), programs, tls)
+            site = play(scenario, folder / str(number), programs, library, tls)
             for what, holds, facts in site.results:
                 passed, failed = passed + holds, failed + (not holds)
                 print(f"{'ok' if holds else 'not ok'} {passed + failed} - {file}, {scenario.what}: {what}")

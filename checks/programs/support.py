@@ -229,8 +229,11 @@ class Client:
         self.context.options |= ssl.OP_NO_TICKET
         self.talk, self.begin = talk, begin
 
+    def connect(self, port: int) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+
     def visit(self, port: int, session: ssl.SSLSession | None = None, name: str = "localhost") -> Visit:
-        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as plain:
+        with self.connect(port) as plain:
             if self.begin:  # what comes before TLS
                 self.begin(plain)
             with self.context.wrap_socket(plain, server_hostname=name, session=session,
@@ -242,6 +245,15 @@ class Client:
                 except (OSError, ValueError):
                     pass  # it was faster
                 return visit
+
+    def invent(self, port: int) -> None:
+        """Offers a session id that no server has made, by TLS 1.2, and leaves once it was looked up."""
+        hello = (b"\x03\x03" + os.urandom(32) + b"\x20" + os.urandom(32) + b"\x00\x02\xc0\x2b\x01\x00"
+                 + b"\x00\x10" + b"\x00\x0a\x00\x04\x00\x02\x00\x17" + b"\x00\x0d\x00\x04\x00\x02\x04\x03")
+        message = b"\x01" + len(hello).to_bytes(3, "big") + hello
+        with self.connect(port) as plain:
+            plain.sendall(b"\x16\x03\x01" + len(message).to_bytes(2, "big") + message)
+            plain.recv(1)  # an answer of any kind
 
     def crowd(self, number: int, port: int) -> list[ssl.SSLSession]:
         return [self.visit(port).session for _ in range(number)]

@@ -9,6 +9,7 @@ thread and a context for each.
   --tickets              as Python has it; otherwise OP_NO_TICKET
   --late                 contexts are made in the children, not before the fork
   --drop FOLDER          each child changes its root to FOLDER and its user to nobody, then serves
+  --address ADDRESS      where they listen, if not on loopback
   --hello                each child writes its number in the clear before TLS begins
 
 A request's path may be /abrupt, to end without a goodbye, or /flush, to flush all sessions of the context first. The
@@ -108,10 +109,11 @@ def main() -> None:
     parser.add_argument("--tickets", action="store_true")
     parser.add_argument("--late", action="store_true")
     parser.add_argument("--drop")
+    parser.add_argument("--address", default="127.0.0.1")
     parser.add_argument("--hello", action="store_true")
     parser.add_argument("ports", type=int, nargs="+")
     options = parser.parse_args()
-    listeners = [socket.create_server(("127.0.0.1", port), backlog=128) for port in options.ports]
+    listeners = [socket.create_server((options.address, port), backlog=128) for port in options.ports]
     services = [] if options.late else [Service(options) for _ in listeners]
     running: set[int] = set()
 

@@ -20,12 +20,12 @@ def say(text: str) -> None:
 
 
 def build(log: pathlib.Path) -> bool:
-    """The library, the command and the server; a dot every ten seconds."""
+    """The library, the command, the agent and the server; a dot every ten seconds."""
     make, cc, cflags = (os.environ.get(*words).split() for words in (("MAKE", "make"), ("CC", "cc"), ("CFLAGS", "")))
     options = ["-std=c11", "-D_DEFAULT_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-deprecated-declarations"]
     files = ["-o", BUILD / "server", HERE / "server.c", HERE / "peer.c", "-lssl", "-lcrypto", "-ldl"]
     with log.open("w") as out:
-        library = [*make, "--no-print-directory", "-C", TOP, "lib"]
+        library = [*make, "--no-print-directory", "-C", TOP, "lib", "fleet"]
         server = [*cc, *options, *cflags, "-pthread", *files]
         for command in (library, server):
             with subprocess.Popen(command, stdout=out, stderr=out) as process:
@@ -51,8 +51,8 @@ def main() -> None:
     BUILD.mkdir(parents=True, exist_ok=True)
     for old in [*BUILD.glob("*.txt"), *BUILD.glob("*.err")]:
         old.unlink()
-    print("This takes about 40 seconds; the first time, with the build, about 3 minutes.")
-    say("building the library and the command ")
+    print("This takes about 40 seconds; the first time, with the build, some 5 minutes.")
+    say("building the library, the command and the agent ")
     log = BUILD / "build.log"
     if not build(log):
         print(f". failed\n{log.read_text(errors='replace')}FAIL: the build ended with an error, see above;",
@@ -68,6 +68,8 @@ def main() -> None:
     report("nginx-sslsweep", "sh", HERE / "nginx.sh", LIBRARY)
     report("workers-stock", sys.executable, "-B", HERE / "workers.py")
     report("workers-sslsweep", sys.executable, "-B", HERE / "workers.py", LIBRARY)
+    report("machines-stock", sys.executable, "-B", HERE / "machines.py")
+    report("machines-sslsweep", sys.executable, "-B", HERE / "machines.py", LIBRARY, TOP / "build" / "bin" / "sslsweep")
     say("done\n\n")
     details = ["details"] if os.environ.get("DETAILS") else []
     sys.exit(subprocess.run([sys.executable, "-B", HERE / "summary.py", BUILD, *details], check=False).returncode)

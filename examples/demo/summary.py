@@ -40,6 +40,7 @@ CONNECTIONS = {
                                 ("late", "New", "the same client after the timeout"))
 }
 WORKERS = {f"tls1{minor}_workers": f"TLS 1.{minor}" for minor in (2, 3)}
+MACHINES = {f"tls1{minor}_machines": f"TLS 1.{minor}" for minor in (2, 3)}
 # A worker does not know how its own server names turn out before it has met each: one full handshake for each of four workers,
 # and again after the reload.
 MEETINGS = 2 * 4
@@ -51,11 +52,10 @@ LEAST = {
     "mixed": ("took_us", 0.1, "storing"),
 }
 TRY_NEXT = """\
-Try next, from this folder:
+Try next, from this folder (make demo DETAILS=1 shows every count):
   build/bin/sslsweep doctor build/demo/server                would it work?
   build/bin/sslsweep run --stats -- build/demo/server 60 &   run it for a minute
   build/bin/sslsweep top                                     watch its cache
-  make demo DETAILS=1                                        see every count
 """
 
 folder = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else sys.exit(__doc__))
@@ -84,6 +84,7 @@ class Report:
 server = {side: Report(f"{side}.txt") for side in SIDES}
 nginx = {side: Report(f"nginx-{side}.txt") for side in SIDES}
 workers = {side: Report(f"workers-{side}.txt") for side in SIDES}
+machines = {side: Report(f"machines-{side}.txt") for side in SIDES}
 
 
 def values(step: str, key: str) -> list[str | None]:
@@ -160,6 +161,17 @@ def check_workers() -> None:
                             f" of {most} connections, {most - MEETINGS} at least must be resumed with sslsweep")
 
 
+def check_machines() -> None:
+    if not all([has_run("nginx on two machines", f"machines-{side}.err", side, machines[side], MACHINES) for side in SIDES]):
+        return
+    for name, text in MACHINES.items():
+        stock, ours = (int(machines[side].steps[name].get("resumed", -1)) for side in SIDES)
+        most = int(machines["sslsweep"].steps[name].get("connections", 0))
+        if not 0 < most == ours or stock != 0:
+            failures.append(f"nginx on two machines, {text}: resumed {stock} on libssl alone, {ours} with sslsweep;"
+                            f" of {most} sessions, none must be resumed on the other machine alone, and all with sslsweep")
+
+
 def duration(value: str | None) -> str:
     if value is None:
         return "-"
@@ -188,7 +200,12 @@ def print_steps() -> None:
     for name, text in WORKERS.items():
         resumed = [workers[side].steps.get(name, {}).get("resumed", "-") for side in SIDES]
         print("   {:<46}{:>12}{:>12}".format(f"four workers, {text}: resumed", *resumed))
-    logs = (("the server", "sslsweep.err"), ("nginx", "nginx-sslsweep.err"), ("four workers", "workers-sslsweep.err"))
+    for name, text in MACHINES.items() if machines["stock"].steps else ():
+        said = [machines[side].steps.get(name, {}) for side in SIDES]
+        print("   {:<46}{:>12}{:>12}".format(f"on the other machine, {text}: resumed", *(it.get("resumed", "-") for it in said)))
+        print("   {:<46}{:>12}{:>12}".format("   at the first try", *(it.get("at_once", "-") for it in said)))
+    logs = (("the server", "sslsweep.err"), ("nginx", "nginx-sslsweep.err"), ("four workers", "workers-sslsweep.err"),
+            ("two machines", "machines-sslsweep.err"))
     for program, err in logs:
         print(f"\nStandard error of {program} with sslsweep (SSLSWEEP_VERBOSE=1):\n{read(err)}", end="")
     print()
@@ -233,6 +250,10 @@ def print_summary(equal: int, right: int | None) -> None:
             resumed = [workers[side].steps[name]["resumed"] for side in SIDES]
             of = workers["sslsweep"].steps[name]["connections"]
             print("{:<43}{:>10}{:>11}".format(f"  of {of} connections by {text}", *resumed))
+    if machines["stock"].steps:
+        resumed, of = ([sum(int(machines[side].steps[name][key]) for name in MACHINES) for side in SIDES]
+                       for key in ("resumed", "connections"))
+        print("{:<43}{:>10}{:>11}  resumed there".format(f"nginx on a second machine (agents), of {of[1]}", *resumed))
     tried = "nginx is not here, so not tried"
     if right is not None:
         tried = f"{nginx['stock'].said['version']}: {right} of {len(CONNECTIONS)} connections right"
@@ -247,6 +268,8 @@ right = None
 if nginx["stock"].said["status"] != "77":
     right = check_nginx()
     check_workers()
+if machines["stock"].said["status"] != "77":
+    check_machines()
 if len(sys.argv) > 2 or failures:
     print_steps()
 if not failures:

@@ -53,6 +53,15 @@ status=0
 END
 my $workers = with(with($workers_stock, tls12_workers => resumed => 52), tls13_workers => resumed => 53);
 
+my $machines_stock = <<'END';
+step=tls12_machines resumed=0 at_once=0 connections=20
+step=tls13_machines resumed=0 at_once=0 connections=20
+status=0
+END
+my $machines = $machines_stock;
+set(\$machines, tls12_machines => resumed => 20, at_once => 20);
+set(\$machines, tls13_machines => resumed => 20, at_once => 19);
+
 my %good = (
     'stock.txt'          => $stock,
     'stock.err'          => '',
@@ -66,6 +75,10 @@ my %good = (
     'workers-stock.err'    => '',
     'workers-sslsweep.txt' => $workers,
     'workers-sslsweep.err' => $took_over,
+    'machines-stock.txt'    => $machines_stock,
+    'machines-stock.err'    => '',
+    'machines-sslsweep.txt' => $machines,
+    'machines-sslsweep.err' => $took_over,
 );
 
 # Gives values to keys of a step of a report.
@@ -118,16 +131,23 @@ like($text, qr/callback +441 ms +551 ms  1.3x longer$/m,                 'it say
 like($text, qr/14 of 14 steps equal; nginx 1.22.1: 6 of 6 connections/,  'the behaviour is the same');
 like($text, qr/of 60 connections by TLS 1.2 +14 +52$/m,                  'what four workers resume');
 like($text, qr/of 60 connections by TLS 1.3 +18 +53$/m,                  'also by TLS 1.3');
+like($text, qr/second machine \(agents\), of 40 +0 +40  resumed there$/m, 'and what a second machine resumes');
 unlike($text, qr/Stores are slower/,                                     'nothing about slow stores');
 
 ($text, $status) = summary({}, 'details');
 is($status, 0, 'details of good reports pass');
 like($text, qr/^ 9 200,000 sessions.*\n.*\n   stock      100001       0       0  100000         0    138 ms        46 ms\n   sslsweep   100001 /m,
     'details show each step');
+like($text, qr/other machine, TLS 1.3: resumed +0 +20\n +at the first try +0 +19$/m, 'details show the first tries on the other machine');
 like($text, qr/the same client at once +Reused +Reused$/m, 'details show the connections to nginx');
 like($text, qr/One TLS server.*14 of 14/s,                 'the summary follows');
 
-($text, $status) = summary({'nginx-stock.txt' => "status=77\n", 'nginx-sslsweep.txt' => "status=77\n"});
+($text, $status) = summary({map { ("machines-$_.txt" => "status=77\n") } qw(stock sslsweep)});
+is($status, 0, 'without an engine it passes');
+fits('without an engine', $text);
+unlike($text, qr/second machine/, 'and claims nothing');
+
+($text, $status) = summary({map { ("nginx-$_.txt" => "status=77\n", "machines-$_.txt" => "status=77\n") } qw(stock sslsweep)});
 is($status, 0, 'without nginx it passes');
 fits('without nginx', $text);
 like($text, qr/14 of 14 steps equal; nginx is not here/, 'it says that nginx was not tried');
@@ -187,6 +207,11 @@ for (
     ['a first connection that resumes', {'workers-sslsweep.txt' => with($workers, tls12_workers => resumed => 60)},
         qr/^FAIL: nginx with four workers, TLS 1.2: resumed 14 on libssl alone, 60/m],
     ['workers that fell over', {'workers-sslsweep.txt' => "status=1\n"}, qr/^FAIL: nginx with four workers with sslsweep ended with status 1/m],
+    ['machines that do not share', {'machines-sslsweep.txt' => with($machines, tls13_machines => resumed => 19)},
+        qr/^FAIL: nginx on two machines, TLS 1.3: resumed 0 on libssl alone, 19 with sslsweep; of 20 sessions, none must be/m],
+    ['machines that share on libssl alone', {'machines-stock.txt' => with($machines_stock, tls12_machines => resumed => 1)},
+        qr/^FAIL: nginx on two machines, TLS 1.2: resumed 1 on libssl alone, 20/m],
+    ['machines that fell over', {'machines-sslsweep.txt' => "status=1\n"}, qr/^FAIL: nginx on two machines with sslsweep ended with status 1/m],
     ['nginx that fell over', {'nginx-sslsweep.txt' => "status=1\n", 'nginx-sslsweep.err' => "nginx: [emerg]\n"},
         qr/^FAIL: nginx with sslsweep ended with status 1; it said:\nnginx: \[emerg\]$/m],
     ['nginx that is missing on one side', {'nginx-sslsweep.txt' => "status=77\n"}, qr/^FAIL: nginx with sslsweep ended with status 77/m],

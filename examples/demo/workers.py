@@ -17,12 +17,12 @@ import tempfile
 import time
 
 CONNECTIONS = 60
-UNPACKED = pathlib.Path(__file__).resolve().parent.parent.parent / "build/programs/unpacked/nginx"  # by tools/setup.sh
+TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 
 CONF = """
 daemon off;
 {user}
-worker_processes 4;
+worker_processes {workers};
 pid pid;
 error_log stderr warn;
 events {{ worker_connections 64; }}
@@ -44,11 +44,44 @@ http {{
 """
 
 
+def find(program: str) -> tuple[str, dict[str, str]]:
+    """Where it is, and its environment. It may be unpacked by tools/setup.sh. Ends with 77 if it is nowhere."""
+    executable = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin")
+    if executable:
+        return executable, dict(os.environ)
+    tree = TOP / "build/programs/unpacked" / program
+    found = [str(path) for path in tree.glob(f"usr/*bin/{program}") if os.access(path, os.X_OK)]
+    if not found:
+        sys.exit(77)
+    folders = [*tree.glob("usr/lib/*-linux-gnu*"), *tree.glob("lib/*-linux-gnu*")]
+    return found[0], os.environ | {"LD_LIBRARY_PATH": ":".join(map(str, folders))}
+
+
 def free_ports() -> list[int]:
     with socket.socket() as one, socket.socket() as other:
         for probe in (one, other):
             probe.bind(("127.0.0.1", 0))
         return [probe.getsockname()[1] for probe in (one, other)]
+
+
+def certify(folder: pathlib.Path) -> None:
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-subj", "/CN=localhost", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
+                   check=True, stderr=subprocess.DEVNULL)
+
+
+def configured(nginx: str, folder: pathlib.Path, number: int, tls12: int, tls13: int) -> list[object]:
+    """The command that starts nginx with so many workers, in a folder with a certificate."""
+    user = "user root;" if os.geteuid() == 0 else ""  # root's temporary folder is closed to others
+    (folder / "nginx.conf").write_text(CONF.format(user=user, workers=number, tls12=tls12, tls13=tls13))
+    return [nginx, "-p", folder, "-e", "stderr", "-c", folder / "nginx.conf"]
+
+
+def wait_for(nginx: subprocess.Popen, folder: pathlib.Path, number: int) -> None:
+    while not (folder / "pid").exists() or len(workers(nginx.pid)) < number:
+        if nginx.poll() is not None:
+            sys.exit(1)
+        time.sleep(0.05)
 
 
 def workers(nginx: int) -> set[str]:
@@ -85,31 +118,17 @@ class Client:
 
 
 def main() -> None:
-    executable = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
-    environment = dict(os.environ)
-    if not executable:
-        executable = str(UNPACKED / "usr/sbin/nginx")
-        environment["LD_LIBRARY_PATH"] = ":".join(map(str, UNPACKED.glob("usr/lib/*-linux-gnu*")))
-    if not os.access(executable, os.X_OK):
-        sys.exit(77)
+    executable, environment = find("nginx")
     if sys.argv[1:]:
         environment |= {"LD_PRELOAD": sys.argv[1], "SSLSWEEP_SHARE": "family", "SSLSWEEP_VERBOSE": "1"}
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                        "-days", "2", "-subj", "/CN=localhost", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"],
-                       check=True, stderr=subprocess.DEVNULL)
+        certify(folder)
         tls12, tls13 = free_ports()
-        # root's temporary folder is closed to others.
-        user = "user root;" if os.geteuid() == 0 else ""
-        (folder / "nginx.conf").write_text(CONF.format(user=user, tls12=tls12, tls13=tls13))
-        command = [executable, "-p", folder, "-e", "stderr", "-c", folder / "nginx.conf"]
+        command = configured(executable, folder, 4, tls12, tls13)
         with subprocess.Popen(command, env=environment, stdout=sys.stderr) as nginx:
             try:
-                while not (folder / "pid").exists() or len(workers(nginx.pid)) < 4:
-                    if nginx.poll() is not None:
-                        sys.exit(1)
-                    time.sleep(0.05)
+                wait_for(nginx, folder, 4)
                 for step, port in ("tls12_workers", tls12), ("tls13_workers", tls13):
                     client = Client(port)
                     resumed = sum(client.is_resumed() for _ in range(CONNECTIONS // 2))

@@ -148,3 +148,40 @@ pub fn metrics(agent: &AgentState, counts: &Counts, links: &Links) -> String {
     );
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Words that begin so, without the beginning.
+    fn words<'a>(text: &'a str, beginning: &str) -> BTreeSet<&'a str> {
+        text.match_indices(beginning)
+            .map(|(at, _)| {
+                let rest = &text[at + beginning.len()..];
+                let end = rest.find(|it: char| !it.is_ascii_lowercase() && it != '_');
+                &rest[..end.unwrap_or(rest.len())]
+            })
+            .collect()
+    }
+
+    #[test]
+    fn s9_dashboard_alerts_and_documents_use_metrics_that_exist() {
+        let path = std::env::temp_dir().join(format!("sslsweep.metrics.{}", std::process::id()));
+        let segment = Segment::host(&path, 1 << 16).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let links = Links::default();
+        let text = metrics(&segment.agent(), &segment.counts(), &links);
+        let known = words(&text, "# TYPE sslsweep_shared_");
+        assert!(known.len() >= 15, "{known:?}");
+        for used in [
+            include_str!("../../../packaging/grafana/sslsweep.json"),
+            include_str!("../../../packaging/grafana/sslsweep-alerts.yml"),
+        ] {
+            let used = words(used, "sslsweep_shared_");
+            assert!(used.len() >= 4, "{used:?}");
+            assert!(used.is_subset(&known), "{:?}", used.difference(&known));
+        }
+    }
+}

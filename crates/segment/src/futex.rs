@@ -39,7 +39,7 @@ impl Moment {
 pub(crate) struct Kernel;
 
 impl Kernel {
-    /// Calls the kernel. `Err` is the error's number.
+    /// Calls the kernel. `Err` is the error's number; the thread's `errno` stays the program's.
     fn call(
         word: &AtomicU64,
         operation: i32,
@@ -50,14 +50,19 @@ impl Kernel {
         let half = if cfg!(target_endian = "big") { 1 } else { 0 };
         let half = word.as_ptr().cast::<u32>().wrapping_add(half);
         let any = libc::FUTEX_BITSET_MATCH_ANY;
+        // SAFETY: the call has no arguments.
+        let errno = unsafe { libc::__errno_location() };
+        // SAFETY: the thread's own variable, here and below.
+        let before = unsafe { *errno };
         // SAFETY: the kernel reads the half of a word that lives, and the time if there is one. It writes nothing.
         let result = unsafe {
             libc::syscall(libc::SYS_futex, half, operation, value, until, ptr::null::<u32>(), any)
         };
-        match result {
-            -1 => Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)),
-            _ => Ok(()),
+        if result != -1 {
+            return Ok(());
         }
+        // SAFETY: as above.
+        Err(unsafe { std::mem::replace(&mut *errno, before) })
     }
 }
 
@@ -79,5 +84,25 @@ impl Futex for Kernel {
 
     fn wake(&self, word: &AtomicU64) {
         let _ = Self::call(word, libc::FUTEX_WAKE, i32::MAX as u32, ptr::null());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errno_stays_the_programs() {
+        let word = AtomicU64::new(1);
+        let past = Moment::from_start(Duration::ZERO);
+        let errno = || std::io::Error::last_os_error().raw_os_error();
+        // SAFETY: the thread's own variable.
+        unsafe { *libc::__errno_location() = libc::ENOENT };
+        assert!(matches!(Kernel.wait(&word, 2, past), Woken::Changed));
+        assert_eq!(errno(), Some(libc::ENOENT));
+        assert!(matches!(Kernel.wait(&word, 1, past), Woken::Late));
+        assert_eq!(errno(), Some(libc::ENOENT));
+        Kernel.wake(&word);
+        assert_eq!(errno(), Some(libc::ENOENT));
     }
 }

@@ -52,8 +52,13 @@ impl Agent {
         let segment = Segment::of_file(opened.mapping, opened.home);
         let agent = Self { segment, path: path.to_owned(), file: opened.file };
         agent.set_upstream(false);
-        agent.segment.header().cells().attach();
-        agent.segment.header().dirty().beat();
+        let header = agent.segment.header();
+        header.cells().attach();
+        if header.agent().load(Ordering::Relaxed) == 0 {
+            // Before the first agent nothing came from a fleet, or went to one.
+            agent.told_marks(agent.segment.counts().marked);
+        }
+        header.dirty().beat();
         Ok(agent)
     }
 

@@ -165,6 +165,20 @@ fn a_forget_without_a_slot_is_reported_by_number() {
 }
 
 #[test]
+fn a_forget_before_the_first_agent_is_no_concern_of_the_fleet() {
+    let folder = Folder::new("marks-before");
+    let segment = folder.open().unwrap();
+    (0..9).for_each(|number| segment.forget(name(number), LATER, NOW));
+    let agent = Agent::attach(&folder.path(), BYTES, None).unwrap();
+    assert_eq!(agent.untold_marks(), None);
+    // One between two agents is.
+    drop(agent);
+    segment.forget(name(9), LATER, NOW);
+    let agent = Agent::attach(&folder.path(), BYTES, None).unwrap();
+    assert_eq!(agent.untold_marks(), Some(2));
+}
+
+#[test]
 fn without_an_agent_nothing_is_marked() {
     let folder = Folder::new("unmarked");
     let segment = folder.open().unwrap();

@@ -22,6 +22,8 @@ pub enum Error {
     Group(u32),
     /// The file has these permissions, which are neither 0600 nor 0660.
     Permissions(u32),
+    /// The file is for a group, and others may write to its folder, which has these permissions.
+    Folder(u32),
     /// Another agent is attached.
     Attached,
     /// The file has another size than was asked for.
@@ -60,6 +62,10 @@ impl fmt::Display for Error {
             Self::Permissions(mode) => write!(
                 formatter,
                 "the file has mode {mode:04o}; only its owner may have access (0600), or its owner and group (0660)"
+            ),
+            Self::Folder(mode) => write!(
+                formatter,
+                "the folder has mode {mode:04o}; others may not write to it if the file is for a group"
             ),
             Self::Attached => formatter.write_str(
                 "another agent is attached to the segment; stop it, or wait until it ends",

@@ -60,7 +60,7 @@ fn open_existing(path: &Path, bytes: usize, group: Option<u32>) -> Result<Opened
     if !about.is_file() {
         return Err(Error::NotRegular);
     }
-    check_access(&about, group)?;
+    check_access(path, &about, group)?;
     if about.len() != bytes as u64 {
         return Err(Error::FileSize { found: about.len(), wanted: bytes as u64 });
     }
@@ -70,8 +70,8 @@ fn open_existing(path: &Path, bytes: usize, group: Option<u32>) -> Result<Opened
 }
 
 /// The file is the process's own or root's and nobody else's; or it is for one of the process's groups, and for this one if
-/// there is to be one.
-fn check_access(about: &Metadata, group: Option<u32>) -> Result<(), Error> {
+/// there is to be one. (Root needs no group.)
+fn check_access(path: &Path, about: &Metadata, group: Option<u32>) -> Result<(), Error> {
     let is_own = about.uid() == 0 || about.uid() == mapping::user();
     let is_for_group = match about.mode() & 0o077 {
         0 if !is_own => return Err(Error::Owner(about.uid())),
@@ -81,13 +81,30 @@ fn check_access(about: &Metadata, group: Option<u32>) -> Result<(), Error> {
     };
     let is_good = match group {
         Some(group) => is_for_group && about.gid() == group,
-        None => !is_for_group || mapping::is_in_group(about.gid()),
+        None => !is_for_group || mapping::user() == 0 || mapping::is_in_group(about.gid()),
     };
-    if is_good { Ok(()) } else { Err(Error::Group(about.gid())) }
+    if !is_good {
+        return Err(Error::Group(about.gid()));
+    }
+    if is_for_group { check_folder(path) } else { Ok(()) }
+}
+
+/// Nobody outside the folder's owner and group makes a file there. Otherwise any member of the group could put a file of its
+/// own in the place of the agent's, whose owner is not checked.
+fn check_folder(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let about = fs::metadata(folder.unwrap_or(Path::new("."))).map_err(Error::File)?;
+    match about.mode() & 0o002 {
+        0 => Ok(()),
+        _ => Err(Error::Folder(about.mode() & 0o7777)),
+    }
 }
 
 /// Makes a segment under a temporary name and links it into place when it is complete, so that nobody finds half of one.
 fn make(path: &Path, bytes: usize, group: Option<u32>) -> Result<Opened, Error> {
+    if group.is_some() {
+        check_folder(path)?;
+    }
     let temporary = Temporary::beside(path);
     let file = options().create_new(true).mode(0o600).open(&temporary.0).map_err(Error::File)?;
     let (mapping, home) = fill(&file, bytes, group)?;

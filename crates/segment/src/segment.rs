@@ -52,7 +52,8 @@ impl Segment {
     /// allocated.
     ///
     /// An existing file must have this size. It must have mode 0600 and belong to this process's user or to root; or
-    /// have mode 0660 and belong to one of this process's groups, as an agent makes it.
+    /// have mode 0660, belong to one of this process's groups (any, for root), as an agent makes it, and lie in a folder that
+    /// others cannot write to.
     pub fn host(path: &Path, bytes: u64) -> Result<Self, Error> {
         let opened = file::open(path, whole_bytes(bytes)?, None)?;
         Ok(Self::of_file(opened.mapping, opened.home))

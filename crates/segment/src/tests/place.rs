@@ -75,7 +75,8 @@ fn a_file_is_for_a_group_of_the_process() {
     again(None).unwrap();
     // Only root can give a file to a group that it is not in.
     if chown(folder.path(), Some(12_345), Some(12_346)).is_ok() {
-        assert!(matches!(folder.refusal(), Error::Group(12_346)));
+        assert!(folder.open().is_ok(), "root needs no group");
+        assert!(matches!(refusal_of_user(&folder, 12_347), Error::Group(12_346)));
         assert!(matches!(again(Some(group)), Err(Error::Group(12_346))));
         // The owner does not matter where the group does.
         chown(folder.path(), Some(12_345), Some(group)).unwrap();
@@ -84,6 +85,44 @@ fn a_file_is_for_a_group_of_the_process() {
     // A file of the owner's alone is not what an agent for a group would make.
     fs::set_permissions(folder.path(), Permissions::from_mode(0o600)).unwrap();
     assert!(matches!(again(Some(group)), Err(Error::Owner(_) | Error::Group(_))));
+}
+
+/// What a thread of another user is told.
+fn refusal_of_user(folder: &Folder, user: u32) -> Error {
+    let result = thread::scope(|threads| {
+        let open = threads.spawn(|| {
+            // It may still open every file, so that our own check alone refuses it.
+            const KEEP_RIGHTS: libc::c_ulong = 1 << 2;
+            // SAFETY: it changes this thread alone, which ends.
+            assert_eq!(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, KEEP_RIGHTS) }, 0);
+            // SAFETY: as above. (libc's own function would change all threads.)
+            assert_eq!(unsafe { libc::syscall(libc::SYS_setresuid, u32::MAX, user, u32::MAX) }, 0);
+            folder.open()
+        });
+        open.join().unwrap()
+    });
+    result.expect_err("it is refused")
+}
+
+/// A member of the group could put a file of its own there first.
+#[test]
+fn a_file_for_a_group_is_in_no_folder_that_others_write_to() {
+    let folder = Folder::new("writable");
+    let group = fs::metadata(&folder.0).unwrap().gid();
+    let attach = || Agent::attach(&folder.path(), BYTES, Some(group));
+    let with_mode = |mode| fs::set_permissions(&folder.0, Permissions::from_mode(mode)).unwrap();
+    with_mode(0o1777);
+    assert!(matches!(attach(), Err(Error::Folder(0o1777))));
+    assert!(!folder.path().exists());
+    with_mode(0o775);
+    drop(attach().unwrap());
+    folder.open().unwrap();
+    with_mode(0o1777);
+    assert!(matches!(attach(), Err(Error::Folder(0o1777))));
+    assert!(matches!(folder.refusal(), Error::Folder(0o1777)));
+    // A file of the owner's alone may lie anywhere.
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o600)).unwrap();
+    folder.open().unwrap();
 }
 
 #[test]

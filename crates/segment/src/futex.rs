@@ -96,8 +96,10 @@ mod tests {
         let word = AtomicU64::new(1);
         let past = Moment::from_start(Duration::ZERO);
         let errno = || std::io::Error::last_os_error().raw_os_error();
+        // SAFETY: the call has no arguments.
+        let place = unsafe { libc::__errno_location() };
         // SAFETY: the thread's own variable.
-        unsafe { *libc::__errno_location() = libc::ENOENT };
+        unsafe { *place = libc::ENOENT };
         assert!(matches!(Kernel.wait(&word, 2, past), Woken::Changed));
         assert_eq!(errno(), Some(libc::ENOENT));
         assert!(matches!(Kernel.wait(&word, 1, past), Woken::Late));

@@ -259,6 +259,18 @@ fn forget_without_room_against_put() {
     });
 }
 
+/// A removal on another machine is known here, whether its record is evicted before, meanwhile or afterwards (S3).
+#[test]
+fn kill_against_eviction() {
+    let kill: Step<_> = |world| world.bucket().kill(named(1), NOW);
+    race("kill against eviction", TWO, (kill, PUT_OTHER), |world, killed, _| {
+        assert_eq!(world.get(1), None);
+        let (gone, missed) =
+            (world.bucket().is_gone(named(1), NOW), world.bucket().is_killed(named(1), NOW, NOW));
+        assert!(if killed { gone } else { missed }, "{killed}: {gone}, {missed}");
+    });
+}
+
 #[test]
 fn put_take_and_get() {
     explore("put, take and get", || {

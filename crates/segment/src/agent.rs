@@ -130,7 +130,7 @@ impl Agent {
     }
 
     /// A name was removed on another machine: kills its record here until the record's expiry. It is no change of
-    /// this machine's. Returns whether there was a record; if not, nothing has happened.
+    /// this machine's. Returns whether there was a record; if not, see [`Segment::is_killed`].
     pub fn kill(&self, name: Name, now: u64) -> bool {
         self.segment.bucket(name).kill(name, now)
     }

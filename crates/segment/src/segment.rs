@@ -123,6 +123,17 @@ impl Segment {
 
     /// A random number that was drawn when the segment was made, and is not 0: it tells this segment's records from
     /// others'.
+    /// Returns whether it is known for certain that a name was taken or forgotten.
+    pub fn is_dead(&self, name: Name, now: u64) -> bool {
+        self.bucket(name).is_dead(name, now)
+    }
+
+    /// Returns whether another machine has removed a name after its record was evicted here, for somebody who has what was
+    /// made in this second from elsewhere. In doubt it has.
+    pub fn is_killed(&self, name: Name, made: u64, now: u64) -> bool {
+        self.bucket(name).is_killed(name, made, now)
+    }
+
     pub fn home(&self) -> u64 {
         self.home
     }

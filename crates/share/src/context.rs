@@ -25,9 +25,6 @@ const QUIC: i32 = 1;
 /// A record is kept no longer, whatever the session's timeout.
 const LONGEST: i64 = 7 * 24 * 3600;
 
-/// The ids of a hello that are examined whether they are the fleet's. (A hello of 60 KB has 1,600, and clients have few.)
-const MOST_EXAMINED: u8 = 8;
-
 /// The sessions that the fleet is asked for while one hello is read.
 const MOST_QUESTIONS: u8 = 2;
 
@@ -61,6 +58,11 @@ pub(crate) struct Context {
 /// The time until which the segment keeps what expires then.
 fn kept_until(expiry: i64, now: i64) -> u64 {
     expiry.min(now.saturating_add(LONGEST)).max(now.saturating_add(1)).max(0) as u64
+}
+
+/// Returns whether the segment may no longer know that a session was removed that was made then.
+fn is_forgotten(made: i64, now: i64) -> bool {
+    made.saturating_add(LONGEST) <= now
 }
 
 impl Context {
@@ -478,9 +480,11 @@ impl Context {
     pub(crate) fn is_gone(&self, connection: Connection<'_>, session: Session<'_>) -> bool {
         let key = Key::new(connection.version(), session.id());
         let Some(key) = key.filter(|_| self.may_share(connection).is_ok()) else { return false };
-        let gone_until = self.shared.gone_until();
-        self.shared.segment.is_gone(key.name(), now().max(0) as u64)
-            || gone_until > 0 && session.time() <= gone_until
+        let (gone_until, segment) = (self.shared.gone_until(), &self.shared.segment);
+        let (now, made) = (now(), session.time());
+        let is_gone = segment.is_gone(key.name(), now.max(0) as u64)
+            || segment.is_killed(key.name(), made.max(0) as u64, now.max(0) as u64);
+        is_gone || is_forgotten(made, now) || gone_until > 0 && made <= gone_until
     }
 
     /// A stored session expires at another time. If that is earlier, its record is made anew.
@@ -515,5 +519,22 @@ impl Context {
     /// The context has flushed what expires before this time.
     pub(crate) fn flushed(&self, before: i64) {
         self.flushed.add(before, self.shared.segment.sequence(), now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s3_a_removal_is_remembered_as_long_as_a_session_is_resumed() {
+        const NOW: i64 = 1_000_000_000;
+        for made in [NOW - LONGEST + 1, NOW - LONGEST, NOW, i64::MAX] {
+            // Removed when it was made, with no end of its own.
+            let until = kept_until(i64::MAX, made) as i64;
+            assert!(is_forgotten(made, NOW) || until > NOW, "{made}");
+        }
+        assert!(is_forgotten(NOW - LONGEST, NOW) && is_forgotten(0, NOW));
+        assert!(!is_forgotten(NOW - LONGEST + 1, NOW) && !is_forgotten(i64::MAX, NOW));
     }
 }

@@ -8,8 +8,11 @@ use super::sync::{AtomicU64, Ordering, fence};
 /// The slots of a bucket. (A model has fewer, or there would be too many schedules.)
 pub const WAYS: usize = if cfg!(sslsweep_model) { 2 } else { 8 };
 
-/// The words of a bucket.
-pub const BUCKET_WORDS: usize = WAYS * SLOT_WORDS;
+/// The words of a bucket. (A model has no third slot, and one more word.)
+pub const BUCKET_WORDS: usize = WAYS * SLOT_WORDS + if cfg!(sslsweep_model) { 1 } else { 0 };
+
+/// The word of the last kill without a record.
+const KILLED: usize = if cfg!(sslsweep_model) { WAYS * SLOT_WORDS } else { 2 * SLOT_WORDS + MARK };
 
 /// The times that an operation looks for a slot again after another process was faster.
 const ATTEMPTS: usize = WAYS;
@@ -232,11 +235,28 @@ impl<'a> Bucket<'a> {
         Forgotten::Marked
     }
 
-    /// Makes a name that has a record dead until the expiry of the record, and nothing else. Nobody is told. Returns
-    /// whether there was one.
+    /// Makes a name that has a record dead until the expiry of the record. Nobody is told. Returns whether there was one.
+    ///
+    /// A name without a record costs no slot, or others could fill the bucket. Its record may have been evicted, and
+    /// somebody may have it from elsewhere: the bucket keeps the time, for [`is_killed`](Self::is_killed).
     pub fn kill(self, name: Name, now: u64) -> bool {
         let live = self.slots_of(name, now).filter(|(_, _, is_dead)| !is_dead);
-        live.fold(false, |killed, (slot, head, _)| slot.kill(&head) || killed)
+        let killed = live.fold(false, |killed, (slot, head, _)| slot.kill(&head) || killed);
+        if !killed {
+            self.killed().fetch_max(now, Ordering::Relaxed);
+        }
+        killed
+    }
+
+    /// Returns whether a kill may have missed the record of a name that was made in this second. In doubt it has: since
+    /// then a kill found no record, of any name, and there is none of this name now.
+    pub fn is_killed(self, name: Name, made: u64, now: u64) -> bool {
+        made <= self.killed().load(Ordering::Relaxed) && self.slots_of(name, now).next().is_none()
+    }
+
+    /// The second of the last kill that found no record.
+    fn killed(self) -> &'a AtomicU64 {
+        &self.words[KILLED]
     }
 
     /// Returns the state of the name in this slot, for the agent that has found the slot marked, with a bit for each

@@ -20,6 +20,8 @@
 //!   name, also one whose put began earlier and ends later. For the same reason nobody wipes a dead slot: a process that
 //!   was stopped while wiping would go on in the next record.
 //! - **In doubt a miss.** A name whose slot changes during a lookup is not found.
+//! - **A removal elsewhere costs no slot.** A kill that finds no record leaves its time alone, for the whole bucket. Whoever
+//!   has a session from elsewhere that is older, and finds no record, takes it for removed.
 //!
 //! The contents may be hostile: every loop is bounded by the number of ways, and every length is clamped.
 

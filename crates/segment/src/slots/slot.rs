@@ -13,7 +13,8 @@ const EXPIRY: usize = 3;
 const NUMBER: usize = 4;
 const LENGTH: usize = 5;
 const RECORD: usize = 6;
-/// The bucket's: its mark, in the first slot; the mask of its changed slots, in the second; unused in the others.
+/// The bucket's: its mark, in the first slot; the mask of its changed slots, in the second; the second of its last kill
+/// without a record, in the third; unused in the others.
 pub(super) const MARK: usize = RECORD + RECORD_WORDS;
 
 const STATE_BITS: u64 = 0b11;

@@ -239,6 +239,27 @@ fn a_question_reaches_the_agent_and_its_answer_the_process() {
     assert_eq!(agent.questions().count(), 0);
     agent.put_fetched(name(1), b"record", LATER, NOW).unwrap();
     agent.answer(asked[0].cell);
+/// S3: whoever has stored the session itself learns of a removal elsewhere, though the record was evicted.
+#[test]
+fn s3_a_kill_after_an_eviction_is_known_to_whoever_has_the_session() {
+    let (_folder, agent, segment) = attached("kill-evicted");
+    put(&segment, 1);
+    (2..10).for_each(|number| put(&segment, number));
+    let is_killed = |number, made| segment.is_killed(name(number), made, NOW + 5);
+    assert!(found(&segment, name(1), NOW).is_none(), "it was evicted");
+    assert!(!is_killed(1, NOW), "nobody has removed it");
+    assert!(!agent.kill(name(1), NOW + 5));
+    assert!(is_killed(1, NOW) && is_killed(1, NOW + 5));
+    assert!(!is_killed(1, NOW + 6), "made later");
+    assert!(!is_killed(2, NOW), "it has a record");
+    assert!(!segment.is_gone(name(1), NOW + 5), "it may be put again");
+    assert_eq!(segment.census(NOW).dead, 0, "that has cost no slot");
+    // An earlier one, by a clock that was set back, hides nothing less.
+    agent.kill(name(1), NOW);
+    assert!(is_killed(1, NOW + 5));
+    assert!(!segment.is_killed(spread(7), NOW, NOW), "another bucket");
+}
+
     let now = Moment::now();
     assert_eq!(segment.wait(question, now, now), Answer::Met, "it is there already");
     assert_eq!(found(&segment, name(1), NOW).as_deref(), Some(&b"record"[..]));

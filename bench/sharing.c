@@ -16,7 +16,7 @@
 struct state;
 struct questions {
     uint64_t hello;
-    uint8_t examined, asked, waits;
+    uint8_t asked, waits;
 };
 struct resumed {
     size_t session;

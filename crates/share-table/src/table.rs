@@ -51,8 +51,6 @@ pub struct State {
 pub struct Questions {
     /// The beginning of the hello's random bytes. (A second hello of the same handshake has the same.)
     pub hello: u64,
-    /// Ids that were examined.
-    pub examined: u8,
     /// Questions.
     pub asked: u8,
     /// Answers that were waited for.

@@ -287,19 +287,19 @@ impl Context {
         if !segment.can_ask() || segment.is_gone(key.name(), now().max(0) as u64) {
             return false;
         }
-        let ask = |asked: &mut Questions| self.ask_within(asked, key, id);
+        // First, as what follows may take memory for the connection.
+        if !self.keys.is_ours(id) {
+            self.shared.count(Event::Foreign);
+            return false;
+        }
+        let ask = |asked: &mut Questions| self.ask_within(asked, key);
         // SAFETY: the core's, for this context's libssl.
         unsafe { connection.questions(self.libssl, questions, ask) }.unwrap_or(false)
     }
 
-    fn ask_within(&self, bounds: &mut Questions, key: &Key, id: &[u8]) -> bool {
+    fn ask_within(&self, bounds: &mut Questions, key: &Key) -> bool {
         let (shared, segment) = (self.shared, &self.shared.segment);
-        if bounds.examined >= MOST_EXAMINED || bounds.asked >= MOST_QUESTIONS {
-            return false;
-        }
-        bounds.examined += 1;
-        if !self.keys.is_ours(id) {
-            shared.count(Event::Foreign);
+        if bounds.asked >= MOST_QUESTIONS {
             return false;
         }
         let Some(question) = segment.ask(key.name()) else { return false };
@@ -426,8 +426,10 @@ impl Context {
             },
             session: &encoded[..length],
         };
-        let is_foreign = self.shared.has_fleet && !self.keys.is_ours(session.id());
-        let flags = (u8::from(single_use) * SINGLE_USE) | (u8::from(is_foreign) * FOREIGN);
+        // Early data is replayed on this machine only, where the program permits it.
+        let is_replayed = !single_use && connection.is_tls13() && connection.takes_early_data();
+        let stays = self.shared.has_fleet && (is_replayed || !self.keys.is_ours(session.id()));
+        let flags = (u8::from(single_use) * SINGLE_USE) | (u8::from(stays) * FOREIGN);
         self.put(&key, flags, &contents)?;
         self.has_shared.store(true, Ordering::Relaxed);
         Ok(())

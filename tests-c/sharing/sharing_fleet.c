@@ -270,6 +270,8 @@ static int serve(work w)
     }
     SSL_SESSION *to_try = read_session(w.session);
     if (strstr(w.what, "sandbox") != NULL) {
+    if (strstr(w.what, "replays") != NULL)
+        SSL_CTX_set_options(server, SSL_OP_NO_ANTI_REPLAY);
         SSL_SESSION_free(hs_first(server, client));
         fflush(stdout);
         take_memory();
@@ -501,6 +503,8 @@ static void questions(void)
     o = run(&there, "remove try");
     expect("S3", full(&o), "%s: a session that was removed", in());
     better("S3", count(&o, "fetched") == 1 && count(&o, "removed") > 0, "%s: (it was there)", in());
+    made(&here, "make early replays");
+    better("S4", flags_of_newest(&here) == 2, "%s: a record whose early data may be replayed is to stay", in());
     better("S8", count(&o, "asked") == 0, "%s: is not asked for", in());
     has_agent(&there, 0);
 }

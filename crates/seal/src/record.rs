@@ -67,7 +67,8 @@ impl<'record> Parts<'record> {
 /// The flag of a record that is given out but once.
 pub const SINGLE_USE: u8 = 1;
 
-/// The flag of a record whose id no holder of the keys has made. No other machine asks for it.
+/// The flag of a record that stays on its machine: no holder of the keys has made its id, so no other machine asks for it; or
+/// its session takes early data that may be replayed.
 pub const FOREIGN: u8 = 2;
 
 /// The flags that a record claims to have, which nobody has checked; `None` if it is no record.

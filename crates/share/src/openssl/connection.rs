@@ -76,9 +76,12 @@ impl<'a> Connection<'a> {
 
     /// Returns whether a replay of early data would be refused, for which libssl demands each session but once.
     pub(crate) fn refuses_replays(self) -> bool {
+        self.takes_early_data() && self.options() & SSL_OP_NO_ANTI_REPLAY == 0
+    }
+
+    pub(crate) fn takes_early_data(self) -> bool {
         // SAFETY: as above.
-        let early = unsafe { (self.api.SSL_get_max_early_data)(self.ssl) > 0 };
-        early && self.options() & SSL_OP_NO_ANTI_REPLAY == 0
+        unsafe { (self.api.SSL_get_max_early_data)(self.ssl) > 0 }
     }
 
     fn options(self) -> u64 {

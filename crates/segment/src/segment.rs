@@ -99,7 +99,16 @@ impl Segment {
     ///
     /// This cannot fail. If the bucket has no slot for it, everything that was published there before is hidden.
     pub fn forget(&self, name: Name, until: u64, now: u64) {
-        let event = match self.bucket(name).forget(name, until, now) {
+        self.forget_in(self.bucket(name), name, until, now);
+    }
+
+    /// The same for a name that no other machine knows: the agent need not tell it. (One that begins later tells it still.)
+    pub fn forget_here(&self, name: Name, until: u64, now: u64) {
+        self.forget_in(self.bucket(name).without_marks(), name, until, now);
+    }
+
+    fn forget_in(&self, bucket: Bucket<'_>, name: Name, until: u64, now: u64) {
+        let event = match bucket.forget(name, until, now) {
             Forgotten::Dead { evicted: false } => None,
             Forgotten::Dead { evicted: true } => Some(Event::Evicted),
             Forgotten::Marked => Some(Event::Marked),
@@ -114,15 +123,6 @@ impl Segment {
         self.bucket(name).is_gone(name, now)
     }
 
-    /// The number of the last put in this segment. Every put that begins later has a higher one.
-    pub fn sequence(&self) -> u64 {
-        self.header().sequence().load(Ordering::Relaxed)
-    }
-
-    // --- The fleet ---------------------------------------------------------------------------
-
-    /// A random number that was drawn when the segment was made, and is not 0: it tells this segment's records from
-    /// others'.
     /// Returns whether it is known for certain that a name was taken or forgotten.
     pub fn is_dead(&self, name: Name, now: u64) -> bool {
         self.bucket(name).is_dead(name, now)
@@ -134,6 +134,15 @@ impl Segment {
         self.bucket(name).is_killed(name, made, now)
     }
 
+    /// The number of the last put in this segment. Every put that begins later has a higher one.
+    pub fn sequence(&self) -> u64 {
+        self.header().sequence().load(Ordering::Relaxed)
+    }
+
+    // --- The fleet ---------------------------------------------------------------------------
+
+    /// A random number that was drawn when the segment was made, and is not 0: it tells this segment's records from
+    /// others'.
     pub fn home(&self) -> u64 {
         self.home
     }
@@ -161,9 +170,12 @@ impl Segment {
 
     /// Returns whether there is an agent that can reach the engine, as far as the header says.
     pub fn can_ask(&self) -> bool {
-        let header = self.header();
-        let has_agent = header.agent().load(Ordering::Relaxed) != 0;
-        has_agent && header.upstream().load(Ordering::Relaxed) == 1
+        self.has_agent() && self.header().upstream().load(Ordering::Relaxed) == 1
+    }
+
+    /// Returns whether an agent was ever attached.
+    pub fn has_agent(&self) -> bool {
+        self.header().agent().load(Ordering::Relaxed) != 0
     }
 
     /// Asks the fleet for the record of a name that was not found here. No system call, no wait: if there is one, the

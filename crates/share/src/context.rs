@@ -465,13 +465,25 @@ impl Context {
             return;
         }
         let Some(key) = Key::new(version, id) else { return };
-        if stored || self.is_ours(&key) {
-            self.make_dead(&key, expiry);
+        if stored {
+            return self.make_dead(&key, id, expiry);
+        }
+        match self.has_record(&key) {
+            Some(true) => self.make_dead(&key, id, expiry),
+            None if self.may_be_elsewhere(&key, id) => self.make_dead(&key, id, i64::MAX),
+            _ => {}
         }
     }
 
-    /// Returns whether there is a record under this key that our keys open.
-    fn is_ours(&self, key: &Key) -> bool {
+    /// Returns whether the fleet may have a session of which there is no record: it was evicted here, not removed.
+    fn may_be_elsewhere(&self, key: &Key, id: &[u8]) -> bool {
+        let segment = &self.shared.segment;
+        let is_dead = || segment.is_dead(key.name(), now().max(0) as u64);
+        segment.has_agent() && !is_dead() && self.keys.is_ours(id)
+    }
+
+    /// Returns whether our keys open the record under this key, if there is one.
+    fn has_record(&self, key: &Key) -> Option<bool> {
         let mut bytes = contents::Bytes::new([0; contents::ROOM]);
         let record = self.get(key);
         record.is_some_and(|record| self.open(key, &record, &mut bytes).is_ok())
@@ -508,13 +520,19 @@ impl Context {
             self.put(&key, flags, &contents).is_ok()
         });
         if again != Some(true) {
-            self.make_dead(&key, expiry);
+            self.make_dead(&key, session.id(), expiry);
         }
     }
 
-    fn make_dead(&self, key: &Key, expiry: i64) {
-        let now = now();
-        self.shared.segment.forget(key.name(), kept_until(expiry, now), now.max(0) as u64);
+    fn make_dead(&self, key: &Key, id: &[u8], expiry: i64) {
+        let (now, segment) = (now(), &self.shared.segment);
+        let (until, now) = (kept_until(expiry, now), now.max(0) as u64);
+        // No other machine has one whose id the fleet has not made.
+        if segment.has_agent() && !self.keys.is_ours(id) {
+            segment.forget_here(key.name(), until, now);
+        } else {
+            segment.forget(key.name(), until, now);
+        }
         self.shared.count(Event::Removed);
     }
 

@@ -107,6 +107,11 @@ impl<'a> Bucket<'a> {
         Self { dirty: Some((dirty, number)), ..self }
     }
 
+    /// The same, whose changes nobody is told.
+    pub fn without_marks(self) -> Self {
+        Self { dirty: None, ..self }
+    }
+
     /// Puts a record under its name until its expiry, in the place of a former one of this name.
     pub fn put(self, name: Name, record: &[u8], expiry: u64, now: u64) -> Result<Put, Refused> {
         let contents = self.contents(name, record, expiry, now)?;
@@ -336,6 +341,11 @@ impl<'a> Bucket<'a> {
             live = true;
         }
         !live && self.mark().load(Ordering::Relaxed) > 0
+    }
+
+    /// Returns whether a name was taken or forgotten, and has a dead slot.
+    pub fn is_dead(self, name: Name, now: u64) -> bool {
+        self.slots_of(name, now).any(|(_, _, is_dead)| is_dead)
     }
 
     /// The state of each slot at this time. A record that has expired counts as empty.

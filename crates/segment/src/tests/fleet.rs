@@ -80,6 +80,20 @@ fn each_change_is_told_once() {
 }
 
 #[test]
+fn a_forget_of_this_machine_alone_is_not_told() {
+    let (_folder, agent, segment) = attached("here");
+    let mut changes = agent.changes();
+    put(&segment, 1);
+    pass(&mut changes, NOW);
+    assert!(segment.has_agent());
+    segment.forget_here(name(1), LATER, NOW);
+    segment.forget_here(name(2), LATER, NOW);
+    assert!([1, 2].iter().all(|&number| segment.is_gone(name(number), NOW)));
+    assert!(segment.is_dead(name(2), NOW) && !segment.is_dead(name(3), NOW));
+    assert_eq!((pass(&mut changes, NOW), segment.counts().forgets), (vec![], 2));
+}
+
+#[test]
 fn every_bucket_is_found() {
     let folder = Folder::new("buckets");
     // More buckets than groups.
@@ -225,20 +239,6 @@ fn s3_a_kill_ends_a_record_and_makes_no_dead_slots() {
     assert_eq!(pass(&mut changes, NOW), []);
 }
 
-// --- Questions ---------------------------------------------------------------------------------
-
-#[test]
-fn a_question_reaches_the_agent_and_its_answer_the_process() {
-    let (_folder, agent, segment) = attached("question");
-    assert_eq!(segment.ask(name(1)), None, "the engine cannot be reached yet");
-    agent.set_upstream(true);
-    let question = segment.ask(name(1)).unwrap();
-    segment.ask(name(2)).unwrap();
-    let asked: Vec<_> = agent.questions().collect();
-    assert_eq!(asked.iter().map(|it| it.name).collect::<Vec<_>>(), [name(1), name(2)]);
-    assert_eq!(agent.questions().count(), 0);
-    agent.put_fetched(name(1), b"record", LATER, NOW).unwrap();
-    agent.answer(asked[0].cell);
 /// S3: whoever has stored the session itself learns of a removal elsewhere, though the record was evicted.
 #[test]
 fn s3_a_kill_after_an_eviction_is_known_to_whoever_has_the_session() {
@@ -260,6 +260,20 @@ fn s3_a_kill_after_an_eviction_is_known_to_whoever_has_the_session() {
     assert!(!segment.is_killed(spread(7), NOW, NOW), "another bucket");
 }
 
+// --- Questions ---------------------------------------------------------------------------------
+
+#[test]
+fn a_question_reaches_the_agent_and_its_answer_the_process() {
+    let (_folder, agent, segment) = attached("question");
+    assert_eq!(segment.ask(name(1)), None, "the engine cannot be reached yet");
+    agent.set_upstream(true);
+    let question = segment.ask(name(1)).unwrap();
+    segment.ask(name(2)).unwrap();
+    let asked: Vec<_> = agent.questions().collect();
+    assert_eq!(asked.iter().map(|it| it.name).collect::<Vec<_>>(), [name(1), name(2)]);
+    assert_eq!(agent.questions().count(), 0);
+    agent.put_fetched(name(1), b"record", LATER, NOW).unwrap();
+    agent.answer(asked[0].cell);
     let now = Moment::now();
     assert_eq!(segment.wait(question, now, now), Answer::Met, "it is there already");
     assert_eq!(found(&segment, name(1), NOW).as_deref(), Some(&b"record"[..]));

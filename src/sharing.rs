@@ -6,8 +6,8 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use once_cell::race::OnceRef;
-use sslsweep_share_table::{Core, Open, Origin, Publication, Share, State, VERSION};
-pub(crate) use sslsweep_share_table::{Event, Questions, QuestionsOf, Resumed};
+use sslsweep_share_table::{Core, Open, Origin, Share, State, VERSION};
+pub(crate) use sslsweep_share_table::{Event, Publication, Questions, QuestionsOf, Resumed};
 
 use crate::libssl::types::{CtxRef, OSSL_LIB_CTX, SslRef};
 use crate::libssl::{self, Libssl, Session, SessionRef};
@@ -186,8 +186,7 @@ impl Sharing {
         resumed
     }
 
-    /// Publishes a session that a handshake has made. `current` belongs to the connection's present context. Returns whether it
-    /// is in the segment.
+    /// Publishes a session that a handshake has made. `current` belongs to the connection's present context.
     pub(crate) fn publish(
         &self,
         current: Option<&Self>,
@@ -195,14 +194,13 @@ impl Sharing {
         session: SessionRef<'_>,
         single_use: bool,
         resumed: Option<&Resumed>,
-    ) -> bool {
+    ) -> Publication {
         let current = current.map_or(ptr::null_mut(), |current| current.state.as_ptr());
         let (ssl, session) = (ssl.as_ptr().cast(), session.any().as_ptr().cast());
         // SAFETY: as above; a live connection and session.
-        let publication = unsafe {
+        unsafe {
             (self.share.publish)(self.state.as_ptr(), current, ssl, session, single_use, resumed)
-        };
-        publication == Publication::Published
+        }
     }
 
     /// Returns whether the trust of a fetched session holds, after the servername callback.

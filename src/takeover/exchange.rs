@@ -10,12 +10,12 @@ use super::context::Context;
 use super::registry;
 use crate::libssl::types::{ServernameCallback, SslRef};
 use crate::libssl::{Libssl, Session, SessionRef, by_index};
-use crate::sharing::{Questions, Resumed};
+use crate::sharing::{Publication, Questions, Resumed};
 
 /// Publishes a session that a handshake of this connection has made and the context has stored.
 ///
 /// Last, after the program's callback: it may have removed the session. One that is to be used but once exists but once: not
-/// locally as well.
+/// locally as well. One whose origin was revoked during the handshake is not to exist.
 pub(super) fn publish(context: &Context, ssl: SslRef<'_>, session: SessionRef<'_>) {
     let Some(sharing) = context.sharing() else { return };
     // (A TLS 1.2 session for which the client has got a ticket has no id: nobody will ask for it.)
@@ -26,8 +26,10 @@ pub(super) fn publish(context: &Context, ssl: SslRef<'_>, session: SessionRef<'_
     let resumed = connections::resumed(context.libssl, ssl);
     let current = (context.api.SSL_get_SSL_CTX)(ssl).and_then(registry::find);
     let current = current.as_ref().and_then(|current| current.sharing());
-    if sharing.publish(current, ssl, session, single_use, resumed.as_ref()) && single_use {
-        drop(context.take_stored(session));
+    match sharing.publish(current, ssl, session, single_use, resumed.as_ref()) {
+        Publication::Published if single_use => drop(context.take_stored(session)),
+        Publication::Revoked => drop(context.take_stored(session)),
+        Publication::Published | Publication::Not => {}
     }
 }
 

@@ -151,6 +151,29 @@ static int of_the_program(SSL *ssl, unsigned char *id, unsigned *length)
     return RAND_bytes(id, (int)*length);
 }
 
+static void raise_epoch(void)
+{
+    uint64_t *words = map(getenv("TEST_SEGMENT"));
+    if (words != NULL)
+        __atomic_fetch_add(&words[EPOCH], 1, __ATOMIC_SEQ_CST);
+}
+
+/* A revocation when the server has chosen the session that it resumes. */
+static void revoke_midway(const SSL *ssl, int where, int value)
+{
+    (void)value;
+    if ((where & SSL_CB_LOOP) && SSL_get_state(ssl) == TLS_ST_SW_SRVR_HELLO && SSL_session_reused(ssl))
+        raise_epoch();
+}
+
+/* As if the ticket were made when the revocation is long known. */
+static int made_later(SSL *ssl, SSL_SESSION *session)
+{
+    (void)ssl;
+    SSL_SESSION_set_time(session, (long)time(NULL) + 10);
+    return 0;
+}
+
 static SSL_SESSION *read_session(const char *file)
 {
     BIO *from = BIO_new_file(file, "r");
@@ -247,6 +270,8 @@ static int serve(work w)
         SSL_CTX_set_generate_session_id(server, of_the_program);
     if (strstr(w.what, "early") != NULL)
         SSL_CTX_set_max_early_data(server, 1000);
+    if (strstr(w.what, "replays") != NULL)
+        SSL_CTX_set_options(server, SSL_OP_NO_ANTI_REPLAY);
     if (strstr(w.what, "make") != NULL) {
         SSL_SESSION *session = hs_first(server, client);
         write_session(w.session, session);
@@ -254,10 +279,19 @@ static int serve(work w)
     }
     if (strstr(w.what, "flush") != NULL)
         flush(server, 0);
-    if (strstr(w.what, "revoke") != NULL) {
-        uint64_t *words = map(getenv("TEST_SEGMENT"));
-        if (words != NULL)
-            __atomic_fetch_add(&words[EPOCH], 1, __ATOMIC_SEQ_CST);
+    if (strstr(w.what, "revoke") != NULL)
+        raise_epoch();
+    if (strstr(w.what, "midway") != NULL) {
+        SSL_SESSION *session = read_session(w.session), *next = NULL;
+        SSL_CTX_set_info_callback(server, revoke_midway);
+        SSL_CTX_sess_set_new_cb(server, made_later);
+        if (hs_connect(server, client, session, &next) != HS_RESUMED || next == NULL)
+            give_up("the session is not resumed");
+        SSL_CTX_set_info_callback(server, NULL);
+        SSL_CTX_sess_set_new_cb(server, NULL);
+        write_session(w.session, next);
+        SSL_SESSION_free(session);
+        SSL_SESSION_free(next);
     }
     if (strstr(w.what, "remove") != NULL) {
         SSL_SESSION *session = read_session(w.session);
@@ -270,8 +304,6 @@ static int serve(work w)
     }
     SSL_SESSION *to_try = read_session(w.session);
     if (strstr(w.what, "sandbox") != NULL) {
-    if (strstr(w.what, "replays") != NULL)
-        SSL_CTX_set_options(server, SSL_OP_NO_ANTI_REPLAY);
         SSL_SESSION_free(hs_first(server, client));
         fflush(stdout);
         take_memory();
@@ -450,6 +482,11 @@ static void stored(void)
     o = run(&there, "make revoke try");
     better("S3", full(&o), "%s: not after a revocation", in());
     set(&there, EPOCH, 0);
+    if (version == TLS1_3_VERSION) {
+        o = run(&there, "make midway try");
+        better("S3", full(&o), "%s: nor by a ticket of a handshake that was under way", in());
+        set(&there, EPOCH, 0);
+    }
     set(&there, FLOOR, (uint64_t)time(NULL) + 10);
     o = run(&there, "make try");
     better("S3", full(&o), "%s: nor one from before a gap", in());
@@ -466,6 +503,8 @@ static void single_use(void)
     refused("S4", "try", "single use");
     outcome o = run(&here, "try early");
     better("S4", resumed(&o), "%s: on its own machine it is used", in());
+    made(&here, "make early replays");
+    better("S4", flags_of_newest(&here) == 2, "%s: a record whose early data may be replayed is to stay", in());
     made(&here, "make");
     carry(&here, &there);
     refused("S4", "try early", "single use");
@@ -503,8 +542,6 @@ static void questions(void)
     o = run(&there, "remove try");
     expect("S3", full(&o), "%s: a session that was removed", in());
     better("S3", count(&o, "fetched") == 1 && count(&o, "removed") > 0, "%s: (it was there)", in());
-    made(&here, "make early replays");
-    better("S4", flags_of_newest(&here) == 2, "%s: a record whose early data may be replayed is to stay", in());
     better("S8", count(&o, "asked") == 0, "%s: is not asked for", in());
     has_agent(&there, 0);
 }

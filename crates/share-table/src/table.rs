@@ -97,6 +97,8 @@ pub enum Publication {
     Published,
     /// It is not.
     Not,
+    /// It is not, and nobody may resume it, the context neither: it follows from one that was revoked meanwhile.
+    Revoked,
 }
 
 /// What the share library does for the core. (`bench/sharing.c` has the beginning of this table.)

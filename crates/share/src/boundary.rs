@@ -179,7 +179,8 @@ unsafe extern "C" fn found(state: *const State, session: *mut c_void, resumed: &
     guard((), || {
         // SAFETY: as above.
         if let Some(context) = unsafe { context(state) } {
-            *resumed = context.found(session.addr());
+            // SAFETY: as above.
+            *resumed = context.found(unsafe { Session::alive(context.api, session) });
         }
     });
 }
@@ -192,9 +193,9 @@ unsafe extern "C" fn publish(
     single_use: bool,
     resumed: Option<&Resumed>,
 ) -> Publication {
-    let published = guard(false, || {
+    guard(Publication::Not, || {
         // SAFETY: as above.
-        let Some(original) = (unsafe { context(state) }) else { return false };
+        let Some(original) = (unsafe { context(state) }) else { return Publication::Not };
         // SAFETY: as above.
         let current = unsafe { context(current) };
         // SAFETY: as above.
@@ -202,8 +203,7 @@ unsafe extern "C" fn publish(
         // SAFETY: as above.
         let session = unsafe { Session::alive(original.api, session) };
         original.publish(current, connection, session, single_use, resumed)
-    });
-    if published { Publication::Published } else { Publication::Not }
+    })
 }
 
 unsafe extern "C" fn confirm(

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use sslsweep_seal::{FOREIGN, ID, Keys, Refusal, SINGLE_USE};
 use sslsweep_segment::{Answer, Moment, ROOM as RECORD, Record, Refused};
-use sslsweep_share_table::{Event, Origin, Questions, QuestionsOf, Resumed};
+use sslsweep_share_table::{Event, Origin, Publication, Questions, QuestionsOf, Resumed};
 use zeroize::Zeroizing;
 
 use crate::contents::{self, Contents};
@@ -224,13 +224,7 @@ impl Context {
         if single_use && contents.origin.home != self.shared.segment.home() {
             return Err(Event::RefusedSingleUse);
         }
-        if contents.origin.epoch < self.shared.epoch() {
-            return Err(Event::RefusedRevoked);
-        }
-        let floor = self.shared.floor();
-        if floor > 0 && contents.origin.time <= floor {
-            return Err(Event::RefusedGap);
-        }
+        self.shared.check_origin(&contents.origin)?;
         let name = connection.hello_name();
         let expected = match self.names.load(Ordering::Acquire) {
             true => self.seen.outcome(name),
@@ -320,10 +314,15 @@ impl Context {
     }
 
     /// See [`sslsweep_share_table::Share::found`].
-    pub(crate) fn found(&self, session: usize) -> Resumed {
+    pub(crate) fn found(&self, session: Session<'_>) -> Resumed {
+        // The epoch first: what is revoked after that is refused by it.
+        let origin = self.origin();
+        let time = session.time();
+        // A session has no epoch: one of before the last revocation was made in an earlier one.
+        let epoch = if time <= self.shared.gone_until() { 0 } else { origin.epoch };
         // Who else has resumed it before is not known, so the number is none: every flush hides what follows from it.
-        let origin = Origin { number: 0, ..self.origin() };
-        Resumed { session, origin, fetched: false, trust: [0; 32] }
+        let origin = Origin { number: 0, time, epoch, ..origin };
+        Resumed { session: session.address(), origin, fetched: false, trust: [0; 32] }
     }
 
     /// The origin of what a handshake makes now.
@@ -362,7 +361,7 @@ impl Context {
 
     // --- Publishing --------------------------------------------------------------------------
 
-    /// Publishes a session that a handshake of this connection has made. Returns whether it is in the segment.
+    /// Publishes a session that a handshake of this connection has made.
     pub(crate) fn publish(
         &self,
         current: Option<&Self>,
@@ -370,13 +369,26 @@ impl Context {
         session: Session<'_>,
         single_use: bool,
         resumed: Option<&Resumed>,
-    ) -> bool {
+    ) -> Publication {
         if !connection.is_server() {
-            return false;
+            return Publication::Not;
+        }
+        if self.is_revoked(connection, resumed) {
+            self.shared.count(Event::Unsuitable);
+            return Publication::Revoked;
         }
         let result = self.try_publish(current, connection, session, single_use, resumed);
         self.shared.count(result.err().unwrap_or(Event::Published));
-        result.is_ok()
+        if result.is_ok() { Publication::Published } else { Publication::Not }
+    }
+
+    /// Returns whether a revocation, or a gap, has come since this connection chose the session that it resumes.
+    fn is_revoked(&self, connection: Connection<'_>, resumed: Option<&Resumed>) -> bool {
+        let resumed = resumed.filter(|_| connection.is_resumed());
+        // (The sessions of contexts that do not share are not revoked: as for `is_gone`.)
+        resumed.is_some_and(|resumed| {
+            self.shared.check_origin(&resumed.origin).is_err() && self.may_share(connection).is_ok()
+        })
     }
 
     fn try_publish(
@@ -485,8 +497,8 @@ impl Context {
     /// Returns whether our keys open the record under this key, if there is one.
     fn has_record(&self, key: &Key) -> Option<bool> {
         let mut bytes = contents::Bytes::new([0; contents::ROOM]);
-        let record = self.get(key);
-        record.is_some_and(|record| self.open(key, &record, &mut bytes).is_ok())
+        let record = self.get(key)?;
+        Some(self.open(key, &record, &mut bytes).is_ok())
     }
 
     /// Returns whether somebody has removed a session that the context has stored itself: alone, which the segment remembers

@@ -16,7 +16,7 @@ use sslsweep_share_table::Origin;
 const STEPS: usize = 8;
 
 /// The seconds by which the clocks of two machines may differ.
-const CLOCKS: i64 = 300;
+pub(crate) const CLOCKS: i64 = 300;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Step {

@@ -9,8 +9,9 @@ use std::{fs, io};
 
 use sslsweep_seal::Keys;
 use sslsweep_segment::Segment;
-use sslsweep_share_table::{Core, EXCLUDED, Event};
+use sslsweep_share_table::{Core, EXCLUDED, Event, Origin};
 
+use crate::flushed::CLOCKS;
 use crate::options::{self, Options, Place};
 
 /// What all contexts of the process have.
@@ -120,6 +121,20 @@ impl Shared {
         i64::try_from(self.segment.floor()).unwrap_or(i64::MAX)
     }
 
+    /// Returns whether what comes from this origin may be resumed. `Err` tells why not.
+    pub(crate) fn check_origin(&self, origin: &Origin) -> Result<(), Event> {
+        if origin.epoch < self.epoch() {
+            return Err(Event::RefusedRevoked);
+        }
+        // Another machine's clock may be ahead.
+        let ahead = if origin.home == self.segment.home() { 0 } else { CLOCKS };
+        let floor = self.floor();
+        if floor > 0 && origin.time <= floor.saturating_add(ahead) {
+            return Err(Event::RefusedGap);
+        }
+        Ok(())
+    }
+
     /// Sessions that were made up to this time are gone, wherever they are stored; 0: none. That is the floor, or when this
     /// process has learned of a revocation: sessions have no epoch.
     pub(crate) fn gone_until(&self) -> i64 {
@@ -202,6 +217,25 @@ mod tests {
             epoch: AtomicU64::new(0),
             revoked: AtomicI64::new(0),
         }
+    }
+
+    #[test]
+    fn s3_a_gap_hides_what_a_clock_that_is_ahead_has_dated_later() {
+        let shared = shared();
+        let home = shared.segment.home();
+        let check =
+            |home, time, epoch| shared.check_origin(&Origin { home, number: 1, time, epoch });
+        assert_eq!(check(home, 0, 0), Ok(()), "there is no floor");
+        shared.segment.raise_floor(1000);
+        assert_eq!(check(home, 1000, 0), Err(Event::RefusedGap));
+        assert_eq!(check(home, 1001, 0), Ok(()), "this machine's clock is exact");
+        assert_eq!(check(home ^ 1, 1000 + CLOCKS, 0), Err(Event::RefusedGap));
+        assert_eq!(check(home ^ 1, 1001 + CLOCKS, 0), Ok(()));
+        shared.segment.raise_epoch(2);
+        assert_eq!(check(home, 1001, 1), Err(Event::RefusedRevoked));
+        assert_eq!(check(home, 1001, 2), Ok(()));
+        shared.segment.raise_floor(u64::MAX);
+        assert_eq!(check(home ^ 1, i64::MAX, 2), Err(Event::RefusedGap));
     }
 
     #[test]

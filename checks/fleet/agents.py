@@ -103,6 +103,17 @@ def revoke(site: Site) -> None:
     wait_until(lambda: a.server("epoch") == b.server("epoch") == "5", "the epoch")
     site.check("S7", "an epoch far beyond all is not believed", (a.server("epoch"), b.server("epoch")), ("5", "5"))
 
+    # A new segment has no epoch, and knows none before its agent has reached the engine. The fleet has one.
+    new = Machine(site, "--upstream", f"redis://127.0.0.1:{free_port()}")
+    run = Child([site.programs / "sslsweep", "share-key", "revoke", "--segment", new.path], site.folder, site.log)
+    site.check("S3", "a machine without the engine revokes", run.process.wait(30), 0)
+    new.agents[0].end()
+    since = new.server("epoch")
+    new.arguments = ("--upstream", engine.url)
+    new.agent()
+    wait_until(lambda: a.server("epoch") == b.server("epoch") == since, "the epoch there")
+    site.check("S3", "its fleet takes that for new", (a.server("epoch"), b.server("epoch")), (since, since))
+
 
 def lost(site: Site) -> None:
     """A machine that may have missed a removal, or an engine that has lost some."""

@@ -14,8 +14,8 @@ const WAIT: Duration = Duration::from_millis(250);
 /// How far another machine's clock may be ahead, in seconds.
 const CLOCKS: u64 = 300;
 
-/// The most by which the fleet raises the epoch at once. A hostile engine could else use up all epochs, and nothing could be revoked
-/// again.
+/// The most by which the fleet raises the epoch at once beyond the clock. A hostile engine could else use up all epochs, and nothing
+/// could be revoked again.
 const EPOCHS: u64 = 1 << 16;
 
 pub(super) fn run(shared: &Shared<'_>) {
@@ -124,13 +124,33 @@ fn raise_epoch(shared: &Shared<'_>, fleet: u64) {
     if fleet <= own {
         return;
     }
-    if fleet - own > EPOCHS {
-        say(format_args!(
-            "the engine names epoch {fleet}, which is far beyond {own}, and is not believed"
-        ));
+    if !is_believed(fleet, own, now()) {
+        say(format_args!("the engine names epoch {fleet}, which lies ahead, and is not believed"));
         return;
     }
     shared.agent.segment().raise_epoch(fleet);
     shared.agent.count(Tally::Revoked, 1);
     say(format_args!("epoch {fleet}: all sessions from before are revoked"));
+}
+
+/// An epoch is a time in seconds, or one more than the epoch before (`sslsweep share-key revoke`). Where that was ahead of the
+/// clocks, so are the next ones.
+fn is_believed(fleet: u64, own: u64, now: u64) -> bool {
+    fleet <= now.saturating_add(CLOCKS).max(own.saturating_add(EPOCHS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s3_an_epoch_is_believed_up_to_the_clock_or_little_above_the_own() {
+        let now = 2_000_000_000;
+        assert!([1, 3, now, now + CLOCKS].iter().all(|&fleet| is_believed(fleet, 0, now)));
+        assert!([now + CLOCKS + 1, u64::MAX].iter().all(|&fleet| !is_believed(fleet, 0, now)));
+        let ahead = now + 3600;
+        assert!(is_believed(ahead + 1, ahead, now) && is_believed(ahead + EPOCHS, ahead, now));
+        assert!(!is_believed(ahead + EPOCHS + 1, ahead, now));
+        assert!(is_believed(u64::MAX, u64::MAX - 1, now));
+    }
 }

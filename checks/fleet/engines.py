@@ -27,7 +27,7 @@ def works(site: Site, what: str, talk: EngineTalk) -> None:
     site.check("S3", f"{what}: what was removed is absent", talk("fetch", 1, "c8", "c9"), f"absent absent {expiry}:400")
     site.check("S3", f"{what}: and cannot be published again", talk("publish", 1, 1, expiry, 400), "0 1 0")
     site.check("S3", f"{what}: everybody hears of it, in order", talk("read", "wait"),
-               "gap=0 end=1 " + " ".join(",".join(f"{name:x}" for name in part)
+               "gap=0 end=1 9:2 " + " ".join(",".join(f"{name:x}" for name in part)
                                          for part in (range(1, 129), range(129, 201))))
     site.check("S3", f"{what}: and only once", talk("read", "wait"), "gap=0 end=1")
     site.check("S3", f"{what}: no epoch", talk("epoch"), "0")
@@ -187,6 +187,16 @@ def faults(site: Site) -> None:
     site.so("S7", "read-only: an error", said.startswith("error") and "eadOnly" in said or "READONLY" in said, said)
     engine.say("REPLICAOF", "NO", "ONE")
     site.check("S7", "a primary again: published", talk("publish", 200, 1, expiry, 400), "1 0 0")
+
+    # Whoever has the longer life has to hear of it, so nothing changes before that is told.
+    engine.say("ACL", "SETUSER", "default", "-xadd")
+    said = talk("publish", 3, 1, expiry - 5, 300)
+    site.so("S3", "a shorter life cannot be told: an error", said.startswith("error") and "NOPERM" in said.upper(), said)
+    site.check("S3", "a shorter life cannot be told: not taken", talk("fetch", 3), f"{expiry}:400")
+    engine.say("ACL", "SETUSER", "default", "+xadd")
+    talk("read", "now")
+    site.check("S3", "it can be told: taken", (talk("publish", 3, 1, expiry - 5, 300), talk("fetch", 3), talk("read", "wait")),
+               ("1 0 0", f"{expiry - 5}:300", "gap=0 end=1 9:3"))
 
     engine.say("RPUSH", f"sslsweep:r:{77:032x}", "x")
     site.check("S7", "another type under a name: unusable, and the others are found", talk("fetch", "4d", "200"),

@@ -20,6 +20,9 @@ struct State {
     last: Id,
 }
 
+/// The number of this machine.
+const HOME: u64 = 9;
+
 type Answer = Result<String, Box<dyn std::error::Error>>;
 
 fn main() {
@@ -68,7 +71,7 @@ fn act(state: &mut State, settings: &Settings, words: &[&str]) -> Answer {
                     })
                 })
                 .collect::<Result<_, std::num::ParseIntError>>()?;
-            let published = engine.publish(&records)?;
+            let published = engine.publish(HOME, &records)?;
             format!(
                 "{} {} {}",
                 published.stored,

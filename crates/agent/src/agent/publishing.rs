@@ -15,7 +15,7 @@ const IDLE: Duration = Duration::from_millis(20);
 pub(super) fn run(shared: &Shared<'_>) {
     let mut changes = shared.agent.changes();
     let mut pause = Pause::new();
-    // Names whose change has still to be told.
+    // Names whose change has to be told once more.
     let mut changed = Vec::new();
     let mut connected_before = false;
     while !shared.is_over() {
@@ -141,7 +141,7 @@ impl Batch {
             shared.agent.count(Tally::Removed, self.removed.len() as u64);
         }
         if !self.records.is_empty() {
-            let published = engine.publish(&self.records)?;
+            let published = engine.publish(shared.agent.segment().home(), &self.records)?;
             shared.agent.count(Tally::Published, published.stored);
             // Put before the removal was heard of, or where it was lost.
             let now = now();

@@ -307,6 +307,45 @@ def engines(site: Site) -> None:
     site.so("S3", "and everything older is refused", b.server("floor") != "none", b.server("floor"))
 
 
+def full(site: Site) -> None:
+    """An engine that has lost removals and takes nothing: it cannot be told that they are lost."""
+    engine = Engine(site)
+    a, b = pair(site, "--upstream", engine.url)
+    for here, there, name in (a, b, 1), (b, a, 101):
+        here.server("put", f"{name:x}", 10, 3600, 0)
+        here.published(10)
+        site.check("S1", "before the loss", there.fetches(f"{name:x}", 10), 10)
+        here.server("forget", f"{name:x}", 5, 3600)
+        wait_until(lambda it=there: it.server.tallies()["Applied"] >= 5, "removals")
+    engine.stop()
+    wait_until(lambda: a.server("upstream") == "0" and b.server("upstream") == "0", "the end of asking")
+    engine.config.write_text(engine.config.read_text() + "maxmemory 1\n")
+    engine.start()
+    for machine in a, b:
+        wait_until(lambda it=machine: it.server("floor") != "none", "the floor")
+        site.so("S3", "an engine that is empty and full: older sessions are refused", int(machine.server("floor")) <= 10,
+                machine.server("floor"))
+        site.check("S5", "and nobody asks", machine.server("upstream"), "0")
+    engine.say("CONFIG", "SET", "maxmemory", 0)
+    a.connected(), b.connected()
+    late = Machine(site, "--upstream", engine.url).connected()
+    site.so("S3", "room again: one that comes later refuses them, too", late.server("floor") != "none", late.server("floor"))
+
+    a.server("raise", 7)
+    wait_until(lambda: b.server("epoch") == "7", "the epoch there")
+    b.server("put", "1001", 10, 3600, 0)
+    b.published(10)
+    site.check("S1", "before a removal", a.fetches("1001", 10), 10)
+    a.agents[0].end()
+    b.server("forget", "1001", 10, 3600)
+    wait_until(lambda: b.server.tallies()["Removed"] >= 10, "the removals")
+    engine.say("CONFIG", "SET", "maxmemory", 1)
+    a.server("raise", 8)
+    a.agent()
+    wait_until(lambda: a.server("get", "1001", 10) == "0", "the removal here")
+    site.check("S3", "a full engine, which cannot be told of an epoch: removals are heard of", a.server("get", "1001", 10), "0")
+
+
 def topologies(site: Site) -> None:
     nodes = cluster(site)
     travels(site, "a Cluster", *pair(site, "--cluster", "--upstream", *(node.url for node in nodes)), 1)
@@ -504,6 +543,7 @@ SCENARIOS = [
     Scenario("two agents", twins),
     Scenario("a removed segment", moved),
     Scenario("engines that fail", engines),
+    Scenario("an engine that is full", full),
     Scenario("topologies", topologies),
     Scenario("a hostile engine", nonsense),
     Scenario("what is told", told),

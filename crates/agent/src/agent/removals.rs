@@ -43,17 +43,14 @@ fn follow(shared: &Shared<'_>, removals: &mut Removals, pause: &mut Pause) -> Re
     raise_floor(shared, removals.engine().floor()?);
     let mut is_current = false;
     while !shared.is_over() {
-        let epoch = shared.agent.segment().epoch();
-        if told_epoch < epoch {
-            removals.engine().raise_epoch(epoch)?;
-            told_epoch = epoch;
-        }
         let asked = Instant::now();
         let read = removals.read(after, is_current)?;
         if asked.elapsed() > shared.patience() {
             return Err(Error::answer("it answers too slowly"));
         }
         if read.gap == Some(Gap::Everybodys) {
+            // At once, since an engine that is full or read-only cannot be told.
+            shared.agent.segment().raise_floor(now());
             // Also for machines that come later: records without their removals may be published again.
             removals.engine().tell_floor(now())?;
             let fleet = removals.engine().epoch()?;
@@ -64,6 +61,12 @@ fn follow(shared: &Shared<'_>, removals: &mut Removals, pause: &mut Pause) -> Re
         after = read.last;
         apply(shared, &read);
         shared.hear();
+        // After the removals, which an engine that is full or read-only still tells.
+        let epoch = shared.agent.segment().epoch();
+        if told_epoch < epoch {
+            removals.engine().raise_epoch(epoch)?;
+            told_epoch = epoch;
+        }
         if read.at_end && !is_current {
             is_current = true;
             shared.up(Link::Removals);

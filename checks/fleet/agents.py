@@ -77,6 +77,11 @@ def two(site: Site) -> None:
     time.sleep(0.3)
     after = b.server.tallies()
     site.check("S9", "a fetched record is not published again", after["Published"], before["Published"])
+
+    engine.say("XADD", "sslsweep:removed", "*", "f", int(time.time()) - 250)
+    wait_until(lambda: b.server("floor") != "none", "the floor")
+    site.so("S3", "where a machine's clock is behind, its floor is one by the clock of each machine", int(b.server("floor")) <= 10,
+            b.server("floor"))
     site.check("S7", "agents stop", [m.agents[0].end() for m in (a, b, c, d)], [0] * 4)
     site.check("S5", "without an agent nobody asks", b.server("ask", "6000", 1, 1000), "Unasked")
 

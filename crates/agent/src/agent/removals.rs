@@ -107,7 +107,8 @@ fn apply(shared: &Shared<'_>, read: &Read) {
                 }
                 shared.agent.count(Tally::Applied, applied);
             }
-            Entry::Floor(floor) => raise_floor(shared, *floor),
+            // Sessions of this machine have its own times.
+            Entry::Floor(floor) => raise_floor(shared, now.max(*floor)),
             Entry::Epoch(epoch) => raise_epoch(shared, *epoch),
         }
     }

@@ -125,6 +125,8 @@ def lost(site: Site) -> None:
     engine = Engine(site)
     a, b = pair(site, "--upstream", engine.url, "--removals", 150)
     site.check("S3", "no gap at the start", (a.server("floor"), b.server("floor")), ("none", "none"))
+    b.server("put", "50000", 5, 3600, 0)
+    b.published(5)
     b.agents[0].end()
     a.server("put", "1", 20, 3600, 0)
     a.published(20)
@@ -136,10 +138,15 @@ def lost(site: Site) -> None:
     entries = engine.say("XLEN", "sslsweep:removed")
     site.so("S3", "the stream was trimmed", entries < 250 and removed >= 250, (entries, removed))
     engine.say("XTRIM", "sslsweep:removed", "MAXLEN", 1)
+    engine.say("DEL", *(key(0x50000 + at) for at in range(5)))  # removed, and the tombstones evicted
     b.agent()
     b.connected()
     site.check("S9", "a machine that has missed removals counts a gap", b.server.tallies()["Gap"], 1)
     site.so("S3", "and refuses what is older", int(b.server("floor")) <= 5, b.server("floor"))
+    wait_until(lambda: b.server.tallies()["Withheld"] >= 5, "its first pass")
+    site.check("S3", "and brings nothing back that may have been removed, and whose marks may be evicted",
+               engine.keys() & {key(0x50000 + at) for at in range(5)}, set())
+    b.server("put", "60000", 5, 3600, 0)
     site.check("S3", "the other has missed nothing", a.server("floor"), "none")
 
     engine.say("SAVE")

@@ -47,6 +47,8 @@ pub struct Shared<'a> {
     ended: AtomicBool,
     /// The stream of removals was read to its end.
     current: AtomicBool,
+    /// This machine alone has missed removals. What it has from before may have been removed.
+    missed: AtomicBool,
     /// When it was last read, in milliseconds since `begun`.
     heard: AtomicU64,
     begun: Instant,
@@ -71,6 +73,7 @@ pub fn run(agent: &Agent, settings: &Settings, links: &Links, stop: &AtomicBool)
         stop,
         ended: AtomicBool::new(false),
         current: AtomicBool::new(false),
+        missed: AtomicBool::new(false),
         heard: AtomicU64::new(0),
         begun: Instant::now(),
         flights: Flights::default(),

@@ -1,5 +1,6 @@
 //! What was removed on other machines, and what they say about everybody's sessions.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sslsweep_segment::{Name, Position, Tally};
@@ -90,7 +91,11 @@ fn apply(shared: &Shared<'_>, read: &Read) {
         shared.agent.count(Tally::Gap, 1);
         landing.cancel_all();
         let why = match gap {
-            Gap::Ours => "this machine has missed removals",
+            Gap::Ours => {
+                // Before the stream is at its end, and so before anything is published.
+                shared.missed.store(true, Ordering::Release);
+                "this machine has missed removals"
+            }
             Gap::Everybodys => "the engine has lost removals",
         };
         refuse_until_now(shared, why);

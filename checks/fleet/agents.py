@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 
-from harness import (Child, Engine, Machine, Resp, Scenario, Site, cluster, free_port, key, sentinels,
+from harness import (WEEK, Child, Engine, Machine, Resp, Scenario, Site, cluster, free_port, key, sentinels,
                      wait_until)
 
 
@@ -63,6 +63,12 @@ def two(site: Site) -> None:
     c = Machine(site, "--upstream", engine.url).connected()
     site.check("S3", "nor on a third machine", c.fetches("7000", 5), 0)
     site.check("S1", "a third machine fetches", c.fetches("6000", 20), 20)
+
+    # Whoever may write to the segment writes any time.
+    a.server("forget", "7800", 1, 1 << 63)
+    wait_until(lambda: key(0x7800) in engine.keys(), "a tombstone")
+    left = engine.say("TTL", key(0x7800))
+    site.so("S7", "a removal for ever is one for the longest life of a record", WEEK - 60 <= left <= WEEK, left)
 
     # A session whose life was made shorter: nobody else resumes what it was before.
     a.server("put", "6000", 5, 1800, 2)
@@ -147,6 +153,8 @@ def lost(site: Site) -> None:
     site.check("S3", "and brings nothing back that may have been removed, and whose marks may be evicted",
                engine.keys() & {key(0x50000 + at) for at in range(5)}, set())
     b.server("put", "60000", 5, 3600, 0)
+    b.published(10)
+    site.check("S1", "what is made afterwards travels", a.fetches("60000", 5), 5)
     site.check("S3", "the other has missed nothing", a.server("floor"), "none")
 
     engine.say("SAVE")

@@ -23,7 +23,7 @@ def works(site: Site, what: str, talk: EngineTalk) -> None:
     site.check("S3", f"{what}: a shorter life is taken", talk("publish", 2, 1, expiry - 5, 300), "1 0 0")
     site.check("S3", f"{what}: a longer one is not", talk("publish", 2, 1, expiry, 400), "0 1 0")
     site.check("S3", f"{what}: the shorter one is found", talk("fetch", 2), f"{expiry - 5}:300")
-    site.check("S3", f"{what}: removal", talk("remove", 1, 200, expiry), "")
+    site.check("S3", f"{what}: removal", talk("remove", 1, 200, expiry), "0")
     site.check("S3", f"{what}: what was removed is absent", talk("fetch", 1, "c8", "c9"), f"absent absent {expiry}:400")
     site.check("S3", f"{what}: and cannot be published again", talk("publish", 1, 1, expiry, 400), "0 1 0")
     site.check("S3", f"{what}: everybody hears of it, in order", talk("read", "wait"),
@@ -203,6 +203,11 @@ def faults(site: Site) -> None:
                f"unusable {expiry}:400")
     site.check("S7", "another type under a name: refused, and the others are stored",
                talk("publish", "4c", 3, expiry, 400), "2 0 1")
+    talk("read", "now")
+    never = 2 ** 64 - 1
+    site.check("S7", "a removal until a time that the engine refuses: told, and no error",
+               (talk("remove", "50", 2, never), talk("read", "wait")), ("2", "gap=0 end=1 50,51"))
+    site.check("S7", "a record until such a time: refused, and no error", talk("publish", "52", 1, never, 400), "0 0 1")
     engine.say("SET", f"sslsweep:r:{78:032x}", b"x" * 5000)
     engine.say("SET", f"sslsweep:r:{79:032x}", b"short")
     site.check("S7", "too long and too short: unusable", talk("fetch", "4e", "4f"), "unusable unusable")

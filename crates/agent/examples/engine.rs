@@ -85,8 +85,7 @@ fn act(state: &mut State, settings: &Settings, words: &[&str]) -> Answer {
             let removed: Vec<Removed> = (first..first + number)
                 .map(|name| Removed { name: name.to_be_bytes(), until })
                 .collect();
-            engine.remove(&removed)?;
-            String::new()
+            engine.remove(&removed)?.to_string()
         }
         ["fetch", names @ ..] => {
             let names: Vec<Name> = names.iter().map(|word| name(word)).collect();

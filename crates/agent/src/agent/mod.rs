@@ -30,6 +30,8 @@ use flights::Flights;
 
 /// The time between two beats.
 const BEAT: Duration = Duration::from_millis(50);
+/// The longest life of a record, in seconds: that of a session.
+const LONGEST: u64 = 7 * 24 * 3600;
 /// How often the agent looks whether its segment is still at its path.
 const LOOK: Duration = Duration::from_secs(1);
 

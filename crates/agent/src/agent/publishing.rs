@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sslsweep_segment::{Change, Changes, Name, Tally};
 
-use super::{Pause, Shared, may_travel, now, refuse_until_now};
+use super::{LONGEST, Pause, Shared, may_travel, now, refuse_until_now};
 use crate::engine::{self, BATCH, Engine, Error, Record, Removed};
 use crate::log::Link;
 
@@ -134,6 +134,8 @@ impl Batch {
                 if record.as_ref().is_none_or(|it| may_travel(it.bytes())) =>
             {
                 if until > now {
+                    // No engine takes any time, and no record lives longer.
+                    let until = until.min(now + LONGEST);
                     self.removed.push(Removed { name: name.to_bytes(), until });
                 }
             }
@@ -153,8 +155,9 @@ impl Batch {
     fn send(&self, shared: &Shared<'_>, engine: &mut Engine) -> Result<Vec<engine::Name>, Error> {
         let mut replaced = Vec::new();
         if !self.removed.is_empty() {
-            engine.remove(&self.removed)?;
+            let refused = engine.remove(&self.removed)?;
             shared.agent.count(Tally::Removed, self.removed.len() as u64);
+            shared.agent.count(Tally::Unfit, refused);
         }
         if !self.records.is_empty() {
             let published = engine.publish(shared.agent.segment().home(), &self.records)?;

@@ -201,20 +201,22 @@ impl Engine {
         Ok(others)
     }
 
-    /// Removes at most [`BATCH`] names, and tells all machines.
+    /// Removes at most [`BATCH`] names, and tells all machines. Returns how many the engine refused, each for itself: others may
+    /// publish these again.
     ///
     /// # Errors
     ///
     /// The engine cannot do it at the moment. The call has to be repeated, since some machines may know and some not.
-    pub fn remove(&mut self, removed: &[Removed]) -> Result<(), Error> {
+    pub fn remove(&mut self, removed: &[Removed]) -> Result<u64, Error> {
         let bury = |removed: &Removed| {
             let mut command = cmd("SET");
             command.arg(self.key(&removed.name)).arg("").arg("EXAT").arg(removed.until);
             command
         };
         let commands = removed.iter().map(bury).collect();
+        let mut refused = 0;
         for answer in self.link.ask(commands)? {
-            whole(answer)?;
+            refused += u64::from(each(answer)?.is_none());
         }
         // Only now: who reads of it and asks again finds the tombstone.
         let commands = removed.chunks(ENTRY_NAMES).map(|names| {
@@ -225,7 +227,7 @@ impl Engine {
         for answer in self.link.ask(commands)? {
             whole(answer)?;
         }
-        Ok(())
+        Ok(refused)
     }
 
     /// Tells all machines but this one, `home`, that records of at most [`BATCH`] names are not what they were.

@@ -80,6 +80,7 @@ def user(site: Site) -> None:
 # What docs/fleet.md recommends.
 RIGHTS = "user agent on >secret ~sslsweep:* resetchannels -@all +get +set +eval +expiretime +xadd +xread +xrange +xinfo|stream +ping"
 CLUSTER_RIGHTS = RIGHTS + " +cluster|slots +readonly +asking"
+SENTINEL_RIGHTS = RIGHTS + " +role"
 
 
 def agent(site: Site) -> list[object]:
@@ -94,7 +95,7 @@ def rights(site: Site) -> None:
     """The access list that the documents recommend."""
     text = (ROOT / "docs" / "fleet.md").read_text()
     site.so("S6", "the documents have these rights", RIGHTS.replace(">secret", ">PASSWORD") in text and all(
-        word in text for word in CLUSTER_RIGHTS.removeprefix(RIGHTS).split()))
+        more.removeprefix(RIGHTS).strip() in text for more in (CLUSTER_RIGHTS, SENTINEL_RIGHTS)))
     engine = Engine(site, *RIGHTS.split(" ", 1))
     works(site, "few rights", site.talk("--upstream", engine.url, *agent(site)))
     said = site.talk("--upstream", engine.url, *agent(site), "--prefix", "other")("publish", 1, 1, 9, 9)
@@ -137,7 +138,9 @@ def of_three(site: Site) -> None:
 
 def behind_sentinels(site: Site) -> None:
     group = sentinels(site)
-    arguments = ["--sentinel", "fleet", "--upstream", *(one.url for one in group.sentinels)]
+    for engine in group.primary, group.replica:
+        engine.say("ACL", "SETUSER", *SENTINEL_RIGHTS.split()[1:])
+    arguments = ["--sentinel", "fleet", *agent(site), "--upstream", *(one.url for one in group.sentinels)]
     talk = site.talk(*arguments)
     works(site, "sentinels", talk)
     expiry = int(time.time()) + 3600

@@ -192,6 +192,7 @@ def faults(site: Site) -> None:
     site.check("S7", "a primary again: published", talk("publish", 200, 1, expiry, 400), "1 0 0")
 
     # Whoever has the longer life has to hear of it, so nothing changes before that is told.
+    talk("publish", 3, 1, expiry, 400)
     engine.say("ACL", "SETUSER", "default", "-xadd")
     said = talk("publish", 3, 1, expiry - 5, 300)
     site.so("S3", "a shorter life cannot be told: an error", said.startswith("error") and "NOPERM" in said.upper(), said)

@@ -71,7 +71,7 @@ def two(site: Site) -> None:
     site.so("S7", "a removal for ever is one for the longest life of a record", WEEK - 60 <= left <= WEEK, left)
 
     # A session whose life was made shorter: nobody else resumes what it was before.
-    a.server("put", "6000", 5, 1800, 2)
+    a.server("put", "6000", 5, 1800, 4)
     wait_until(lambda: c.server("get", "6000", 20) == "15", "the end of longer lives there")
     site.check("S3", "a life made shorter here ends there", (a.server("get", "6000", 20), c.server("get", "6000", 20)), ("20", "15"))
     d = Machine(site, "--upstream", engine.url).connected()

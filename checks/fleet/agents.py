@@ -354,7 +354,7 @@ def full(site: Site) -> None:
     a.server("raise", 7)
     wait_until(lambda: b.server("epoch") == "7", "the epoch there")
     b.server("put", "1001", 10, 3600, 0)
-    b.published(10)
+    b.published(20)
     site.check("S1", "before a removal", a.fetches("1001", 10), 10)
     a.agents[0].end()
     b.server("forget", "1001", 10, 3600)

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 
-from harness import (Child, Engine, Machine, Resp, Scenario, Site, cluster, free_port, key, sentinels,
+from harness import (WEEK, Child, Engine, Machine, Resp, Scenario, Site, cluster, free_port, key, sentinels,
                      wait_until)
 
 
@@ -64,8 +64,14 @@ def two(site: Site) -> None:
     site.check("S3", "nor on a third machine", c.fetches("7000", 5), 0)
     site.check("S1", "a third machine fetches", c.fetches("6000", 20), 20)
 
+    # Whoever may write to the segment writes any time.
+    a.server("forget", "7800", 1, 1 << 63)
+    wait_until(lambda: key(0x7800) in engine.keys(), "a tombstone")
+    left = engine.say("TTL", key(0x7800))
+    site.so("S7", "a removal for ever is one for the longest life of a record", WEEK - 60 <= left <= WEEK, left)
+
     # A session whose life was made shorter: nobody else resumes what it was before.
-    a.server("put", "6000", 5, 1800, 2)
+    a.server("put", "6000", 5, 1800, 4)
     wait_until(lambda: c.server("get", "6000", 20) == "15", "the end of longer lives there")
     site.check("S3", "a life made shorter here ends there", (a.server("get", "6000", 20), c.server("get", "6000", 20)), ("20", "15"))
     d = Machine(site, "--upstream", engine.url).connected()
@@ -77,6 +83,11 @@ def two(site: Site) -> None:
     time.sleep(0.3)
     after = b.server.tallies()
     site.check("S9", "a fetched record is not published again", after["Published"], before["Published"])
+
+    engine.say("XADD", "sslsweep:removed", "*", "f", int(time.time()) - 250)
+    wait_until(lambda: b.server("floor") != "none", "the floor")
+    site.so("S3", "where a machine's clock is behind, its floor is one by the clock of each machine", int(b.server("floor")) <= 10,
+            b.server("floor"))
     site.check("S7", "agents stop", [m.agents[0].end() for m in (a, b, c, d)], [0] * 4)
     site.check("S5", "without an agent nobody asks", b.server("ask", "6000", 1, 1000), "Unasked")
 
@@ -103,12 +114,25 @@ def revoke(site: Site) -> None:
     wait_until(lambda: a.server("epoch") == b.server("epoch") == "5", "the epoch")
     site.check("S7", "an epoch far beyond all is not believed", (a.server("epoch"), b.server("epoch")), ("5", "5"))
 
+    # A new segment has no epoch, and knows none before its agent has reached the engine. The fleet has one.
+    new = Machine(site, "--upstream", f"redis://127.0.0.1:{free_port()}")
+    run = Child([site.programs / "sslsweep", "share-key", "revoke", "--segment", new.path], site.folder, site.log)
+    site.check("S3", "a machine without the engine revokes", run.process.wait(30), 0)
+    new.agents[0].end()
+    since = new.server("epoch")
+    new.arguments = ("--upstream", engine.url)
+    new.agent()
+    wait_until(lambda: a.server("epoch") == b.server("epoch") == since, "the epoch there")
+    site.check("S3", "its fleet takes that for new", (a.server("epoch"), b.server("epoch")), (since, since))
+
 
 def lost(site: Site) -> None:
     """A machine that may have missed a removal, or an engine that has lost some."""
     engine = Engine(site)
     a, b = pair(site, "--upstream", engine.url, "--removals", 150)
     site.check("S3", "no gap at the start", (a.server("floor"), b.server("floor")), ("none", "none"))
+    b.server("put", "50000", 5, 3600, 0)
+    b.published(5)
     b.agents[0].end()
     a.server("put", "1", 20, 3600, 0)
     a.published(20)
@@ -120,10 +144,17 @@ def lost(site: Site) -> None:
     entries = engine.say("XLEN", "sslsweep:removed")
     site.so("S3", "the stream was trimmed", entries < 250 and removed >= 250, (entries, removed))
     engine.say("XTRIM", "sslsweep:removed", "MAXLEN", 1)
+    engine.say("DEL", *(key(0x50000 + at) for at in range(5)))  # removed, and the tombstones evicted
     b.agent()
     b.connected()
     site.check("S9", "a machine that has missed removals counts a gap", b.server.tallies()["Gap"], 1)
     site.so("S3", "and refuses what is older", int(b.server("floor")) <= 5, b.server("floor"))
+    wait_until(lambda: b.server.tallies()["Withheld"] >= 5, "its first pass")
+    site.check("S3", "and brings nothing back that may have been removed, and whose marks may be evicted",
+               engine.keys() & {key(0x50000 + at) for at in range(5)}, set())
+    b.server("put", "60000", 5, 3600, 0)
+    b.published(10)
+    site.check("S1", "what is made afterwards travels", a.fetches("60000", 5), 5)
     site.check("S3", "the other has missed nothing", a.server("floor"), "none")
 
     engine.say("SAVE")
@@ -294,6 +325,45 @@ def engines(site: Site) -> None:
     wait_until(lambda: b.server("upstream") == "1" and b.fetches("4001", 100) == 100, "records")
     site.check("S1", "a new and empty engine: what was put meanwhile is fetched", b.fetches("4001", 100), 100)
     site.so("S3", "and everything older is refused", b.server("floor") != "none", b.server("floor"))
+
+
+def full(site: Site) -> None:
+    """An engine that has lost removals and takes nothing: it cannot be told that they are lost."""
+    engine = Engine(site)
+    a, b = pair(site, "--upstream", engine.url)
+    for here, there, name in (a, b, 1), (b, a, 101):
+        here.server("put", f"{name:x}", 10, 3600, 0)
+        here.published(10)
+        site.check("S1", "before the loss", there.fetches(f"{name:x}", 10), 10)
+        here.server("forget", f"{name:x}", 5, 3600)
+        wait_until(lambda it=there: it.server.tallies()["Applied"] >= 5, "removals")
+    engine.stop()
+    wait_until(lambda: a.server("upstream") == "0" and b.server("upstream") == "0", "the end of asking")
+    engine.config.write_text(engine.config.read_text() + "maxmemory 1\n")
+    engine.start()
+    for machine in a, b:
+        wait_until(lambda it=machine: it.server("floor") != "none", "the floor")
+        site.so("S3", "an engine that is empty and full: older sessions are refused", int(machine.server("floor")) <= 10,
+                machine.server("floor"))
+        site.check("S5", "and nobody asks", machine.server("upstream"), "0")
+    engine.say("CONFIG", "SET", "maxmemory", 0)
+    a.connected(), b.connected()
+    late = Machine(site, "--upstream", engine.url).connected()
+    site.so("S3", "room again: one that comes later refuses them, too", late.server("floor") != "none", late.server("floor"))
+
+    a.server("raise", 7)
+    wait_until(lambda: b.server("epoch") == "7", "the epoch there")
+    b.server("put", "1001", 10, 3600, 0)
+    b.published(20)
+    site.check("S1", "before a removal", a.fetches("1001", 10), 10)
+    a.agents[0].end()
+    b.server("forget", "1001", 10, 3600)
+    wait_until(lambda: b.server.tallies()["Removed"] >= 10, "the removals")
+    engine.say("CONFIG", "SET", "maxmemory", 1)
+    a.server("raise", 8)
+    a.agent()
+    wait_until(lambda: a.server("get", "1001", 10) == "0", "the removal here")
+    site.check("S3", "a full engine, which cannot be told of an epoch: removals are heard of", a.server("get", "1001", 10), "0")
 
 
 def topologies(site: Site) -> None:
@@ -493,6 +563,7 @@ SCENARIOS = [
     Scenario("two agents", twins),
     Scenario("a removed segment", moved),
     Scenario("engines that fail", engines),
+    Scenario("an engine that is full", full),
     Scenario("topologies", topologies),
     Scenario("a hostile engine", nonsense),
     Scenario("what is told", told),

@@ -23,11 +23,11 @@ def works(site: Site, what: str, talk: EngineTalk) -> None:
     site.check("S3", f"{what}: a shorter life is taken", talk("publish", 2, 1, expiry - 5, 300), "1 0 0")
     site.check("S3", f"{what}: a longer one is not", talk("publish", 2, 1, expiry, 400), "0 1 0")
     site.check("S3", f"{what}: the shorter one is found", talk("fetch", 2), f"{expiry - 5}:300")
-    site.check("S3", f"{what}: removal", talk("remove", 1, 200, expiry), "")
+    site.check("S3", f"{what}: removal", talk("remove", 1, 200, expiry), "0")
     site.check("S3", f"{what}: what was removed is absent", talk("fetch", 1, "c8", "c9"), f"absent absent {expiry}:400")
     site.check("S3", f"{what}: and cannot be published again", talk("publish", 1, 1, expiry, 400), "0 1 0")
     site.check("S3", f"{what}: everybody hears of it, in order", talk("read", "wait"),
-               "gap=0 end=1 " + " ".join(",".join(f"{name:x}" for name in part)
+               "gap=0 end=1 9:2 " + " ".join(",".join(f"{name:x}" for name in part)
                                          for part in (range(1, 129), range(129, 201))))
     site.check("S3", f"{what}: and only once", talk("read", "wait"), "gap=0 end=1")
     site.check("S3", f"{what}: no epoch", talk("epoch"), "0")
@@ -80,6 +80,7 @@ def user(site: Site) -> None:
 # What docs/fleet.md recommends.
 RIGHTS = "user agent on >secret ~sslsweep:* resetchannels -@all +get +set +eval +expiretime +xadd +xread +xrange +xinfo|stream +ping"
 CLUSTER_RIGHTS = RIGHTS + " +cluster|slots +readonly +asking"
+SENTINEL_RIGHTS = RIGHTS + " +role"
 
 
 def agent(site: Site) -> list[object]:
@@ -94,7 +95,7 @@ def rights(site: Site) -> None:
     """The access list that the documents recommend."""
     text = (ROOT / "docs" / "fleet.md").read_text()
     site.so("S6", "the documents have these rights", RIGHTS.replace(">secret", ">PASSWORD") in text and all(
-        word in text for word in CLUSTER_RIGHTS.removeprefix(RIGHTS).split()))
+        more.removeprefix(RIGHTS).strip() in text for more in (CLUSTER_RIGHTS, SENTINEL_RIGHTS)))
     engine = Engine(site, *RIGHTS.split(" ", 1))
     works(site, "few rights", site.talk("--upstream", engine.url, *agent(site)))
     said = site.talk("--upstream", engine.url, *agent(site), "--prefix", "other")("publish", 1, 1, 9, 9)
@@ -137,7 +138,9 @@ def of_three(site: Site) -> None:
 
 def behind_sentinels(site: Site) -> None:
     group = sentinels(site)
-    arguments = ["--sentinel", "fleet", "--upstream", *(one.url for one in group.sentinels)]
+    for engine in group.primary, group.replica:
+        engine.say("ACL", "SETUSER", *SENTINEL_RIGHTS.split()[1:])
+    arguments = ["--sentinel", "fleet", *agent(site), "--upstream", *(one.url for one in group.sentinels)]
     talk = site.talk(*arguments)
     works(site, "sentinels", talk)
     expiry = int(time.time()) + 3600
@@ -188,11 +191,27 @@ def faults(site: Site) -> None:
     engine.say("REPLICAOF", "NO", "ONE")
     site.check("S7", "a primary again: published", talk("publish", 200, 1, expiry, 400), "1 0 0")
 
+    # Whoever has the longer life has to hear of it, so nothing changes before that is told.
+    talk("publish", 3, 1, expiry, 400)
+    engine.say("ACL", "SETUSER", "default", "-xadd")
+    said = talk("publish", 3, 1, expiry - 5, 300)
+    site.so("S3", "a shorter life cannot be told: an error", said.startswith("error") and "NOPERM" in said.upper(), said)
+    site.check("S3", "a shorter life cannot be told: not taken", talk("fetch", 3), f"{expiry}:400")
+    engine.say("ACL", "SETUSER", "default", "+xadd")
+    talk("read", "now")
+    site.check("S3", "it can be told: taken", (talk("publish", 3, 1, expiry - 5, 300), talk("fetch", 3), talk("read", "wait")),
+               ("1 0 0", f"{expiry - 5}:300", "gap=0 end=1 9:3"))
+
     engine.say("RPUSH", f"sslsweep:r:{77:032x}", "x")
     site.check("S7", "another type under a name: unusable, and the others are found", talk("fetch", "4d", "200"),
                f"unusable {expiry}:400")
     site.check("S7", "another type under a name: refused, and the others are stored",
                talk("publish", "4c", 3, expiry, 400), "2 0 1")
+    talk("read", "now")
+    never = 2 ** 64 - 1
+    site.check("S7", "a removal until a time that the engine refuses: told, and no error",
+               (talk("remove", "50", 2, never), talk("read", "wait")), ("2", "gap=0 end=1 50,51"))
+    site.check("S7", "a record until such a time: refused, and no error", talk("publish", "52", 1, never, 400), "0 0 1")
     engine.say("SET", f"sslsweep:r:{78:032x}", b"x" * 5000)
     engine.say("SET", f"sslsweep:r:{79:032x}", b"short")
     site.check("S7", "too long and too short: unusable", talk("fetch", "4e", "4f"), "unusable unusable")

@@ -387,7 +387,7 @@ def ended(site: Site) -> None:
     kept = [(client, host, client.at(host).session) for client in travellers for host in fleet.hosts]
     site.check("S1", "before the revocation, each on its own host", [client.resumes(host, it) for client, host, it in kept], [True] * 4)
     fleet.sslsweep("share-key", "revoke", "--segment", a.machine.path)
-    wait_until(lambda: b.machine.server("epoch") == "1", "the epoch there")
+    wait_until(lambda: b.machine.server("epoch") != "0", "the epoch there")
     site.check("S3", "revoked on one host, and offered to each",
                [client.resumes(at, it) for client, _, it in kept for at in fleet.hosts], [False] * 8)
     for client in travellers:  # (a takes nothing of b's that is not 300 seconds younger than the flush)

@@ -20,6 +20,9 @@ struct State {
     last: Id,
 }
 
+/// The number of this machine.
+const HOME: u64 = 9;
+
 type Answer = Result<String, Box<dyn std::error::Error>>;
 
 fn main() {
@@ -68,7 +71,7 @@ fn act(state: &mut State, settings: &Settings, words: &[&str]) -> Answer {
                     })
                 })
                 .collect::<Result<_, std::num::ParseIntError>>()?;
-            let published = engine.publish(&records)?;
+            let published = engine.publish(HOME, &records)?;
             format!(
                 "{} {} {}",
                 published.stored,
@@ -82,8 +85,7 @@ fn act(state: &mut State, settings: &Settings, words: &[&str]) -> Answer {
             let removed: Vec<Removed> = (first..first + number)
                 .map(|name| Removed { name: name.to_be_bytes(), until })
                 .collect();
-            engine.remove(&removed)?;
-            String::new()
+            engine.remove(&removed)?.to_string()
         }
         ["fetch", names @ ..] => {
             let names: Vec<Name> = names.iter().map(|word| name(word)).collect();

@@ -191,14 +191,24 @@ subtest 'a revocation' => sub {
         is(run('true'), 0, 'a program makes a segment');
     }
     is($epoch->(), 0, 'whose epoch is 0');
-    for my $number (1, 2) {
+    my $revoke = sub {
         is(share_key('revoke', '--segment', $segment), 0, 'everything is revoked');
-        like($said, qr/\Aepoch $number has begun; [^\n]+\n\z/, 'it says so');
-        is($epoch->(), $number, 'for everybody who uses the segment');
-    }
+        like($said, qr/\Aepoch @{[$epoch->()]} has begun; [^\n]+\n\z/, 'it says so');
+        return $epoch->();
+    };
+    my $since = time;
+    my $first = $revoke->();
+    ok($since <= $first && $first <= time, 'above every epoch that its fleet had before, though the segment is new');
+    ok($revoke->() > $first, 'another revocation within the second counts as well');
+    # A clock that was ahead.
+    open my $file_handle, '+<:raw', $segment or die "$segment: $!";
+    seek $file_handle, 128, 0;
+    print {$file_handle} pack 'Q', my $ahead = time + 3600;
+    close $file_handle or die "$segment: $!";
+    is($revoke->(), $ahead + 1, 'an epoch ahead of the clock is followed by the next');
     chmod 0644, $segment;
     complains('mode 0644', 'revoke', '--segment', $segment);
-    is($epoch->(), 2, 'a file that others can read is left alone');
+    is($epoch->(), $ahead + 1, 'a file that others can read is left alone');
     unlink $segment;
     is(share_key('new', '--segment', $segment), 2, 'new takes no segment: status 2');
     ok(!-e $segment, 'and makes none');

@@ -4,16 +4,13 @@ use std::time::Duration;
 
 use sslsweep_segment::{Asked, Fetched, Moment, Name, Tally};
 
-use super::{Pause, Shared, may_travel, now};
+use super::{LONGEST, Pause, Shared, may_travel, now};
 use crate::engine::{Engine, Error, Found};
 use crate::log::Link;
 
 /// The longest sleep at the doorbell, which those do not ring who only ask and do not wait.
 const ACTIVE: Duration = Duration::from_millis(1);
 const IDLE: Duration = Duration::from_millis(20);
-
-/// The longest life of a record here, in seconds: that of a session. The engine may say anything.
-const LONGEST: u64 = 7 * 24 * 3600;
 
 pub(super) fn run(shared: &Shared<'_>) {
     let mut pause = Pause::new();
@@ -94,6 +91,7 @@ fn answer(shared: &Shared<'_>, engine: &mut Engine, questions: &[Asked]) -> Resu
 
 fn put(shared: &Shared<'_>, name: Name, record: &[u8], expiry: u64) -> Option<Tally> {
     let now = now();
+    // The engine may say anything.
     match shared.agent.put_fetched(name, record, expiry.min(now + LONGEST), now) {
         Ok(Fetched::Put { .. }) => Some(Tally::Fetched),
         Ok(Fetched::Present) => None,

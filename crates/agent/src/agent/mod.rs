@@ -30,6 +30,8 @@ use flights::Flights;
 
 /// The time between two beats.
 const BEAT: Duration = Duration::from_millis(50);
+/// The longest life of a record, in seconds: that of a session.
+const LONGEST: u64 = 7 * 24 * 3600;
 /// How often the agent looks whether its segment is still at its path.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -47,6 +49,8 @@ pub struct Shared<'a> {
     ended: AtomicBool,
     /// The stream of removals was read to its end.
     current: AtomicBool,
+    /// This machine alone has missed removals. What it has from before may have been removed.
+    missed: AtomicBool,
     /// When it was last read, in milliseconds since `begun`.
     heard: AtomicU64,
     begun: Instant,
@@ -71,6 +75,7 @@ pub fn run(agent: &Agent, settings: &Settings, links: &Links, stop: &AtomicBool)
         stop,
         ended: AtomicBool::new(false),
         current: AtomicBool::new(false),
+        missed: AtomicBool::new(false),
         heard: AtomicU64::new(0),
         begun: Instant::now(),
         flights: Flights::default(),

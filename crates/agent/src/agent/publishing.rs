@@ -1,10 +1,11 @@
 //! From the segment to the engine.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sslsweep_segment::{Change, Changes, Name, Tally};
 
-use super::{Pause, Shared, may_travel, now, refuse_until_now};
+use super::{LONGEST, Pause, Shared, may_travel, now, refuse_until_now};
 use crate::engine::{self, BATCH, Engine, Error, Record, Removed};
 use crate::log::Link;
 
@@ -13,9 +14,9 @@ const ACTIVE: Duration = Duration::from_millis(1);
 const IDLE: Duration = Duration::from_millis(20);
 
 pub(super) fn run(shared: &Shared<'_>) {
-    let mut changes = shared.agent.changes();
+    let mut news = News { changes: shared.agent.changes(), first_pass: true };
     let mut pause = Pause::new();
-    // Names whose change has still to be told.
+    // Names whose change has to be told once more.
     let mut changed = Vec::new();
     let mut connected_before = false;
     while !shared.is_over() {
@@ -28,7 +29,7 @@ pub(super) fn run(shared: &Shared<'_>) {
                 shared.agent.count(Tally::Reconnected, 1);
             }
             connected_before = true;
-            publish(shared, &mut engine, &mut changes, &mut changed, &mut pause)
+            publish(shared, &mut engine, &mut news, &mut changed, &mut pause)
         });
         if let Err(error) = result {
             shared.down(Link::Publishing, &error);
@@ -41,7 +42,7 @@ pub(super) fn run(shared: &Shared<'_>) {
 fn publish(
     shared: &Shared<'_>,
     engine: &mut Engine,
-    changes: &mut Changes<'_>,
+    news: &mut News<'_>,
     changed: &mut Vec<engine::Name>,
     pause: &mut Pause,
 ) -> Result<(), Error> {
@@ -52,7 +53,7 @@ fn publish(
             engine.tell_changed(shared.agent.segment().home(), changed)?;
             changed.clear();
         }
-        let batch = Batch::of(shared, changes);
+        let batch = Batch::of(shared, news);
         if !batch.is_empty() {
             match batch.send(shared, engine) {
                 Ok(replaced) => *changed = replaced,
@@ -84,6 +85,13 @@ fn tell_marks(shared: &Shared<'_>, engine: &mut Engine) -> Result<(), Error> {
     Ok(())
 }
 
+/// What there is to send.
+struct News<'a> {
+    changes: Changes<'a>,
+    /// Everything comes that is there, not only what has changed since the former agent.
+    first_pass: bool,
+}
+
 /// What is sent at once.
 #[derive(Default)]
 struct Batch {
@@ -95,12 +103,20 @@ struct Batch {
 
 impl Batch {
     /// Collects what has changed, up to a bound.
-    fn of(shared: &Shared<'_>, changes: &mut Changes<'_>) -> Self {
+    fn of(shared: &Shared<'_>, news: &mut News<'_>) -> Self {
         let (mut batch, now) = (Self::default(), now());
+        // The engine may have evicted the tombstones of what was removed.
+        let is_doubtful = news.first_pass && shared.missed.load(Ordering::Acquire);
         while batch.looked_at < BATCH {
-            let Some(change) = changes.next_change(now) else { break };
+            let Some(change) = news.changes.next_change(now) else {
+                news.first_pass = false;
+                break;
+            };
             batch.looked_at += 1;
-            batch.add(change, now);
+            match change {
+                Change::Live { .. } if is_doubtful => batch.withheld += 1,
+                change => batch.add(change, now),
+            }
         }
         shared.agent.count(Tally::Withheld, batch.withheld);
         batch
@@ -118,6 +134,8 @@ impl Batch {
                 if record.as_ref().is_none_or(|it| may_travel(it.bytes())) =>
             {
                 if until > now {
+                    // No engine takes any time, and no record lives longer.
+                    let until = until.min(now + LONGEST);
                     self.removed.push(Removed { name: name.to_bytes(), until });
                 }
             }
@@ -137,11 +155,12 @@ impl Batch {
     fn send(&self, shared: &Shared<'_>, engine: &mut Engine) -> Result<Vec<engine::Name>, Error> {
         let mut replaced = Vec::new();
         if !self.removed.is_empty() {
-            engine.remove(&self.removed)?;
+            let refused = engine.remove(&self.removed)?;
             shared.agent.count(Tally::Removed, self.removed.len() as u64);
+            shared.agent.count(Tally::Unfit, refused);
         }
         if !self.records.is_empty() {
-            let published = engine.publish(&self.records)?;
+            let published = engine.publish(shared.agent.segment().home(), &self.records)?;
             shared.agent.count(Tally::Published, published.stored);
             // Put before the removal was heard of, or where it was lost.
             let now = now();

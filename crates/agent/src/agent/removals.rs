@@ -1,5 +1,6 @@
 //! What was removed on other machines, and what they say about everybody's sessions.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sslsweep_segment::{Name, Position, Tally};
@@ -14,8 +15,8 @@ const WAIT: Duration = Duration::from_millis(250);
 /// How far another machine's clock may be ahead, in seconds.
 const CLOCKS: u64 = 300;
 
-/// The most by which the fleet raises the epoch at once. A hostile engine could else use up all epochs, and nothing could be revoked
-/// again.
+/// The most by which the fleet raises the epoch at once beyond the clock. A hostile engine could else use up all epochs, and nothing
+/// could be revoked again.
 const EPOCHS: u64 = 1 << 16;
 
 pub(super) fn run(shared: &Shared<'_>) {
@@ -43,17 +44,14 @@ fn follow(shared: &Shared<'_>, removals: &mut Removals, pause: &mut Pause) -> Re
     raise_floor(shared, removals.engine().floor()?);
     let mut is_current = false;
     while !shared.is_over() {
-        let epoch = shared.agent.segment().epoch();
-        if told_epoch < epoch {
-            removals.engine().raise_epoch(epoch)?;
-            told_epoch = epoch;
-        }
         let asked = Instant::now();
         let read = removals.read(after, is_current)?;
         if asked.elapsed() > shared.patience() {
             return Err(Error::answer("it answers too slowly"));
         }
         if read.gap == Some(Gap::Everybodys) {
+            // At once, since an engine that is full or read-only cannot be told.
+            shared.agent.segment().raise_floor(now());
             // Also for machines that come later: records without their removals may be published again.
             removals.engine().tell_floor(now())?;
             let fleet = removals.engine().epoch()?;
@@ -64,6 +62,12 @@ fn follow(shared: &Shared<'_>, removals: &mut Removals, pause: &mut Pause) -> Re
         after = read.last;
         apply(shared, &read);
         shared.hear();
+        // After the removals, which an engine that is full or read-only still tells.
+        let epoch = shared.agent.segment().epoch();
+        if told_epoch < epoch {
+            removals.engine().raise_epoch(epoch)?;
+            told_epoch = epoch;
+        }
         if read.at_end && !is_current {
             is_current = true;
             shared.up(Link::Removals);
@@ -87,7 +91,11 @@ fn apply(shared: &Shared<'_>, read: &Read) {
         shared.agent.count(Tally::Gap, 1);
         landing.cancel_all();
         let why = match gap {
-            Gap::Ours => "this machine has missed removals",
+            Gap::Ours => {
+                // Before the stream is at its end, and so before anything is published.
+                shared.missed.store(true, Ordering::Release);
+                "this machine has missed removals"
+            }
             Gap::Everybodys => "the engine has lost removals",
         };
         refuse_until_now(shared, why);
@@ -104,7 +112,8 @@ fn apply(shared: &Shared<'_>, read: &Read) {
                 }
                 shared.agent.count(Tally::Applied, applied);
             }
-            Entry::Floor(floor) => raise_floor(shared, *floor),
+            // Sessions of this machine have its own times.
+            Entry::Floor(floor) => raise_floor(shared, now.max(*floor)),
             Entry::Epoch(epoch) => raise_epoch(shared, *epoch),
         }
     }
@@ -124,13 +133,33 @@ fn raise_epoch(shared: &Shared<'_>, fleet: u64) {
     if fleet <= own {
         return;
     }
-    if fleet - own > EPOCHS {
-        say(format_args!(
-            "the engine names epoch {fleet}, which is far beyond {own}, and is not believed"
-        ));
+    if !is_believed(fleet, own, now()) {
+        say(format_args!("the engine names epoch {fleet}, which lies ahead, and is not believed"));
         return;
     }
     shared.agent.segment().raise_epoch(fleet);
     shared.agent.count(Tally::Revoked, 1);
     say(format_args!("epoch {fleet}: all sessions from before are revoked"));
+}
+
+/// An epoch is a time in seconds, or one more than the epoch before (`sslsweep share-key revoke`). Where that was ahead of the
+/// clocks, so are the next ones.
+fn is_believed(fleet: u64, own: u64, now: u64) -> bool {
+    fleet <= now.saturating_add(CLOCKS).max(own.saturating_add(EPOCHS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s3_an_epoch_is_believed_up_to_the_clock_or_little_above_the_own() {
+        let now = 2_000_000_000;
+        assert!([1, 3, now, now + CLOCKS].iter().all(|&fleet| is_believed(fleet, 0, now)));
+        assert!([now + CLOCKS + 1, u64::MAX].iter().all(|&fleet| !is_believed(fleet, 0, now)));
+        let ahead = now + 3600;
+        assert!(is_believed(ahead + 1, ahead, now) && is_believed(ahead + EPOCHS, ahead, now));
+        assert!(!is_believed(ahead + EPOCHS + 1, ahead, now));
+        assert!(is_believed(u64::MAX, u64::MAX - 1, now));
+    }
 }

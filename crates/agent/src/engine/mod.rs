@@ -40,14 +40,16 @@ pub const ENTRY_NAMES: usize = 128;
 const MOST_BYTES: usize = EXPIRY + sslsweep_segment::ROOM;
 const EXPIRY: usize = 8;
 
-/// Puts a record in place of another one. What is there may be newer: a tombstone, or one whose life was made shorter.
+/// Puts a record where none is, or in place of another one if all machines know (`1`). What is there may be newer: a tombstone, or one
+/// whose life was made shorter.
 const REPLACE: &str = "\
 local old = redis.call('GET', KEYS[1])
 if old == '' then return 2 end
 if old == ARGV[1] then return 0 end
 if old and redis.call('EXPIRETIME', KEYS[1]) < tonumber(ARGV[2]) then return 0 end
+if old and ARGV[3] ~= '1' then return 3 end
 redis.call('SET', KEYS[1], ARGV[1], 'EXAT', ARGV[2])
-return old and 3 or 1";
+return 1";
 
 /// Raises a number.
 const RAISE: &str = "\
@@ -87,7 +89,8 @@ pub struct Removed {
 pub struct Published {
     /// The engine has stored them.
     pub stored: u64,
-    /// Of these, the ones in place of others: all machines have to be told (see [`Engine::tell_changed`]).
+    /// Of these, the ones in place of others. All machines were told before, and have to be told again (see
+    /// [`Engine::tell_changed`]): some may have fetched the others meanwhile.
     pub replaced: Vec<Name>,
     /// The engine had them, or has some that expire earlier.
     pub kept: u64,
@@ -136,12 +139,12 @@ impl Engine {
         Ok(Self { link, prefix: settings.prefix.clone(), entries: settings.entries })
     }
 
-    /// Publishes at most [`BATCH`] records.
+    /// Publishes at most [`BATCH`] records of this machine, `home`.
     ///
     /// # Errors
     ///
     /// The engine cannot take records at the moment. Some may be stored.
-    pub fn publish(&mut self, records: &[Record]) -> Result<Published, Error> {
+    pub fn publish(&mut self, home: u64, records: &[Record]) -> Result<Published, Error> {
         let values: Vec<Vec<u8>> = records.iter().map(value).collect();
         let set = |(record, value): (&Record, &Vec<u8>)| {
             let mut command = cmd("SET");
@@ -152,53 +155,68 @@ impl Engine {
         let commands = records.iter().zip(&values).map(set).collect();
         let answers = self.link.ask(commands)?;
         let mut published = Published::default();
-        let (mut there, mut names) = (Vec::new(), Vec::new());
+        let mut there = Vec::new();
         for ((answer, record), value) in answers.into_iter().zip(records).zip(&values) {
             match each(answer)? {
                 Some(Value::Okay) => published.stored += 1,
-                Some(Value::Nil) => {
-                    let mut command = cmd("EVAL");
-                    command
-                        .arg(REPLACE)
-                        .arg(1)
-                        .arg(self.key(&record.name))
-                        .arg(value)
-                        .arg(record.expiry);
-                    there.push(command);
-                    names.push(record.name);
-                }
+                Some(Value::Nil) => there.push((record, value)),
                 _ => published.refused += 1,
             }
         }
-        for (answer, name) in self.link.ask(there)?.into_iter().zip(names) {
-            match each(answer)? {
-                Some(Value::Int(1)) => published.stored += 1,
-                Some(Value::Int(3)) => {
-                    published.stored += 1;
-                    published.replaced.push(name);
-                }
-                Some(Value::Int(2)) => published.buried.push(name),
-                Some(Value::Int(_)) => published.kept += 1,
-                _ => published.refused += 1,
-            }
+        let others = self.replace(there, false, &mut published)?;
+        if !others.is_empty() {
+            // Now, since nobody knows of it who finds the record replaced: neither the next agent, nor this one after an error.
+            published.replaced = others.iter().map(|(record, _)| record.name).collect();
+            self.tell_changed(home, &published.replaced)?;
+            self.replace(others, true, &mut published)?;
         }
         Ok(published)
     }
 
-    /// Removes at most [`BATCH`] names, and tells all machines.
+    /// Puts records in place of what is there; where that is another record, only if all machines were told. Returns the records
+    /// for which they have to be.
+    fn replace<'a>(
+        &mut self,
+        records: Vec<(&'a Record, &'a Vec<u8>)>,
+        are_told: bool,
+        published: &mut Published,
+    ) -> Result<Vec<(&'a Record, &'a Vec<u8>)>, Error> {
+        let replace = |(record, value): &(&Record, &Vec<u8>)| {
+            let mut command = cmd("EVAL");
+            command.arg(REPLACE).arg(1).arg(self.key(&record.name));
+            command.arg(*value).arg(record.expiry).arg(u8::from(are_told));
+            command
+        };
+        let commands = records.iter().map(replace).collect();
+        let mut others = Vec::new();
+        for (answer, record) in self.link.ask(commands)?.into_iter().zip(records) {
+            match each(answer)? {
+                Some(Value::Int(1)) => published.stored += 1,
+                Some(Value::Int(3)) => others.push(record),
+                Some(Value::Int(2)) => published.buried.push(record.0.name),
+                Some(Value::Int(_)) => published.kept += 1,
+                _ => published.refused += 1,
+            }
+        }
+        Ok(others)
+    }
+
+    /// Removes at most [`BATCH`] names, and tells all machines. Returns how many the engine refused, each for itself: others may
+    /// publish these again.
     ///
     /// # Errors
     ///
     /// The engine cannot do it at the moment. The call has to be repeated, since some machines may know and some not.
-    pub fn remove(&mut self, removed: &[Removed]) -> Result<(), Error> {
+    pub fn remove(&mut self, removed: &[Removed]) -> Result<u64, Error> {
         let bury = |removed: &Removed| {
             let mut command = cmd("SET");
             command.arg(self.key(&removed.name)).arg("").arg("EXAT").arg(removed.until);
             command
         };
         let commands = removed.iter().map(bury).collect();
+        let mut refused = 0;
         for answer in self.link.ask(commands)? {
-            whole(answer)?;
+            refused += u64::from(each(answer)?.is_none());
         }
         // Only now: who reads of it and asks again finds the tombstone.
         let commands = removed.chunks(ENTRY_NAMES).map(|names| {
@@ -209,7 +227,7 @@ impl Engine {
         for answer in self.link.ask(commands)? {
             whole(answer)?;
         }
-        Ok(())
+        Ok(refused)
     }
 
     /// Tells all machines but this one, `home`, that records of at most [`BATCH`] names are not what they were.

@@ -8,6 +8,7 @@ mod file;
 mod lines;
 
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sslsweep_seal::{KeyError, Keys};
 use sslsweep_segment::Segment;
@@ -59,7 +60,9 @@ fn revoke(path: &Path) -> Result<String, String> {
     let about = std::fs::symlink_metadata(path)
         .map_err(|error| format!("there is no segment: {}", plain(&error)))?;
     let segment = Segment::host(path, about.len()).map_err(|error| error.to_string())?;
-    let epoch = segment.epoch().saturating_add(1);
+    // The time, too: a machine that has restarted may have forgotten the epoch of its fleet, whose next one this has to be.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let epoch = segment.epoch().saturating_add(1).max(now);
     segment.raise_epoch(epoch);
     Ok(format!("epoch {epoch} has begun; all shared sessions of earlier ones are revoked\n"))
 }

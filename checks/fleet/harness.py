@@ -322,6 +322,7 @@ class Site:
         self.children: list[Child] = []
         self.machines = 0
         self.stack = contextlib.ExitStack()
+        self.untried: set[str] = set()
         self.results: list[tuple[str, bool, str]] = []
 
     def close(self) -> None:
@@ -345,7 +346,8 @@ class Site:
 
     def left_out(self, promises: str, what: str, why: str) -> None:
         """TAP has no quieter way to say that something was not tried."""
-        self.results.append((f"{promises}: {what} # SKIP {why}", True, ""))
+        self.results.append((f"{what} # SKIP {why} ({promises})", True, ""))
+        self.untried |= set(promises.split())
 
     def talk(self, *arguments: object) -> EngineTalk:
         return EngineTalk(self, self.programs / "examples" / "engine", "--timeout", 300, "--connect-timeout", 300,

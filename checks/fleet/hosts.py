@@ -31,6 +31,11 @@ MIDDLE = "10.77.0.1"  # where the bridge, the engine and the client are
 OPEN = ("bind", "0.0.0.0", "protected-mode", "no")  # engines for other hosts
 
 
+def failed() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))
+
+
 class Network:
     """A network namespace. In `with`, what the thread opens and starts is inside."""
 
@@ -38,7 +43,7 @@ class Network:
         self.outside: list[int] = []
         with self._return():
             if LIBC.unshare(NEWNET):
-                raise OSError(ctypes.get_errno(), "unshare")
+                raise failed()
             self.file = self._own()
             ip("link", "set", "lo", "up")
 
@@ -52,16 +57,16 @@ class Network:
         try:
             yield
         finally:
-            failed = LIBC.setns(own, NEWNET)
+            answer = LIBC.setns(own, NEWNET)
             os.close(own)
-            if failed:
-                raise OSError(ctypes.get_errno(), "setns")
+            if answer:
+                raise failed()
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
         with self._return():
             if LIBC.setns(self.file, NEWNET):
-                raise OSError(ctypes.get_errno(), "setns")
+                raise failed()
             yield
 
     def close(self) -> None:

@@ -21,6 +21,13 @@ bench-sharing: ## what sharing costs, into docs/benchmarks.md: the share library
 	@$(AGAIN) library
 	@CARGO='$(CARGO)' OPENSSL_LIBS='$(OPENSSL_LIBS)' python3 -B bench/sharing.py $(LIB)/libsslsweep.so $(LIB)/$(SHARE)
 
+bench-fleet: ## what sessions of other machines cost, with agents and an engine, into docs/benchmarks.md (ROUNDS=5)
+	@$(SETUP) bench
+	@PROGRAMS=redis $(SETUP) programs
+	@$(AGAIN) lib fleet
+	@$(FLAGGED) build --quiet --profile command --locked -p sslsweep-agent --examples
+	@OPENSSL_LIBS='$(OPENSSL_LIBS)' python3 -B bench/fleet.py $(LIB)/libsslsweep.so $(LIB)/$(SHARE) $(BUILDS)/command
+
 model-fleet: ## a model of many machines: what is resumed, fetched and lost when something fails (MODEL="MACHINES CLIENTS VISITS")
 	@python3 -B bench/fleet_model.py $(MODEL)
 
@@ -44,9 +51,9 @@ load-servers: ## unchanged servers while a flush removes 20,000 sessions, with a
 	@python3 -B bench/load/servers.py $(LIB)/libsslsweep.so
 
 figures: ## measure all that docs/benchmarks.md and docs/load.md report, and write both, in some 80 minutes; on a machine with nothing else to do (ROUNDS=3 LIBSSL="system 3.5")
-	@$(AGAIN) bench bench-report bench-sharing
+	@$(AGAIN) bench bench-report bench-sharing bench-fleet
 	@$(AGAIN) profile LIBSSL=
 	@$(AGAIN) load LIBSSL="$(or $(LIBSSL),system 1.1.1 3.5 4.0)" MINUTES="$(or $(MINUTES),16)"
 	@$(AGAIN) load-capacity load-report
 
-.PHONY: bench bench-all bench-sharing bench-report figures load load-capacity load-report load-servers model-fleet profile
+.PHONY: bench bench-all bench-fleet bench-sharing bench-report figures load load-capacity load-report load-servers model-fleet profile

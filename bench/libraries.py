@@ -15,7 +15,7 @@ import libssl  # noqa: E402
 
 SYSTEM = "system"
 HERE = pathlib.Path(__file__).resolve().parent
-SOURCES = sorted({*HERE.glob("*.c")} - {HERE / "sharing.c"})  # a program of its own
+SOURCES = sorted({*HERE.glob("*.c")} - {HERE / "sharing.c", HERE / "fleet.c"})  # programs of their own
 
 
 @dataclass(frozen=True)

@@ -161,13 +161,13 @@ class Engine:
         return {key.decode() for key in self.say("KEYS", "*")}
 
 
-def cluster(site: Site, number: int = 3, *options: object) -> list[Engine]:
+def cluster(site: Site, number: int = 3, *options: object, address: str = "127.0.0.1") -> list[Engine]:
     nodes = [Engine(site, "cluster-enabled", "yes", "cluster-node-timeout", 1000, "cluster-require-full-coverage", "no",
                     *options) for _ in range(number)]
     for at, node in enumerate(nodes):
         node.say("CLUSTER", "ADDSLOTSRANGE", 16384 * at // number, 16384 * (at + 1) // number - 1)
         node.say("CLUSTER", "SET-CONFIG-EPOCH", at + 1)
-        nodes[0].say("CLUSTER", "MEET", "127.0.0.1", node.port)
+        nodes[0].say("CLUSTER", "MEET", address, node.port)
 
     def joined() -> bool:
         return all(b"cluster_state:ok" in node.say("CLUSTER", "INFO") and
@@ -184,13 +184,13 @@ class Group:
     sentinels: list[Engine]
 
 
-def sentinels(site: Site) -> Group:
-    primary = Engine(site)
-    replica = Engine(site, "replicaof", f"127.0.0.1 {primary.port}")
+def sentinels(site: Site, *options: object, address: str = "127.0.0.1") -> Group:
+    primary = Engine(site, *options)
+    replica = Engine(site, "replicaof", f"{address} {primary.port}", *options)
     wait_until(lambda: b"master_link_status:up" in replica.say("INFO", "replication"), "the replica")
     watchers = []
     for _ in range(3):
-        watchers.append(Engine(site, "sentinel", f"monitor fleet 127.0.0.1 {primary.port} 2",
+        watchers.append(Engine(site, *options, "sentinel", f"monitor fleet {address} {primary.port} 2",
                                "sentinel", "down-after-milliseconds fleet 300",
                                "sentinel", "failover-timeout fleet 2000", sentinel=True))
 
@@ -322,6 +322,7 @@ class Site:
         self.children: list[Child] = []
         self.machines = 0
         self.stack = contextlib.ExitStack()
+        self.untried: set[str] = set()
         self.results: list[tuple[str, bool, str]] = []
 
     def close(self) -> None:
@@ -345,7 +346,8 @@ class Site:
 
     def left_out(self, promises: str, what: str, why: str) -> None:
         """TAP has no quieter way to say that something was not tried."""
-        self.results.append((f"{promises}: {what} # SKIP {why}", True, ""))
+        self.results.append((f"{what} # SKIP {why} ({promises})", True, ""))
+        self.untried |= set(promises.split())
 
     def talk(self, *arguments: object) -> EngineTalk:
         return EngineTalk(self, self.programs / "examples" / "engine", "--timeout", 300, "--connect-timeout", 300,

@@ -17,7 +17,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from harness import ROOT, Child, Engine, Failure, Machine, Scenario, Site, listening, wait_until
+from harness import (ROOT, Child, Engine, Failure, Group, Machine, Scenario, Site, cluster, listening, sentinels,
+                     wait_until)
 from s_server import OPENSSL, outcome, s_client
 from support import PATIENCE, TLS12, TLS13, Certificate, Client, Program, Visit
 
@@ -27,6 +28,12 @@ ENGINE, NGINX_PORT, C_PORT, EARLY_PORT, PYTHON_PORT = 6379, 8443, 8444, 8445, 84
 NEWNET = 0x4000_0000
 LIBC = ctypes.CDLL(None, use_errno=True)
 MIDDLE = "10.77.0.1"  # where the bridge, the engine and the client are
+OPEN = ("bind", "0.0.0.0", "protected-mode", "no")  # engines for other hosts
+
+
+def failed() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))
 
 
 class Network:
@@ -36,7 +43,7 @@ class Network:
         self.outside: list[int] = []
         with self._return():
             if LIBC.unshare(NEWNET):
-                raise OSError(ctypes.get_errno(), "unshare")
+                raise failed()
             self.file = self._own()
             ip("link", "set", "lo", "up")
 
@@ -50,16 +57,16 @@ class Network:
         try:
             yield
         finally:
-            failed = LIBC.setns(own, NEWNET)
+            answer = LIBC.setns(own, NEWNET)
             os.close(own)
-            if failed:
-                raise OSError(ctypes.get_errno(), "setns")
+            if answer:
+                raise failed()
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
         with self._return():
             if LIBC.setns(self.file, NEWNET):
-                raise OSError(ctypes.get_errno(), "setns")
+                raise failed()
             yield
 
     def close(self) -> None:
@@ -93,7 +100,7 @@ class Host:
         with self.network.inside():
             ip("address", "add", f"{self.address}/24", "dev", "eth0")
             ip("link", "set", "eth0", "up")
-            self.machine = Machine(fleet.site, "--upstream", fleet.upstream).connected()
+            self.machine = Machine(fleet.site, *fleet.upstream).connected()
 
     def tallies(self) -> dict[str, int]:
         return self.machine.server.tallies()
@@ -199,8 +206,9 @@ class Fleet:
     """Hosts, and what is between them. `wait` is the SSLSWEEP_SHARE_WAIT of the servers. While it is `orderly`, every session
     that is made is published once."""
 
-    def __init__(self, site: Site, wait: int = 0, upstream: str = f"redis://{MIDDLE}:{ENGINE}"):
-        self.site, self.wait, self.upstream, self.orderly = site, wait, upstream, True
+    def __init__(self, site: Site, wait: int = 0):
+        self.site, self.wait, self.orderly = site, wait, True
+        self.upstream: list[object] = ["--upstream", f"redis://{MIDDLE}:{ENGINE}"]
         site.folder.chmod(0o755)  # for nginx, which changes its user
         self.certificate = Certificate.make(site.folder, "localhost")
         self.keys = site.folder / "keys"
@@ -211,7 +219,7 @@ class Fleet:
             ip("link", "add", "bridge", "type", "bridge")
             ip("address", "add", f"{MIDDLE}/24", "dev", "bridge")
             ip("link", "set", "bridge", "up")
-            self.engine = Engine(site, "bind", "0.0.0.0", "protected-mode", "no", port=ENGINE)
+            self.engine = Engine(site, *OPEN, port=ENGINE)
 
     def join(self, number: int = 2) -> Fleet:
         for at in range(number):
@@ -220,6 +228,20 @@ class Fleet:
 
     def sslsweep(self, *words: object) -> None:
         run(self.site.programs / "sslsweep", *words)
+
+    def cluster(self) -> list[Engine]:
+        """Three nodes in place of the engine, for hosts that join from now on."""
+        with self.network.inside():
+            nodes = cluster(self.site, 3, *OPEN, address=MIDDLE)
+        self.upstream = ["--cluster", "--upstream", *(f"redis://{MIDDLE}:{node.port}" for node in nodes)]
+        return nodes
+
+    def sentinels(self) -> Group:
+        """The same with a primary, a replica and sentinels."""
+        with self.network.inside():
+            group = sentinels(self.site, *OPEN, address=MIDDLE)
+        self.upstream = ["--sentinel", "fleet", "--upstream", *(f"redis://{MIDDLE}:{one.port}" for one in group.sentinels)]
+        return group
 
     def start_engine(self) -> None:
         with self.network.inside():
@@ -493,6 +515,64 @@ def split(site: Site) -> None:
                [client.resumes(at, session) for session in (meanwhile, unknown, kept) for at in (a, b)], [True] * 6)
 
 
+def crosses(site: Site, what: str, fleet: Fleet, number: int = 1) -> None:
+    """By both versions and both ways, so many sessions resume on the other host at the first try."""
+    a, b = fleet.hosts
+    for version in VERSIONS:
+        client = Traveller(fleet, version, NGINX_PORT).introduce()
+        for of, at in (a, b), (b, a):
+            sessions = [client.first(of, at) for _ in range(number)]
+            site.check("S1", f"{what}, {version.name}, from {of.address} to {at.address}: sessions resume, and once more",
+                       [client.resumes(at, session) for session in sessions], [True] * number)
+
+
+@with_hosts
+def of_three(site: Site) -> None:
+    """A Cluster of three, of which one dies and comes back empty."""
+    fleet = fleet_of(site, wait=20)
+    nodes = fleet.cluster()
+    for host in fleet.join().hosts:
+        host.nginx()
+    crosses(site, "a Cluster", fleet, 10)
+    records = [sum(":r:" in key for key in node.keys()) for node in nodes]
+    site.so("S1", "a Cluster: all nodes have records", min(records) > 0, records)
+    fleet.orderly = False
+    nodes[2].stop()
+    client = Traveller(fleet, TLS12, NGINX_PORT)
+    a, b = fleet.hosts
+    session = client.at(a).session
+    site.check("S5", "a node is dead: own sessions resume, handshakes go on",
+               [client.resumes(a, session), *(bool(client.at(b).text) for _ in range(10))], [True] * 11)
+    with fleet.network.inside():
+        nodes[2].start()
+    crosses(site, "the node is back", fleet, 10)
+    site.check("S7", "the servers end", [host.end() for host in fleet.hosts], [[0], [0]])
+
+
+@with_hosts
+def behind_sentinels(site: Site) -> None:
+    """A primary that dies, and a replica that takes over."""
+    fleet = fleet_of(site, wait=20)
+    group = fleet.sentinels()
+    for host in fleet.join().hosts:
+        host.nginx()
+    crosses(site, "sentinels", fleet)
+    fleet.orderly = False
+    for one in group.sentinels:
+        one.child.pause()
+    group.primary.stop()
+    client = Traveller(fleet, TLS13, NGINX_PORT)
+    a, b = fleet.hosts
+    session = client.at(a).session
+    site.check("S5", "no primary: own sessions resume, others are full handshakes",
+               [client.resumes(at, session) for at in (a, b)], [True, False])
+    for one in group.sentinels:
+        one.child.resume()
+    wait_until(lambda: b"role:master" in group.replica.say("INFO", "replication"), "the failover")
+    crosses(site, "after the failover", fleet)
+    site.check("S7", "the servers end", [host.end() for host in fleet.hosts], [[0], [0]])
+
+
 class Slow:
     """Carries bytes between agents and the engine, and holds each piece up for 200 microseconds."""
 
@@ -538,7 +618,7 @@ def far(site: Site) -> None:
     fleet = fleet_of(site, wait=20)
     slow = Slow(fleet)
     site.stack.callback(slow.close)
-    fleet.upstream = slow.url
+    fleet.upstream = ["--upstream", slow.url]
     a, b = fleet.join().hosts
     for host in fleet.hosts:
         host.nginx()
@@ -566,4 +646,6 @@ SCENARIOS = [
     Scenario("failures", failures),
     Scenario("a split network", split),
     Scenario("delay and loss", far),
+    Scenario("a Cluster", of_three),
+    Scenario("sentinels", behind_sentinels),
 ]

@@ -346,6 +346,9 @@ def full(site: Site) -> None:
         site.so("S3", "an engine that is empty and full: older sessions are refused", int(machine.server("floor")) <= 10,
                 machine.server("floor"))
         site.check("S5", "and nobody asks", machine.server("upstream"), "0")
+    time.sleep(4)
+    site.so("S5", "and sessions from afterwards are resumed", all(int(it.server("floor")) >= 3 for it in (a, b)),
+            [it.server("floor") for it in (a, b)])
     engine.say("CONFIG", "SET", "maxmemory", 0)
     a.connected(), b.connected()
     late = Machine(site, "--upstream", engine.url).connected()

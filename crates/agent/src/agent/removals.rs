@@ -21,9 +21,10 @@ const EPOCHS: u64 = 1 << 16;
 
 pub(super) fn run(shared: &Shared<'_>) {
     let mut pause = Pause::new();
+    let mut is_refused = false;
     while !shared.is_over() {
         let result = Removals::connect(shared.settings, WAIT)
-            .and_then(|mut removals| follow(shared, &mut removals, &mut pause));
+            .and_then(|mut removals| follow(shared, &mut removals, &mut pause, &mut is_refused));
         shared.set_current(false);
         if let Err(error) = result {
             shared.down(Link::Removals, &error);
@@ -33,8 +34,13 @@ pub(super) fn run(shared: &Shared<'_>) {
     }
 }
 
-/// Reads and applies until something fails.
-fn follow(shared: &Shared<'_>, removals: &mut Removals, pause: &mut Pause) -> Result<(), Error> {
+/// Reads and applies until something fails. Everything older than a loss of the engine's may be refused already.
+fn follow(
+    shared: &Shared<'_>,
+    removals: &mut Removals,
+    pause: &mut Pause,
+    is_refused: &mut bool,
+) -> Result<(), Error> {
     let mut after = match shared.agent.stream() {
         Position { ms: 0, seq: 0 } => begin(shared, removals.end()?),
         Position { ms, seq } => Id { milliseconds: ms, sequence: seq },
@@ -50,8 +56,12 @@ fn follow(shared: &Shared<'_>, removals: &mut Removals, pause: &mut Pause) -> Re
             return Err(Error::answer("it answers too slowly"));
         }
         if read.gap == Some(Gap::Everybodys) {
-            // At once, since an engine that is full or read-only cannot be told.
-            shared.agent.segment().raise_floor(now());
+            // At once, since an engine that is full or read-only cannot be told; and not again with each attempt, for then no session
+            // could be resumed.
+            if !*is_refused {
+                shared.agent.segment().raise_floor(now());
+                *is_refused = true;
+            }
             // Also for machines that come later: records without their removals may be published again.
             removals.engine().tell_floor(now())?;
             let fleet = removals.engine().epoch()?;
@@ -61,6 +71,7 @@ fn follow(shared: &Shared<'_>, removals: &mut Removals, pause: &mut Pause) -> Re
         }
         after = read.last;
         apply(shared, &read);
+        *is_refused = false;
         shared.hear();
         // After the removals, which an engine that is full or read-only still tells.
         let epoch = shared.agent.segment().epoch();

@@ -16,7 +16,7 @@ use crate::figures::{Limit, Place};
 use crate::system::now;
 use crate::text::{duration, percent, seconds, short};
 use sslsweep_figures::{HORIZONS, Word};
-use sslsweep_share_table::Kind;
+use sslsweep_share_table::{Event, Kind};
 
 /// Lines of the pane below the table.
 pub const PANE: u16 = 10;
@@ -167,6 +167,7 @@ pub fn pane(frame: &mut Frame, area: Rect, row: &Row, rates: Option<&Rates>, sty
             duration(figure(Word::LongestBatch))
         )));
     }
+    below.extend(fleet(row).map(Line::from));
     let [top, middle, bottom] = Layout::vertical([
         Constraint::Length(lines.len() as u16),
         Constraint::Fill(1),
@@ -240,6 +241,22 @@ fn sharing(row: &Row, width: u16) -> Vec<String> {
         }
     }
     lines
+}
+
+/// What the row's process or program has asked the fleet, and what came of it; none if it asks nobody.
+fn fleet(row: &Row) -> Option<String> {
+    let asks = [Kind::Asked, Kind::Waits, Kind::Foreign].into_iter();
+    asks.map(|kind| row.sharing.sum(kind)).find(|&sum| sum > 0)?;
+    let figures = [
+        ("asked", Event::Asked),
+        ("answered", Event::Answered),
+        ("missed", Event::Missed),
+        ("skipped", Event::Skipped),
+        ("foreign", Event::Foreign),
+        ("gap", Event::RefusedGap),
+    ]
+    .map(|(name, event)| format!("{name} {}", short(row.sharing.get(event))));
+    Some(format!("fleet{}: {}", owner(row), figures.join(", ")))
 }
 
 /// Whose sharing is shown in the row of a part of a process.

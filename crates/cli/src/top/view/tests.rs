@@ -196,6 +196,30 @@ fn s9_details_of_one_that_shares() {
 }
 
 #[test]
+fn s9_the_pane_of_one_that_asks_the_fleet() {
+    let pane = |counts: &[(Event, u64)]| {
+        let mut reading = look(0);
+        reading.processes[0].sharing = sharing(counts);
+        let mut state = State::new(&Selection::default(), Duration::from_secs(1));
+        state.update(reading, Instant::now());
+        let lines = screen(&mut state, 80, 24, ASCII);
+        lines.into_iter().find(|line| line.starts_with("fleet"))
+    };
+    let told = pane(&[
+        (Event::Published, 4),
+        (Event::Asked, 12_345),
+        (Event::Answered, 12_000),
+        (Event::Missed, 45),
+        (Event::Foreign, 6),
+        (Event::RefusedGap, 2),
+    ]);
+    let wanted = "fleet: asked 12k, answered 12k, missed 45, skipped 0, foreign 6, gap 2";
+    assert_eq!(told.as_deref(), Some(wanted));
+    assert_eq!(pane(&[(Event::Foreign, 1)]).map(|line| line.contains("foreign 1")), Some(true));
+    assert_eq!(pane(&[(Event::Published, 4)]), None, "it shares on its machine alone");
+}
+
+#[test]
 fn lines_have_all_columns() {
     let text = lines(&sample());
     let second = "   4711 stunnel      1   18k/20k   310  1270 99.1   2.0   306  21us in force     12   306 148us";

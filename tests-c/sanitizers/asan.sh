@@ -26,9 +26,10 @@ RUSTC_BOOTSTRAP=1 RUSTFLAGS='-Zsanitizer=address -Cforce-frame-pointers=yes' \
 options=verify_asan_link_order=0:detect_stack_use_after_return=0:handle_segv=0:handle_sigbus=0:handle_sigfpe=0:handle_sigill=0:exitcode=99
 
 # All but flush_thread_end: the sanitizer takes what pthread_exit has unwound for still in use, as it says itself. And but
-# sharing_absent: LeakSanitizer itself ends by signal 11 in processes that have opened the share library with a file.
-# (memcheck looks at both.)
-names='[!fs]* s[!h]* sharing_[!a]* flush_[!t]* flush_threads'
+# sharing_absent, sharing_fleet and sharing_ids: LeakSanitizer itself ends by signal 11 in processes that have opened the share
+# library with a file.
+# (memcheck looks at all of them.)
+names='[!fs]* s[!h]* sharing_[!afi]* sharing_fork flush_[!t]* flush_threads'
 
 status=0
 for version; do

@@ -273,8 +273,10 @@ int close_sandbox(int may_map)
 
 void take_memory(void)
 {
+#ifdef __GLIBC__
     mallopt(M_MMAP_THRESHOLD, 32 << 20);
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
     mallopt(M_TOP_PAD, 64 << 20);
+#endif
     free(malloc(1 << 20));
 }

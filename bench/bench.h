@@ -67,7 +67,16 @@ struct pool pool_stored(size_t count, bool shuffled);
 
 /* ---- Handshakes ---- */
 
-/* One with ctx, in memory; `with`, if not NULL, is offered and must be taken. Returns the client's session if `want`. */
+struct connection {
+    SSL_SESSION *session; /* the client's, if it was wanted */
+    bool resumed;
+    uint64_t server_ns; /* that the server took, by the clock; 0 without one */
+};
+
+/* One in memory; `with`, if not NULL, is offered. */
+struct connection connect_to(SSL_CTX *server_context, SSL_CTX *client_context, SSL_SESSION *with, bool want,
+                             uint64_t (*clock)(void));
+/* One with ctx; `with`, if not NULL, is offered and must be taken. Returns the client's session if `want`. */
 SSL_SESSION *handshake(SSL_CTX *client_context, SSL_SESSION *with, bool want);
 void get_certificate(SSL_CTX *context); /* makes one for it */
 SSL_CTX *client_of(int version); /* a client of this version, without a cache */

@@ -34,41 +34,15 @@ static SSL_CTX *server_of(const char *certificate, const char *key)
     return made;
 }
 
-/* One connection; the server's part of it is added to *server_ns. *session is offered if there is one, and replaced by the new one
- * if there is none. */
+/* One connection; *server_ns becomes the server's part of it. *session is offered if there is one, and replaced by the new one
+ * if there is none. Returns whether it was resumed. */
 static bool connection(SSL_CTX *server_context, SSL_CTX *client_context, SSL_SESSION **session, double *server_ns)
 {
-    BIO *client_end, *server_end;
-    SSL *client = SSL_new(client_context), *server = SSL_new(server_context);
-    if (!client || !server || BIO_new_bio_pair(&client_end, 0, &server_end, 0) != 1)
-        die("no connection");
-    SSL_set_bio(client, client_end, client_end);
-    SSL_set_bio(server, server_end, server_end);
-    SSL_set_connect_state(client);
-    SSL_set_accept_state(server);
-    if (*session && SSL_set_session(client, *session) != 1)
-        die("a session cannot be offered");
-    *server_ns = 0;
-    for (int done = 0, turns = 0; done != 3; turns++) {
-        done = SSL_do_handshake(client) == 1;
-        uint64_t before = now_ns();
-        done |= (SSL_do_handshake(server) == 1) << 1;
-        *server_ns += (double)(now_ns() - before);
-        if (turns == 10)
-            die("a handshake does not end");
-    }
-    char nothing;
-    SSL_read(client, &nothing, 1); /* TLS 1.3: takes the tickets in */
-    if (!*session)
-        *session = SSL_get1_session(client);
-    bool resumed = SSL_session_reused(server);
-    SSL_set_quiet_shutdown(client, 1);
-    SSL_set_quiet_shutdown(server, 1);
-    SSL_shutdown(client);
-    SSL_shutdown(server);
-    SSL_free(client);
-    SSL_free(server);
-    return resumed;
+    struct connection made = connect_to(server_context, client_context, *session, !*session, now_ns);
+    *server_ns = (double)made.server_ns;
+    if (made.session)
+        *session = made.session;
+    return made.resumed;
 }
 
 static int by_size(const void *one, const void *other)

@@ -10,7 +10,6 @@ import json
 import os
 import pathlib
 import re
-import shlex
 import statistics
 import subprocess
 import sys
@@ -35,14 +34,6 @@ REDIS = Program("redis-server", "--version")
 KEYS = {"p256": "ec -pkeyopt ec_paramgen_curve:P-256", "rsa2048": "rsa:2048"}
 VERSIONS = sharing.VERSIONS
 DELAY = 200  # microseconds
-
-
-def build() -> None:
-    sources = [HERE / "fleet.c", HERE / "pool.c", HERE / "handshakes.c"]
-    libssl = shlex.split(os.environ.get("OPENSSL_LIBS") or "-lssl -lcrypto")
-    options = ["-O2", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wno-deprecated-declarations", "-pthread"]
-    PROGRAM.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run([*libraries.compiler(), *options, "-o", PROGRAM, *sources, *libssl, "-ldl"], check=True)
 
 
 class Fleet(contextlib.ExitStack):
@@ -121,7 +112,7 @@ def round_of(folder: pathlib.Path, lib: pathlib.Path, share: pathlib.Path, progr
         third = fleet.segment("third", port)
         take("delayed_", sharing.say(PROGRAM, "resume", *files, sessions, **fleet.on(third)))
         with_agent = {name: value for name, value in fleet.on(first).items() if name != "LD_PRELOAD"}
-        take("agent_", sharing.say(TOP / "build" / "bench" / "sharing", "calls", share, **with_agent))
+        take("agent_", sharing.say(sharing.PROGRAM, "calls", share, **with_agent))
         fourth = fleet.segment("fourth")
         said = sharing.say(programs / "examples" / "measure", fourth, f"redis://127.0.0.1:{fleet.engine}", fleet.agents[fourth].pid)
         print(said, end="", flush=True)
@@ -167,8 +158,8 @@ def main() -> None:
         sys.exit(__doc__)
     lib, share, programs = (pathlib.Path(path).resolve() for path in sys.argv[1:])
     rounds = int(os.environ.get("ROUNDS") or 5)
-    build()
-    sharing.build()
+    libraries.build_own(PROGRAM)
+    libraries.build_own(sharing.PROGRAM)
     samples: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="bench.") as folder:
         for turn in range(rounds):

@@ -27,10 +27,12 @@ struct client {
     double each_second;
 };
 
-SSL_SESSION *handshake(SSL_CTX *client_context, SSL_SESSION *with, bool want)
+struct connection connect_to(SSL_CTX *server_context, SSL_CTX *client_context, SSL_SESSION *with, bool want,
+                             uint64_t (*clock)(void))
 {
+    struct connection made = {NULL, false, 0};
     BIO *client_end, *server_end;
-    SSL *client = SSL_new(client_context), *server = SSL_new(ctx);
+    SSL *client = SSL_new(client_context), *server = SSL_new(server_context);
     if (!client || !server || BIO_new_bio_pair(&client_end, 0, &server_end, 0) != 1)
         die("no connection");
     SSL_set_bio(client, client_end, client_end);
@@ -40,17 +42,18 @@ SSL_SESSION *handshake(SSL_CTX *client_context, SSL_SESSION *with, bool want)
     if (with && SSL_set_session(client, with) != 1)
         die("a session cannot be offered");
     for (int done = 0, turns = 0; done != 3; turns++) {
-        done = (SSL_do_handshake(client) == 1) | (SSL_do_handshake(server) == 1) << 1;
+        done = SSL_do_handshake(client) == 1;
+        uint64_t before = clock ? clock() : 0;
+        done |= (SSL_do_handshake(server) == 1) << 1;
+        made.server_ns += clock ? clock() - before : 0;
         if (turns == 10)
             die("a handshake does not end");
     }
-    if (with && !SSL_session_reused(server))
-        die("a session was not resumed");
-    SSL_SESSION *session = NULL;
+    made.resumed = SSL_session_reused(server);
     if (want) {
         char nothing;
         SSL_read(client, &nothing, 1); /* TLS 1.3: takes the tickets in */
-        session = SSL_get1_session(client);
+        made.session = SSL_get1_session(client);
     }
     /* Closed in order, since a session whose connection was cut off is not resumable. */
     SSL_set_quiet_shutdown(client, 1);
@@ -59,7 +62,15 @@ SSL_SESSION *handshake(SSL_CTX *client_context, SSL_SESSION *with, bool want)
     SSL_shutdown(server);
     SSL_free(client);
     SSL_free(server);
-    return session;
+    return made;
+}
+
+SSL_SESSION *handshake(SSL_CTX *client_context, SSL_SESSION *with, bool want)
+{
+    struct connection made = connect_to(ctx, client_context, with, want, NULL);
+    if (with && !made.resumed)
+        die("a session was not resumed");
+    return made.session;
 }
 
 static void *shake(void *argument)

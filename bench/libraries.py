@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,16 @@ def build(word: str, folder: pathlib.Path, sources: list[pathlib.Path]) -> Libra
     return Library(
         name, version, peer, ordered=not peer and not version.startswith("OpenSSL 1."), program=program
     )
+
+
+def build_own(program: pathlib.Path) -> None:
+    """Builds a program that is not bench.c, on the system's libssl or that of OPENSSL_LIBS: `program` is built of the source file
+    of its name."""
+    sources = [HERE / f"{program.name}.c", HERE / "pool.c", HERE / "handshakes.c"]
+    libssl = shlex.split(os.environ.get("OPENSSL_LIBS") or "-lssl -lcrypto")
+    options = ["-O2", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wno-deprecated-declarations", "-pthread"]
+    program.parent.mkdir(parents=True, exist_ok=True)
+    subprocess.run([*compiler(), *options, "-o", program, *sources, *libssl, "-ldl"], check=True)
 
 
 def compiler() -> list[str]:

@@ -112,41 +112,16 @@ static SSL_SESSION *on_get(SSL *ssl, const unsigned char *id, int length, int *c
     }
 }
 
-/* One connection. Adds the server's part of it to *server_ns. */
-static SSL_SESSION *connect_to(SSL_CTX *server_context, SSL_CTX *client_context, SSL_SESSION *with, uint64_t *server_ns)
+/* One connection, which resumes `with` if there is one. Adds the server's part of it to *server_ns. */
+static SSL_SESSION *visit(SSL_CTX *server_context, SSL_CTX *client_context, SSL_SESSION *with, uint64_t *server_ns)
 {
-    BIO *client_end, *server_end;
     if (share)
         share->before_connection(state);
-    SSL *client = SSL_new(client_context), *server = SSL_new(server_context);
-    if (!client || !server || BIO_new_bio_pair(&client_end, 0, &server_end, 0) != 1)
-        die("no connection");
-    SSL_set_bio(client, client_end, client_end);
-    SSL_set_bio(server, server_end, server_end);
-    SSL_set_connect_state(client);
-    SSL_set_accept_state(server);
-    if (with && SSL_set_session(client, with) != 1)
-        die("a session cannot be offered");
-    for (int done = 0, turns = 0; done != 3; turns++) {
-        done = SSL_do_handshake(client) == 1;
-        uint64_t before = own_ns();
-        done |= (SSL_do_handshake(server) == 1) << 1;
-        *server_ns += own_ns() - before;
-        if (turns == 10)
-            die("a handshake does not end");
-    }
-    if (with && !SSL_session_reused(server))
+    struct connection made = connect_to(server_context, client_context, with, true, own_ns);
+    if (with && !made.resumed)
         die("a session was not resumed");
-    char nothing;
-    SSL_read(client, &nothing, 1); /* TLS 1.3: takes the tickets in */
-    SSL_SESSION *session = SSL_get1_session(client);
-    SSL_set_quiet_shutdown(client, 1);
-    SSL_set_quiet_shutdown(server, 1);
-    SSL_shutdown(client);
-    SSL_shutdown(server);
-    SSL_free(client);
-    SSL_free(server);
-    return session;
+    *server_ns += made.server_ns;
+    return made.session;
 }
 
 static SSL_CTX *server_like(SSL_CTX *other)
@@ -190,18 +165,18 @@ static void calls(const char *library, int version, const char *name)
         die("the context shares nothing");
     uint64_t ignored = 0;
     timing = true;
-    SSL_SESSION *session = connect_to(server, client, NULL, &ignored);
+    SSL_SESSION *session = visit(server, client, NULL, &ignored);
     char figure[32];
     snprintf(figure, sizeof figure, "put_%s", name);
     print(figure, middle(put_ns, OPERATIONS) / 1e3, "us");
-    SSL_SESSION *next = connect_to(server, client, session, &ignored);
+    SSL_SESSION *next = visit(server, client, session, &ignored);
     snprintf(figure, sizeof figure, "get_%s", name);
     print(figure, middle(get_ns, OPERATIONS) / 1e3, "us");
     timing = false;
     SSL_SESSION_free(next);
     fflush(stdout);
     if (fork() == 0) {
-        next = connect_to(server, client, session, &ignored);
+        next = visit(server, client, session, &ignored);
         snprintf(figure, sizeof figure, "first_get_in_child_%s", name);
         print(figure, first_get_ns / 1e3, "us");
         fflush(stdout);
@@ -220,12 +195,12 @@ static void resume(int version, const char *name)
     SSL_CTX *one = server_like(NULL), *other = server_like(one), *client = client_of(version);
     uint64_t ignored = 0;
     for (int i = 0; i < OPERATIONS; i++) {
-        SSL_SESSION *first = connect_to(one, client, NULL, &ignored);
+        SSL_SESSION *first = visit(one, client, NULL, &ignored);
         uint64_t took[2] = {0, 0};
         /* Each in turn is the first. */
         for (int turn = 0; turn < 2; turn++) {
             int which = (i + turn) % 2;
-            SSL_SESSION_free(connect_to(which ? other : one, client, first, &took[which]));
+            SSL_SESSION_free(visit(which ? other : one, client, first, &took[which]));
         }
         SSL_SESSION_free(first);
         local[i] = (double)took[0];

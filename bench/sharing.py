@@ -8,7 +8,6 @@ import json
 import os
 import pathlib
 import re
-import shlex
 import statistics
 import subprocess
 import sys
@@ -26,14 +25,6 @@ PROGRAM = TOP / "build" / "bench" / "sharing"
 KEPT = report.DOCS / "sharing.json"
 SEGMENT = "run --quiet --release --locked -p sslsweep-segment --example segment_speed"
 VERSIONS = {"tls12": "TLS 1.2", "tls13": "TLS 1.3"}
-
-
-def build() -> None:
-    sources = [HERE / "sharing.c", HERE / "pool.c", HERE / "handshakes.c"]
-    libssl = shlex.split(os.environ.get("OPENSSL_LIBS") or "-lssl -lcrypto")
-    options = ["-O2", "-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wno-deprecated-declarations", "-pthread"]
-    PROGRAM.parent.mkdir(parents=True, exist_ok=True)
-    subprocess.run([*libraries.compiler(), *options, "-o", PROGRAM, *sources, *libssl, "-ldl"], check=True)
 
 
 def say(*command: object, **options: str) -> str:
@@ -90,7 +81,7 @@ def main() -> None:
         sys.exit(__doc__)
     lib, share = (pathlib.Path(path).resolve() for path in sys.argv[1:])
     rounds = int(os.environ.get("ROUNDS") or 5)
-    build()
+    libraries.build_own(PROGRAM)
     samples: dict[str, list[float]] = {}
     for turn in range(rounds):
         said = say(PROGRAM, "calls", share, SSLSWEEP_SHARE="family")

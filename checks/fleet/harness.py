@@ -12,12 +12,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "programs"))
 
 from support import (PATIENCE, ROOT, Failure, Program, _end_with_us, free_port, listening,  # noqa: E402,F401
                      wait_until)
+from scenarios import Findings, Scenario  # noqa: E402,F401
 
 PROMISES = ("S1", "S3", "S4", "S5", "S6", "S7", "S8", "S9")
 REDIS = Program("redis-server", "--version")
@@ -311,10 +312,13 @@ class Machine:
         return int(self.server("get", first, number))
 
 
-class Site:
+class Site(Findings):
     """A scenario: its processes, and what was found."""
 
+    promises = PROMISES
+
     def __init__(self, folder: pathlib.Path, programs: pathlib.Path, library: pathlib.Path, tls: Tls):
+        super().__init__()
         self.folder, self.programs, self.library, self.tls = folder, programs, library, tls
         folder.mkdir()
         self.log = folder / "log"
@@ -322,8 +326,6 @@ class Site:
         self.children: list[Child] = []
         self.machines = 0
         self.stack = contextlib.ExitStack()
-        self.untried: set[str] = set()
-        self.results: list[tuple[str, bool, str]] = []
 
     def close(self) -> None:
         """Things that have to end in some other way come first."""
@@ -335,26 +337,14 @@ class Site:
     def said(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def check(self, promises: str, what: str, got: object, wanted: object) -> None:
-        """The promises are words."""
-        assert set(promises.split()) <= set(PROMISES), promises
-        self.results.append((f"{promises}: {what}", got == wanted, f"got {got!s:.500}\nwanted {wanted!s:.500}"))
+    def at_the_end(self) -> tuple[str, bool, str]:
+        texts = [text for _, text in self.logs()]
+        return "no panic", not any("panicked" in text for text in texts), "\n".join(texts)[-2000:]
 
-    def so(self, promises: str, what: str, holds: object, facts: object = "") -> None:
-        assert set(promises.split()) <= set(PROMISES), promises
-        self.results.append((f"{promises}: {what}", bool(holds), str(facts)))
-
-    def left_out(self, promises: str, what: str, why: str) -> None:
-        """TAP has no quieter way to say that something was not tried."""
-        self.results.append((f"{what} # SKIP {why} ({promises})", True, ""))
-        self.untried |= set(promises.split())
+    def logs(self) -> Iterator[tuple[str, str]]:
+        for log in [*self.folder.glob("*log"), *self.folder.glob("*/log")]:
+            yield log.name, log.read_text(errors="replace")
 
     def talk(self, *arguments: object) -> EngineTalk:
         return EngineTalk(self, self.programs / "examples" / "engine", "--timeout", 300, "--connect-timeout", 300,
                           *arguments)
-
-
-@dataclasses.dataclass(frozen=True)
-class Scenario:
-    what: str
-    play: Callable[[Site], None]

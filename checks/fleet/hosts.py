@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterator
 
 from harness import (ROOT, Child, Engine, Failure, Group, Machine, Scenario, Site, cluster, listening, sentinels,
                      wait_until)
+from nginx import BUILTIN, NGINX, configure
 from s_server import OPENSSL, outcome, s_client
-from support import PATIENCE, TLS12, TLS13, Certificate, Client, Program, Visit
+from support import PATIENCE, TLS12, TLS13, Certificate, Client, Program, Visit, http
 
 VERSIONS = (TLS12, TLS13)
-NGINX, PYTHON = Program("nginx", "-v"), Program("python3", "--version")
+PYTHON = Program("python3", "--version")
 ENGINE, NGINX_PORT, C_PORT, EARLY_PORT, PYTHON_PORT = 6379, 8443, 8444, 8445, 8446
 NEWNET = 0x4000_0000
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -134,33 +135,15 @@ class Host:
         folder = self.fleet.site.folder / f"nginx.{self.address}"
         folder.mkdir()
         folder.chmod(0o755)
-        paths = "".join(f"{what}_temp_path {folder}/{what};\n" for what in
-                        ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-        conf = folder / "nginx.conf"
-        conf.write_text(f"""
-user nobody nogroup;
-daemon off;
-worker_processes 1;
-pid {folder}/pid;
-error_log stderr warn;
-events {{ worker_connections 64; }}
-http {{
-    access_log off;
-    {paths}
-    ssl_protocols TLSv1.2 TLSv1.3;
-    ssl_session_cache builtin:5000;
-    ssl_session_tickets off;
-    ssl_session_timeout 600s;
+        arguments = configure(folder, BUILTIN + f"""
     server {{
         listen {NGINX_PORT} ssl;
         server_name localhost;
         ssl_certificate {self.fleet.certificate.certificate};
         ssl_certificate_key {self.fleet.certificate.key};
         return 200 "nginx of {self.address}";
-    }}
-}}
-""")
-        self.start(NGINX, NGINX_PORT, "-p", folder, "-e", "stderr", "-c", conf, end=signal.SIGQUIT)
+    }}""")
+        self.start(NGINX, NGINX_PORT, *arguments, end=signal.SIGQUIT)
 
     def c_server(self, port: int = C_PORT, *more: str) -> None:
         self.start(OPENSSL, port, "s_server", "-accept", f"0.0.0.0:{port}", "-cert", self.fleet.certificate.certificate, "-key",
@@ -267,11 +250,7 @@ class Traveller(Client):
             return socket.create_connection((self.host.address, port), timeout=PATIENCE)
 
     def ask(self, connection: ssl.SSLSocket) -> str:
-        connection.sendall(f"GET {self.path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
-        text = b""
-        while block := connection.recv(65536):
-            text += block
-        return text.partition(b"\r\n\r\n")[2].decode(errors="replace")
+        return http(connection, self.path)
 
     def at(self, host: Host, session: ssl.SSLSession | None = None, path: str = "/") -> Visit:
         self.host, self.path = host, path
@@ -516,7 +495,7 @@ def split(site: Site) -> None:
 
 
 def crosses(site: Site, what: str, fleet: Fleet, number: int = 1) -> None:
-    """By both versions and both ways, so many sessions resume on the other host at the first try."""
+    """Checks that the first try on the other host resumes, for so many sessions of each version in each direction."""
     a, b = fleet.hosts
     for version in VERSIONS:
         client = Traveller(fleet, version, NGINX_PORT).introduce()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import signal
 import time
 from collections.abc import Callable
@@ -11,15 +12,26 @@ from support import (ANY, STATEFUL, TLS12, TLS13, Certificate, Client, Program, 
                      nothing_stored, restart, stateful, stored, wait_past, wait_until)
 
 NGINX = Program("nginx", "-v")
+# Of a server with virtual hosts of its own.
+BUILTIN = """
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_session_cache builtin:5000;
+    ssl_session_tickets off;
+    ssl_session_timeout 600s;
+"""
 
 
-def start(run: Run, cache: str, servers: str, ports: list[int], workers: int = 1, tickets: str = "off") -> Server:
-    folder = run.folder
+def configure(folder: pathlib.Path, http: str, *, workers: int = 1, user: str = "nobody nogroup", daemon: str = "off",
+              more: str = "") -> list[str]:
+    """nginx's arguments for a configuration in this folder: with these lines in `http`, `more` of them outside, and as root
+    with workers of this user."""
     paths = "".join(f"{what}_temp_path {folder}/{what};\n" for what in
                     ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    conf = run.write("nginx.conf", f"""
-{"user root;" if os.geteuid() == 0 else ""}
-daemon off;
+    conf = folder / "nginx.conf"
+    conf.write_text(f"""
+{f"user {user};" if os.geteuid() == 0 else ""}
+daemon {daemon};
+{more}
 worker_processes {workers};
 pid {folder}/pid;
 error_log stderr warn;
@@ -27,15 +39,21 @@ events {{ worker_connections 64; }}
 http {{
     access_log off;
     {paths}
+    {http}
+}}
+""")
+    return ["-p", str(folder), "-e", "stderr", "-c", str(conf)]
+
+
+def start(run: Run, cache: str, servers: str, ports: list[int], workers: int = 1, tickets: str = "off") -> Server:
+    arguments = configure(run.folder, f"""
     ssl_certificate {run.certificate.certificate};
     ssl_certificate_key {run.certificate.key};
     ssl_session_cache {cache};
     ssl_session_tickets {tickets};
     ssl_session_timeout 300s;
-    {servers}
-}}
-""")
-    return run.start(NGINX, "-p", folder, "-e", "stderr", "-c", conf, ports=ports, stop_by=signal.SIGQUIT)
+    {servers}""", workers=workers, user="root")
+    return run.start(NGINX, *arguments, ports=ports, stop_by=signal.SIGQUIT)
 
 
 def server(port: int, protocols: str, more: str = "", listen: str = "") -> str:

@@ -205,8 +205,8 @@ class Visit:
     text: str
 
 
-def http(connection: ssl.SSLSocket) -> str:
-    connection.sendall(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+def http(connection: ssl.SSLSocket, path: str = "/", name: str = "localhost") -> str:
+    connection.sendall(f"GET {path} HTTP/1.0\r\nHost: {name}\r\n\r\n".encode())
     text = b""
     while block := connection.recv(65536):
         text += block

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator, Sequence
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "programs"))
 
 from support import (PATIENCE, ROOT, TLS12, TLS13, Certificate, Client, Failure, Program,  # noqa: E402,F401
-                     Run, Server, free_port, wait_until)
+                     Run, Server, free_port, http, wait_until)
+from scenarios import Findings, Scenario  # noqa: E402,F401
 
 VERSIONS = (TLS12, TLS13)
 PROMISES = ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11")
@@ -45,31 +46,20 @@ PYTHON = Copy("python3", "--version", os.path.realpath(sys.executable))
 PREFORK = pathlib.Path(__file__).with_name("prefork.py")
 
 
-class Site(Run):
+class Site(Run, Findings):
     """A scenario: its servers, and what was found."""
 
+    promises = PROMISES
+
     def __init__(self, folder: pathlib.Path, lib: pathlib.Path, certificate: Certificate):
-        super().__init__(folder, lib, certificate)
+        Run.__init__(self, folder, lib, certificate)
+        Findings.__init__(self)
         self.errors.touch()
-        self.results: list[tuple[str, bool, str]] = []
         self._certificates: dict[str, Certificate] = {}
 
     def environment(self) -> dict[str, str]:
         """Of the servers that start from now on. sslsweep is the only library preloaded."""
         return {"LD_PRELOAD": str(self.lib), "SSLSWEEP_VERBOSE": "1"} | self.options
-
-    def check(self, promises: str, what: str, got: object, wanted: object) -> None:
-        """The promises are words."""
-        assert set(promises.split()) <= set(PROMISES), promises
-        self.results.append((f"{promises}: {what}", got == wanted, f"got {got!s:.500}\nwanted {wanted!s:.500}"))
-
-    def so(self, promises: str, what: str, holds: object, facts: object = "") -> None:
-        assert set(promises.split()) <= set(PROMISES), promises
-        self.results.append((f"{promises}: {what}", bool(holds), str(facts)))
-
-    def left_out(self, promises: str, what: str, why: str) -> None:
-        """TAP has no quieter way to say that something was not tried."""
-        self.results.append((f"{what} # SKIP {why} ({promises})", True, ""))
 
     def named(self, name: str) -> Certificate:
         """The certificate of this server name."""
@@ -93,6 +83,12 @@ class Site(Run):
 
     def said(self) -> str:
         return self.errors.read_text(errors="replace")
+
+    def at_the_end(self) -> tuple[str, bool, str]:
+        return "no internal error", not self.internal_error(), "see standard error"
+
+    def logs(self) -> Iterator[tuple[str, str]]:
+        yield "servers", self.said()
 
     def messages(self) -> list[str]:
         """sslsweep's lines, without those that every start has."""
@@ -162,11 +158,7 @@ class Guest(Client):
             self.context.options &= ~ssl.OP_NO_TICKET
 
     def ask(self, connection: ssl.SSLSocket) -> str:
-        connection.sendall(f"GET {self.paths} HTTP/1.0\r\nHost: {connection.server_hostname}\r\n\r\n".encode())
-        text = b""
-        while block := connection.recv(65536):
-            text += block
-        return text.partition(b"\r\n\r\n")[2].decode(errors="replace")
+        return http(connection, self.paths, connection.server_hostname)
 
     def meet(self, port: int, session: ssl.SSLSession | None = None, name: str = "localhost", path: str = "/") -> Met:
         self.paths = path
@@ -254,13 +246,6 @@ LIVE, DEAD = 2, 3
 def slots(data: bytes, wanted: int) -> list[int]:
     """Where the slots of this state begin."""
     return [at for at in range(HEADER, len(data), SLOT) if int.from_bytes(data[at:at + 8], sys.byteorder) & 3 == wanted]
-
-
-@dataclasses.dataclass(frozen=True)
-class Scenario:
-    what: str
-    play: Callable[[Site], None]
-    programs: tuple[str, ...] = ()  # as tools/setup.sh calls them
 
 
 def shuffled(things: Sequence[int], rounds: int) -> list[int]:

@@ -7,21 +7,19 @@ import signal
 import subprocess
 from collections.abc import Sequence
 
-from harness import VERSIONS, Guest, Met, Program, Scenario, Site, Tour, free_port, shuffled, state, wait_until
+from harness import VERSIONS, Guest, Met, Scenario, Site, Tour, free_port, shuffled, state, wait_until
+from nginx import BUILTIN, NGINX, configure
 from support import Server, family, listening
 
-NGINX = Program("nginx", "-v")
 NAMES = ("one.test", "two.test", "three.test")
 
 
-def configure(site: Site, port: int, workers: int, names: Sequence[str], daemon: str) -> list[str]:
+def virtual_hosts(site: Site, port: int, workers: int, names: Sequence[str], daemon: str) -> list[str]:
     """nginx's arguments for virtual hosts on one port, each with its own certificate. As root, the workers become
     nobody."""
     folder = site.folder / f"nginx.{port}"
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
-    paths = "".join(f"{what}_temp_path {folder}/{what};\n" for what in
-                    ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     servers = "".join(f"""
     server {{
         listen 127.0.0.1:{port} ssl;
@@ -30,31 +28,13 @@ def configure(site: Site, port: int, workers: int, names: Sequence[str], daemon:
         ssl_certificate_key {site.named(name).key};
         return 200 "$pid $server_name";
     }}""" for name in names)
-    conf = folder / "nginx.conf"
-    conf.write_text(f"""
-{"user nobody nogroup;" if os.geteuid() == 0 else ""}
-daemon {daemon};
-env LD_PRELOAD; env SSLSWEEP_SHARE; env SSLSWEEP_SHARE_KEY; env SSLSWEEP_VERBOSE;
-worker_processes {workers};
-pid {folder}/pid;
-error_log stderr warn;
-events {{ worker_connections 64; }}
-http {{
-    access_log off;
-    {paths}
-    ssl_protocols TLSv1.2 TLSv1.3;
-    ssl_session_cache builtin:5000;
-    ssl_session_tickets off;
-    ssl_session_timeout 600s;
-    {servers}
-}}
-""")
-    return ["-p", str(folder), "-e", "stderr", "-c", str(conf)]
+    return configure(folder, BUILTIN + servers, workers=workers, daemon=daemon,
+                     more="env LD_PRELOAD; env SSLSWEEP_SHARE; env SSLSWEEP_SHARE_KEY; env SSLSWEEP_VERBOSE;")
 
 
 def start(site: Site, workers: int = 4, names: Sequence[str] = NAMES, port: int = 0) -> tuple[Server, int]:
     port = port or free_port()
-    arguments = configure(site, port, workers, names, "off")
+    arguments = virtual_hosts(site, port, workers, names, "off")
     server = site.start(NGINX, *arguments, ports=[port], stop_by=signal.SIGQUIT)
     wait_until(lambda: len(server.children()) == workers, "the workers")
     return server, port
@@ -177,7 +157,7 @@ def upgraded(site: Site) -> None:
     first parent is there, so this one is a daemon.)"""
     site.host()
     name, port = NAMES[0], free_port()
-    arguments = configure(site, port, 1, [name], "on")
+    arguments = virtual_hosts(site, port, 1, [name], "on")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("LD_", "SSLSWEEP_"))}
     number = site.folder / f"nginx.{port}" / "pid"
     old = number.with_suffix(".oldbin")

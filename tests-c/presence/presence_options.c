@@ -44,16 +44,6 @@ typedef struct outcome {
     int lines;
 } outcome;
 
-static size_t slurp(int fd, char *text, size_t room)
-{
-    size_t used = 0;
-    ssize_t n;
-    while (used + 1 < room && (n = read(fd, text + used, room - used - 1)) > 0)
-        used += (size_t)n;
-    text[used] = '\0';
-    return used;
-}
-
 static void close_both(int out[2], int err[2])
 {
     close(out[0]);
@@ -88,10 +78,8 @@ static outcome run(const char *name, const char *value)
     close(out[1]);
     close(err[1]);
     /* Little is written to either, so one after the other cannot block. */
-    slurp(out[0], text, sizeof text);
-    slurp(err[0], o.stderr_text, sizeof o.stderr_text);
-    close(out[0]);
-    close(err[0]);
+    read_all(out[0], text, sizeof text);
+    read_all(err[0], o.stderr_text, sizeof o.stderr_text);
     waitpid(child, &o.status, 0);
     const char *found = strstr(text, "WORK ");
     if (found != NULL && sscanf(found, "WORK %15s %ld %ld", o.again, &o.held, &o.left) != 3)

@@ -44,16 +44,6 @@ typedef struct outcome {
     long held;
 } outcome;
 
-static void read_all(int fd, char *text, size_t room)
-{
-    size_t used = 0;
-    ssize_t n;
-    while (used + 1 < room && (n = read(fd, text + used, room - used - 1)) > 0)
-        used += (size_t)n;
-    text[used] = '\0';
-    close(fd);
-}
-
 static char self[PATH_MAX];
 
 /* Copies this program, runs the copy as this user and group with bad options, and takes it away. */

@@ -69,27 +69,6 @@ typedef struct outcome {
 
 static char self[PATH_MAX], folder[PATH_MAX], session_file[PATH_MAX + 16], identity_file[PATH_MAX + 16];
 
-/* The certificate of all runs that follow. */
-static void change_identity(void)
-{
-    identity who = new_identity(EVP_PKEY_EC);
-    BIO *to = BIO_new_file(identity_file, "w");
-    if (to == NULL || !PEM_write_bio_PrivateKey(to, who.key, NULL, NULL, 0, NULL, NULL) || !PEM_write_bio_X509(to, who.certificate))
-        give_up("cannot write %s", identity_file);
-    BIO_free(to);
-    free_identity(&who);
-}
-
-static void read_all(int fd, char *text, size_t room)
-{
-    size_t used = 0;
-    ssize_t n;
-    while (used + 1 < room && (n = read(fd, text + used, room - used - 1)) > 0)
-        used += (size_t)n;
-    text[used] = '\0';
-    close(fd);
-}
-
 /* A run of `program` with this environment: pairs of name and value, ended by NULL. */
 static outcome run(const char *program, const char *const *environment)
 {
@@ -263,7 +242,7 @@ static void restart(void)
     o = run(self, environment);
     expect("P7", works(&o), "host: it starts again");
     better("S1", strcmp(o.former, "resumed") == 0, "host: and resumes a session from before");
-    change_identity();
+    write_identity(identity_file);
     o = run(self, environment);
     expect("S2, S5", works(&o) && strcmp(o.former, "full") == 0, "host: with another certificate it does not");
     write_file(keys, other_key, sizeof other_key - 1, 0600);
@@ -348,7 +327,7 @@ int main(int argc, char **argv)
         give_up("mkdtemp %s", folder);
     snprintf(session_file, sizeof session_file, "%s/session", folder);
     snprintf(identity_file, sizeof identity_file, "%s/identity", folder);
-    change_identity();
+    write_identity(identity_file);
     values();
     figures();
     restart();

@@ -340,16 +340,6 @@ static char self[PATH_MAX], folder[PATH_MAX], keys[PATH_MAX + 16], session_file[
 static int version;
 static const char *wait_for = "0";
 
-static void read_all(int fd, char *text, size_t room)
-{
-    size_t used = 0;
-    ssize_t n;
-    while (used + 1 < room && (n = read(fd, text + used, room - used - 1)) > 0)
-        used += (size_t)n;
-    text[used] = '\0';
-    close(fd);
-}
-
 static outcome run(const machine *at, const char *what)
 {
     outcome o = {.failed = 1, .status = -1};
@@ -651,12 +641,7 @@ static void make_files(void)
     if (fd < 0 || write(fd, fleet_key, strlen(fleet_key)) != (ssize_t)strlen(fleet_key))
         give_up("cannot write %s", keys);
     close(fd);
-    identity who = new_identity(EVP_PKEY_EC);
-    BIO *to = BIO_new_file(identity_file, "w");
-    if (to == NULL || !PEM_write_bio_PrivateKey(to, who.key, NULL, NULL, 0, NULL, NULL) || !PEM_write_bio_X509(to, who.certificate))
-        give_up("cannot write %s", identity_file);
-    BIO_free(to);
-    free_identity(&who);
+    write_identity(identity_file);
 }
 
 int main(int argc, char **argv)

@@ -9,7 +9,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <openssl/pem.h>
 #include <openssl/rand.h>
 #if OPENSSL_VERSION_NUMBER >= 0x30000000L
 #include <openssl/provider.h>
@@ -230,12 +229,7 @@ static void other_library(char **argv)
     char identity_file[PATH_MAX + 16];
     int status = -1;
     snprintf(identity_file, sizeof identity_file, "%s.pem", getenv("SSLSWEEP_SHARE_KEY"));
-    identity who = new_identity(EVP_PKEY_EC);
-    BIO *to = BIO_new_file(identity_file, "w");
-    if (to == NULL || !PEM_write_bio_PrivateKey(to, who.key, NULL, NULL, 0, NULL, NULL) || !PEM_write_bio_X509(to, who.certificate))
-        give_up("cannot write %s", identity_file);
-    BIO_free(to);
-    free_identity(&who);
+    write_identity(identity_file);
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {

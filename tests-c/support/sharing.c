@@ -19,6 +19,7 @@
 
 #include <openssl/ec.h>
 #include <openssl/hmac.h>
+#include <openssl/pem.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
@@ -119,6 +120,16 @@ void free_identity(identity *who)
 {
     EVP_PKEY_free(who->key);
     X509_free(who->certificate);
+}
+
+void write_identity(const char *file)
+{
+    identity who = new_identity(EVP_PKEY_EC);
+    BIO *to = BIO_new_file(file, "w");
+    if (to == NULL || !PEM_write_bio_PrivateKey(to, who.key, NULL, NULL, 0, NULL, NULL) || !PEM_write_bio_X509(to, who.certificate))
+        give_up("cannot write %s", file);
+    BIO_free(to);
+    free_identity(&who);
 }
 
 void use_identity(SSL_CTX *ctx, const identity *who)

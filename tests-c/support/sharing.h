@@ -37,6 +37,9 @@ typedef struct identity {
 identity new_identity(int type);
 void free_identity(identity *who);
 
+/* Writes a key and a certificate, made now, into a file. */
+void write_identity(const char *file);
+
 /* Gives it to a context, beside those of other types. */
 void use_identity(SSL_CTX *ctx, const identity *who);
 

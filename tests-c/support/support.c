@@ -456,3 +456,13 @@ int gate_wait(gate *g, int seconds)
     pthread_mutex_unlock(&g->lock);
     return open;
 }
+
+void read_all(int fd, char *text, size_t room)
+{
+    size_t used = 0;
+    ssize_t n;
+    while (used + 1 < room && (n = read(fd, text + used, room - used - 1)) > 0)
+        used += (size_t)n;
+    text[used] = '\0';
+    close(fd);
+}

@@ -76,6 +76,9 @@ int done(void);
 /* Ends the program at once with a clear line: the test itself cannot go on. Never for a promise. */
 _Noreturn void give_up(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
+/* Reads up to the end, or until `room` is full but for the final zero byte, and closes the descriptor. */
+void read_all(int fd, char *text, size_t room);
+
 /* ---- OpenSSL ---- */
 
 /* libssl.so.3 and its like, for dlopen. */

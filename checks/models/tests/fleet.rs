@@ -105,7 +105,7 @@ impl World {
         self.bucket(name).forget(named(name), LATE, NOW);
     }
 
-    /// What the agent has to tell of these names, if all was told.
+    /// Returns the state of each name as the agent must have told it in the end.
     fn states(&self, names: &[u8]) -> States {
         let states = names.iter().map(|&name| (name, self.get(name)));
         states
@@ -205,7 +205,7 @@ fn a_put_is_told() {
     race("put", &[1], NOTHING, &[ONE]);
 }
 
-/// What was put before is marked still, and the agent takes the marks at this moment.
+/// A put marks its slot while the agent takes the marks of earlier puts.
 #[test]
 fn a_put_where_all_is_marked_is_told() {
     race("put where all is marked", &[1, 2], ONE, &[|world| world.put(2, 2)]);
@@ -221,7 +221,7 @@ fn a_put_where_only_the_upper_marks_are_set_is_told() {
     race("put where the upper marks are set", &[1], upper, &[ONE]);
 }
 
-/// What is told of a name is never another's record.
+/// The agent never tells of a name with the record of another.
 #[test]
 fn a_put_that_evicts_is_told() {
     let two: fn(&World) = |world| {
@@ -313,7 +313,7 @@ fn what_changes_unmarked_under_the_eyes_is_told() {
     });
 }
 
-/// What comes from the fleet is not told to it, and does not come back after a removal.
+/// The agent does not tell the fleet of a fetched record, and puts none under a name that was removed.
 #[test]
 fn a_fetched_record_against_a_put_and_a_forget() {
     const FETCH: fn(&World) -> bool = |world| {
@@ -347,7 +347,8 @@ fn a_fetched_record_against_a_put_and_a_forget() {
 
 // --- Questions ---------------------------------------------------------------------------------
 
-/// What the kernel does: it compares and sleeps in one step. There are no deadlines, so who sleeps on is a deadlock.
+/// A futex as the kernel has it: comparing and falling asleep are one step. It has no deadlines, so a lost wake-up is a
+/// deadlock of the model.
 struct Kernel {
     lock: Mutex<()>,
     wakes: Condvar,
@@ -377,7 +378,7 @@ struct Desk {
     pending: AtomicU64,
     rung: AtomicU64,
     sleeping: AtomicU64,
-    /// What the agent has put for each name.
+    /// The record that the agent has put for each name.
     records: [AtomicU64; 4],
     ends: AtomicU64,
     askers: Kernel,

@@ -1,40 +1,18 @@
 //! From the engine to the segment, for those who ask.
 
-use std::time::Duration;
-
 use sslsweep_segment::{Asked, Fetched, Moment, Name, Tally};
 
-use super::{LONGEST, Pause, Shared, may_travel, now};
+use super::{ACTIVE, IDLE, LONGEST, Pause, Shared, keep_connected, may_travel, now};
 use crate::engine::{Engine, Error, Found};
 use crate::log::Link;
 
-/// The longest sleep at the doorbell, which those do not ring who only ask and do not wait.
-const ACTIVE: Duration = Duration::from_millis(1);
-const IDLE: Duration = Duration::from_millis(20);
-
 pub(super) fn run(shared: &Shared<'_>) {
-    let mut pause = Pause::new();
-    let mut connected_before = false;
-    while !shared.is_over() {
-        if !shared.is_current() {
-            turn_away(shared);
-            shared.rest(IDLE);
-            continue;
-        }
-        let result = Engine::connect(shared.settings).and_then(|mut engine| {
-            if connected_before {
-                shared.agent.count(Tally::Reconnected, 1);
-            }
-            connected_before = true;
-            fetch(shared, &mut engine, &mut pause)
-        });
-        if let Err(error) = result {
-            shared.down(Link::Fetching, &error);
-            turn_away(shared);
-            shared.rest(pause.next());
-        }
-    }
-    turn_away(shared);
+    keep_connected(
+        shared,
+        Link::Fetching,
+        || turn_away(shared),
+        |engine, pause| fetch(shared, engine, pause),
+    );
 }
 
 /// Nobody waits for what cannot be had.
@@ -44,9 +22,10 @@ fn turn_away(shared: &Shared<'_>) {
 
 /// Fetches until something fails, or others have to be heard first.
 fn fetch(shared: &Shared<'_>, engine: &mut Engine, pause: &mut Pause) -> Result<(), Error> {
-    // Whether it really answers is not known before.
+    // A connection alone does not show that the engine answers.
     engine.fetch(&[[0; 16]])?;
     shared.up(Link::Fetching);
+    // (Processes that ask and do not wait do not ring.)
     let mut sleep = ACTIVE;
     while !shared.is_over() && shared.is_current() {
         shared.agent.sleep_at_doorbell(Moment::now().after(sleep));
@@ -76,7 +55,7 @@ fn answer(shared: &Shared<'_>, engine: &mut Engine, questions: &[Asked]) -> Resu
         let may_be_used = landing.end(name);
         let Ok(found) = &mut found else { continue };
         let tally = match found.next() {
-            // What is none of ours takes no room of ours.
+            // No machine of the fleet has published it, so it gets no slot.
             Some(Found::Record { bytes, .. }) if !may_travel(&bytes) => Some(Tally::Unfit),
             Some(Found::Record { expiry, bytes }) if may_be_used => {
                 put(shared, name, &bytes, expiry)

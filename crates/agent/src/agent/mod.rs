@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sslsweep_seal::{FOREIGN, SINGLE_USE};
 use sslsweep_segment::{Agent, Tally};
 
-use crate::engine::{Error, Settings};
+use crate::engine::{Engine, Error, Settings};
 use crate::log::{Link, Links, say};
 use flights::Flights;
 
@@ -32,10 +32,13 @@ use flights::Flights;
 const BEAT: Duration = Duration::from_millis(50);
 /// The longest life of a record, in seconds: that of a session.
 const LONGEST: u64 = 7 * 24 * 3600;
+/// The pauses between two looks at the segment: while something happens, and when nothing has for a while.
+const ACTIVE: Duration = Duration::from_millis(1);
+const IDLE: Duration = Duration::from_millis(20);
 /// How often the agent looks whether its segment is still at its path.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What the threads share.
+/// The state that the threads share.
 pub struct Shared<'a> {
     /// The segment, of which this is the one agent.
     pub agent: &'a Agent,
@@ -161,6 +164,38 @@ impl Shared<'_> {
             thread::sleep(left.min(BEAT));
         }
     }
+}
+
+/// Works by a connection of its own until the agent is to end. `work` returns when something fails, or when others have to be
+/// heard first. `idle` is called whenever there is no connection.
+fn keep_connected(
+    shared: &Shared<'_>,
+    link: Link,
+    idle: impl Fn(),
+    mut work: impl FnMut(&mut Engine, &mut Pause) -> Result<(), Error>,
+) {
+    let mut pause = Pause::new();
+    let mut connected_before = false;
+    while !shared.is_over() {
+        if !shared.is_current() {
+            idle();
+            shared.rest(IDLE);
+            continue;
+        }
+        let result = Engine::connect(shared.settings).and_then(|mut engine| {
+            if connected_before {
+                shared.agent.count(Tally::Reconnected, 1);
+            }
+            connected_before = true;
+            work(&mut engine, &mut pause)
+        });
+        if let Err(error) = result {
+            shared.down(link, &error);
+            idle();
+            shared.rest(pause.next());
+        }
+    }
+    idle();
 }
 
 /// The pause before the next attempt to connect: longer each time, up to a second.

@@ -1,41 +1,25 @@
 //! From the segment to the engine.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use sslsweep_segment::{Change, Changes, Name, Tally};
 
-use super::{LONGEST, Pause, Shared, may_travel, now, refuse_until_now};
+use super::{
+    ACTIVE, IDLE, LONGEST, Pause, Shared, keep_connected, may_travel, now, refuse_until_now,
+};
 use crate::engine::{self, BATCH, Engine, Error, Record, Removed};
 use crate::log::Link;
 
-/// The pauses between two looks at the segment: while something happens, and when nothing has for a while.
-const ACTIVE: Duration = Duration::from_millis(1);
-const IDLE: Duration = Duration::from_millis(20);
-
 pub(super) fn run(shared: &Shared<'_>) {
     let mut news = News { changes: shared.agent.changes(), first_pass: true };
-    let mut pause = Pause::new();
     // Names whose change has to be told once more.
     let mut changed = Vec::new();
-    let mut connected_before = false;
-    while !shared.is_over() {
-        if !shared.is_current() {
-            shared.rest(IDLE);
-            continue;
-        }
-        let result = Engine::connect(shared.settings).and_then(|mut engine| {
-            if connected_before {
-                shared.agent.count(Tally::Reconnected, 1);
-            }
-            connected_before = true;
-            publish(shared, &mut engine, &mut news, &mut changed, &mut pause)
-        });
-        if let Err(error) = result {
-            shared.down(Link::Publishing, &error);
-            shared.rest(pause.next());
-        }
-    }
+    keep_connected(
+        shared,
+        Link::Publishing,
+        || {},
+        |engine, pause| publish(shared, engine, &mut news, &mut changed, pause),
+    );
 }
 
 /// Publishes until something fails, or others have to be heard first.
@@ -85,14 +69,14 @@ fn tell_marks(shared: &Shared<'_>, engine: &mut Engine) -> Result<(), Error> {
     Ok(())
 }
 
-/// What there is to send.
+/// The changes that have not been sent yet.
 struct News<'a> {
     changes: Changes<'a>,
     /// Everything comes that is there, not only what has changed since the former agent.
     first_pass: bool,
 }
 
-/// What is sent at once.
+/// The records and removals of one exchange with the engine.
 #[derive(Default)]
 struct Batch {
     records: Vec<Record>,

@@ -165,12 +165,16 @@ impl Index {
         };
         let row = self.rows[number];
         let (bits, stale) = (row.bits(), self.used.saturating_sub(len));
-        if stale <= len / 8 && (bits + 1) % STEP != 0 {
+        let is_cheap = stale <= len / 8 && (bits + 1) % STEP != 0;
+        if is_cheap {
             let mut halves = [Row::new(bits + 1), Row::new(bits + 1)];
             for &cell in row.in_use() {
                 halves[(cell >> (31 - bits % STEP) & 1) as usize].push(cell);
             }
-            return self.split(hash, number, halves);
+            if self.split(hash, number, halves).is_some() {
+                return Some(());
+            }
+            // Without memory a stale cell has to make room.
         }
         let mut kept = Row::new(bits);
         let mut halves = [Row::new(bits + 1), Row::new(bits + 1)];
@@ -186,7 +190,7 @@ impl Index {
                 half.push(tag(found, bits + 1) | (slot + 1));
             }
         }
-        if kept.used() > MANY && self.split(hash, number, halves).is_some() {
+        if !is_cheap && kept.used() > MANY && self.split(hash, number, halves).is_some() {
             self.used -= row.used() - kept.used();
             return Some(());
         }
@@ -341,5 +345,33 @@ mod tests {
         let stored = stored.count();
         assert_eq!(stored, CELLS);
         assert!((0..stored as u32).all(|slot| index.find(7, |found| found == slot) == Some(slot)));
+    }
+
+    /// A row with a stale cell has room without memory, which the order of expiry relies on.
+    #[test]
+    fn a_stale_cell_makes_room_without_memory() {
+        // The upper bits are the same, so that all go into one row until that is split.
+        let hash = |slot: u32| u64::from(slot) << 40;
+        let mut index = Index::default();
+        for slot in 0..CELLS as u32 {
+            let vacancy = index.find_or_reserve(
+                hash(slot),
+                |_| false,
+                |slot| Some(hash(slot)),
+                slot as usize,
+            );
+            index.insert(vacancy.unwrap_err().unwrap(), slot);
+        }
+        let reserve = |index: &mut Index, stale: u32| {
+            let live = |slot| (slot >= stale).then(|| hash(slot));
+            index.find_or_reserve(hash(100), |_| false, live, CELLS - stale as usize).unwrap_err()
+        };
+        let (vacancy, starved) = crate::memory::starving(0, || reserve(&mut index, 0));
+        assert!(vacancy.is_none() && starved, "none is stale");
+        let (vacancy, _) = crate::memory::starving(0, || reserve(&mut index, 1));
+        index.insert(vacancy.expect("one is stale"), 100);
+        for slot in (1..CELLS as u32).chain([100]) {
+            assert_eq!(index.find(hash(slot), |found| found == slot), Some(slot));
+        }
     }
 }

@@ -141,6 +141,8 @@ lint: ##! rustfmt, clippy and shellcheck, warnings denied
 	cd checks/fuzz && $(CARGO) fmt --check && $(CARGO) metadata --locked --format-version 1 >/dev/null
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	cd checks/models && CARGO_TARGET_DIR=../../build/models $(CARGO) clippy --locked --lib --tests -- -D warnings
+	perl checks/models/mutants.t texts
+	python3 -B checks/fuzz/check.py texts
 	shellcheck $$(find bench checks examples packaging tests-c tools -name '*.sh') .ci/run
 
 header: lib ## regenerate include/sslsweep.h from the Rust documentation

@@ -76,7 +76,7 @@ load) needs="c perl openssl.h readelf python3" ;;
 programs) needs="c openssl.h openssl python3" ;;
 fleet) needs="c openssl.h openssl python3$([ "$(id -u)" != 0 ] || echo " ip nft")" ;; # hosts with networks of their own need root
 fresh) needs="git perl debootstrap unshare" ;;
-lint) needs="c shellcheck" ;;
+lint) needs="c prove python3 shellcheck" ;;
 deb) needs="c dh" ;;
 rpm) needs="c rpmbuild" ;;
 packages) needs="c prove openssl.h openssl pkg-config dh rpmbuild lintian man mandoc systemd-analyze" ;;

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # Can the models fail? Each mutant is the cache, or the segment, with one protocol broken, as somebody might break it
-# by mistake; sequential tests would still pass. It is caught when a model fails.
+# by mistake; sequential tests would still pass. It is caught when a model fails. With the argument `texts` it only looks
+# whether each mutant still fits the sources.
 use strict;
 use warnings;
 use Cwd qw(abs_path);
@@ -16,30 +17,26 @@ $ENV{SCHEDULES} = 2000;
 # Of the segment's models. Two suffice to catch each mutant, in a third of the time.
 $ENV{LOOM_MAX_PREEMPTIONS} = 2;
 
-my $find_under_order = <<'END';
+my $take_under_order = <<'END';
         let mut order = self.lock_order();
-        let session = {
-            let mut table = shard.lock();
-            let slot = table.find(key).filter(|&slot| wanted(table.session(slot)))?;
+        let (slot, session) = shard.lock().take(key, wanted)?;
 END
 
 # Name, then what is replaced by what, in the one file of the sources that has it.
 my @mutants = (
-    ['a removal looks its slot up before it locks the order', $find_under_order, <<'END'],
+    ['a removal looks its slot up before it locks the order', $take_under_order, <<'END'],
         let slot = {
             let table = shard.lock();
             table.find(key).filter(|&slot| wanted(table.session(slot)))?
         };
         let mut order = self.lock_order();
-        let session = {
-            let mut table = shard.lock();
+        let session = shard.lock().remove(slot);
 END
-    ['a removal locks the shard before the order', $find_under_order, <<'END'],
-        let held = shard.lock();
+    ['a removal locks the shard before the order', $take_under_order, <<'END'],
+        let mut table = shard.lock();
         let mut order = self.lock_order();
-        let session = {
-            let mut table = held;
-            let slot = table.find(key).filter(|&slot| wanted(table.session(slot)))?;
+        let (slot, session) = table.take(key, wanted)?;
+        drop(table);
 END
     ['a removal of one object looks first and takes then',
         'self.take_where(key, |stored| stored == session)',
@@ -245,14 +242,7 @@ sub spit {
     close $file or die "$path: $!";
 }
 
-remove_tree($copy);
-make_path("$copy/$_") for qw(src crates/segment/src checks/models);
 my @folders = qw(src/cache crates/segment/src/slots crates/segment/src/fleet);
-for (@folders) {
-    system('cp', '-R', "$root/$_", "$copy/$_") == 0 or die 'cp';
-}
-system('cp', '-R', map({ "$root/checks/models/$_" } qw(Cargo.toml Cargo.lock build.rs src tests)), "$copy/checks/models")
-    == 0 or die 'cp';
 my %source = map { my $folder = $_; map { ("$folder/" . basename($_) => slurp($_)) } glob "$root/$folder/*.rs" } @folders;
 
 # Builds what is in the copy and runs these models; whether it was built, and the models that failed.
@@ -282,11 +272,21 @@ sub write_sources {
     }
 }
 
+# All texts first: one that does not fit shall not be found minutes later.
+my @texts = map { my ($name, @changes) = @$_; [$name, mutated(@changes)] } @mutants, @of_the_fleet;
+exit if "@ARGV" eq 'texts';
+
+remove_tree($copy);
+make_path("$copy/$_") for qw(src crates/segment/src checks/models);
+for (@folders) {
+    system('cp', '-R', "$root/$_", "$copy/$_") == 0 or die 'cp';
+}
+system('cp', '-R', map({ "$root/checks/models/$_" } qw(Cargo.toml Cargo.lock build.rs src tests)), "$copy/checks/models")
+    == 0 or die 'cp';
+
 # The checkers are compiled once, which takes as long as the machine needs.
 system("cd '$copy/checks/models' && cargo test --release --locked --no-run --quiet") == 0 or die "the models cannot be built\n";
 
-# All texts first: one that does not fit shall not be found minutes later.
-my @texts = map { my ($name, @changes) = @$_; [$name, mutated(@changes)] } @mutants, @of_the_fleet;
 for my $at (0 .. $#texts) {
     my ($name, $text) = @{ $texts[$at] };
     write_sources($text);

@@ -30,7 +30,7 @@ AGAIN    = $(MAKE) --no-print-directory
 comma := ,
 
 # The commands whose comment begins so, in two columns: $(call list,MARK)
-list = sed -n 's/^\([a-z0-9-]*\):.*$1 \(.*\)/  make \1               \2/p' $(MAKEFILE_LIST) | sed 's/^\(.\{22\}\) */\1/; s/ \{12,\}/ /'
+list = sed -n 's/^\([a-z0-9-]*\):.*$1 \(.*\)/  make \1               \2/p' $(MAKEFILE_LIST) | sed 's/^\(.\{22\}\) */\1/; s/ \{13,\}/ /'
 
 help: ##! list the commands that most people need
 	@$(call list,##!)

@@ -175,7 +175,7 @@ extern "C" {
  use `ctx` meanwhile, and wait for at most one batch of a few dozen sessions.
 
  The function returns nothing and raises no error. See SSL_CTX_flush_sessions(3). Differences from
- OpenSSL: callbacks run without a lock (OpenSSL 1.1.1 to 3.6 hold one); the order does not depend on
+ OpenSSL: callbacks run without a lock (OpenSSL 1.1.1 to 3.6.3 hold one); the order does not depend on
  the version; NULL does not crash; negative and huge times do not wrap.
  */
 void SSL_CTX_flush_sessions_ex(struct ssl_ctx_st *ctx,

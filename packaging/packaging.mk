@@ -101,7 +101,7 @@ dist: ##! a source archive that builds without a network
 
 # A package of the same sources is the same, byte for byte: its times are that of the last commit.
 deb rpm: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
-# Who answers for a package is who gives it to others.
+# The distributor of a package is its maintainer.
 PACKAGER ?= sslsweep maintainers <maintainers@sslsweep.example>
 PACKAGES := build/packages
 

@@ -4,8 +4,8 @@
 //! it runs with no lock held and while the program's ex_data still stands. But it belongs to the
 //! default `OSSL_LIB_CTX` of the registration and dies with `OPENSSL_cleanup`. So, second, each
 //! context that stores has a sentinel in its real internal cache: `SSL_CTX_free` flushes that, and
-//! hands the sentinel to our remove callback. Up to OpenSSL 3.6 that comes under the context's lock,
-//! and no real function that takes it may be called on that context.
+//! hands the sentinel to our remove callback. Up to OpenSSL 3.6.3 that comes under the context's
+//! lock, and no real function that takes it may be called on that context.
 //!
 //! The sentinel also tells of a flush of everything past us (P12).
 

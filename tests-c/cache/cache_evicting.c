@@ -1,4 +1,4 @@
-/* C2, F5: the callback of an eviction may use the cache that is just making room. Up to 3.6 stock
+/* C2, F5: the callback of an eviction may use the cache that is just making room. Up to 3.6.3 stock
  * calls it under the context's lock: from 3.0 on these calls return 0 or do nothing there, in 1.1.1 they unlock it. */
 #include "support.h"
 

@@ -1,6 +1,6 @@
 /* F4, F5, F13: a remove callback that leaves by longjmp. What the flush had still to call back for is not
  * lost: the next flush by that thread that is no deeper in its stack goes on with it, or the context's end does.
- * Up to 3.6 stock keeps the lock of a flush locked for ever; that of SSL_CTX_remove_session is free by then. */
+ * Up to 3.6.3 stock keeps the lock of a flush locked for ever; that of SSL_CTX_remove_session is free by then. */
 /* Leaks: what is jumped over in this program, in the library and in libssl is not freed. */
 #include "own.h"
 

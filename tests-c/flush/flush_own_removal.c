@@ -2,7 +2,7 @@
  * 1.0: by a flush, an eviction, the end of a context, SSL_CTX_remove_session, a lost connection; directly, through
  * other sessions, past us, and after a longjmp. It is not called again, and each of those ends.
  *
- * Stock up to 3.6 ends the first three, since its lock is taken already; 1.1.1, 4.0 and the others call back for
+ * Stock up to 3.6.3 ends the first three, since its lock is taken already; 1.1.1, 4.0 and the others call back for
  * ever. */
 
 /* Leaks: what is jumped over in this program and in the library is not freed. */
@@ -207,7 +207,7 @@ int main(void)
 {
     hs_limit_time();
     *(void **)&private_remove = libssl_function_past("SSL_CTX_remove_session");
-    if (stock_cannot("C5", "the callback calls itself for ever, but for three ways up to 3.6"))
+    if (stock_cannot("C5", "the callback calls itself for ever, but for three ways up to 3.6.3"))
         return done();
     each_way(remove_own, "directly");
     each_way(remove_own_privately, "past us");

@@ -1,4 +1,4 @@
-/* F5, F13: a remove callback may use the cache that it is called about. Up to 3.6 stock runs the callbacks of a
+/* F5, F13: a remove callback may use the cache that it is called about. Up to 3.6.3 stock runs the callbacks of a
  * flush under the context's lock, which these calls want. glibc refuses the lock to the thread that holds it: from 3.0
  * on they return 0 or do nothing, while 1.1.1 goes on without the lock and unlocks it twice. Those of
  * SSL_CTX_remove_session run without it (input_callbacks.c). */

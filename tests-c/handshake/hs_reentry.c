@@ -2,7 +2,7 @@
  * set, and even shake hands again.
  *
  * Stock calls new and get callbacks, and the remove callback of SSL_CTX_remove_session, without its
- * lock. Up to 3.6 a flush and an eviction hold it: from 3.0 on nested calls are refused there and nested handshakes
+ * lock. Up to 3.6.3 a flush and an eviction hold it: from 3.0 on nested calls are refused there and nested handshakes
  * fail; 1.1.1 goes on without the lock, and unlocks it twice. */
 #include "handshake.h"
 

@@ -67,7 +67,7 @@ static void by_time(void)
     SSL_CTX_free(ctx);
 }
 
-/* A callback that runs under libssl's lock, up to 3.6, may use our cache all the same. */
+/* A callback that runs under libssl's lock, up to 3.6.3, may use our cache all the same. */
 static int entered;
 
 static void enter_again(SSL_CTX *ctx, SSL_SESSION *session)

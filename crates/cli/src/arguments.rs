@@ -91,6 +91,13 @@ Columns:
   FLUSHES   flushes that removed something; LASTFLUSH, the number of sessions that the last one removed
   MAXLOCK   the longest time that a flush held a lock
 
+Columns of the second table, which is there where something was shared:
+  PUBLISHED sessions published; NOTPUB, not published; REMOVED, removals; EVICTED, records evicted for want of room
+  FETCHED   sessions of others that were used; ABSENT, not found; REFUSED, found and not used; TAKEN, for 0-RTT
+  ALERTS    handshakes that ended in an alert; ASIDE, contexts that share nothing
+  ASKED     questions to the fleet; WAITS, waits for an answer; FOREIGN, ids that the fleet did not make
+  REASONS   the same by their reasons (docs/operations.md)
+
 Exit status: 0; 1 if a PID or NAME has no figures, or if there are statistics files and none can be used.";
 
 const FLUSH_AFTER: &str = "\

@@ -130,7 +130,7 @@ impl Context {
         }
     }
 
-    /// Everything has been flushed past us (P12). Up to 3.6 this thread holds the context's lock, also while the
+    /// Everything has been flushed past us (P12). Up to 3.6.3 this thread holds the context's lock, also while the
     /// callbacks run, as with stock libssl. The next store plants the sentinel again.
     pub(crate) fn flush_after_libssl(self: &Arc<Self>) {
         /// Also when a callback ends the thread or throws.

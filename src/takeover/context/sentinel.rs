@@ -19,7 +19,7 @@ const EXPIRY: c_long = c_long::MAX >> c_long::BITS.saturating_sub(35);
 pub(crate) struct Sentinel {
     session: Mutex<Option<Session>>,
     stands: AtomicBool,
-    /// The thread that flushes or frees the context past us, and up to 3.6 holds its lock; or 0.
+    /// The thread that flushes or frees the context past us, and up to 3.6.3 holds its lock; or 0.
     fell: AtomicUsize,
 }
 

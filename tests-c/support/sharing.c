@@ -25,7 +25,8 @@
 
 void sharing_on(char **argv)
 {
-    own_option(argv, "SSLSWEEP_SHARE", "family:4m");
+    /* Large, since the sessions of handshakes that fail leave dead slots: a record may find its bucket full of them. */
+    own_option(argv, "SSLSWEEP_SHARE", "family:16m");
     /* More handshakes than other programs. */
     alarm(slowly() ? 800 : 240);
 }

@@ -74,7 +74,7 @@ bench) needs="c perl openssl.h c++ cmake readelf python3" ;;
 profile) needs="c perl openssl.h valgrind python3" ;;
 load) needs="c perl openssl.h readelf python3" ;;
 programs) needs="c openssl.h openssl python3" ;;
-fleet) needs="c openssl.h openssl python3$([ "$(id -u)" != 0 ] || echo " ip nft")" ;; # hosts with networks of their own need root
+fleet) needs="c openssl.h openssl python3 systemd-analyze$([ "$(id -u)" != 0 ] || echo " ip nft")" ;; # hosts with networks of their own need root
 fresh) needs="git perl debootstrap unshare" ;;
 lint) needs="c prove python3 shellcheck" ;;
 deb) needs="c dh" ;;

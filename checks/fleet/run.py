@@ -17,7 +17,7 @@ import tempfile
 from harness import PROMISES, Site, Tls
 import scenarios  # (harness has said where it is)
 
-FILES = ["engines", "agents", "hosts"]
+FILES = ["engines", "agents", "unit", "hosts"]
 
 
 def main() -> None:

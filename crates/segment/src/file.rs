@@ -113,8 +113,14 @@ fn make(path: &Path, bytes: usize, group: Option<u32>) -> Result<Opened, Error> 
 }
 
 fn fill(file: &File, bytes: usize, group: Option<u32>) -> Result<(Mapping, u64), Error> {
-    if group.is_some() {
-        fchown(file, None, group).map_err(Error::File)?;
+    // A new file has the group of its process, or of a folder that hands its own down. Where that is the right one, nothing is
+    // changed: a service's filter of system calls may kill whoever changes it.
+    let own = file.metadata().map_err(Error::File)?.gid();
+    if let Some(group) = group.filter(|group| *group != own) {
+        fchown(file, None, Some(group)).map_err(|error| {
+            let what = format!("it cannot be given to group {group}: {error}");
+            Error::File(io::Error::new(error.kind(), what))
+        })?;
     }
     // Independent of the umask.
     let mode = if group.is_some() { 0o660 } else { 0o600 };

@@ -81,6 +81,11 @@ fn a_file_is_for_a_group_of_the_process() {
         // The owner does not matter where the group does.
         chown(folder.path(), Some(12_345), Some(group)).unwrap();
         folder.open().unwrap();
+        // A new file is for the group that was asked for, whichever it began with.
+        fs::remove_file(folder.path()).unwrap();
+        drop(again(Some(12_346)).unwrap());
+        let about = fs::metadata(folder.path()).unwrap();
+        assert_eq!((about.mode() & 0o7777, about.gid()), (0o660, 12_346));
     }
     // A file of the owner's alone is not what an agent for a group would make.
     fs::set_permissions(folder.path(), Permissions::from_mode(0o600)).unwrap();

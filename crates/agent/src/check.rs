@@ -1,6 +1,6 @@
 //! `sslsweep shared check`: whether an engine can be used, and what is wrong with it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::Value;
 
@@ -26,13 +26,29 @@ impl Report {
         self.lines.push(format!("note {}", what.as_ref()));
     }
 
+    fn can<T>(&mut self, what: &str, done: &str, result: Result<T, Error>) {
+        match result {
+            Ok(_) => self.yes(format!("{what} can {done}")),
+            Err(error) => self.no(format!("{what} cannot {done}: {error}")),
+        }
+    }
+
+    fn version(&mut self, engine: &str, version: &str, least: u32) {
+        let major = version.split('.').next().and_then(|it| it.parse::<u32>().ok());
+        if major.is_some_and(|it| it >= least) {
+            self.yes(format!("{engine} {version}"));
+        } else {
+            self.no(format!("{engine} {version} is too old: Redis 7 or Valkey 8 is needed"));
+        }
+    }
+
     fn no(&mut self, what: impl AsRef<str>) {
         self.usable = false;
         self.lines.push(format!("no   {}", what.as_ref()));
     }
 }
 
-/// Connects, and looks at version, memory and clock.
+/// Connects, tries what an agent does, and looks at version, memory and clock.
 pub fn check(settings: &Settings) -> Report {
     let mut report = Report { lines: Vec::new(), usable: true };
     match Engine::connect(settings) {
@@ -44,16 +60,17 @@ pub fn check(settings: &Settings) -> Report {
 
 fn look(engine: &mut Engine, settings: &Settings, report: &mut Report) {
     report.yes("the engine can be reached");
-    match Removals::connect(settings, std::time::Duration::from_millis(1))
-        .and_then(|mut it| it.end())
-    {
-        Ok(_) => report.yes("the stream of removals can be read"),
-        Err(error) => report.no(format!("the stream of removals cannot be read: {error}")),
-    }
-    match engine.epoch().and_then(|_| engine.fetch(&[[0; 16]])) {
-        Ok(_) => report.yes("records can be fetched"),
-        Err(error) => report.no(format!("records cannot be fetched: {error}")),
-    }
+    let read = Removals::connect(settings, Duration::from_millis(1)).and_then(|mut removals| {
+        let end = removals.end()?;
+        removals.read(end, false)
+    });
+    report.can("the stream of removals", "be read", read);
+    let fetched = engine.epoch().and_then(|_| engine.fetch(&[[0; 16]]));
+    report.can("records", "be fetched", fetched);
+    let [records, numbers, entries] = engine.try_writes();
+    report.can("records", "be published", records);
+    report.can("epochs", "be raised", numbers);
+    report.can("removals", "be told", entries);
     match engine.query(&["INFO"]) {
         Ok(answer) => info(&texts(&answer), report),
         Err(error) => {
@@ -76,19 +93,8 @@ fn info(nodes: &[String], report: &mut Report) {
             node.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
         };
         match (field("valkey_version"), field("redis_version")) {
-            (Some(version), _) => report.yes(format!("Valkey {version}")),
-            (None, Some(version))
-                if version
-                    .split('.')
-                    .next()
-                    .and_then(|it| it.parse().ok())
-                    .is_some_and(|it: u32| it >= 7) =>
-            {
-                report.yes(format!("Redis {version}"));
-            }
-            (None, Some(version)) => {
-                report.no(format!("Redis {version} is too old: 7.0 or Valkey 8 is needed"))
-            }
+            (Some(version), _) => report.version("Valkey", version, 8),
+            (None, Some(version)) => report.version("Redis", version, 7),
             (None, None) => report.note("the engine does not tell its version"),
         }
         match (field("maxmemory"), field("maxmemory_policy")) {
@@ -127,4 +133,27 @@ fn clock(engine: &mut Engine) -> Result<u64, Error> {
         seconds.first().and_then(|it| it.parse().ok()).ok_or_else(|| Error::answer("no time"))?;
     let ours = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     Ok(ours.abs_diff(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions() {
+        for (text, wanted) in [
+            ("redis_version:7.0.15\r\n", "yes  Redis 7.0.15"),
+            ("redis_version:6.2.14\r\n", "no   Redis 6.2.14 is too old"),
+            ("redis_version:7.2.4\r\nvalkey_version:8.1.0\r\n", "yes  Valkey 8.1.0"),
+            ("redis_version:7.2.4\r\nvalkey_version:7.2.8\r\n", "no   Valkey 7.2.8 is too old"),
+            ("redis_version:7.2.4\r\nvalkey_version:10.0.0\r\n", "yes  Valkey 10.0.0"),
+            ("redis_version:unstable\r\n", "no   Redis unstable is too old"),
+            ("", "note the engine does not tell its version"),
+        ] {
+            let mut report = Report { lines: Vec::new(), usable: true };
+            info(&[text.to_owned()], &mut report);
+            assert!(report.lines[0].starts_with(wanted), "{:?}", report.lines);
+            assert_eq!(report.usable, !wanted.starts_with("no  "));
+        }
+    }
 }

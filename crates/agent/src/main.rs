@@ -11,12 +11,13 @@ use clap::Parser;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use sslsweep_agent::agent::{self, End};
 use sslsweep_agent::arguments::{Arguments, Command, Run, words};
+use sslsweep_agent::engine::Settings;
+use sslsweep_agent::http::Server;
 use sslsweep_agent::log::{Links, say};
-use sslsweep_agent::{check, engine, http, status, system};
+use sslsweep_agent::{check, engine, status, system};
 use sslsweep_segment::{Agent, Error};
-use tiny_http::Server;
 
-/// The pause between two attempts to attach.
+/// The pause between two attempts to attach, and between two looks whether the agent ends that has to.
 const AGAIN: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
@@ -58,13 +59,14 @@ fn carry(run: Run) -> Result<(), String> {
         kept.map_err(|error| format!("signals cannot be handled: {error}"))?;
     }
     let group = run.group.as_deref().map(system::group).transpose()?;
-    let server = run.listen.map(http::listen).transpose()?;
     let settings = run.upstream.settings().map_err(|error| error.to_string())?;
     settings.check().map_err(|error| error.to_string())?;
     let links = Links::default();
     while let Some(agent) = attach(&run.segment, group, &stop)? {
+        // Not before: the agent from which this one takes over listens at the same address.
+        let server = run.listen.map(Server::open).transpose()?;
         system::notify("READY=1");
-        let end = with_server(server.as_ref(), &links, &agent, &stop, || {
+        let end = attended(server, &links, &agent, &stop, longest_end(&settings), || {
             agent::run(&agent, &settings, &links, &stop)
         });
         match end {
@@ -78,25 +80,78 @@ fn carry(run: Run) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs something, and meanwhile answers by HTTP.
-fn with_server(
-    server: Option<&Server>,
+/// Runs something. Meanwhile answers by HTTP, and ends the process if `run` does not end when it has to.
+fn attended(
+    server: Option<Server>,
     links: &Links,
     agent: &Agent,
     stop: &AtomicBool,
+    longest_end: Duration,
     run: impl FnOnce() -> End,
 ) -> End {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let set_over = SetAtEnd(&over);
+        let is_over = || over.load(Ordering::Relaxed);
         if let Some(server) = server {
-            scope.spawn(|| {
-                http::serve(server, links, agent.segment(), &|| over.load(Ordering::Relaxed), stop)
-            });
+            let is_over = move || is_over() || stop.load(Ordering::Relaxed);
+            scope.spawn(move || server.serve(links, agent.segment(), &is_over));
         }
+        scope.spawn(move || {
+            let has_to_end = || stop.load(Ordering::Relaxed) || !agent.is_in_place();
+            if hangs(AGAIN, longest_end, has_to_end, is_over) {
+                // The lock of the segment ends with the process, and what was not sent is marked in the segment.
+                agent.set_upstream(false);
+                say(format_args!(
+                    "a thread has not ended within {} seconds of when it had to, so the agent ends without it; \
+                     the next agent goes on",
+                    longest_end.as_secs()
+                ));
+                std::process::exit(1);
+            }
+        });
         let end = run();
-        over.store(true, Ordering::Relaxed);
+        drop(set_over);
         end
     })
+}
+
+/// Ends the threads beside the agent, also when it panics.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The longest time that the agent may take to end. A thread ends after its operation, which asks every address in turn at worst
+/// and sends a few commands one after the other; each of these steps has the time limits of the settings. The seconds more are for
+/// what has none: names that are looked up, answers that come in pieces, and a machine with much else to do.
+fn longest_end(settings: &Settings) -> Duration {
+    let steps = 4 + u32::try_from(settings.urls.len()).unwrap_or(u32::MAX).min(16);
+    steps * (settings.connect + settings.answer) + Duration::from_secs(5)
+}
+
+/// Waits until it is over; then returns false. Returns true if that has not come although something has to end for as long as
+/// `longest`.
+///
+/// Counts its looks, because the clock goes on while the whole process is stopped.
+fn hangs(
+    look: Duration,
+    longest: Duration,
+    has_to_end: impl Fn() -> bool,
+    is_over: impl Fn() -> bool,
+) -> bool {
+    let mut looked = Duration::ZERO;
+    while !is_over() {
+        if looked > longest {
+            return true;
+        }
+        thread::sleep(look);
+        looked = if has_to_end() { looked + look } else { Duration::ZERO };
+    }
+    false
 }
 
 /// Attaches to the segment, as soon as no other agent is. `None` if a signal comes first.
@@ -123,4 +178,26 @@ fn attach(
         thread::sleep(AGAIN);
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn s7_an_agent_that_has_to_end_and_does_not_is_noticed() {
+        let millisecond = Duration::from_millis(1);
+        assert!(hangs(millisecond, 20 * millisecond, || true, || false));
+        assert!(!hangs(millisecond, Duration::ZERO, || true, || true));
+        // Looks count in a row only.
+        let looks = Cell::new(0);
+        let now_and_then = || {
+            looks.set(looks.get() + 1);
+            looks.get() % 20 != 0
+        };
+        assert!(!hangs(millisecond, 20 * millisecond, now_and_then, || looks.get() > 100));
+        assert!(hangs(millisecond, 10 * millisecond, now_and_then, || false));
+    }
 }

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """fleet_model.py [MACHINES CLIENTS VISITS]: a model of a fleet, to see load and failover at sizes that no test has. A balancer
-sends clients to a machine that chance chooses, each time or for one visit of ten. Counts, for each hundred visits, what was resumed from the machine's own segment, what was
-fetched, and what was a full handshake, before a failure, during it and afterwards; and what the engine has to do.
+sends clients to a machine that chance chooses, each time or for one visit of ten. Counts, for each hundred visits, what was
+resumed from the machine's own segment, what was fetched, and what was a full handshake, before a failure, during it and
+afterwards; and what the engine has to do.
 
 There are no times in it: a visit is an instant, an answer always comes within a wait, and publishing is done at once
 where it can be done at all. Each client keeps the session of its last full handshake for four visits on average."""
@@ -14,7 +15,6 @@ import random
 import sys
 from collections.abc import Callable
 
-NODES = 8        # primaries of the engine
 RETURNS = 4      # visits for each session, if it lives to its end
 REMOVED = 0.01   # visits after which the session is removed, because the connection has ended badly
 SLOTS = 4        # of a segment, for each session that its machine makes within a lifetime
@@ -42,18 +42,12 @@ class Fleet:
         self.held: list[Session | None] = [None] * clients
         self.lifetime = clients * RETURNS
         self.room = max(8, SLOTS * clients // machines)
-        self.nodes: list[dict[int, Session]] = [{} for _ in range(NODES)]
-        self.reached = [True] * NODES
+        self.engine: dict[int, Session] = {}
+        self.is_reached = True
         self.floor = -1
         self.now = 0
         self.wait = wait
         self.counts: collections.Counter[str] = collections.Counter()
-
-    def node(self, session: Session) -> int:
-        return session.number % NODES
-
-    def can_send(self, machine: Machine, session: Session) -> bool:
-        return machine.agent and self.reached[self.node(session)]
 
     def put(self, machine: Machine, session: Session) -> None:
         machine.segment[session.number] = session
@@ -62,8 +56,8 @@ class Fleet:
             self.counts["evicted"] += 1
 
     def publish(self, machine: Machine, session: Session) -> None:
-        if self.can_send(machine, session):
-            self.nodes[self.node(session)][session.number] = session
+        if machine.agent and self.is_reached:
+            self.engine[session.number] = session
             self.counts["published"] += 1
         else:
             machine.unsent.append(session)  # (the segment has a bit for it)
@@ -84,10 +78,10 @@ class Fleet:
         if not machine.agent:
             return "full"
         self.counts["questions"] += 1
-        if not self.reached[self.node(session)]:
+        if not self.is_reached:
             self.counts["unanswered"] += 1
             return "full"
-        if session.number not in self.nodes[self.node(session)]:
+        if session.number not in self.engine:
             self.counts["absent"] += 1
             return "full"
         self.counts["fetched"] += 1
@@ -111,7 +105,7 @@ class Fleet:
         if self.chance.random() < REMOVED:
             self.counts["removals"] += 1
             self.counts["deliveries"] += len(self.machines) - 1
-            self.nodes[self.node(session)].pop(session.number, None)
+            self.engine.pop(session.number, None)
             for other in self.machines:
                 other.segment.pop(session.number, None)
             self.held[client] = None
@@ -126,8 +120,8 @@ class Fleet:
         return counts
 
 
-def reach(fleet: Fleet, number: int, answer: bool) -> None:
-    fleet.reached = [answer] * number + fleet.reached[number:]
+def reach(fleet: Fleet, answer: bool) -> None:
+    fleet.is_reached = answer
 
 
 def agents(fleet: Fleet, alive: bool) -> None:
@@ -137,7 +131,7 @@ def agents(fleet: Fleet, alive: bool) -> None:
 
 def emptied(fleet: Fleet) -> None:
     """All records are lost, and perhaps removals: everybody refuses what is older."""
-    fleet.nodes = [{} for _ in range(NODES)]
+    fleet.engine = {}
     fleet.floor = fleet.now
 
 
@@ -147,8 +141,7 @@ def nothing(_: Fleet) -> None:
 
 FAILURES: dict[str, tuple[Callable[[Fleet], None], Callable[[Fleet], None]]] = {
     "none": (nothing, nothing),
-    f"one of {NODES} primaries cannot be reached": (lambda it: reach(it, 1, False), lambda it: reach(it, 1, True)),
-    "no primary can be reached": (lambda it: reach(it, NODES, False), lambda it: reach(it, NODES, True)),
+    "the engine cannot be reached": (lambda it: reach(it, False), lambda it: reach(it, True)),
     "a tenth of the agents is stopped": (lambda it: agents(it, False), lambda it: agents(it, True)),
     "the engine restarts empty": (emptied, nothing),
 }

@@ -11,8 +11,9 @@ import time
 import urllib.error
 import urllib.request
 
-from harness import (WEEK, Child, Engine, Machine, Resp, Scenario, Site, cluster, free_port, key, sentinels,
+from harness import (PATIENCE, WEEK, Child, Engine, Machine, Refused, Resp, Scenario, Site, cluster, free_port, key, sentinels,
                      wait_until)
+from engines import RIGHTS
 
 
 def pair(site: Site, *arguments: object, **options: object) -> tuple[Machine, Machine]:
@@ -114,6 +115,17 @@ def revoke(site: Site) -> None:
     wait_until(lambda: a.server("epoch") == b.server("epoch") == "5", "the epoch")
     site.check("S7", "an epoch far beyond all is not believed", (a.server("epoch"), b.server("epoch")), ("5", "5"))
 
+    # A machine whose clock was ahead has left its epoch in the engine.
+    engine.say("SET", "sslsweep:epoch", 1 << 40)
+    for machine in (a, b):
+        machine.agents[-1].end()
+        machine.agent()
+        machine.connected()
+    a.server("raise", 6)
+    wait_until(lambda: b.server("epoch") == "6", "the next epoch there")
+    site.check("S3", "an epoch that nobody believes keeps no later one from the others",
+               (b.server("epoch"), engine.say("GET", "sslsweep:epoch")), ("6", b"6"))
+
     # A new segment has no epoch, and knows none before its agent has reached the engine. The fleet has one.
     new = Machine(site, "--upstream", f"redis://127.0.0.1:{free_port()}")
     run = Child([site.programs / "sslsweep", "share-key", "revoke", "--segment", new.path], site.folder, site.log)
@@ -155,6 +167,13 @@ def lost(site: Site) -> None:
     b.server("put", "60000", 5, 3600, 0)
     b.published(10)
     site.check("S1", "what is made afterwards travels", a.fetches("60000", 5), 5)
+    b.agents[-1].end()
+    b.agent()
+    b.connected()
+    wait_until(lambda: b.server.tallies()["Withheld"] >= 10, "the first pass of the next agent")
+    b.server("put", "60100", 5, 3600, 0)
+    wait_until(lambda: key(0x60104) in engine.keys(), "what is put then")
+    site.check("S3", "nor does the next agent bring it back", engine.keys() & {key(0x50000 + at) for at in range(5)}, set())
     site.check("S3", "the other has missed nothing", a.server("floor"), "none")
 
     engine.say("SAVE")
@@ -174,6 +193,35 @@ def lost(site: Site) -> None:
     site.so("S9", "the log says so", any("lost removals" in line for line in a.said()), a.said())
 
 
+def returned(site: Site) -> None:
+    """A machine comes back after a loss that all others know of; and a floor of a clock that was ahead."""
+    engine = Engine(site)
+    engine.say("XADD", "sslsweep:removed", "1000-1", "n", b"")  # long ago: nothing that was read since is lost
+    a, b = pair(site, "--upstream", engine.url)
+    b.agents[0].end()
+    engine.say("FLUSHALL")
+    wait_until(lambda: a.server.tallies()["Gap"] == 1, "the gap")
+    time.sleep(2)
+    told = int(a.server("floor"))
+    b.agent()
+    b.connected()
+    site.check("S9", "the machine that comes back notices, too", b.server.tallies()["Gap"], 1)
+    site.so("S3", "and refuses what is older", int(b.server("floor")) <= 5, b.server("floor"))
+    time.sleep(0.5)
+    site.so("S1", "and lets the others keep what they have made since", int(a.server("floor")) >= told, (a.server("floor"), told))
+
+    engine.say("SET", "sslsweep:floor", int(time.time()) + 86400)
+    for turn in range(2):
+        a.agents[-1].end()
+        a.agent()
+        a.connected()
+        if turn == 0:
+            time.sleep(2)
+    site.so("S3", "a floor of the far future means now, and only once", 2 <= int(a.server("floor")) <= 10, a.server("floor"))
+    site.so("S3", "in the engine, too", abs(int(engine.say("GET", "sslsweep:floor")) - time.time()) <= 10,
+            engine.say("GET", "sslsweep:floor"))
+
+
 def crowded(site: Site) -> None:
     """A removal for which the segment has no slot: nobody knows its name, so all machines refuse what is older."""
     engine = Engine(site)
@@ -189,6 +237,19 @@ def crowded(site: Site) -> None:
     a.connected()
     time.sleep(0.5)
     site.so("S3", "a restart tells it no second time", abs(time.time() - int(b.server("floor")) - floor_at) < 1.1, b.server("floor"))
+
+    engine.say("CONFIG", "SET", "min-replicas-to-write", 1)
+    lines = len(a.said())
+    a.server("forget", "1000", 400, 3600)
+    wait_until(lambda: int(a.server("floor")) <= 1, "the floor here")
+    time.sleep(4)
+    site.so("S3", "an engine that takes no writes: one machine refuses what is older, once", int(a.server("floor")) >= 3,
+            a.server("floor"))
+    site.so("S9", "and the log has a line or two", len(a.said()) <= lines + 2, a.said()[lines:])
+    engine.say("CONFIG", "SET", "min-replicas-to-write", 0)
+    since = time.time() - int(b.server("floor"))
+    wait_until(lambda: time.time() - int(b.server("floor")) > since + 2, "the floor there")
+    site.so("S3", "and all do when it takes them again", True, b.server("floor"))
 
 
 def killed(site: Site) -> None:
@@ -371,7 +432,15 @@ def full(site: Site) -> None:
 
 def topologies(site: Site) -> None:
     nodes = cluster(site)
-    travels(site, "a Cluster", *pair(site, "--cluster", "--upstream", *(node.url for node in nodes)), 1)
+    a, b = pair(site, "--cluster", "--upstream", *(node.url for node in nodes))
+    travels(site, "a Cluster", a, b, 1)
+    others = [node for node in nodes if not _has_stream(node)]
+    removed = b.server.tallies()["Applied"]
+    others[0].stop()
+    a.server("forget", f"{1 + 50:x}", 100, 3600)
+    wait_until(lambda: b.server.tallies()["Applied"] >= removed + 100, "removals there")
+    site.check("S3", "a Cluster without one of its nodes, which has not the stream: what is removed here is gone there",
+               b.server("get", "1", 200), "50")
     engine = Engine(site, tls=True)
     travels(site, "TLS", *pair(site, "--upstream", engine.url, "--ca", site.tls.ca, "--cert", site.tls.cert, "--key", site.tls.key), 1)
     group = sentinels(site)
@@ -380,6 +449,14 @@ def topologies(site: Site) -> None:
     group.primary.stop()
     wait_until(lambda: b"role:master" in group.replica.say("INFO", "replication"), "the failover")
     travels(site, "after a failover", a.connected(), b.connected(), 0x2001)
+
+
+def _has_stream(node: Engine) -> bool:
+    try:
+        node.say("XLEN", "sslsweep:removed")
+    except Refused:
+        return False
+    return True
 
 
 def nonsense(site: Site) -> None:
@@ -483,6 +560,25 @@ def _copy(file: object) -> bytes:
     return line
 
 
+def asked(port: int, what: str) -> tuple[int, str]:
+    """The status and the text of an answer by HTTP; 0 if there is none."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{what}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError as error:
+        return 0, str(error)
+
+
+def ran(site: Site, *words: object) -> tuple[int, str]:
+    """The exit status of the agent's program, and what it has said."""
+    out = site.folder / "out"
+    out.write_text("")
+    child = Child([site.programs / "sslsweep-shared", *words], site.folder, out)
+    return child.process.wait(30), out.read_text()
+
+
 def told(site: Site) -> None:
     """Status, check, HTTP, and what a service manager hears."""
     engine = Engine(site)
@@ -498,22 +594,15 @@ def told(site: Site) -> None:
     site.check("S9", "it says when it is ready", notify.recv(100), b"READY=1")
 
     def get(what: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{listen}{what}", timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
+        return asked(listen, what)
 
     def run(*words: object) -> tuple[int, str]:
-        out = site.folder / "out"
-        out.write_text("")
-        child = Child([site.programs / "sslsweep-shared", *words], site.folder, out)
-        return child.process.wait(30), out.read_text()
+        return ran(site, *words)
     wait_until(lambda: get("/healthz")[0] == 200, "health")
     site.check("S9", "healthy", get("/healthz"), (200, "ok\n"))
     status, text = get("/metrics")
     site.so("S9", "metrics", status == 200 and "sslsweep_shared_published_total 0\n" in text and
-            'sslsweep_shared_up{link="fetching"} 1\n' in text, text)
+            'sslsweep_shared_up{link="fetching"} 1\n' in text and "sslsweep_shared_upstream 1\n" in text, text)
     names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     site.check("S9", "each metric has one type and one help", (len(names), text.count("# HELP")), (len(set(names)), len(names)))
     site.check("S9", "other paths", get("/secrets")[0], 404)
@@ -557,10 +646,171 @@ def told(site: Site) -> None:
         site.so("S9", f"{mark}: refused in a line", status in (1, 2) and mark in text, (status, text))
 
 
+def checked(site: Site) -> None:
+    """What `check` says of engines that answer and are of no use, and that it leaves nothing."""
+    engine, other = Engine(site), Engine(site)
+    a = Machine(site, "--upstream", engine.url).connected()
+
+    def check(what: str, *marks: str, user: tuple[object, ...] = ()) -> None:
+        status, text = ran(site, "check", "--upstream", engine.url, *user)
+        lines = [line for line in text.splitlines() if line.startswith("no ")]
+        site.so("S9", f"check: {what}", status == bool(marks) and bool(lines) == bool(marks) and
+                all(mark in text.upper() for mark in marks), text)
+    check("an engine that can be used")
+    wait_until(lambda: not any(":r:" in key for key in engine.keys()), "the end of the records")
+    site.check("S9", "check leaves no key but the stream", engine.keys(), {"sslsweep:removed"})
+    check("once more")
+    time.sleep(0.5)
+    site.check("S3", "no agent takes it for a removal, a floor or an epoch",
+               (a.server.tallies()["Gap"], a.server.tallies()["Applied"], a.server("floor")), (0, 0, "none"))
+    travels(site, "afterwards", a, Machine(site, "--upstream", engine.url).connected(), 1)
+
+    engine.say("REPLICAOF", "127.0.0.1", other.port)
+    wait_until(lambda: b"master_link_status:up" in engine.say("INFO", "replication"), "the replica")
+    check("a read-only engine", "NO   RECORDS CANNOT BE PUBLISHED", "READONLY")
+    engine.say("REPLICAOF", "NO", "ONE")
+    engine.say("CONFIG", "SET", "maxmemory", 1)
+    check("a full engine", "NO   RECORDS CANNOT BE PUBLISHED", "OOM")
+    engine.say("CONFIG", "SET", "maxmemory", 0)
+    engine.say("CONFIG", "SET", "min-replicas-to-write", 1)
+    check("an engine without a replica that it must have", "NO   RECORDS CANNOT BE PUBLISHED", "NOREPLICAS")
+    engine.say("CONFIG", "SET", "min-replicas-to-write", 0)
+    file = site.folder / "password"
+    file.write_text("secret\n")
+    file.chmod(0o600)
+    user = ("--user", "agent", "--password-file", file)
+    engine.say("ACL", "SETUSER", *RIGHTS.split()[1:], "+info", "+time")
+    check("a user with the rights that are needed", user=user)
+    for right, line in (("xadd", "NO   REMOVALS CANNOT BE TOLD"), ("set", "NO   RECORDS CANNOT BE PUBLISHED"),
+                        ("eval", "NO   EPOCHS CANNOT BE RAISED"), ("xread", "NO   THE STREAM OF REMOVALS CANNOT BE READ")):
+        engine.say("ACL", "SETUSER", "agent", f"-{right}")
+        check(f"a user without +{right}", line, "NOPERM", user=user)
+        engine.say("ACL", "SETUSER", "agent", f"+{right}")
+
+    nodes = cluster(site)
+    words = ("check", "--cluster", "--upstream", *(node.url for node in nodes))
+    status, text = ran(site, *words)
+    site.so("S9", "check: a Cluster", status == 0, text)
+    for node in nodes:
+        node.say("CONFIG", "SET", "maxmemory", 1)
+        status, text = ran(site, *words)
+        site.so("S9", "check: a Cluster with a node that is full", status == 1 and "OOM" in text.upper(), text)
+        node.say("CONFIG", "SET", "maxmemory", 0)
+
+
+def pestered(site: Site) -> None:
+    """What any user of the machine can do to an agent that listens."""
+    engine = Engine(site)
+    port = free_port()
+    a = Machine(site, "--upstream", engine.url, "--listen", f"127.0.0.1:{port}").connected()
+    b = Machine(site, "--upstream", engine.url).connected()
+
+    def connect() -> socket.socket:
+        client = site.stack.enter_context(socket.socket())
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(PATIENCE)
+        client.connect(("127.0.0.1", port))
+        return client
+
+    def write(client: socket.socket, what: bytes, times: int) -> str:
+        try:
+            for _ in range(times):
+                client.sendall(what)
+        except TimeoutError:
+            return "it waits"
+        except OSError:
+            return "closed"
+        return "all is taken"
+    client = connect()
+    client.sendall(b"GET /metrics HTTP/1.1\r\nName: ")
+    site.check("S7", "a line without an end: the connection is closed", write(client, b"x" * 1024, 1 << 15), "closed")
+    site.check("S7", "requests without an end, of a client that reads nothing: so it is",
+               write(connect(), b"GET /metrics HTTP/1.1\r\n\r\n", 1 << 20), "closed")
+    idle = [connect() for _ in range(100)]
+    travels(site, "100 idle connections", a, b, 1)
+    threads = len(os.listdir(f"/proc/{a.agents[0].pid}/task"))
+    site.so("S7", "they have no threads", threads <= 8, threads)
+    for client in idle:
+        client.close()
+    wait_until(lambda: asked(port, "/healthz") == (200, "ok\n"), "health")
+    site.check("S9", "figures afterwards", asked(port, "/metrics")[0], 200)
+
+    idle = [connect() for _ in range(100)]
+    for client in idle[::2]:
+        client.sendall(b"GET /metrics HTTP/1.1\r\n\r\n" * 50)
+    site.check("S7", "SIGTERM with 100 connections that are idle or read nothing: it ends", a.agents[0].end(), 0)
+
+
+def handed(site: Site) -> None:
+    """An address that two agents are to listen at, or a stranger has."""
+    engine = Engine(site)
+    port = free_port()
+    a = Machine(site, "--upstream", engine.url, "--listen", f"127.0.0.1:{port}").connected()
+    wait_until(lambda: asked(port, "/healthz")[0] == 200, "health")
+    for what, end in ("stopped", Child.end), ("killed", Child.kill):
+        log = len(a.said())
+        a.agent()
+        wait_until(lambda: any("another agent" in line for line in a.said()[log:]), "the message of the spare")
+        site.check("S9", "with a spare: figures of the first", asked(port, "/metrics")[0], 200)
+        end(a.agents[-2])
+        wait_until(lambda: asked(port, "/healthz")[0] == 200, "health")
+        site.check("S9", f"the first is {what}, the spare answers", asked(port, "/metrics")[0], 200)
+    site.check("S7", "the spare ends", a.agents[-1].end(), 0)
+
+    stranger = socket.create_server(("127.0.0.1", port))
+    a.agent()
+    a.connected()
+    said = [line for line in a.said() if f"127.0.0.1:{port} is in use" in line]
+    site.check("S9", "an address that a stranger has: told once", len(said), 1)
+    time.sleep(1)
+    site.check("S9", "and not again", sum("is in use" in line for line in a.said()), len(said))
+    stranger.close()
+    wait_until(lambda: asked(port, "/healthz")[0] == 200, "health")
+    site.check("S9", "the stranger is gone: figures", asked(port, "/metrics")[0], 200)
+
+
+def hanging(site: Site) -> None:
+    """An engine whose answers come in drops and without end, so that no time limit for a piece of them is of use."""
+    listener = site.stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+
+    def drip(client: socket.socket) -> None:
+        try:
+            client.recv(65536)
+            client.sendall(b"+OK\r\n+OK\r\n$400000\r\n")
+            while True:
+                client.sendall(b"x")
+                time.sleep(0.1)
+        except OSError:
+            client.close()
+
+    def accept() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=drip, args=(client,), daemon=True).start()
+    threading.Thread(target=accept, daemon=True).start()
+    a, b = (Machine(site, "--upstream", f"redis://127.0.0.1:{listener.getsockname()[1]}") for _ in range(2))
+    time.sleep(1)
+    b.path.unlink()
+    status = a.agents[0].end()
+    site.so("S7", "SIGTERM while a thread waits for an answer without end: it ends", status in (0, 1), status)
+    wait_until(lambda: b.agents[0].process.poll() is not None or b.path.exists(), "the end of the agent, or a new segment")
+    site.so("S7", "so it does if its segment is removed", b.agents[0].process.poll() in (None, 1), b.agents[0].process.poll())
+    site.check("S5", "nobody asks", a.server("upstream"), "0")
+    engine = Engine(site)
+    a.arguments = ("--upstream", engine.url)
+    a.agent()
+    a.connected()
+    site.so("S7", "the next agent goes on at once", not any("another agent" in line for line in a.said()), a.said())
+
+
 SCENARIOS = [
     Scenario("two machines", two),
     Scenario("revocation", revoke),
     Scenario("lost removals", lost),
+    Scenario("one that comes back", returned),
     Scenario("no room for a removal", crowded),
     Scenario("killed agents", killed),
     Scenario("two agents", twins),
@@ -570,4 +820,8 @@ SCENARIOS = [
     Scenario("topologies", topologies),
     Scenario("a hostile engine", nonsense),
     Scenario("what is told", told),
+    Scenario("what check tells", checked),
+    Scenario("clients that pester", pestered),
+    Scenario("an address in use", handed),
+    Scenario("answers without end", hanging),
 ]

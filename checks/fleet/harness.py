@@ -283,7 +283,9 @@ class Machine:
         self.path = site.folder / f"machine.{site.machines}"
         self.log = site.folder / f"machine.{site.machines}.log"
         self.log.touch()
-        self.agents = [self.agent() for _ in range(agents)]
+        self.agents: list[Child] = []  # that were started, in their order
+        for _ in range(agents):
+            self.agent()
         wait_until(self.path.exists, "the segment")
         self.server = self.process()
 
@@ -291,6 +293,7 @@ class Machine:
         child = Child([self.site.programs / "sslsweep-shared", "--segment", f"{self.path}:{self.size}", "--timeout", 300,
                        "--connect-timeout", 300, *self.arguments, *more], self.site.folder, self.log)
         self.site.children.append(child)
+        self.agents.append(child)
         return child
 
     def process(self) -> Server:

@@ -24,7 +24,7 @@
 
 enum { SEGMENT = 1 << 20, HEADER = 8192 };
 enum { EPOCH = 16, FLOOR = 17, AGENT = 18, UPSTREAM = 19, MISSED = 32, PENDING = 48 }; /* words */
-enum { SLOT_WORDS = 64, LIVE = 2, PUT = 4, RECORD = 6 };
+enum { SLOT_WORDS = 64, LIVE = 2, DEAD = 3, EXPIRES = 3, PUT = 4, RECORD = 6 };
 enum { CELLS = 512, CELL = 8, ANSWERS = 3 };
 
 typedef struct machine {
@@ -64,19 +64,24 @@ static uint64_t get(const machine *at, int word)
     return value;
 }
 
-/* All records of one machine to another, or none. (Names decide upon places, so they are the same everywhere.) */
+static void lose_records(const char *segment)
+{
+    uint64_t *words = map(segment);
+    if (words == NULL)
+        return;
+    memset((char *)words + HEADER, 0, SEGMENT - HEADER);
+    munmap(words, SEGMENT);
+}
+
+/* All records of one machine to another. (Names decide upon places, so they are the same everywhere.) */
 static void carry(const machine *from, const machine *to)
 {
-    uint64_t *source = from == NULL ? NULL : map(from->segment), *target = map(to->segment);
-    if (target == NULL)
+    uint64_t *source = map(from->segment), *target = map(to->segment);
+    if (source == NULL || target == NULL)
         return;
-    if (source != NULL)
-        memcpy((char *)target + HEADER, (char *)source + HEADER, SEGMENT - HEADER);
-    else
-        memset((char *)target + HEADER, 0, SEGMENT - HEADER);
+    memcpy((char *)target + HEADER, (char *)source + HEADER, SEGMENT - HEADER);
     munmap(target, SEGMENT);
-    if (source != NULL)
-        munmap(source, SEGMENT);
+    munmap(source, SEGMENT);
 }
 
 /* The public flags of the record that was put last; -1 if there is none. */
@@ -93,6 +98,20 @@ static int flags_of_newest(const machine *at)
         }
     munmap(words, SEGMENT);
     return flags;
+}
+
+/* The seconds for which the segment remembers a removal; the longest of several, and -1 if there is none. */
+static long long remembers(const machine *at)
+{
+    uint64_t *words = map(at->segment);
+    long long longest = -1, now = time(NULL);
+    if (words == NULL)
+        return -1;
+    for (uint64_t *slot = words + HEADER / 8; slot < words + SEGMENT / 8; slot += SLOT_WORDS)
+        if ((slot[0] & 3) == DEAD && (long long)slot[EXPIRES] - now > longest)
+            longest = (long long)slot[EXPIRES] - now;
+    munmap(words, SEGMENT);
+    return longest;
 }
 
 static void has_agent(const machine *at, int has)
@@ -299,6 +318,10 @@ static int serve(work w)
         SSL_set_num_tickets(pair.server, 0); /* or the connection would have that of the next ticket */
         hs_drive(&pair);
         SSL_CTX_remove_session(server, SSL_get_session(pair.server));
+        if (strstr(w.what, "evicted") != NULL) {
+            lose_records(getenv("TEST_SEGMENT"));
+            SSL_CTX_remove_session(server, SSL_get_session(pair.server));
+        }
         hs_close(&pair);
         SSL_SESSION_free(session);
     }
@@ -500,11 +523,26 @@ static void single_use(void)
     refused("S4", "try early", "single use");
 }
 
+/* A session that is removed when its record has left the segment: the fleet may still have it. */
+static void evicted(void)
+{
+    SSL_CTX *like = hs_server(ANY_TLS, WITHOUT_TICKETS);
+    long longest = SSL_CTX_get_timeout(like);
+    SSL_CTX_free(like);
+    has_agent(&there, 1);
+    outcome o = run(&there, "make remove evicted");
+    expect("S3", !o.failed, "%s: a session is removed once more, when its record was evicted", in());
+    long long left = remembers(&there);
+    better("S3", left > longest - 60 && left <= longest, "%s: that is remembered as long as a new session lives, %ld s: %lld s",
+           in(), longest, left);
+    has_agent(&there, 0);
+}
+
 static void questions(void)
 {
     made(&here, "make");
     better("S8", flags_of_newest(&here) == 0, "%s: a record that may leave the machine", in());
-    carry(NULL, &there);
+    lose_records(there.segment);
     outcome o = run(&there, "try");
     expect("S5", full(&o), "%s: without an agent", in());
     better("S8", count(&o, "asked") == 0 && get(&there, PENDING) == 0, "%s: nobody is asked", in());
@@ -522,7 +560,7 @@ static void questions(void)
 
     made(&here, "make generator");
     better("S8", flags_of_newest(&here) == 2, "%s: the record of a foreign id is to stay", in());
-    carry(NULL, &there);
+    lose_records(there.segment);
     o = run(&there, "try");
     better("S8", full(&o) && count(&o, "asked") == 0 && count(&o, "foreign") == 1, "%s: nor for a foreign id", in());
     better("S8", get(&there, PENDING) == 0, "%s: which costs the fleet nothing", in());
@@ -539,7 +577,7 @@ static void questions(void)
 static void waits(void)
 {
     made(&here, "make");
-    carry(NULL, &there);
+    lose_records(there.segment);
     has_agent(&there, 1);
     wait_for = "1";
     outcome o = run(&there, "try");
@@ -583,7 +621,7 @@ static void answers(void)
     wait_for = "20";
     pid_t agent = start_agent(&there, &here);
     for (tries = 0, o = (outcome){.failed = 0}; tries < TRIES && sweeping() && !resumed(&o); tries++) {
-        carry(NULL, &there);
+        lose_records(there.segment);
         set(&there, MISSED, 0);
         o = run(&there, "try");
     }
@@ -592,7 +630,7 @@ static void answers(void)
 
     agent = start_agent(&there, NULL);
     for (tries = 0, o = (outcome){.failed = 0}; tries < TRIES && sweeping() && count(&o, "answered") == 0; tries++) {
-        carry(NULL, &there);
+        lose_records(there.segment);
         set(&there, MISSED, 0);
         o = run(&there, "try");
     }
@@ -605,7 +643,7 @@ static void answers(void)
 static void sandbox(void)
 {
     made(&here, "make");
-    carry(NULL, &there);
+    lose_records(there.segment);
     has_agent(&there, 1);
     outcome o = run(&there, "sandbox");
     expect("S5", !o.failed, "%s: a question makes no system call", in());
@@ -663,6 +701,7 @@ int main(int argc, char **argv)
         stored();
         if (version == TLS1_3_VERSION)
             single_use();
+        evicted();
         questions();
         waits();
         answers();

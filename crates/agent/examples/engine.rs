@@ -85,7 +85,9 @@ fn act(state: &mut State, settings: &Settings, words: &[&str]) -> Answer {
             let removed: Vec<Removed> = (first..first + number)
                 .map(|name| Removed { name: name.to_be_bytes(), until })
                 .collect();
-            engine.remove(&removed)?.to_string()
+            let refused = engine.bury(&removed)?;
+            engine.tell_removed(&removed.iter().map(|it| it.name).collect::<Vec<_>>())?;
+            refused.to_string()
         }
         ["fetch", names @ ..] => {
             let names: Vec<Name> = names.iter().map(|word| name(word)).collect();
@@ -106,12 +108,12 @@ fn act(state: &mut State, settings: &Settings, words: &[&str]) -> Answer {
             String::new()
         }
         ["floor", floor] => {
-            engine.tell_floor(floor.parse()?)?;
+            engine.tell_floor(floor.parse()?, u64::MAX)?;
             String::new()
         }
         ["epoch"] => engine.epoch()?.to_string(),
         ["raise", epoch] => {
-            engine.raise_epoch(epoch.parse()?)?;
+            engine.raise_epoch(epoch.parse()?, u64::MAX)?;
             String::new()
         }
         ["end"] => {

@@ -3,12 +3,30 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::engine::Error;
 
 /// Writes a line to standard error. A failure is ignored, because nobody could be told.
 pub fn say(what: impl Display) {
     let _ = writeln!(io::stderr(), "sslsweep-shared: {what}");
+}
+
+/// A line that others can cause as often as they want: it is written once in ten seconds at most.
+#[derive(Debug, Default)]
+pub struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    const PAUSE: Duration = Duration::from_secs(10);
+
+    /// Writes a line, unless there was one of this kind just now.
+    pub fn say(&self, what: impl Display) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= Self::PAUSE) {
+            *last = Some(Instant::now());
+            say(what);
+        }
+    }
 }
 
 /// A connection of the agent's to the engine.

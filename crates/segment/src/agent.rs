@@ -188,6 +188,18 @@ impl Agent {
         seq.store(position.seq, Ordering::Release);
     }
 
+    /// Nothing that was put until now may be published: it may have been removed elsewhere, and this machine has missed that.
+    /// Call it before [`set_stream`](Self::set_stream) goes on behind what was missed.
+    pub fn withhold(&self) {
+        let header = self.segment.header();
+        header.withheld().store(header.sequence().load(Ordering::SeqCst), Ordering::Release);
+    }
+
+    /// The number of the last put that was to be withheld; 0 if none was.
+    pub fn withheld(&self) -> u64 {
+        self.segment.header().withheld().load(Ordering::Acquire)
+    }
+
     /// Counts events.
     pub fn count(&self, tally: Tally, more: u64) {
         self.segment.header().tallies()[tally as usize].fetch_add(more, Ordering::Relaxed);

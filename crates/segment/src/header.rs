@@ -30,6 +30,7 @@ const UPSTREAM_AT: usize = 19;
 const STREAM_MS_AT: usize = 24;
 const STREAM_SEQ_AT: usize = 25;
 const MARKS_TOLD_AT: usize = 26;
+const WITHHELD_AT: usize = 27;
 const MISSED_AT: usize = 32;
 const TRIED_AT: usize = 33;
 const RUNG_AT: usize = 40;
@@ -145,6 +146,11 @@ impl<'a> Header<'a> {
     /// The forgets without a slot of which the agent has told the fleet.
     pub(crate) fn marks_told(self) -> &'a AtomicU64 {
         &self.0[MARKS_TOLD_AT]
+    }
+
+    /// The number of the last put before the agent missed removals.
+    pub(crate) fn withheld(self) -> &'a AtomicU64 {
+        &self.0[WITHHELD_AT]
     }
 
     /// The counts of the agent.

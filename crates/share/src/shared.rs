@@ -126,10 +126,12 @@ impl Shared {
         if origin.epoch < self.epoch() {
             return Err(Event::RefusedRevoked);
         }
-        // Another machine's clock may be ahead.
+        // Another machine's clock may be ahead. What comes from the future is from before a clock was set back.
         let ahead = if origin.home == self.segment.home() { 0 } else { CLOCKS };
-        let floor = self.floor();
-        if floor > 0 && origin.time <= floor.saturating_add(ahead) {
+        let (floor, now) = (self.floor(), now());
+        let is_of_before =
+            origin.time <= floor.saturating_add(ahead) || origin.time > now.saturating_add(ahead);
+        if floor > 0 && is_of_before {
             return Err(Event::RefusedGap);
         }
         Ok(())

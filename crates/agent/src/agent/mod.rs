@@ -25,7 +25,7 @@ use sslsweep_seal::{FOREIGN, SINGLE_USE};
 use sslsweep_segment::{Agent, Tally};
 
 use crate::engine::{Engine, Error, Settings};
-use crate::log::{Link, Links, say};
+use crate::log::{Link, Links, Seldom};
 use flights::Flights;
 
 /// The time between two beats.
@@ -35,6 +35,8 @@ const LONGEST: u64 = 7 * 24 * 3600;
 /// The pauses between two looks at the segment: while something happens, and when nothing has for a while.
 const ACTIVE: Duration = Duration::from_millis(1);
 const IDLE: Duration = Duration::from_millis(20);
+/// How far another machine's clock may be ahead, in seconds.
+const CLOCKS: u64 = 300;
 /// How often the agent looks whether its segment is still at its path.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -52,12 +54,14 @@ pub struct Shared<'a> {
     ended: AtomicBool,
     /// The stream of removals was read to its end.
     current: AtomicBool,
-    /// This machine alone has missed removals. What it has from before may have been removed.
-    missed: AtomicBool,
     /// When it was last read, in milliseconds since `begun`.
     heard: AtomicU64,
     begun: Instant,
     flights: Flights,
+    /// Lines that the engine can cause.
+    of_losses: Seldom,
+    of_epochs: Seldom,
+    of_disbelief: Seldom,
 }
 
 /// Why an agent has ended.
@@ -78,10 +82,12 @@ pub fn run(agent: &Agent, settings: &Settings, links: &Links, stop: &AtomicBool)
         stop,
         ended: AtomicBool::new(false),
         current: AtomicBool::new(false),
-        missed: AtomicBool::new(false),
         heard: AtomicU64::new(0),
         begun: Instant::now(),
         flights: Flights::default(),
+        of_losses: Seldom::default(),
+        of_epochs: Seldom::default(),
+        of_disbelief: Seldom::default(),
     };
     thread::scope(|scope| {
         let threads = [
@@ -189,10 +195,15 @@ fn keep_connected(
             connected_before = true;
             work(&mut engine, &mut pause)
         });
-        if let Err(error) = result {
-            shared.down(link, &error);
-            idle();
-            shared.rest(pause.next());
+        match result {
+            Ok(()) if shared.is_over() => {}
+            // It comes back by a connection of its own.
+            Ok(()) => shared.down(link, &Error::answer("the stream of removals is not heard")),
+            Err(error) => {
+                shared.down(link, &error);
+                idle();
+                shared.rest(pause.next());
+            }
         }
     }
     idle();
@@ -221,10 +232,17 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Says that everything published until now is refused from now on, and why.
-fn refuse_until_now(shared: &Shared<'_>, why: &str) {
-    shared.agent.segment().raise_floor(now());
-    say(format_args!("{why}; sessions from before now are not resumed any more"));
+/// Says that everything published until now is refused from now on, and why. Returns the time.
+fn refuse_until_now(shared: &Shared<'_>, why: &str) -> u64 {
+    let floor = now();
+    shared.agent.segment().raise_floor(floor);
+    shared.of_losses.say(format_args!("{why}; sessions from before now are not resumed any more"));
+    floor
+}
+
+/// The latest time that is believed of another machine.
+fn latest() -> u64 {
+    now() + CLOCKS
 }
 
 /// Returns whether a record may leave its machine, or come from another: it is one, may be used more than once, and has an id

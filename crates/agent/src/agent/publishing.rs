@@ -1,55 +1,58 @@
 //! From the segment to the engine.
 
-use std::sync::atomic::Ordering;
+use std::collections::HashSet;
 
 use sslsweep_segment::{Change, Changes, Name, Tally};
 
 use super::{
-    ACTIVE, IDLE, LONGEST, Pause, Shared, keep_connected, may_travel, now, refuse_until_now,
+    ACTIVE, IDLE, LONGEST, Pause, Shared, keep_connected, latest, may_travel, now, refuse_until_now,
 };
 use crate::engine::{self, BATCH, Engine, Error, Record, Removed};
 use crate::log::Link;
 
 pub(super) fn run(shared: &Shared<'_>) {
-    let mut news = News { changes: shared.agent.changes(), first_pass: true };
-    // Names whose change has to be told once more.
-    let mut changed = Vec::new();
+    let mut changes = shared.agent.changes();
+    let mut owed = Owed::default();
     keep_connected(
         shared,
         Link::Publishing,
         || {},
-        |engine, pause| publish(shared, engine, &mut news, &mut changed, pause),
+        |engine, pause| publish(shared, engine, &mut changes, &mut owed, pause),
     );
+}
+
+/// What has to be told, besides what is marked in the segment.
+#[derive(Default)]
+struct Owed {
+    /// Names whose change has to be told once more.
+    changed: Vec<engine::Name>,
+    /// Names that were removed, and whose tombstones the engine could not take. In a Cluster another node has the stream.
+    unheard: Vec<engine::Name>,
+    /// The same, of which the machines were told already.
+    heard: HashSet<engine::Name>,
+    /// The forgets without a name, and the time up to which everything is refused since.
+    floor: Option<(u64, u64)>,
 }
 
 /// Publishes until something fails, or others have to be heard first.
 fn publish(
     shared: &Shared<'_>,
     engine: &mut Engine,
-    news: &mut News<'_>,
-    changed: &mut Vec<engine::Name>,
+    changes: &mut Changes<'_>,
+    owed: &mut Owed,
     pause: &mut Pause,
 ) -> Result<(), Error> {
     let mut rest = ACTIVE;
     while !shared.is_over() && shared.is_current() {
-        tell_marks(shared, engine)?;
-        if !changed.is_empty() {
-            engine.tell_changed(shared.agent.segment().home(), changed)?;
-            changed.clear();
-        }
-        let batch = Batch::of(shared, news);
-        if !batch.is_empty() {
-            match batch.send(shared, engine) {
-                Ok(replaced) => *changed = replaced,
-                Err(error) => {
-                    batch.again(shared);
-                    return Err(error);
-                }
-            }
+        owed.tell(shared, engine)?;
+        let batch = Batch::of(shared, changes);
+        if let Err(error) = batch.send(shared, engine, owed) {
+            batch.again(shared);
+            return Err(error);
         }
         shared.up(Link::Publishing);
         *pause = Pause::new();
-        if batch.is_full() || !changed.is_empty() {
+        if batch.is_full() || !owed.changed.is_empty() {
             continue;
         }
         rest = if batch.is_empty() { (rest * 2).min(IDLE) } else { ACTIVE };
@@ -58,22 +61,44 @@ fn publish(
     Ok(())
 }
 
-/// Tells the fleet of removals whose names nobody knows, because the segment had no room for them.
-fn tell_marks(shared: &Shared<'_>, engine: &mut Engine) -> Result<(), Error> {
-    if let Some(marks) = shared.agent.untold_marks() {
-        let floor = now();
-        refuse_until_now(shared, "the segment had no room for a removal");
-        engine.tell_floor(floor)?;
-        shared.agent.told_marks(marks);
-    }
-    Ok(())
-}
+impl Owed {
+    /// The names that are kept while the engine cannot take their tombstones.
+    const MOST: usize = 1 << 16;
 
-/// The changes that have not been sent yet.
-struct News<'a> {
-    changes: Changes<'a>,
-    /// Everything comes that is there, not only what has changed since the former agent.
-    first_pass: bool,
+    fn tell(&mut self, shared: &Shared<'_>, engine: &mut Engine) -> Result<(), Error> {
+        self.tell_marks(shared, engine)?;
+        if !self.changed.is_empty() {
+            engine.tell_changed(shared.agent.segment().home(), &self.changed)?;
+            self.changed.clear();
+        }
+        if !self.unheard.is_empty() {
+            engine.tell_removed(&self.unheard)?;
+            self.heard.extend(self.unheard.drain(..));
+        }
+        Ok(())
+    }
+
+    /// Tells the fleet of removals whose names nobody knows, because the segment had no room for them.
+    fn tell_marks(&mut self, shared: &Shared<'_>, engine: &mut Engine) -> Result<(), Error> {
+        let Some(marks) = shared.agent.untold_marks() else { return Ok(()) };
+        let floor = match self.floor {
+            // Not once more with each attempt, or no session could be resumed while the engine takes nothing.
+            Some((of, floor)) if of == marks => floor,
+            _ => refuse_until_now(shared, "the segment had no room for a removal"),
+        };
+        self.floor = Some((marks, floor));
+        engine.tell_floor(floor, latest())?;
+        shared.agent.told_marks(marks);
+        Ok(())
+    }
+
+    /// The tombstones of these could not be put.
+    fn is_unburied(&mut self, removed: &[Removed]) {
+        let names = removed.iter().map(|removed| removed.name);
+        let unheard = names.filter(|name| !self.heard.contains(name));
+        let room = Self::MOST.saturating_sub(self.heard.len() + self.unheard.len());
+        self.unheard.extend(unheard.take(room));
+    }
 }
 
 /// The records and removals of one exchange with the engine.
@@ -87,18 +112,15 @@ struct Batch {
 
 impl Batch {
     /// Collects what has changed, up to a bound.
-    fn of(shared: &Shared<'_>, news: &mut News<'_>) -> Self {
+    fn of(shared: &Shared<'_>, changes: &mut Changes<'_>) -> Self {
         let (mut batch, now) = (Self::default(), now());
-        // The engine may have evicted the tombstones of what was removed.
-        let is_doubtful = news.first_pass && shared.missed.load(Ordering::Acquire);
+        // What was there when removals were missed. The engine may have evicted their tombstones.
+        let withheld = shared.agent.withheld();
         while batch.looked_at < BATCH {
-            let Some(change) = news.changes.next_change(now) else {
-                news.first_pass = false;
-                break;
-            };
+            let Some(change) = changes.next_change(now) else { break };
             batch.looked_at += 1;
             match change {
-                Change::Live { .. } if is_doubtful => batch.withheld += 1,
+                Change::Live { number, .. } if number <= withheld => batch.withheld += 1,
                 change => batch.add(change, now),
             }
         }
@@ -108,7 +130,7 @@ impl Batch {
 
     fn add(&mut self, change: Change, now: u64) {
         match change {
-            Change::Live { name, record, expiry } if may_travel(record.bytes()) => {
+            Change::Live { name, record, expiry, .. } if may_travel(record.bytes()) => {
                 if expiry > now {
                     let (name, bytes) = (name.to_bytes(), record.bytes().to_vec());
                     self.records.push(Record { name, expiry, bytes });
@@ -135,11 +157,13 @@ impl Batch {
         self.looked_at == BATCH
     }
 
-    /// Removals first: others still use what was removed. Returns the names of records that had others before.
-    fn send(&self, shared: &Shared<'_>, engine: &mut Engine) -> Result<Vec<engine::Name>, Error> {
-        let mut replaced = Vec::new();
+    /// Removals first: others still use what was removed.
+    fn send(&self, shared: &Shared<'_>, engine: &mut Engine, owed: &mut Owed) -> Result<(), Error> {
         if !self.removed.is_empty() {
-            let refused = engine.remove(&self.removed)?;
+            let refused =
+                engine.bury(&self.removed).inspect_err(|_| owed.is_unburied(&self.removed))?;
+            owed.heard.clear();
+            engine.tell_removed(&self.removed.iter().map(|it| it.name).collect::<Vec<_>>())?;
             shared.agent.count(Tally::Removed, self.removed.len() as u64);
             shared.agent.count(Tally::Unfit, refused);
         }
@@ -153,9 +177,9 @@ impl Batch {
             }
             shared.agent.count(Tally::Tombstoned, published.buried.len() as u64);
             shared.agent.count(Tally::Unfit, published.refused);
-            replaced = published.replaced;
+            owed.changed = published.replaced;
         }
-        Ok(replaced)
+        Ok(())
     }
 
     /// Nothing of it may have arrived.

@@ -1,19 +1,15 @@
 //! What was removed on other machines, and what they say about everybody's sessions.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sslsweep_segment::{Name, Position, Tally};
 
-use super::{Pause, Shared, now, refuse_until_now};
+use super::{CLOCKS, Pause, Shared, latest, now, refuse_until_now};
 use crate::engine::{Entry, Error, Gap, Id, Read, Removals};
-use crate::log::{Link, say};
+use crate::log::Link;
 
 /// How long the engine waits for news.
 const WAIT: Duration = Duration::from_millis(250);
-
-/// How far another machine's clock may be ahead, in seconds.
-const CLOCKS: u64 = 300;
 
 /// The most by which the fleet raises the epoch at once beyond the clock. A hostile engine could else use up all epochs, and nothing
 /// could be revoked again.
@@ -25,9 +21,12 @@ pub(super) fn run(shared: &Shared<'_>) {
     while !shared.is_over() {
         let result = Removals::connect(shared.settings, WAIT)
             .and_then(|mut removals| follow(shared, &mut removals, &mut pause, &mut is_refused));
+        if let Err(error) = &result {
+            // First: this is the reason for which the others do not go on.
+            shared.down(Link::Removals, error);
+        }
         shared.set_current(false);
-        if let Err(error) = result {
-            shared.down(Link::Removals, &error);
+        if result.is_err() {
             shared.rest(pause.next());
             shared.agent.count(Tally::Reconnected, 1);
         }
@@ -45,9 +44,14 @@ fn follow(
         Position { ms: 0, seq: 0 } => begin(shared, removals.end()?),
         Position { ms, seq } => Id { milliseconds: ms, sequence: seq },
     };
-    let mut told_epoch = removals.engine().epoch()?;
-    raise_epoch(shared, told_epoch);
-    raise_floor(shared, removals.engine().floor()?);
+    let fleet = removals.engine().epoch()?;
+    let mut told_epoch = raise_epoch(shared, [fleet]);
+    let floor = removals.engine().floor()?;
+    raise_floor(shared, floor);
+    if floor > latest() {
+        // Or everybody would give up all sessions with each connection, until that time has come.
+        removals.engine().correct_floor(now(), latest())?;
+    }
     let mut is_current = false;
     while !shared.is_over() {
         let asked = Instant::now();
@@ -55,7 +59,7 @@ fn follow(
         if asked.elapsed() > shared.patience() {
             return Err(Error::answer("it answers too slowly"));
         }
-        if read.gap == Some(Gap::Everybodys) {
+        if read.gap == Some(Gap::Everybodys) && !is_told(removals.engine().floor()?, after) {
             // At once, since an engine that is full or read-only cannot be told; and not again with each attempt, for then no session
             // could be resumed.
             if !*is_refused {
@@ -63,11 +67,12 @@ fn follow(
                 *is_refused = true;
             }
             // Also for machines that come later: records without their removals may be published again.
-            removals.engine().tell_floor(now())?;
-            let fleet = removals.engine().epoch()?;
-            raise_epoch(shared, fleet);
+            removals.engine().tell_floor(now(), latest())?;
+        }
+        if read.gap == Some(Gap::Everybodys) {
             // The engine may have lost ours.
-            told_epoch = fleet;
+            let fleet = removals.engine().epoch()?;
+            told_epoch = raise_epoch(shared, [fleet]);
         }
         after = read.last;
         apply(shared, &read);
@@ -76,7 +81,7 @@ fn follow(
         // After the removals, which an engine that is full or read-only still tells.
         let epoch = shared.agent.segment().epoch();
         if told_epoch < epoch {
-            removals.engine().raise_epoch(epoch)?;
+            removals.engine().raise_epoch(epoch, most_believed(epoch, now()))?;
             told_epoch = epoch;
         }
         if read.at_end && !is_current {
@@ -87,6 +92,12 @@ fn follow(
         }
     }
     Ok(())
+}
+
+/// Returns whether all machines refuse what was made before the loss of the entry that this one has read last: somebody has told
+/// them after that. (A machine that was away for an hour would else make all give up the sessions of this hour.)
+fn is_told(floor: u64, after: Id) -> bool {
+    floor <= latest() && floor >= after.milliseconds / 1000 + CLOCKS
 }
 
 /// The first agent of a segment needs nothing of what was removed before: nothing of it was ever fetched.
@@ -103,15 +114,15 @@ fn apply(shared: &Shared<'_>, read: &Read) {
         landing.cancel_all();
         let why = match gap {
             Gap::Ours => {
-                // Before the stream is at its end, and so before anything is published.
-                shared.missed.store(true, Ordering::Release);
+                // Before the stream is at its end, and so before anything is published; and for later agents, too.
+                shared.agent.withhold();
                 "this machine has missed removals"
             }
             Gap::Everybodys => "the engine has lost removals",
         };
         refuse_until_now(shared, why);
     }
-    let now = now();
+    let (now, mut epochs) = (now(), Vec::new());
     for entry in &read.entries {
         match entry {
             Entry::Changed(home, _) if *home == shared.agent.segment().home() => {}
@@ -125,38 +136,48 @@ fn apply(shared: &Shared<'_>, read: &Read) {
             }
             // Sessions of this machine have its own times.
             Entry::Floor(floor) => raise_floor(shared, now.max(*floor)),
-            Entry::Epoch(epoch) => raise_epoch(shared, *epoch),
+            Entry::Epoch(epoch) => epochs.push(*epoch),
         }
     }
+    raise_epoch(shared, epochs);
     let last = Position { ms: read.last.milliseconds, seq: read.last.sequence };
     if last != shared.agent.stream() {
         shared.agent.set_stream(last);
     }
 }
 
-/// Another machine's clock may be ahead, but not by any amount.
+/// Another machine's clock may be ahead, but not by any amount. One that is must mean a time that is over.
 fn raise_floor(shared: &Shared<'_>, floor: u64) {
-    shared.agent.segment().raise_floor(floor.min(now() + CLOCKS));
+    let floor = if floor > latest() { now() } else { floor };
+    shared.agent.segment().raise_floor(floor);
 }
 
-fn raise_epoch(shared: &Shared<'_>, fleet: u64) {
+/// Raises the epoch to the highest of these that is believed, and returns that; 0 if none is.
+fn raise_epoch(shared: &Shared<'_>, named: impl IntoIterator<Item = u64>) -> u64 {
     let own = shared.agent.segment().epoch();
-    if fleet <= own {
-        return;
+    let most = most_believed(own, now());
+    let mut fleet = 0;
+    for epoch in named {
+        if epoch <= most {
+            fleet = fleet.max(epoch);
+        } else {
+            shared.of_disbelief.say(format_args!(
+                "the engine names epoch {epoch}, which lies ahead, and is not believed"
+            ));
+        }
     }
-    if !is_believed(fleet, own, now()) {
-        say(format_args!("the engine names epoch {fleet}, which lies ahead, and is not believed"));
-        return;
+    if fleet > own {
+        shared.agent.segment().raise_epoch(fleet);
+        shared.agent.count(Tally::Revoked, 1);
+        shared.of_epochs.say(format_args!("epoch {fleet}: all sessions from before are revoked"));
     }
-    shared.agent.segment().raise_epoch(fleet);
-    shared.agent.count(Tally::Revoked, 1);
-    say(format_args!("epoch {fleet}: all sessions from before are revoked"));
+    fleet
 }
 
 /// An epoch is a time in seconds, or one more than the epoch before (`sslsweep share-key revoke`). Where that was ahead of the
 /// clocks, so are the next ones.
-fn is_believed(fleet: u64, own: u64, now: u64) -> bool {
-    fleet <= now.saturating_add(CLOCKS).max(own.saturating_add(EPOCHS))
+fn most_believed(own: u64, now: u64) -> u64 {
+    now.saturating_add(CLOCKS).max(own.saturating_add(EPOCHS))
 }
 
 #[cfg(test)]
@@ -166,11 +187,18 @@ mod tests {
     #[test]
     fn s3_an_epoch_is_believed_up_to_the_clock_or_little_above_the_own() {
         let now = 2_000_000_000;
-        assert!([1, 3, now, now + CLOCKS].iter().all(|&fleet| is_believed(fleet, 0, now)));
-        assert!([now + CLOCKS + 1, u64::MAX].iter().all(|&fleet| !is_believed(fleet, 0, now)));
+        assert_eq!(most_believed(0, now), now + CLOCKS);
         let ahead = now + 3600;
-        assert!(is_believed(ahead + 1, ahead, now) && is_believed(ahead + EPOCHS, ahead, now));
-        assert!(!is_believed(ahead + EPOCHS + 1, ahead, now));
-        assert!(is_believed(u64::MAX, u64::MAX - 1, now));
+        assert_eq!(most_believed(ahead, now), ahead + EPOCHS);
+        assert_eq!(most_believed(u64::MAX - 1, now), u64::MAX);
+    }
+
+    #[test]
+    fn a_loss_is_told_once_by_all_who_come_back_after_it() {
+        let now = now();
+        let id = |seconds| Id { milliseconds: seconds * 1000, sequence: 7 };
+        assert!(is_told(now, id(now - CLOCKS)) && is_told(latest(), id(now)));
+        assert!(!is_told(now, id(now - CLOCKS + 1)), "the clocks may differ");
+        assert!(!is_told(0, id(now - 1)) && !is_told(now + 2 * CLOCKS, id(now - 1)));
     }
 }

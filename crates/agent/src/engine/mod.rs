@@ -51,10 +51,10 @@ if old and ARGV[3] ~= '1' then return 3 end
 redis.call('SET', KEYS[1], ARGV[1], 'EXAT', ARGV[2])
 return 1";
 
-/// Raises a number.
+/// Raises a number, or replaces one that is larger than anybody believes.
 const RAISE: &str = "\
 local old = tonumber(redis.call('GET', KEYS[1]) or '0') or 0
-if tonumber(ARGV[1]) <= old then return 0 end
+if tonumber(ARGV[1]) <= old and old <= tonumber(ARGV[2]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[1])
 return 1";
 
@@ -201,13 +201,13 @@ impl Engine {
         Ok(others)
     }
 
-    /// Removes at most [`BATCH`] names, and tells all machines. Returns how many the engine refused, each for itself: others may
-    /// publish these again.
+    /// Puts tombstones under at most [`BATCH`] names. Returns how many the engine refused, each for itself: others may publish
+    /// these again.
     ///
     /// # Errors
     ///
-    /// The engine cannot do it at the moment. The call has to be repeated, since some machines may know and some not.
-    pub fn remove(&mut self, removed: &[Removed]) -> Result<u64, Error> {
+    /// The engine cannot do it at the moment. The call has to be repeated.
+    pub fn bury(&mut self, removed: &[Removed]) -> Result<u64, Error> {
         let bury = |removed: &Removed| {
             let mut command = cmd("SET");
             command.arg(self.key(&removed.name)).arg("").arg("EXAT").arg(removed.until);
@@ -218,16 +218,26 @@ impl Engine {
         for answer in self.link.ask(commands)? {
             refused += u64::from(each(answer)?.is_none());
         }
-        // Only now: who reads of it and asks again finds the tombstone.
-        let commands = removed.chunks(ENTRY_NAMES).map(|names| {
-            let names: Vec<u8> = names.iter().flat_map(|removed| removed.name).collect();
-            self.entry("n", names)
-        });
-        let commands = commands.collect();
-        for answer in self.link.ask(commands)? {
+        Ok(refused)
+    }
+
+    /// Tells all machines that names were removed. Best after [`bury`](Self::bury): who reads of it and asks again finds the
+    /// tombstone.
+    ///
+    /// # Errors
+    ///
+    /// The engine cannot do it at the moment. The call has to be repeated, since some machines may know and some not.
+    pub fn tell_removed(&mut self, names: &[Name]) -> Result<(), Error> {
+        let entries = names.chunks(ENTRY_NAMES).map(|names| self.entry("n", names.as_flattened()));
+        self.add(entries.collect())
+    }
+
+    /// Adds entries to the stream.
+    fn add(&mut self, entries: Vec<Cmd>) -> Result<(), Error> {
+        for answer in self.link.ask(entries)? {
             whole(answer)?;
         }
-        Ok(refused)
+        Ok(())
     }
 
     /// Tells all machines but this one, `home`, that records of at most [`BATCH`] names are not what they were.
@@ -236,24 +246,31 @@ impl Engine {
     ///
     /// The engine cannot do it at the moment. The call has to be repeated.
     pub fn tell_changed(&mut self, home: u64, names: &[Name]) -> Result<(), Error> {
-        let commands = names.chunks(ENTRY_NAMES).map(|names| {
+        let entries = names.chunks(ENTRY_NAMES).map(|names| {
             let home = home.to_be_bytes();
             self.entry("c", [&home, names.as_flattened()].concat())
         });
-        let commands = commands.collect();
-        for answer in self.link.ask(commands)? {
-            whole(answer)?;
-        }
-        Ok(())
+        self.add(entries.collect())
     }
 
-    /// Tells all machines that everything published until this time, in seconds since the epoch, may have been removed.
+    /// Tells all machines that everything published until this time, in seconds since the epoch, may have been removed. A time
+    /// later than `latest` is believed of nobody.
     ///
     /// # Errors
     ///
     /// The engine cannot do it at the moment. The call has to be repeated.
-    pub fn tell_floor(&mut self, floor: u64) -> Result<(), Error> {
-        self.raise("f", "floor", floor)
+    pub fn tell_floor(&mut self, floor: u64, latest: u64) -> Result<(), Error> {
+        self.tell("f", floor)?;
+        whole(self.raise("floor", floor, latest)?).map(drop)
+    }
+
+    /// Replaces a floor later than `latest`, from a machine whose clock was ahead. An engine that is full or read-only keeps it.
+    ///
+    /// # Errors
+    ///
+    /// The engine cannot answer at the moment.
+    pub fn correct_floor(&mut self, floor: u64, latest: u64) -> Result<(), Error> {
+        self.raise("floor", floor, latest).map(drop)
     }
 
     /// The latest time that [`tell_floor`](Self::tell_floor) was told on any machine, in seconds since the epoch; or 0.
@@ -289,13 +306,14 @@ impl Engine {
         self.number("epoch")
     }
 
-    /// Publishes an epoch, and tells all machines.
+    /// Publishes an epoch, and tells all machines. One above `most` is believed of nobody.
     ///
     /// # Errors
     ///
     /// The engine cannot do it at the moment. The call has to be repeated.
-    pub fn raise_epoch(&mut self, epoch: u64) -> Result<(), Error> {
-        self.raise("e", "epoch", epoch)
+    pub fn raise_epoch(&mut self, epoch: u64, most: u64) -> Result<(), Error> {
+        self.tell("e", epoch)?;
+        whole(self.raise("epoch", epoch, most)?).map(drop)
     }
 
     fn number(&mut self, word: &str) -> Result<u64, Error> {
@@ -307,13 +325,37 @@ impl Engine {
         }
     }
 
-    /// Raises the number under a key, after telling it in the stream.
-    fn raise(&mut self, field: &str, word: &str, number: u64) -> Result<(), Error> {
+    /// Tells a number in the stream.
+    fn tell(&mut self, field: &str, number: u64) -> Result<(), Error> {
         let told = self.entry(field, number.to_string());
-        whole(self.link.ask_one(told)?)?;
+        whole(self.link.ask_one(told)?).map(drop)
+    }
+
+    /// Raises the number under a key. The answer may be an error of the engine's.
+    fn raise(&mut self, word: &str, number: u64, most: u64) -> Result<Value, Error> {
         let mut command = cmd("EVAL");
-        command.arg(RAISE).arg(1).arg(self.word_key(word)).arg(number);
-        whole(self.link.ask_one(command)?).map(drop)
+        command.arg(RAISE).arg(1).arg(self.word_key(word)).arg(number).arg(most);
+        self.link.ask_one(command)
+    }
+
+    /// Tries what an agent writes, in ways that change nothing: records that expire at once, the script that raises a number, and an
+    /// entry of the stream that no reader knows, without trimming. The results are in this order.
+    pub fn try_writes(&mut self) -> [Result<(), Error>; 3] {
+        // As many as leave no node of a Cluster out, or hardly ever.
+        let records = (0..64).map(|byte| {
+            let mut command = cmd("SET");
+            command.arg(self.key(&[byte; 16])).arg("").arg("NX").arg("PX").arg(1);
+            command
+        });
+        let records = records.collect();
+        let mut entry = cmd("XADD");
+        entry.arg(self.stream_key()).arg("*").arg("check").arg(1);
+        let records = self
+            .link
+            .ask(records)
+            .and_then(|answers| answers.into_iter().try_for_each(|answer| whole(answer).map(drop)));
+        let raised = self.raise("epoch", 0, u64::MAX).and_then(whole).map(drop);
+        [records, raised, self.link.ask_one(entry).and_then(whole).map(drop)]
     }
 
     /// Any command, for questions about the engine itself. A Cluster may answer with a map, from each of its nodes.

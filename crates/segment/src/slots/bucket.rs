@@ -297,7 +297,9 @@ impl<'a> Bucket<'a> {
         }
         let change = match (dead, live) {
             (Some((until, record)), _) => Change::Dead { name, until, record },
-            (None, Some((head, record))) => Change::Live { name, record, expiry: head.expiry },
+            (None, Some((head, record))) => {
+                Change::Live { name, record, expiry: head.expiry, number: head.number }
+            }
             (None, None) => return Err(Torn),
         };
         Ok(Some((change, slots)))

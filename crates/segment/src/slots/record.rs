@@ -76,6 +76,8 @@ pub enum Change {
         record: Record,
         /// The second from which on it is not found.
         expiry: u64,
+        /// The number of its put in the segment: later ones have higher numbers.
+        number: u64,
     },
     /// The name was taken or forgotten.
     Dead {

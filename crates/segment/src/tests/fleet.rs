@@ -26,7 +26,7 @@ fn pass(changes: &mut Changes<'_>, now: u64) -> Vec<Change> {
 /// What an agent is told of a record with its own name's number.
 fn live(number: u64, expiry: u64) -> impl Fn(&Change) -> bool {
     move |change| match change {
-        Change::Live { name: of, record, expiry: until } => {
+        Change::Live { name: of, record, expiry: until, .. } => {
             (*of, record.bytes(), *until) == (name(number), &number.to_ne_bytes()[..], expiry)
         }
         Change::Dead { .. } => false,

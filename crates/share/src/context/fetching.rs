@@ -7,6 +7,7 @@ use sslsweep_segment::{Answer, Moment};
 use sslsweep_share_table::{Event, Origin, Questions, QuestionsOf, Resumed};
 
 use super::Context;
+use super::removing::is_of_before;
 use crate::contents;
 use crate::key::Key;
 use crate::openssl::{Connection, Owned, Session, has_extended_master_secret};
@@ -156,7 +157,8 @@ impl Context {
         let origin = self.origin();
         let time = session.time();
         // A session has no epoch: one of before the last revocation was made in an earlier one.
-        let epoch = if time <= self.shared.gone_until() { 0 } else { origin.epoch };
+        let is_old = is_of_before(time, self.shared.gone_until(), now());
+        let epoch = if is_old { 0 } else { origin.epoch };
         // Who else has resumed it before is not known, so the number is none: every flush hides what follows from it.
         let origin = Origin { number: 0, time, epoch, ..origin };
         Resumed { session: session.address(), origin, fetched: false, trust: [0; 32] }

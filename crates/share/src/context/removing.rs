@@ -16,6 +16,12 @@ fn is_forgotten(made: i64, now: i64) -> bool {
     made.saturating_add(LONGEST) <= now
 }
 
+/// Returns whether what was made then was made before everything up to a time was given up; 0: nothing was. What was made
+/// in the future was made before the clock was set back.
+pub(crate) fn is_of_before(made: i64, gone_until: i64, now: i64) -> bool {
+    gone_until > 0 && (made <= gone_until || made > now)
+}
+
 impl Context {
     /// A session was removed: see [`sslsweep_share_table::Share::forget`].
     pub(crate) fn forget(&self, version: i32, id: &[u8], expiry: i64, stored: bool) {
@@ -28,7 +34,11 @@ impl Context {
         }
         match self.has_record(&key) {
             Some(true) => self.make_dead(&key, id, expiry),
-            None if self.may_be_elsewhere(&key, id) => self.make_dead(&key, id, i64::MAX),
+            // The session's life may have been made shorter when its record had left. It was that of a new session at most.
+            None if self.may_be_elsewhere(&key, id) => {
+                let longest = now().saturating_add(self.ctx.timeout());
+                self.make_dead(&key, id, longest.max(expiry));
+            }
             _ => {}
         }
     }
@@ -56,7 +66,7 @@ impl Context {
         let (now, made) = (now(), session.time());
         let is_gone = segment.is_gone(key.name(), now.max(0) as u64)
             || segment.is_killed(key.name(), made.max(0) as u64, now.max(0) as u64);
-        is_gone || is_forgotten(made, now) || gone_until > 0 && made <= gone_until
+        is_gone || is_forgotten(made, now) || is_of_before(made, gone_until, now)
     }
 
     /// A stored session expires at another time. If that is earlier, its record is made anew.
@@ -103,6 +113,14 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn s3_nothing_of_before_a_loss_comes_back_when_the_clock_was_set_back() {
+        const NOW: i64 = 1_000_000_000;
+        assert!([0, NOW - 5, NOW + 1].iter().all(|&made| is_of_before(made, NOW - 5, NOW)));
+        assert!([NOW - 4, NOW].iter().all(|&made| !is_of_before(made, NOW - 5, NOW)));
+        assert!(!is_of_before(NOW + 1, 0, NOW), "nothing was given up");
+    }
 
     #[test]
     fn s3_a_removal_is_remembered_as_long_as_a_session_is_resumed() {

@@ -55,6 +55,7 @@ functions! {
     required {
         OpenSSL_version_num: unsafe extern "C" fn() -> c_ulong;
         SSL_CTX_get0_certificate: unsafe extern "C" fn(Object) -> Object;
+        SSL_CTX_get_timeout: unsafe extern "C" fn(Object) -> c_long;
         SSL_CTX_get_security_callback: unsafe extern "C" fn(Object) -> Object;
         SSL_ctrl: unsafe extern "C" fn(Object, c_int, c_long, Object) -> c_long;
         SSL_version: unsafe extern "C" fn(Object) -> c_int;

@@ -45,6 +45,12 @@ impl Ctx {
         unsafe { self.api.random(self.library, bytes) }
     }
 
+    /// The timeout of its new sessions, in seconds.
+    pub(crate) fn timeout(self) -> i64 {
+        // SAFETY: alive.
+        unsafe { (self.api.SSL_CTX_get_timeout)(self.ctx) }
+    }
+
     /// The security callback; libssl has one of its own.
     pub(crate) fn security_callback(self) -> usize {
         // SAFETY: alive.

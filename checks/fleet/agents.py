@@ -85,7 +85,7 @@ def two(site: Site) -> None:
     after = b.server.tallies()
     site.check("S9", "a fetched record is not published again", after["Published"], before["Published"])
 
-    engine.say("XADD", "sslsweep:removed", "*", "f", int(time.time()) - 250)
+    engine.say("XADD", "sslsweep:{fleet}:removed", "*", "f", int(time.time()) - 250)
     wait_until(lambda: b.server("floor") != "none", "the floor")
     site.so("S3", "where a machine's clock is behind, its floor is one by the clock of each machine", int(b.server("floor")) <= 10,
             b.server("floor"))
@@ -110,13 +110,13 @@ def revoke(site: Site) -> None:
     b.connected()
     wait_until(lambda: newer.server("epoch") == "3", "the epoch there")
     site.check("S3", "the highest epoch wins, also where the engine has forgotten it", newer.server("epoch"), "3")
-    engine.say("XADD", "sslsweep:removed", "*", "e", 1 << 40)
-    engine.say("XADD", "sslsweep:removed", "*", "e", 5)
+    engine.say("XADD", "sslsweep:{fleet}:removed", "*", "e", 1 << 40)
+    engine.say("XADD", "sslsweep:{fleet}:removed", "*", "e", 5)
     wait_until(lambda: a.server("epoch") == b.server("epoch") == "5", "the epoch")
     site.check("S7", "an epoch far beyond all is not believed", (a.server("epoch"), b.server("epoch")), ("5", "5"))
 
     # A machine whose clock was ahead has left its epoch in the engine.
-    engine.say("SET", "sslsweep:epoch", 1 << 40)
+    engine.say("SET", "sslsweep:{fleet}:epoch", 1 << 40)
     for machine in (a, b):
         machine.agents[-1].end()
         machine.agent()
@@ -124,7 +124,7 @@ def revoke(site: Site) -> None:
     a.server("raise", 6)
     wait_until(lambda: b.server("epoch") == "6", "the next epoch there")
     site.check("S3", "an epoch that nobody believes keeps no later one from the others",
-               (b.server("epoch"), engine.say("GET", "sslsweep:epoch")), ("6", b"6"))
+               (b.server("epoch"), engine.say("GET", "sslsweep:{fleet}:epoch")), ("6", b"6"))
 
     # A new segment has no epoch, and knows none before its agent has reached the engine. The fleet has one.
     new = Machine(site, "--upstream", f"redis://127.0.0.1:{free_port()}")
@@ -153,9 +153,9 @@ def lost(site: Site) -> None:
         if name % 10 == 9:
             wait_until(lambda least=name: a.server.tallies()["Removed"] > least, "removals")
     removed = a.server.tallies()["Removed"]
-    entries = engine.say("XLEN", "sslsweep:removed")
+    entries = engine.say("XLEN", "sslsweep:{fleet}:removed")
     site.so("S3", "the stream was trimmed", entries < 250 and removed >= 250, (entries, removed))
-    engine.say("XTRIM", "sslsweep:removed", "MAXLEN", 1)
+    engine.say("XTRIM", "sslsweep:{fleet}:removed", "MAXLEN", 1)
     engine.say("DEL", *(key(0x50000 + at) for at in range(5)))  # removed, and the tombstones evicted
     b.agent()
     b.connected()
@@ -196,7 +196,7 @@ def lost(site: Site) -> None:
 def returned(site: Site) -> None:
     """A machine comes back after a loss that all others know of; and a floor of a clock that was ahead."""
     engine = Engine(site)
-    engine.say("XADD", "sslsweep:removed", "1000-1", "n", b"")  # long ago: nothing that was read since is lost
+    engine.say("XADD", "sslsweep:{fleet}:removed", "1000-1", "n", b"")  # long ago: nothing that was read since is lost
     a, b = pair(site, "--upstream", engine.url)
     b.agents[0].end()
     engine.say("FLUSHALL")
@@ -210,7 +210,7 @@ def returned(site: Site) -> None:
     time.sleep(0.5)
     site.so("S1", "and lets the others keep what they have made since", int(a.server("floor")) >= told, (a.server("floor"), told))
 
-    engine.say("SET", "sslsweep:floor", int(time.time()) + 86400)
+    engine.say("SET", "sslsweep:{fleet}:floor", int(time.time()) + 86400)
     for turn in range(2):
         a.agents[-1].end()
         a.agent()
@@ -218,8 +218,8 @@ def returned(site: Site) -> None:
         if turn == 0:
             time.sleep(2)
     site.so("S3", "a floor of the far future means now, and only once", 2 <= int(a.server("floor")) <= 10, a.server("floor"))
-    site.so("S3", "in the engine, too", abs(int(engine.say("GET", "sslsweep:floor")) - time.time()) <= 10,
-            engine.say("GET", "sslsweep:floor"))
+    site.so("S3", "in the engine, too", abs(int(engine.say("GET", "sslsweep:{fleet}:floor")) - time.time()) <= 10,
+            engine.say("GET", "sslsweep:{fleet}:floor"))
 
 
 def crowded(site: Site) -> None:
@@ -232,11 +232,11 @@ def crowded(site: Site) -> None:
     site.so("S3", "a removal without a slot raises the floor of all", int(b.server("floor")) <= 10, b.server("floor"))
     floor_at = time.time() - int(b.server("floor"))
     a.agents[0].kill()
-    time.sleep(1.1)
+    time.sleep(2)
     a.agent()
     a.connected()
     time.sleep(0.5)
-    site.so("S3", "a restart tells it no second time", abs(time.time() - int(b.server("floor")) - floor_at) < 1.1, b.server("floor"))
+    site.so("S3", "a restart tells it no second time", abs(time.time() - int(b.server("floor")) - floor_at) < 1.6, b.server("floor"))
 
     engine.say("CONFIG", "SET", "min-replicas-to-write", 1)
     lines = len(a.said())
@@ -377,6 +377,7 @@ def engines(site: Site) -> None:
     site.check("S1", "room again: nothing was lost", b.fetches("2001", 100), 100)
 
     engine.say("CLIENT", "KILL", "TYPE", "normal")
+    time.sleep(1)  # they notice, and connect again
     travels(site, "cut connections", a.connected(), b.connected(), 0x3001)
 
     engine.stop()
@@ -437,6 +438,8 @@ def topologies(site: Site) -> None:
     others = [node for node in nodes if not _has_stream(node)]
     removed = b.server.tallies()["Applied"]
     others[0].stop()
+    b.agents[-1].end()
+    b.agent()
     a.server("forget", f"{1 + 50:x}", 100, 3600)
     wait_until(lambda: b.server.tallies()["Applied"] >= removed + 100, "removals there")
     site.check("S3", "a Cluster without one of its nodes, which has not the stream: what is removed here is gone there",
@@ -453,7 +456,7 @@ def topologies(site: Site) -> None:
 
 def _has_stream(node: Engine) -> bool:
     try:
-        node.say("XLEN", "sslsweep:removed")
+        node.say("XLEN", "sslsweep:{fleet}:removed")
     except Refused:
         return False
     return True
@@ -509,7 +512,7 @@ def nonsense(site: Site) -> None:
 
     def entry(*words: bytes, at: bytes) -> bytes:
         fields = b"*%d\r\n" % len(words) + b"".join(map(bulk, words))
-        return b"*1\r\n*2\r\n" + bulk(b"sslsweep:removed") + b"*1\r\n*2\r\n" + bulk(at) + fields
+        return b"*1\r\n*2\r\n" + bulk(b"sslsweep:{fleet}:removed") + b"*1\r\n*2\r\n" + bulk(at) + fields
     far = b"99999999999999-1"
     for number, (what, lie) in enumerate({
         "records too large": {b"GET": bulk(huge)}, "records too small": {b"GET": bulk(b"x")},
@@ -658,7 +661,7 @@ def checked(site: Site) -> None:
                 all(mark in text.upper() for mark in marks), text)
     check("an engine that can be used")
     wait_until(lambda: not any(":r:" in key for key in engine.keys()), "the end of the records")
-    site.check("S9", "check leaves no key but the stream", engine.keys(), {"sslsweep:removed"})
+    site.check("S9", "check leaves no key but the stream", engine.keys(), {"sslsweep:{fleet}:removed"})
     check("once more")
     time.sleep(0.5)
     site.check("S3", "no agent takes it for a removal, a floor or an epoch",
@@ -679,7 +682,7 @@ def checked(site: Site) -> None:
     file.write_text("secret\n")
     file.chmod(0o600)
     user = ("--user", "agent", "--password-file", file)
-    engine.say("ACL", "SETUSER", *RIGHTS.split()[1:], "+info", "+time")
+    engine.say("ACL", "SETUSER", *RIGHTS.split()[1:], "+info")
     check("a user with the rights that are needed", user=user)
     for right, line in (("xadd", "NO   REMOVALS CANNOT BE TOLD"), ("set", "NO   RECORDS CANNOT BE PUBLISHED"),
                         ("eval", "NO   EPOCHS CANNOT BE RAISED"), ("xread", "NO   THE STREAM OF REMOVALS CANNOT BE READ")):
@@ -795,7 +798,7 @@ def hanging(site: Site) -> None:
     time.sleep(1)
     b.path.unlink()
     status = a.agents[0].end()
-    site.so("S7", "SIGTERM while a thread waits for an answer without end: it ends", status in (0, 1), status)
+    site.so("S7", "SIGTERM while a thread waits for an answer without end: it ends", status == 1 and any("has not ended" in line for line in a.said()), (status, a.said()))
     wait_until(lambda: b.agents[0].process.poll() is not None or b.path.exists(), "the end of the agent, or a new segment")
     site.so("S7", "so it does if its segment is removed", b.agents[0].process.poll() in (None, 1), b.agents[0].process.poll())
     site.check("S5", "nobody asks", a.server("upstream"), "0")

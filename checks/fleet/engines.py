@@ -35,7 +35,7 @@ def works(site: Site, what: str, talk: EngineTalk) -> None:
         talk("raise", epoch)
         site.check("S3", f"{what}: epoch {epoch}", talk("epoch"), str(highest))
     site.check("S3", f"{what}: the change is told", (talk("changed", 5, "7", "8"), talk("read", "wait")),
-               ("", "gap=0 end=1 e7 e6 e8 5:7,8"))
+               ("", "gap=0 end=1 e7 e8 5:7,8"))
     talk("floor", 1234)
     site.check("S3", f"{what}: all is heard of", talk("read", "wait"), "gap=0 end=1 f1234")
     site.check("S7", f"{what}: what has expired is no error", talk("publish", 999, 1, 1, 400)[:5] != "error", True)
@@ -78,7 +78,7 @@ def user(site: Site) -> None:
 
 
 # What docs/fleet.md recommends.
-RIGHTS = "user agent on >secret ~sslsweep:* resetchannels -@all +get +set +eval +expiretime +xadd +xread +xrange +xinfo|stream +ping"
+RIGHTS = "user agent on >secret ~sslsweep:* resetchannels -@all +get +set +eval +expiretime +xadd +xread +xrange +xinfo|stream +time +ping"
 CLUSTER_RIGHTS = RIGHTS + " +cluster|slots +readonly +asking"
 SENTINEL_RIGHTS = RIGHTS + " +role"
 
@@ -215,12 +215,12 @@ def faults(site: Site) -> None:
     engine.say("SET", f"sslsweep:r:{78:032x}", b"x" * 5000)
     engine.say("SET", f"sslsweep:r:{79:032x}", b"short")
     site.check("S7", "too long and too short: unusable", talk("fetch", "4e", "4f"), "unusable unusable")
-    engine.say("DEL", "sslsweep:removed")
-    engine.say("SET", "sslsweep:removed", "no stream")
+    engine.say("DEL", "sslsweep:{fleet}:removed")
+    engine.say("SET", "sslsweep:{fleet}:removed", "no stream")
     for words in (["read", "wait"], ["remove", 2, 1, expiry], ["end"]):
         said = talk(*words)
         site.so("S7", f"no stream: {words[0]} says so", said.startswith("error") and "WRONGTYPE" in said, said)
-    engine.say("SET", "sslsweep:epoch", "nonsense")
+    engine.say("SET", "sslsweep:{fleet}:epoch", "nonsense")
     site.check("S7", "an epoch that is no number", talk("epoch"), "0")
 
     engine.stop()

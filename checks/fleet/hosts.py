@@ -482,7 +482,7 @@ def split(site: Site) -> None:
                [client.resumes(b, session) for session in (kept, unknown)], [True, False])
     meanwhile = client.at(b).session
     site.check("S3", "removed on both sides", [client.at(a, theirs, "/abrupt").resumed, client.at(b, ours, "/abrupt").resumed], [True] * 2)
-    wait_until(lambda: fleet.engine.say("XLEN", "sslsweep:removed") > 0, "the removal of one side")
+    wait_until(lambda: fleet.engine.say("XLEN", "sslsweep:{fleet}:removed") > 0, "the removal of one side")
     b.heal()
     b.machine.connected()
     wait_until(lambda: not client.resumes(a, ours), "the removal of the host that was cut off")

@@ -108,12 +108,12 @@ fn act(state: &mut State, settings: &Settings, words: &[&str]) -> Answer {
             String::new()
         }
         ["floor", floor] => {
-            engine.tell_floor(floor.parse()?, u64::MAX)?;
+            engine.tell_floor(floor.parse()?)?;
             String::new()
         }
         ["epoch"] => engine.epoch()?.to_string(),
         ["raise", epoch] => {
-            engine.raise_epoch(epoch.parse()?, u64::MAX)?;
+            engine.raise_epoch(epoch.parse()?)?;
             String::new()
         }
         ["end"] => {

@@ -84,6 +84,8 @@ fn exchange(
     let mut room = [0; REQUEST];
     let mut length = 0;
     while length < room.len() && !has_ended(&room[..length]) {
+        // Whoever says nothing at first keeps others waiting.
+        let deadline = if length == 0 { Instant::now() + 2 * LOOK } else { deadline };
         match within(deadline, is_over, || stream.read(&mut room[length..]))? {
             0 => break,
             more => length += more,
@@ -168,9 +170,10 @@ fn health(agent: &AgentState, links: &Links) -> (&'static str, String) {
 pub fn about(tally: Tally) -> (&'static str, &'static str) {
     match tally {
         Tally::Published => ("published", "Records sent to the engine."),
-        Tally::Withheld => {
-            ("withheld", "Records that stay on this machine, because they may be used once.")
-        }
+        Tally::Withheld => (
+            "withheld",
+            "Records that stay on this machine: they may be used once, or removals were missed.",
+        ),
         Tally::Tombstoned => {
             ("tombstoned", "Records not sent, because another machine has removed them.")
         }

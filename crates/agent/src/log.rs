@@ -1,5 +1,6 @@
 //! What the agent says on standard error: each change of state once.
 
+use std::collections::HashMap;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,18 +13,18 @@ pub fn say(what: impl Display) {
     let _ = writeln!(io::stderr(), "sslsweep-shared: {what}");
 }
 
-/// A line that others can cause as often as they want: it is written once in ten seconds at most.
+/// Lines that others can cause as often as they want: each kind is written once in ten seconds at most.
 #[derive(Debug, Default)]
-pub struct Seldom(Mutex<Option<Instant>>);
+pub struct Seldom(Mutex<HashMap<&'static str, Instant>>);
 
 impl Seldom {
     const PAUSE: Duration = Duration::from_secs(10);
 
     /// Writes a line, unless there was one of this kind just now.
-    pub fn say(&self, what: impl Display) {
+    pub fn say(&self, kind: &'static str, what: impl Display) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_none_or(|last| last.elapsed() >= Self::PAUSE) {
-            *last = Some(Instant::now());
+        if last.get(kind).is_none_or(|last| last.elapsed() >= Self::PAUSE) {
+            last.insert(kind, Instant::now());
             say(what);
         }
     }

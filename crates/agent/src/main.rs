@@ -125,11 +125,11 @@ impl Drop for SetAtEnd<'_> {
     }
 }
 
-/// The longest time that the agent may take to end. A thread ends after its operation, which asks every address in turn at worst
-/// and sends a few commands one after the other; each of these steps has the time limits of the settings. The seconds more are for
+/// The longest time that the agent may take to end. A thread ends after its operation, which asks every address and every node of a
+/// Cluster in turn at worst, and sends a few commands one after the other; each of these steps has the time limits of the settings. The seconds more are for
 /// what has none: names that are looked up, answers that come in pieces, and a machine with much else to do.
 fn longest_end(settings: &Settings) -> Duration {
-    let steps = 4 + u32::try_from(settings.urls.len()).unwrap_or(u32::MAX).min(16);
+    let steps = 16 + u32::try_from(settings.urls.len()).unwrap_or(u32::MAX).min(16);
     steps * (settings.connect + settings.answer) + Duration::from_secs(5)
 }
 

@@ -58,10 +58,8 @@ pub struct Shared<'a> {
     heard: AtomicU64,
     begun: Instant,
     flights: Flights,
-    /// Lines that the engine can cause.
-    of_losses: Seldom,
-    of_epochs: Seldom,
-    of_disbelief: Seldom,
+    /// For lines that the engine can cause.
+    seldom: Seldom,
 }
 
 /// Why an agent has ended.
@@ -85,9 +83,7 @@ pub fn run(agent: &Agent, settings: &Settings, links: &Links, stop: &AtomicBool)
         heard: AtomicU64::new(0),
         begun: Instant::now(),
         flights: Flights::default(),
-        of_losses: Seldom::default(),
-        of_epochs: Seldom::default(),
-        of_disbelief: Seldom::default(),
+        seldom: Seldom::default(),
     };
     thread::scope(|scope| {
         let threads = [
@@ -110,6 +106,8 @@ pub fn run(agent: &Agent, settings: &Settings, links: &Links, stop: &AtomicBool)
             }
             thread::sleep(BEAT);
         }
+        // From now on nobody answers.
+        agent.set_upstream(false);
         if removed { End::Removed } else { End::Stopped }
     })
 }
@@ -198,7 +196,9 @@ fn keep_connected(
         match result {
             Ok(()) if shared.is_over() => {}
             // It comes back by a connection of its own.
-            Ok(()) => shared.down(link, &Error::answer("the stream of removals is not heard")),
+            Ok(()) => {
+                shared.links.down(link, &Error::answer("the stream of removals is not heard"))
+            }
             Err(error) => {
                 shared.down(link, &error);
                 idle();
@@ -233,10 +233,12 @@ fn now() -> u64 {
 }
 
 /// Says that everything published until now is refused from now on, and why. Returns the time.
-fn refuse_until_now(shared: &Shared<'_>, why: &str) -> u64 {
+fn refuse_until_now(shared: &Shared<'_>, why: &'static str) -> u64 {
     let floor = now();
     shared.agent.segment().raise_floor(floor);
-    shared.of_losses.say(format_args!("{why}; sessions from before now are not resumed any more"));
+    shared
+        .seldom
+        .say(why, format_args!("{why}; sessions from before now are not resumed any more"));
     floor
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sslsweep_segment::{Change, Changes, Name, Tally};
 
 use super::{
-    ACTIVE, IDLE, LONGEST, Pause, Shared, keep_connected, latest, may_travel, now, refuse_until_now,
+    ACTIVE, IDLE, LONGEST, Pause, Shared, keep_connected, may_travel, now, refuse_until_now,
 };
 use crate::engine::{self, BATCH, Engine, Error, Record, Removed};
 use crate::log::Link;
@@ -30,6 +30,8 @@ struct Owed {
     unheard: Vec<engine::Name>,
     /// The same, of which the machines were told already.
     heard: HashSet<engine::Name>,
+    /// The looks to go.
+    doubt: u8,
     /// The forgets without a name, and the time up to which everything is refused since.
     floor: Option<(u64, u64)>,
 }
@@ -48,10 +50,18 @@ fn publish(
         let batch = Batch::of(shared, changes);
         if let Err(error) = batch.send(shared, engine, owed) {
             batch.again(shared);
+            owed.doubt = Owed::LOOKS;
             return Err(error);
         }
-        shared.up(Link::Publishing);
-        *pause = Pause::new();
+        if !batch.is_empty() {
+            owed.doubt = 0;
+        } else if !batch.is_full() {
+            owed.doubt = owed.doubt.saturating_sub(1);
+        }
+        if owed.doubt == 0 {
+            shared.up(Link::Publishing);
+            *pause = Pause::new();
+        }
         if batch.is_full() || !owed.changed.is_empty() {
             continue;
         }
@@ -62,8 +72,10 @@ fn publish(
 }
 
 impl Owed {
-    /// The names that are kept while the engine cannot take their tombstones.
+    /// The most names that are kept while the engine cannot take their tombstones.
     const MOST: usize = 1 << 16;
+    /// The looks after a failure that must find nothing before the engine is taken for well: what failed comes with the second.
+    const LOOKS: u8 = 2;
 
     fn tell(&mut self, shared: &Shared<'_>, engine: &mut Engine) -> Result<(), Error> {
         self.tell_marks(shared, engine)?;
@@ -87,17 +99,19 @@ impl Owed {
             _ => refuse_until_now(shared, "the segment had no room for a removal"),
         };
         self.floor = Some((marks, floor));
-        engine.tell_floor(floor, latest())?;
+        engine.tell_floor(floor)?;
         shared.agent.told_marks(marks);
         Ok(())
     }
 
     /// The tombstones of these could not be put.
     fn is_unburied(&mut self, removed: &[Removed]) {
+        if self.heard.len() >= Self::MOST {
+            // Better told twice than not at all.
+            self.heard.clear();
+        }
         let names = removed.iter().map(|removed| removed.name);
-        let unheard = names.filter(|name| !self.heard.contains(name));
-        let room = Self::MOST.saturating_sub(self.heard.len() + self.unheard.len());
-        self.unheard.extend(unheard.take(room));
+        self.unheard.extend(names.filter(|name| !self.heard.contains(name)));
     }
 }
 
@@ -162,8 +176,11 @@ impl Batch {
         if !self.removed.is_empty() {
             let refused =
                 engine.bury(&self.removed).inspect_err(|_| owed.is_unburied(&self.removed))?;
-            owed.heard.clear();
-            engine.tell_removed(&self.removed.iter().map(|it| it.name).collect::<Vec<_>>())?;
+            let names: Vec<engine::Name> = self.removed.iter().map(|it| it.name).collect();
+            engine.tell_removed(&names)?;
+            for name in &names {
+                owed.heard.remove(name);
+            }
             shared.agent.count(Tally::Removed, self.removed.len() as u64);
             shared.agent.count(Tally::Unfit, refused);
         }

@@ -5,22 +5,18 @@ use std::time::{Duration, Instant};
 use sslsweep_segment::{Name, Position, Tally};
 
 use super::{CLOCKS, Pause, Shared, latest, now, refuse_until_now};
-use crate::engine::{Entry, Error, Gap, Id, Read, Removals};
+use crate::engine::{EPOCHS, Entry, Error, Gap, Id, Read, Removals};
 use crate::log::Link;
 
 /// How long the engine waits for news.
 const WAIT: Duration = Duration::from_millis(250);
 
-/// The most by which the fleet raises the epoch at once beyond the clock. A hostile engine could else use up all epochs, and nothing
-/// could be revoked again.
-const EPOCHS: u64 = 1 << 16;
-
 pub(super) fn run(shared: &Shared<'_>) {
     let mut pause = Pause::new();
-    let mut is_refused = false;
+    let mut known = Known::default();
     while !shared.is_over() {
         let result = Removals::connect(shared.settings, WAIT)
-            .and_then(|mut removals| follow(shared, &mut removals, &mut pause, &mut is_refused));
+            .and_then(|mut removals| follow(shared, &mut removals, &mut pause, &mut known));
         if let Err(error) = &result {
             // First: this is the reason for which the others do not go on.
             shared.down(Link::Removals, error);
@@ -33,25 +29,27 @@ pub(super) fn run(shared: &Shared<'_>) {
     }
 }
 
-/// Reads and applies until something fails. Everything older than a loss of the engine's may be refused already.
+/// What is known from one connection to the next.
+#[derive(Default)]
+struct Known {
+    /// Everything older than a loss of the engine's is refused already.
+    is_refused: bool,
+    /// The floor that was not believed last. Everything until then was refused.
+    wrong_floor: u64,
+}
+
+/// Reads and applies until something fails.
 fn follow(
     shared: &Shared<'_>,
     removals: &mut Removals,
     pause: &mut Pause,
-    is_refused: &mut bool,
+    known: &mut Known,
 ) -> Result<(), Error> {
     let mut after = match shared.agent.stream() {
         Position { ms: 0, seq: 0 } => begin(shared, removals.end()?),
         Position { ms, seq } => Id { milliseconds: ms, sequence: seq },
     };
-    let fleet = removals.engine().epoch()?;
-    let mut told_epoch = raise_epoch(shared, [fleet]);
-    let floor = removals.engine().floor()?;
-    raise_floor(shared, floor);
-    if floor > latest() {
-        // Or everybody would give up all sessions with each connection, until that time has come.
-        removals.engine().correct_floor(now(), latest())?;
-    }
+    let mut numbers = Numbers::ask(shared, removals, known)?;
     let mut is_current = false;
     while !shared.is_over() {
         let asked = Instant::now();
@@ -59,30 +57,31 @@ fn follow(
         if asked.elapsed() > shared.patience() {
             return Err(Error::answer("it answers too slowly"));
         }
-        if read.gap == Some(Gap::Everybodys) && !is_told(removals.engine().floor()?, after) {
+        if read.gap == Some(Gap::Everybodys) {
             // At once, since an engine that is full or read-only cannot be told; and not again with each attempt, for then no session
             // could be resumed.
-            if !*is_refused {
+            if !known.is_refused {
                 shared.agent.segment().raise_floor(now());
-                *is_refused = true;
+                known.is_refused = true;
             }
-            // Also for machines that come later: records without their removals may be published again.
-            removals.engine().tell_floor(now(), latest())?;
+            if !is_told(removals.engine().floor()?, after) {
+                // Also for machines that come later: records without their removals may be published again.
+                removals.engine().tell_floor(now())?;
+            }
         }
-        if read.gap == Some(Gap::Everybodys) {
-            // The engine may have lost ours.
-            let fleet = removals.engine().epoch()?;
-            told_epoch = raise_epoch(shared, [fleet]);
+        if read.gap == Some(Gap::Everybodys) || !numbers.are_believed {
+            // The engine may have lost ours, or a clock was set right.
+            numbers = Numbers::ask(shared, removals, known)?;
         }
         after = read.last;
         apply(shared, &read);
-        *is_refused = false;
+        known.is_refused = false;
         shared.hear();
         // After the removals, which an engine that is full or read-only still tells.
         let epoch = shared.agent.segment().epoch();
-        if told_epoch < epoch {
-            removals.engine().raise_epoch(epoch, most_believed(epoch, now()))?;
-            told_epoch = epoch;
+        if numbers.epoch < epoch {
+            removals.engine().raise_epoch(epoch)?;
+            numbers.epoch = epoch;
         }
         if read.at_end && !is_current {
             is_current = true;
@@ -92,6 +91,31 @@ fn follow(
         }
     }
     Ok(())
+}
+
+/// What the engine has for machines that come later.
+struct Numbers {
+    /// The epoch, or 0 if it is not believed.
+    epoch: u64,
+    are_believed: bool,
+}
+
+impl Numbers {
+    /// Asks the engine, and does as it says.
+    fn ask(shared: &Shared<'_>, removals: &mut Removals, known: &mut Known) -> Result<Self, Error> {
+        let (fleet, floor) = (removals.engine().epoch()?, removals.engine().floor()?);
+        let epoch = raise_epoch(shared, [fleet]);
+        let is_wrong = floor > latest();
+        if !is_wrong || floor != known.wrong_floor {
+            raise_floor(shared, floor);
+        }
+        if is_wrong && floor != known.wrong_floor {
+            known.wrong_floor = floor;
+            // If the engine's clock agrees, others need not give up their sessions at each start until that time has come.
+            removals.engine().tell_floor(now())?;
+        }
+        Ok(Self { epoch, are_believed: epoch == fleet && !is_wrong })
+    }
 }
 
 /// Returns whether all machines refuse what was made before the loss of the entry that this one has read last: somebody has told
@@ -161,15 +185,15 @@ fn raise_epoch(shared: &Shared<'_>, named: impl IntoIterator<Item = u64>) -> u64
         if epoch <= most {
             fleet = fleet.max(epoch);
         } else {
-            shared.of_disbelief.say(format_args!(
-                "the engine names epoch {epoch}, which lies ahead, and is not believed"
-            ));
+            let what = "the engine names an epoch that lies ahead, and is not believed";
+            shared.seldom.say(what, format_args!("{what}: {epoch}"));
         }
     }
     if fleet > own {
         shared.agent.segment().raise_epoch(fleet);
         shared.agent.count(Tally::Revoked, 1);
-        shared.of_epochs.say(format_args!("epoch {fleet}: all sessions from before are revoked"));
+        let what = "all sessions from before are revoked";
+        shared.seldom.say(what, format_args!("epoch {fleet}: {what}"));
     }
     fleet
 }

@@ -3,9 +3,11 @@
 //! | key | holds |
 //! |---|---|
 //! | `PREFIX:r:NAME` | a record: its expiry (8 bytes, big endian) and its bytes; or nothing at all, which is a *tombstone*: the record was removed |
-//! | `PREFIX:removed` | a stream: what was removed, as many names in a field `n`; everything published until a time, `f`; an epoch, `e`; records whose lives a machine has made shorter, `c`: the machine's number (8 bytes) and names |
-//! | `PREFIX:epoch` | the highest epoch that anybody has published |
-//! | `PREFIX:floor` | the latest time of those in fields `f`, for machines that come later |
+//! | `PREFIX:{fleet}:removed` | a stream: what was removed, as many names in a field `n`; everything published until a time, `f`; an epoch, `e`; records whose lives a machine has made shorter, `c`: the machine's number (8 bytes) and names |
+//! | `PREFIX:{fleet}:epoch` | the highest epoch that anybody has published |
+//! | `PREFIX:{fleet}:floor` | the latest time of those in fields `f`, for machines that come later |
+//!
+//! The last three are on one node of a Cluster (`{fleet}`), so that they are there or away together.
 //!
 //! A key expires with its record. NAME is 32 hexadecimal digits. A tombstone is never replaced by a record, and a record by
 //! none that expires later: another machine may send what it knew before.
@@ -51,12 +53,27 @@ if old and ARGV[3] ~= '1' then return 3 end
 redis.call('SET', KEYS[1], ARGV[1], 'EXAT', ARGV[2])
 return 1";
 
-/// Raises a number, or replaces one that is larger than anybody believes.
-const RAISE: &str = "\
-local old = tonumber(redis.call('GET', KEYS[1]) or '0') or 0
-if tonumber(ARGV[1]) <= old and old <= tonumber(ARGV[2]) then return 0 end
-redis.call('SET', KEYS[1], ARGV[1])
+/// Raises a number, and tells all machines in the stream. A number that lies further ahead of the engine's clock than `ARGV[4]`
+/// allows is from a clock that was ahead, and nobody believes it: such an old one is replaced, such a new epoch not told, and such
+/// a new floor is as late as is believed. (That the engine's clock is asked keeps a machine whose own is behind from replacing what
+/// the others believe.)
+const TELL: &str = "\
+local latest = tonumber(redis.call('TIME')[1]) + 300
+local old = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
+local new = tonumber(ARGV[2])
+if new > math.max(latest, old + tonumber(ARGV[4])) then
+    if ARGV[1] ~= 'f' then return 0 end
+    new = latest
+end
+if new <= old and old <= math.max(latest, new + tonumber(ARGV[4])) then return 0 end
+local digits = string.format('%.0f', new)
+redis.call('SET', KEYS[2], digits)
+redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', ARGV[1], digits)
 return 1";
+
+/// The most by which an epoch is believed that lies ahead of the clocks: beyond the epoch before. A hostile engine could else use up
+/// all epochs, and nothing could be revoked again.
+pub const EPOCHS: u64 = 1 << 16;
 
 /// Chooses the cryptography of TLS, once for the process.
 pub fn use_tls() {
@@ -253,24 +270,14 @@ impl Engine {
         self.add(entries.collect())
     }
 
-    /// Tells all machines that everything published until this time, in seconds since the epoch, may have been removed. A time
-    /// later than `latest` is believed of nobody.
+    /// Tells all machines that everything published until this time, in seconds since the epoch, may have been removed; unless
+    /// they were told of a later time.
     ///
     /// # Errors
     ///
     /// The engine cannot do it at the moment. The call has to be repeated.
-    pub fn tell_floor(&mut self, floor: u64, latest: u64) -> Result<(), Error> {
-        self.tell("f", floor)?;
-        whole(self.raise("floor", floor, latest)?).map(drop)
-    }
-
-    /// Replaces a floor later than `latest`, from a machine whose clock was ahead. An engine that is full or read-only keeps it.
-    ///
-    /// # Errors
-    ///
-    /// The engine cannot answer at the moment.
-    pub fn correct_floor(&mut self, floor: u64, latest: u64) -> Result<(), Error> {
-        self.raise("floor", floor, latest).map(drop)
+    pub fn tell_floor(&mut self, floor: u64) -> Result<(), Error> {
+        self.tell("f", "floor", floor, 0)
     }
 
     /// The latest time that [`tell_floor`](Self::tell_floor) was told on any machine, in seconds since the epoch; or 0.
@@ -306,14 +313,13 @@ impl Engine {
         self.number("epoch")
     }
 
-    /// Publishes an epoch, and tells all machines. One above `most` is believed of nobody.
+    /// Publishes an epoch, and tells all machines; unless there is a higher one.
     ///
     /// # Errors
     ///
     /// The engine cannot do it at the moment. The call has to be repeated.
-    pub fn raise_epoch(&mut self, epoch: u64, most: u64) -> Result<(), Error> {
-        self.tell("e", epoch)?;
-        whole(self.raise("epoch", epoch, most)?).map(drop)
+    pub fn raise_epoch(&mut self, epoch: u64) -> Result<(), Error> {
+        self.tell("e", "epoch", epoch, EPOCHS)
     }
 
     fn number(&mut self, word: &str) -> Result<u64, Error> {
@@ -325,17 +331,11 @@ impl Engine {
         }
     }
 
-    /// Tells a number in the stream.
-    fn tell(&mut self, field: &str, number: u64) -> Result<(), Error> {
-        let told = self.entry(field, number.to_string());
-        whole(self.link.ask_one(told)?).map(drop)
-    }
-
-    /// Raises the number under a key. The answer may be an error of the engine's.
-    fn raise(&mut self, word: &str, number: u64, most: u64) -> Result<Value, Error> {
+    fn tell(&mut self, field: &str, word: &str, number: u64, ahead: u64) -> Result<(), Error> {
         let mut command = cmd("EVAL");
-        command.arg(RAISE).arg(1).arg(self.word_key(word)).arg(number).arg(most);
-        self.link.ask_one(command)
+        command.arg(TELL).arg(2).arg(self.stream_key()).arg(self.word_key(word));
+        command.arg(field).arg(number).arg(self.entries).arg(ahead);
+        whole(self.link.ask_one(command)?).map(drop)
     }
 
     /// Tries what an agent writes, in ways that change nothing: records that expire at once, the script that raises a number, and an
@@ -354,7 +354,7 @@ impl Engine {
             .link
             .ask(records)
             .and_then(|answers| answers.into_iter().try_for_each(|answer| whole(answer).map(drop)));
-        let raised = self.raise("epoch", 0, u64::MAX).and_then(whole).map(drop);
+        let raised = self.tell("e", "epoch", 0, u64::MAX);
         [records, raised, self.link.ask_one(entry).and_then(whole).map(drop)]
     }
 
@@ -384,11 +384,11 @@ impl Engine {
     }
 
     fn stream_key(&self) -> String {
-        format!("{}:removed", self.prefix)
+        self.word_key("removed")
     }
 
     fn word_key(&self, word: &str) -> String {
-        format!("{}:{word}", self.prefix)
+        format!("{}:{{fleet}}:{word}", self.prefix)
     }
 
     fn entry(&self, field: &str, value: impl redis::ToRedisArgs) -> Cmd {

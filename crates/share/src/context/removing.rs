@@ -78,6 +78,10 @@ impl Context {
         let mut bytes = contents::Bytes::new([0; contents::ROOM]);
         let Some(record) = self.get(&key) else { return };
         let Ok((flags, contents)) = self.open(&key, &record, &mut bytes) else { return };
+        if self.shared.check_origin(&contents.origin).is_err() {
+            // From before a loss: a record made anew would go to other machines, which know of no loss.
+            return self.make_dead(&key, session.id(), contents.expiry);
+        }
         let expiry = session.expiry();
         if expiry >= contents.expiry {
             return;

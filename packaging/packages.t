@@ -62,7 +62,7 @@ sub glibc_least {
 subtest 'contents of the Debian packages' => sub {
     my $doc  = '/usr/share/doc/sslsweep';
     # debhelper compresses what has more than 4 kB.
-    my @docs = map { "$doc/$_" } qw(README.md.gz compatibility.md.gz operations.md.gz sharing.md.gz fleet.md.gz changelog.gz changelog.Debian.gz
+    my @docs = map { "$doc/$_" } qw(README.md.gz compatibility.md.gz operations.md.gz sharing.md.gz fleet.md.gz security.md.gz changelog.gz changelog.Debian.gz
         copyright top.svg), -s "$top/docs/metrics.md" > 4096 ? 'metrics.md.gz' : 'metrics.md';
     my %wanted = (
         'sslsweep'     => [installed('RUNTIME', $libdir), @docs, '/usr/share/lintian/overrides/sslsweep'],
@@ -121,7 +121,7 @@ subtest 'contents of the RPM packages' => sub {
     same([grep { !m{/(?:doc|licenses)/} } @$shared], [installed('SHARE', $lib)], 'the files of sslsweep-share');
     same([grep { !m{/(?:doc|licenses)/} } @$fleet], [installed('FLEET', $lib), '/usr/libexec/sslsweep'], 'the files of sslsweep-fleet');
     same([grep { !m{/(?:doc|licenses)/} } @$devel], [installed('DEV', $lib)], 'the files of sslsweep-devel');
-    for my $file (qw(LICENSE README.md CHANGELOG.md compatibility.md operations.md sharing.md fleet.md metrics.md top.svg)) {
+    for my $file (qw(LICENSE README.md CHANGELOG.md compatibility.md operations.md sharing.md fleet.md security.md metrics.md top.svg)) {
         is(scalar(grep { m{/(?:doc|licenses)/.*/\Q$file\E$} } @$runtime), 1, "$file is there");
     }
 

@@ -18,15 +18,16 @@ says() { # PATTERN COMMAND
     "$@" 2>&1 | tee said | grep -q "$pattern" || { cat said && return 1; }
 }
 
-for name in sslsweep sslsweep-share sslsweep-dev; do
+for name in sslsweep sslsweep-share sslsweep-fleet sslsweep-dev; do
     is "$name is for arm64" says '^ Architecture: arm64$' dpkg-deb -I ${name}_*_arm64.deb
 done
 is "sslsweep needs arm64's C library" says '^ Depends:.*libc6 (' dpkg-deb -I sslsweep_*_arm64.deb
 is "sslsweep has the library" contains sslsweep "$folder/libsslsweep\.so\.[0-9.]*"
 is "sslsweep-share has the share library" contains sslsweep-share "$folder/libsslsweep-share\.so\.[0-9.]*"
+is "sslsweep-fleet has the agent" contains sslsweep-fleet "usr/libexec/sslsweep/sslsweep-shared"
 is "sslsweep-dev has the static library" contains sslsweep-dev "$folder/libsslsweep\.a"
 is "they are installed" dpkg -i ./*_arm64.deb
 is "a program is served" says 'libssl\.so\.3' env SSLSWEEP_VERBOSE=1 sslsweep run openssl ciphers
 is "doctor knows the program" says 'openssl' sslsweep doctor /usr/bin/openssl
-is "they are removed" dpkg --purge sslsweep-dev sslsweep-share sslsweep
+is "they are removed" dpkg --purge sslsweep-dev sslsweep-fleet sslsweep-share sslsweep
 is "nothing is left" [ ! -e /usr/bin/sslsweep ]

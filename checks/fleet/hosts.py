@@ -495,7 +495,7 @@ def split(site: Site) -> None:
 
 
 def crosses(site: Site, what: str, fleet: Fleet, number: int = 1) -> None:
-    """Checks that the first try on the other host resumes, for so many sessions of each version in each direction."""
+    """Checks that the first try on the other host resumes: `number` sessions of each version, in each direction."""
     a, b = fleet.hosts
     for version in VERSIONS:
         client = Traveller(fleet, version, NGINX_PORT).introduce()

@@ -4,10 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use redis::Value;
 
-use crate::engine::{Engine, Error, Removals, Settings};
-
-/// The difference of clocks that sharing allows for, in seconds.
-const CLOCKS: u64 = 300;
+use crate::engine::{CLOCKS, Engine, Error, Removals, Settings};
 
 /// What was found: lines, and whether the engine can be used.
 pub struct Report {

@@ -21,7 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(1);
 /// The longest request that is read.
 const REQUEST: usize = 4096;
 
-/// What listens at an address, or will as soon as nobody else does.
+/// A server of HTTP at an address. It listens once the address is free.
 pub struct Server {
     address: SocketAddr,
     listener: Option<TcpListener>,

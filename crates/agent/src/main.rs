@@ -125,9 +125,9 @@ impl Drop for SetAtEnd<'_> {
     }
 }
 
-/// The longest time that the agent may take to end. A thread ends after its operation, which asks every address and every node of a
-/// Cluster in turn at worst, and sends a few commands one after the other; each of these steps has the time limits of the settings. The seconds more are for
-/// what has none: names that are looked up, answers that come in pieces, and a machine with much else to do.
+/// The longest time that the agent may take to end. A thread ends after its operation. At worst that asks every address and every
+/// node of a Cluster in turn, and sends a few commands one after the other; each of these steps has the time limits of the settings.
+/// The seconds more are for steps without a limit: looking names up, reading an answer in pieces, and waiting for a busy processor.
 fn longest_end(settings: &Settings) -> Duration {
     let steps = 16 + u32::try_from(settings.urls.len()).unwrap_or(u32::MAX).min(16);
     steps * (settings.connect + settings.answer) + Duration::from_secs(5)

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use sslsweep_seal::{FOREIGN, SINGLE_USE};
 use sslsweep_segment::{Agent, Tally};
 
-use crate::engine::{Engine, Error, Settings};
+use crate::engine::{CLOCKS, Engine, Error, Settings};
 use crate::log::{Link, Links, Seldom};
 use flights::Flights;
 
@@ -35,8 +35,6 @@ const LONGEST: u64 = 7 * 24 * 3600;
 /// The pauses between two looks at the segment: while something happens, and when nothing has for a while.
 const ACTIVE: Duration = Duration::from_millis(1);
 const IDLE: Duration = Duration::from_millis(20);
-/// How far another machine's clock may be ahead, in seconds.
-const CLOCKS: u64 = 300;
 /// How often the agent looks whether its segment is still at its path.
 const LOOK: Duration = Duration::from_secs(1);
 

@@ -21,7 +21,7 @@ pub(super) fn run(shared: &Shared<'_>) {
     );
 }
 
-/// What has to be told, besides what is marked in the segment.
+/// Messages to the fleet that are due. The segment has no marks for them.
 #[derive(Default)]
 struct Owed {
     /// Names whose change has to be told once more.
@@ -128,7 +128,7 @@ impl Batch {
     /// Collects what has changed, up to a bound.
     fn of(shared: &Shared<'_>, changes: &mut Changes<'_>) -> Self {
         let (mut batch, now) = (Self::default(), now());
-        // What was there when removals were missed. The engine may have evicted their tombstones.
+        // These records were here when the machine missed removals. The engine may have evicted the tombstones.
         let withheld = shared.agent.withheld();
         while batch.looked_at < BATCH {
             let Some(change) = changes.next_change(now) else { break };

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use sslsweep_segment::{Name, Position, Tally};
 
-use super::{CLOCKS, Pause, Shared, latest, now, refuse_until_now};
-use crate::engine::{EPOCHS, Entry, Error, Gap, Id, Read, Removals};
+use super::{Pause, Shared, latest, now, refuse_until_now};
+use crate::engine::{CLOCKS, EPOCHS, Entry, Error, Gap, Id, Read, Removals};
 use crate::log::Link;
 
 /// How long the engine waits for news.
@@ -29,7 +29,7 @@ pub(super) fn run(shared: &Shared<'_>) {
     }
 }
 
-/// What is known from one connection to the next.
+/// Facts that outlive a connection.
 #[derive(Default)]
 struct Known {
     /// Everything older than a loss of the engine's is refused already.
@@ -93,7 +93,7 @@ fn follow(
     Ok(())
 }
 
-/// What the engine has for machines that come later.
+/// The epoch in the engine, and whether its epoch and floor are believed.
 struct Numbers {
     /// The epoch, or 0 if it is not believed.
     epoch: u64,
@@ -106,10 +106,10 @@ impl Numbers {
         let (fleet, floor) = (removals.engine().epoch()?, removals.engine().floor()?);
         let epoch = raise_epoch(shared, [fleet]);
         let is_wrong = floor > latest();
-        if !is_wrong || floor != known.wrong_floor {
+        if !is_wrong {
             raise_floor(shared, floor);
-        }
-        if is_wrong && floor != known.wrong_floor {
+        } else if floor != known.wrong_floor {
+            raise_floor(shared, floor);
             known.wrong_floor = floor;
             // If the engine's clock agrees, others need not give up their sessions at each start until that time has come.
             removals.engine().tell_floor(now())?;

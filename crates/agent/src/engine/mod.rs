@@ -58,7 +58,7 @@ return 1";
 /// a new floor is as late as is believed. (That the engine's clock is asked keeps a machine whose own is behind from replacing what
 /// the others believe.)
 const TELL: &str = "\
-local latest = tonumber(redis.call('TIME')[1]) + 300
+local latest = tonumber(redis.call('TIME')[1]) + tonumber(ARGV[5])
 local old = tonumber(redis.call('GET', KEYS[2]) or '0') or 0
 local new = tonumber(ARGV[2])
 if new > math.max(latest, old + tonumber(ARGV[4])) then
@@ -70,6 +70,9 @@ local digits = string.format('%.0f', new)
 redis.call('SET', KEYS[2], digits)
 redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', ARGV[1], digits)
 return 1";
+
+/// How far apart the clocks of machines may be, in seconds.
+pub const CLOCKS: u64 = 300;
 
 /// The most by which an epoch is believed that lies ahead of the clocks: beyond the epoch before. A hostile engine could else use up
 /// all epochs, and nothing could be revoked again.
@@ -334,7 +337,7 @@ impl Engine {
     fn tell(&mut self, field: &str, word: &str, number: u64, ahead: u64) -> Result<(), Error> {
         let mut command = cmd("EVAL");
         command.arg(TELL).arg(2).arg(self.stream_key()).arg(self.word_key(word));
-        command.arg(field).arg(number).arg(self.entries).arg(ahead);
+        command.arg(field).arg(number).arg(self.entries).arg(ahead).arg(CLOCKS);
         whole(self.link.ask_one(command)?).map(drop)
     }
 

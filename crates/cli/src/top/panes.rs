@@ -243,7 +243,7 @@ fn sharing(row: &Row, width: u16) -> Vec<String> {
     lines
 }
 
-/// What the row's process or program has asked the fleet, and what came of it; none if it asks nobody.
+/// The questions of the row's process or program to the fleet, with their answers; none if it asks nobody.
 fn fleet(row: &Row) -> Option<String> {
     let asks = [Kind::Asked, Kind::Waits, Kind::Foreign].into_iter();
     asks.map(|kind| row.sharing.sum(kind)).find(|&sum| sum > 0)?;

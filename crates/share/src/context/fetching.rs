@@ -115,7 +115,7 @@ impl Context {
         questions: QuestionsOf,
     ) -> bool {
         let segment = &self.shared.segment;
-        // What this machine has removed the fleet does not give back.
+        // A session that was removed here is not fetched again.
         if !segment.can_ask() || segment.is_gone(key.name(), now().max(0) as u64) {
             return false;
         }
@@ -159,7 +159,7 @@ impl Context {
         // A session has no epoch: one of before the last revocation was made in an earlier one.
         let is_old = is_of_before(time, self.shared.gone_until(), now());
         let epoch = if is_old { 0 } else { origin.epoch };
-        // Who else has resumed it before is not known, so the number is none: every flush hides what follows from it.
+        // Other processes may have resumed it before. With the number 0 every flush hides the sessions that follow from it.
         let origin = Origin { number: 0, time, epoch, ..origin };
         Resumed { session: session.address(), origin, fetched: false, trust: [0; 32] }
     }

@@ -69,7 +69,7 @@ impl Context {
         is_gone || is_forgotten(made, now) || is_of_before(made, gone_until, now)
     }
 
-    /// A stored session expires at another time. If that is earlier, its record is made anew.
+    /// A stored session expires at another time. An earlier time is put into its record.
     pub(crate) fn re_expire(&self, session: Session<'_>) {
         if !self.has_shared.load(Ordering::Relaxed) {
             return;
@@ -79,7 +79,7 @@ impl Context {
         let Some(record) = self.get(&key) else { return };
         let Ok((flags, contents)) = self.open(&key, &record, &mut bytes) else { return };
         if self.shared.check_origin(&contents.origin).is_err() {
-            // From before a loss: a record made anew would go to other machines, which know of no loss.
+            // The session is older than a loss of removals. A new record of it would go to machines that know of no loss.
             return self.make_dead(&key, session.id(), contents.expiry);
         }
         let expiry = session.expiry();

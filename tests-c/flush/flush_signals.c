@@ -37,8 +37,11 @@ static void *flushes(void *arg)
 static void *stores(void *arg)
 {
     (void)arg;
-    for (unsigned n = 1; n <= ROUNDS * many; n++)
+    for (unsigned n = 1; n <= ROUNDS * many; n++) {
+        while (n == ROUNDS * many / 2 && signals == 0)
+            usleep(100); /* the main thread may be late */
         store(ctx, n, 1000, (long)(n % 100));
+    }
     __atomic_store_n(&finished, 1, __ATOMIC_RELEASE);
     return NULL;
 }

@@ -119,7 +119,7 @@ static int ended(SSL_CTX *ctx, void (*action)(SSL_CTX *), void (*in)(void))
     how = in;
     if (pthread_create(&thread, NULL, work, ctx) != 0)
         give_up("pthread_create");
-    if (in == by_cancel && (!gate_wait(&waiting, 10) || pthread_cancel(thread) != 0))
+    if (in == by_cancel && (!gate_wait(&waiting, 60) || pthread_cancel(thread) != 0))
         give_up("pthread_cancel");
     pthread_join(thread, &result);
     waiting.open = 0;

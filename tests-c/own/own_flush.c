@@ -162,7 +162,7 @@ static void *flush_some(void *arg)
     size_t *removed = arg;
     SSL_CTX *ctx = *(SSL_CTX **)arg;
     *removed = 0;
-    if (!gate_wait(&shut, 20))
+    if (!gate_wait(&shut, 60))
         return NULL;
     while (own_flush(ctx, 0, 3, 0, &mine) == 1 && mine.removed > 0)
         *removed += mine.removed;

@@ -171,7 +171,7 @@ static void beside_a_flush(void *(*flusher)(void *), void (*callback)(SSL_CTX *,
     }
     SSL_CTX_sess_set_remove_cb(server, callback);
     hs_start(&thread, flusher, NULL);
-    if (!gate_wait(&flushing, 20))
+    if (!gate_wait(&flushing, 60))
         give_up("no flush");
     exit(7);
 }

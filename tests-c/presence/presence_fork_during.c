@@ -71,7 +71,7 @@ static void block(SSL_CTX *ctx, SSL_SESSION *session)
     record_removal(ctx, session);
     if (session_number(session) == 50) {
         gate_open(&entered);
-        gate_wait(&go_on, 20);
+        gate_wait(&go_on, 60);
     }
 }
 
@@ -87,12 +87,12 @@ static void beside_a_callback(void)
     SSL_CTX *ctx = filled(0);
     SSL_CTX_sess_set_remove_cb(ctx, block);
     hs_start(&thread, flush_all, ctx);
-    if (!gate_wait(&entered, 20))
+    if (!gate_wait(&entered, 60))
         give_up("no callback");
     fflush(stdout);
     pid_t process = fork();
     if (process == 0) {
-        alarm(20);
+        hs_limit_time();
         /* Session 50 is the other thread's, which is not in this process. */
         int ok = removals() == 50 && store(ctx, 1000, 9000, 100) == 1;
         flush(ctx, 5000);
@@ -165,7 +165,7 @@ static void beside_lookups(void)
         fflush(stdout);
         pid_t process = fork();
         if (process == 0) {
-            alarm(20);
+            hs_limit_time();
             SSL_CTX *ctx = server_context();
             int ok = store(ctx, 1, 1000, 100) == 1 && store(looked_up[0], 1, 1000, 100) == 1;
             SSL_CTX_free(ctx);

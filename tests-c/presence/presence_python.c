@@ -73,7 +73,7 @@ static int run(char *const argv[], const char *stderr_path)
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
-        alarm(60);
+        alarm(slowly() ? 600 : 60);
         if (freopen(stderr_path, "w", stderr) == NULL)
             _exit(125);
         setenv("SSLSWEEP_VERBOSE", "1", 1);

@@ -121,7 +121,7 @@ static void wait_for(atomic_int *what, int least)
 /* A worker: the context was made before the fork. */
 static void run_races(SSL_CTX *server, int rounds)
 {
-    hs_limit_time();
+    alarm(slowly() ? 800 : 240);
     for (int i = 1; i <= rounds; i++) {
         int accepted;
         wait_for(&table->round, i);

@@ -500,7 +500,7 @@ static void stored(void)
         better("S3", full(&o), "%s: nor by a ticket of a handshake that was under way", in());
         set(&there, EPOCH, 0);
     }
-    set(&there, FLOOR, (uint64_t)time(NULL) + 10);
+    set(&there, FLOOR, (uint64_t)time(NULL) + 1000);
     o = run(&there, "make try");
     better("S3", full(&o), "%s: nor one from before a gap", in());
     set(&there, FLOOR, 0);
@@ -534,7 +534,8 @@ static void evicted(void)
     expect("S3", !o.failed, "%s: a session is removed once more, when its record was evicted", in());
     long long left = remembers(&there);
     printf("# remembered for %lld s of %ld\n", left, longest);
-    better("S3", left > longest - 60 && left <= longest, "%s: that is remembered as long as a new session lives", in());
+    /* (time() may be a tick behind the clock that the library asks.) */
+    better("S3", left > longest - 60 && left <= longest + 1, "%s: that is remembered as long as a new session lives", in());
     has_agent(&there, 0);
 }
 
@@ -611,7 +612,8 @@ static void waits(void)
     wait_for = "0";
 }
 
-/* An agent that answers. (It may be late on a busy machine, so it gets some tries.) */
+/* An agent that answers. (It may be late on a busy machine, so it gets some tries. What it answers too late the next try may
+ * find, and asks nothing.) */
 static void answers(void)
 {
     enum { TRIES = 30 };
@@ -620,7 +622,7 @@ static void answers(void)
     made(&here, "make");
     wait_for = "20";
     pid_t agent = start_agent(&there, &here);
-    for (tries = 0, o = (outcome){.failed = 0}; tries < TRIES && sweeping() && !resumed(&o); tries++) {
+    for (tries = 0, o = (outcome){.failed = 0}; tries < TRIES && sweeping() && !(resumed(&o) && count(&o, "answered") == 1); tries++) {
         lose_records(there.segment);
         set(&there, MISSED, 0);
         o = run(&there, "try");

@@ -156,11 +156,11 @@ SKIP: {
         if ($pid == 0) {
             open STDOUT, '>', "$scratch/traced" or _exit(126);
             open STDERR, '>&', \*STDOUT or _exit(126);
-            exec 'timeout', '-s', 'INT', '60', 'bpftrace', $file or _exit(127);
+            exec 'timeout', '-s', 'INT', '180', 'bpftrace', $file or _exit(127);
         }
-        for (1 .. 200) { last if -e "$scratch/traced" && slurp("$scratch/traced") =~ /^Tracing/m; sleep 0.1 }
+        for (1 .. 600) { last if -e "$scratch/traced" && slurp("$scratch/traced") =~ /^Tracing/m; sleep 0.1 }
         # It says so before all probes are in place, and rates come with the next second: so more than once.
-        for (1 .. 8) {
+        for (1 .. 40) {
             local $ENV{LD_PRELOAD} = $library;
             output($program);
             sleep 0.4;

@@ -130,16 +130,22 @@ if [ -n "$faults" ]; then
     exit 1
 fi
 
-# One at a time, since apt does not wait for another one (CI sets up for two commands at once).
-install_packages() {
-    export DEBIAN_FRONTEND=noninteractive
+# One at a time, since apt does not wait for another one that updates (CI sets up for two commands at once).
+alone() {
     exec 9<"$root"
     ! have flock || flock 9
+}
+
+# Of an apt that waits for dpkg, and asks a mirror again.
+apt() { LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get "$@" -qq -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=5; }
+
+install_packages() {
+    alone
     # shellcheck disable=SC2086 # a list of words
-    apt-get install -qq -y --no-install-recommends $packages >/dev/null 2>&1 && return
-    apt-get update -qq
+    apt install --no-install-recommends $packages >/dev/null 2>&1 && return
+    apt update
     # shellcheck disable=SC2086
-    apt-get install -qq -y --no-install-recommends $packages >/dev/null
+    apt install --no-install-recommends $packages >/dev/null
 }
 
 if [ -n "$packages" ]; then
@@ -163,7 +169,7 @@ unpack() {
         rm -rf "${cache:?}/$2"
         mkdir -p "$cache"
         fresh=$(mktemp -d "$cache/.XXXXXX")
-        if download "$fresh" "$2" || { [ "$(id -u)" = 0 ] && apt-get update -qq && download "$fresh" "$2"; }; then
+        if download "$fresh" "$2" || { [ "$(id -u)" = 0 ] && alone && apt update && download "$fresh" "$2"; }; then
             for archive in "$fresh"/archives/*.deb; do dpkg-deb -x "$archive" "$fresh/tree"; done
             mv -T "$fresh/tree" "$cache/$2"
         fi
@@ -177,7 +183,7 @@ unpack() {
 # What apt would install, into a folder of our own; so it asks for no lock and no other user.
 download() { # folder, package
     mkdir -p "$1/archives/partial"
-    LC_ALL=C apt-get install -qq -y --download-only --no-install-recommends -o Dir::Cache::archives="$1/archives" \
+    apt install --download-only --no-install-recommends -o Dir::Cache::archives="$1/archives" \
         -o Debug::NoLocking=1 -o APT::Sandbox::User=root "$2" >"$1/log" 2>&1 && return
     tail -n 5 "$1/log" >&2
     return 1

@@ -125,7 +125,7 @@ plant() {
     echo force-unsafe-io >"$tree/etc/dpkg/dpkg.cfg.d/unsafe"
 
     sources "$name" >"$tree/etc/apt/sources.list"
-    apt-config dump | grep -i '^Acquire::[a-z:]*Proxy' >"$tree/etc/apt/apt.conf.d/outer" || :
+    { apt-config dump | grep -i '^Acquire::[a-z:]*Proxy' || :; echo 'Acquire::Retries "5";'; } >"$tree/etc/apt/apt.conf.d/outer"
     cp -L /etc/resolv.conf /etc/hosts "$tree/etc/"
     cp "${SSL_CERT_FILE:-/etc/ssl/certs/ca-certificates.crt}" "$tree/root/certificates"
     mkdir -p "$tree/srv/cargo"

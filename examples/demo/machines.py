@@ -19,7 +19,7 @@ import time
 from workers import Client, certify, configured, find, free_ports, wait_for
 
 CLIENTS = 20
-ROUNDS = 5
+PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6)  # seconds between the rounds
 
 
 class Processes(contextlib.ExitStack):
@@ -32,7 +32,7 @@ class Processes(contextlib.ExitStack):
 
 
 def until(happened: object, process: subprocess.Popen) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not happened():
         if process.poll() is not None or time.monotonic() > end:
             sys.exit(1)
@@ -65,7 +65,7 @@ def machine(processes: Processes, folder: pathlib.Path, sharing: tuple[str, str,
 def rounds(clients: list[Client], port: int) -> list[int]:
     """How many were resumed there in each round. Those who were not come again, with the session of the first machine."""
     resumed, waiting = [], [(client, client.session) for client in clients]
-    for _ in range(ROUNDS):
+    for pause in (*PAUSES, 0):
         again = []
         for client, session in waiting:
             client.session, client.port = session, port
@@ -75,7 +75,7 @@ def rounds(clients: list[Client], port: int) -> list[int]:
         waiting = again
         if not waiting:
             break
-        time.sleep(0.2)
+        time.sleep(pause)
     return resumed
 
 

@@ -92,7 +92,7 @@ def reload(nginx: int) -> None:
     """Until four new workers have taken over."""
     before = workers(nginx)
     os.kill(nginx, signal.SIGHUP)
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while len(workers(nginx) - before) < 4 or workers(nginx) & before:
         if time.monotonic() > end:
             sys.exit("nginx did not reload")

@@ -92,7 +92,7 @@ mod tests {
         // SAFETY: the child only does `work` and ends.
         let child = unsafe { libc::fork() };
         if child == 0 {
-            alarm(20); // ends a child that hangs
+            alarm(60); // ends a child that hangs
             _exit(if work() { 7 } else { 1 });
         }
         let mut status = 0;

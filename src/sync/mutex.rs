@@ -228,7 +228,10 @@ impl Raw {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
     use std::sync::atomic::AtomicBool;
+    use std::sync::mpsc;
     use std::thread;
 
     use super::super::generation::in_child;
@@ -268,6 +271,12 @@ mod tests {
         assert!(mutex.try_lock().is_some() && mutex.lock_unless_dead().is_some());
     }
 
+    /// Whether the thread of this folder in `/proc` sleeps.
+    fn sleeps(thread: &Path) -> bool {
+        let stat = fs::read_to_string(thread.join("stat")).unwrap();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" S"))
+    }
+
     /// Handed over, the lock goes to the thread that sleeps, though the one that had it asks again at once.
     #[test]
     #[cfg_attr(miri, ignore = "waits until a thread sleeps")]
@@ -276,12 +285,19 @@ mod tests {
             let order = Mutex::new(Vec::new());
             thread::scope(|scope| {
                 let guard = order.lock();
-                scope.spawn(|| order.lock().push("sleeper"));
-                // Asleep, or about to be: then it has seen this state.
-                while order.raw().0.load(Ordering::Relaxed) & STATE != CONTENDED {
+                let (tell, told) = mpsc::channel();
+                let order = &order;
+                scope.spawn(move || {
+                    tell.send(fs::canonicalize("/proc/thread-self").unwrap()).unwrap();
+                    order.lock().push("sleeper");
+                });
+                let sleeper = told.recv().unwrap();
+                // Asleep, or about to be; and then asleep. (The kernel has it in its list before it says so.)
+                while order.raw().0.load(Ordering::Relaxed) & STATE != CONTENDED
+                    || !sleeps(&sleeper)
+                {
                     thread::yield_now();
                 }
-                thread::sleep(std::time::Duration::from_millis(1));
                 MutexGuard::unlock_fair(guard);
                 order.lock().push("again");
             });

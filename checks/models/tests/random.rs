@@ -3,6 +3,7 @@
 //!
 //! What each thread does is random as well. At the end the account of `settle` must be right.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,6 +18,14 @@ const THREADS: usize = 4;
 const STEPS: usize = 8;
 /// Of the cache. Two of the keys are too many for it.
 const SIZE: usize = 4;
+
+/// Of the schedules. SEED from the environment for the same ones each time.
+fn seed() -> u64 {
+    match std::env::var("SEED") {
+        Ok(number) => number.parse().expect("SEED is a number"),
+        Err(_) => RandomState::new().build_hasher().finish(),
+    }
+}
 
 /// SCHEDULES of each kind; from the environment for a longer run.
 fn schedules() -> usize {
@@ -104,21 +113,25 @@ fn crowd(size: usize, world: fn() -> Arc<World>) -> impl Fn() + Send + Sync + 's
 fn a_crowd_at_a_small_cache() {
     explore(
         "four threads, a small cache",
-        RandomScheduler::new(schedules()),
+        RandomScheduler::new_from_seed(seed(), schedules()),
         crowd(SIZE, World::new),
     );
 }
 
 #[test]
 fn a_crowd_at_an_unlimited_cache() {
-    explore("four threads, no limit", RandomScheduler::new(schedules()), crowd(0, World::new));
+    explore(
+        "four threads, no limit",
+        RandomScheduler::new_from_seed(seed(), schedules()),
+        crowd(0, World::new),
+    );
 }
 
 #[test]
 fn a_crowd_with_few_interruptions() {
     explore(
         "four threads, a small cache, PCT",
-        PctScheduler::new(4, schedules()),
+        PctScheduler::new_from_seed(seed(), 4, schedules()),
         crowd(SIZE, World::new),
     );
 }
@@ -127,7 +140,7 @@ fn a_crowd_with_few_interruptions() {
 fn a_crowd_where_lookups_count() {
     explore(
         "four threads, a small cache, least recently used",
-        RandomScheduler::new(schedules()),
+        RandomScheduler::new_from_seed(seed(), schedules()),
         crowd(SIZE, World::least_recently_used),
     );
 }

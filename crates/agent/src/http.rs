@@ -255,6 +255,7 @@ pub fn metrics(agent: &AgentState, counts: &Counts, links: &Links) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::iter;
     use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     use super::*;
@@ -278,6 +279,39 @@ mod tests {
         let segment = Segment::host(&path, 1 << 16).unwrap();
         std::fs::remove_file(&path).unwrap();
         segment
+    }
+
+    /// A client that does not wait for ever.
+    fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(60 * DEADLINE))?;
+        stream.set_write_timeout(Some(60 * DEADLINE))?;
+        Ok(stream)
+    }
+
+    /// Writes until the server closes the connection, or resets it.
+    fn pour(address: SocketAddr, what: &[u8]) {
+        let mut stream = connect(address).unwrap();
+        let error = loop {
+            if let Err(error) = stream.write_all(what) {
+                break error.kind();
+            }
+        };
+        assert!(matches!(error, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{error}");
+    }
+
+    /// What the server answers. It may have given the client up, if that was off the processor for a while: then once more.
+    fn ask(address: SocketAddr, request: &str) -> String {
+        let exchange = || {
+            let mut stream = connect(address)?;
+            stream.write_all(request.as_bytes())?;
+            io::read_to_string(stream)
+        };
+        let answers = iter::repeat_with(|| {
+            thread::sleep(LOOK);
+            exchange().unwrap_or_default()
+        });
+        answers.take(100).find(|answer| answer.starts_with("HTTP/")).expect("an answer")
     }
 
     #[test]
@@ -335,23 +369,18 @@ mod tests {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| server.serve(&links, &segment, &|| over.load(Ordering::Relaxed)));
-            // A line without an end; the server closes the connection in its midst, or resets it.
-            let mut endless = TcpStream::connect(address).unwrap();
-            while endless.write(&[b'x'; 1024]).is_ok() {}
+            // A line without an end.
+            pour(address, &[b'x'; 1024]);
             // One that says nothing.
-            let mut idle = TcpStream::connect(address).unwrap();
+            let mut idle = connect(address).unwrap();
             assert_eq!(idle.read(&mut [0; 10]).unwrap(), 0);
             // One that asks again and again, and reads nothing.
-            let mut greedy = TcpStream::connect(address).unwrap();
-            while greedy.write(b"GET /metrics HTTP/1.1\r\n\r\n").is_ok() {}
-            let mut good = TcpStream::connect(address).unwrap();
-            good.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
-            let mut text = String::new();
-            good.read_to_string(&mut text).unwrap();
+            pour(address, b"GET /metrics HTTP/1.1\r\n\r\n");
+            let text = ask(address, "GET /metrics HTTP/1.1\r\n\r\n");
             assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
             assert!(text.contains("\nsslsweep_shared_upstream 0\n"), "{text}");
             // In the midst of an exchange.
-            let _idle = TcpStream::connect(address).unwrap();
+            let _idle = connect(address).unwrap();
             over.store(true, Ordering::Relaxed);
         });
     }
@@ -367,15 +396,7 @@ mod tests {
         thread::scope(|scope| {
             scope.spawn(|| server.serve(&links, &segment, &|| over.load(Ordering::Relaxed)));
             drop(other);
-            let mut stream = loop {
-                match TcpStream::connect(address) {
-                    Ok(stream) => break stream,
-                    Err(_) => thread::sleep(LOOK),
-                }
-            };
-            stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
-            let mut text = String::new();
-            stream.read_to_string(&mut text).unwrap();
+            let text = ask(address, "GET / HTTP/1.0\r\n\r\n");
             assert!(text.starts_with("HTTP/1.1 404"), "{text}");
             over.store(true, Ordering::Relaxed);
         });

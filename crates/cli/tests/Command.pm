@@ -16,7 +16,7 @@ our @EXPORT = qw($sslsweep $library $here key_file without_share $SECONDS within
 our $sslsweep = "$top/build/bin/sslsweep";
 our $library  = "$top/build/lib/$name";
 our $here     = dirname(abs_path(__FILE__));
-our $SECONDS  = 20;    # for anything that takes a moment
+our $SECONDS  = 60;    # for anything that takes a moment
 my @cc = split ' ', $ENV{CC} || 'cc';
 
 delete @ENV{qw(NO_COLOR SSLSWEEP_STATS SSLSWEEP_AUTOFLUSH SSLSWEEP_EVICTION SSLSWEEP_TICKETS SSLSWEEP_SHARE SSLSWEEP_SHARE_KEY)};

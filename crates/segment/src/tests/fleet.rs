@@ -4,7 +4,7 @@
 use std::fs;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{BYTES, Folder, LATER, NOW, found, name};
 use crate::{
@@ -301,6 +301,7 @@ fn who_waits_wakes_the_agent_and_is_woken() {
     agent.set_upstream(true);
     let far = || Moment::now().after(60 * SECOND);
     const ROUNDS: u64 = 20;
+    let begun = Instant::now();
     thread::scope(|threads| {
         threads.spawn(|| {
             let mut served = 0;
@@ -321,6 +322,7 @@ fn who_waits_wakes_the_agent_and_is_woken() {
             assert!(segment.get(spread(number), NOW).is_some());
         }
     });
+    assert!(begun.elapsed() < 30 * SECOND, "who is not woken sleeps until the deadline");
 }
 
 #[test]

@@ -30,7 +30,7 @@ test-distributions: ## the C programs on the libssl of Debian 12, 13 and sid, in
 	@$(SETUP) fresh
 	@NAMES='$(NAMES)' WAYS='$(WAYS)' MIRROR='$(MIRROR)' sh checks/reach/distributions.sh $(RELEASES)
 
-tested-systems: ## run test-arm64, test-distributions and test-musl, and write the table of docs/compatibility.md from the results
+tested-systems: ## run test-arm64, test-distributions and test-musl, and write the README's table of systems from the results
 	@$(AGAIN) test-arm64 test-distributions test-musl
 	python3 tools/tested.py systems
 

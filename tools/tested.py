@@ -3,8 +3,8 @@
 runs of `make test-matrix` and `make test-programs` left in build/. Refuses where a run is missing, has
 failed, or did not cover every release or program. (`make tested` runs both first.)
 
-tested.py systems: writes into docs/compatibility.md on which systems the C harness was run, from what
-the last runs of `make test-distributions`, `make test-arm64` and `make test-musl` left. (`make tested-systems` runs them first.)"""
+tested.py systems: the same with the systems on which the C harness was run, from what the last runs of
+`make test-distributions`, `make test-arm64` and `make test-musl` left. (`make tested-systems` runs them first.)"""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ import libssl
 
 TOP = pathlib.Path(__file__).resolve().parent.parent
 WAYS = ["stock", "preload", "shared", "static"]
-BEGIN, END = "<!-- tested: begin -->", "<!-- tested: end -->"
 # The releases of Debian, one of which is emulated; each may have backports with a libssl of their own. With musl, stock is
 # left out (checks/reach/musl.sh).
 SYSTEMS = ["Debian 12", "Debian 13", "Debian 13 on arm64, emulated", "Debian sid"]
@@ -83,21 +82,22 @@ def systems() -> list[str]:
     return lines
 
 
-def write(page: str, lines: list[str]) -> None:
-    path = TOP / page
-    before, found, rest = path.read_text().partition(BEGIN)
-    _, also, after = rest.partition(END)
+def write(name: str, lines: list[str]) -> None:
+    readme = TOP / "README.md"
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, found, rest = readme.read_text().partition(begin)
+    _, also, after = rest.partition(end)
     if not found or not also:
-        sys.exit(f"tested.py: {page} has lost its markers")
+        sys.exit(f"tested.py: the README has lost the markers of {name}")
     table = "\n".join(lines)
-    path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+    readme.write_text(f"{before}{begin}\n{table}\n{end}{after}")
 
 
 def main() -> None:
     if sys.argv[1:] == ["systems"]:
-        write("docs/compatibility.md", systems())
+        write("systems", systems())
     else:
-        write("README.md", [*matrix(), "", *programs()])
+        write("tested", [*matrix(), "", *programs()])
 
 
 if __name__ == "__main__":

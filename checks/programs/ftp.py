@@ -8,7 +8,7 @@ import pwd
 import re
 from typing import Callable
 
-from support import TLS12, Client, Run, Server, free_port, wait_until
+from support import PATIENCE, TLS12, Client, Run, Server, free_port, wait_until
 
 FILE = "a line\n" * 1000
 
@@ -27,7 +27,7 @@ class Ftp(ftplib.FTP_TLS):
 
 def secured(port: int, *user: str) -> Ftp:
     """Logged in, with data connections by TLS as well."""
-    ftp = Ftp(context=Client(TLS12).context, timeout=30)
+    ftp = Ftp(context=Client(TLS12).context, timeout=PATIENCE)
     ftp.connect("127.0.0.1", port)
     ftp.login(*user)
     ftp.prot_p()

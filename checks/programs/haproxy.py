@@ -32,7 +32,7 @@ def play(run: Run) -> None:
 global
     stats socket {run.folder}/admin level admin
     tune.ssl.cachesize 1000
-    tune.ssl.lifetime 2
+    tune.ssl.lifetime 5
     nbthread 1
 defaults
     mode http
@@ -51,7 +51,7 @@ frontend front
         run.see(f"resumed, {version.name}", client.visit(port, first.session).resumed)
     client = Client(TLS12)
     soon = client.crowd(300, port)
-    wait_past(time.time(), 2)
+    wait_past(time.time(), 5)
     run.see("resumed after their time", client.return_of(soon, port), 0)
     run.see("figures", ask(run))
     run.weigh(haproxy)

@@ -54,6 +54,8 @@ def start(run: Run, port: int) -> Server:
     return run.start(MARIADB, "--no-defaults", *user, f"--datadir={run.folder}/data", f"--lc-messages-dir={messages}",
                      "--skip-grant-tables", "--skip-networking=0", f"--port={port}", "--bind-address=127.0.0.1",
                      f"--socket={run.folder}/socket", f"--pid-file={run.folder}/pid", "--innodb-log-file-size=4M",
+                     # A new folder is made at each first start, which waits for the disk.
+                     "--innodb-flush-log-at-trx-commit=0", "--skip-innodb-doublewrite",
                      f"--ssl-cert={run.certificate.certificate}", f"--ssl-key={run.certificate.key}", ports=[port])
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = ROOT / "build" / "programs"
 
-PATIENCE = 30  # seconds until something that should happen is given up
+PATIENCE = 120  # seconds until something that should happen is given up: none that passes waits so long
 MEMORY_FACTOR, MEMORY_EXTRA = 1.5, 16  # resident memory: at most so many times stock's, and MiB for each process
 
 
@@ -127,7 +127,7 @@ def listening(port: int) -> bool:
     return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines)
 
 
-_next_port = 20000 + os.getpid() % 5000
+_next_port = 20000 + os.getpid() * 7417 % 12000  # far from that of a run that has begun a moment before
 
 
 def free_port() -> int:

@@ -8,11 +8,9 @@ import os
 import socket
 import threading
 import time
-import urllib.error
-import urllib.request
 
-from harness import (PATIENCE, WEEK, Child, Engine, Machine, Refused, Resp, Scenario, Site, cluster, free_port, key, sentinels,
-                     wait_until)
+from harness import (PATIENCE, WEEK, Child, Engine, Machine, Refused, Resp, Scenario, Site, asked, cluster, free_port, key,
+                     sentinels, wait_until)
 from engines import RIGHTS
 
 
@@ -23,11 +21,10 @@ def pair(site: Site, *arguments: object, **options: object) -> tuple[Machine, Ma
 
 def travels(site: Site, what: str, a: Machine, b: Machine, first: int) -> None:
     """Records of one machine are found on the other, and what is removed there is found on none."""
-    before = a.server.tallies()["Published"]
     site.check("S1", f"{what}: put here", a.server("put", f"{first:x}", 200, 3600, 0), "200")
-    a.published(before + 200)
+    a.published(f"{first:x}", 200)
     site.check("S1", f"{what}: not there before somebody asks", b.server("get", f"{first:x}", 200), "0")
-    site.check("S1", f"{what}: fetched there", b.fetches(f"{first:x}", 200), 200)
+    site.check("S1", f"{what}: fetched there", b.gets(f"{first:x}", 200), 200)
     applied = a.server.tallies()["Applied"]
     b.server("forget", f"{first:x}", 50, 3600)
     wait_until(lambda: a.server.tallies()["Applied"] >= applied + 50, "the removal here")
@@ -36,6 +33,7 @@ def travels(site: Site, what: str, a: Machine, b: Machine, first: int) -> None:
 
 
 def two(site: Site) -> None:
+    site.limit = 20_000  # nothing fails, however slow the machine is
     engine = Engine(site)
     a, b = pair(site, "--upstream", engine.url)
     travels(site, "two machines", a, b, 1)
@@ -46,7 +44,7 @@ def two(site: Site) -> None:
 
     a.server("put", "5000", 20, 3600, 1)
     a.server("put", "6000", 20, 3600, 0)
-    a.published(220)
+    a.published("6000", 20)
     wait_until(lambda: a.server.tallies()["Withheld"] >= 20, "withheld records")
     a.server("forget", "5000", 10, 3600)
     wait_until(lambda: a.server.tallies()["Withheld"] >= 30, "withheld removals")
@@ -63,7 +61,7 @@ def two(site: Site) -> None:
     site.check("S3", "removed before it was put: nowhere to be had", (a.server("get", "7000", 5), b.fetches("7000", 5)), ("0", 0))
     c = Machine(site, "--upstream", engine.url).connected()
     site.check("S3", "nor on a third machine", c.fetches("7000", 5), 0)
-    site.check("S1", "a third machine fetches", c.fetches("6000", 20), 20)
+    site.check("S1", "a third machine fetches", c.gets("6000", 20), 20)
 
     # Whoever may write to the segment writes any time.
     a.server("forget", "7800", 1, 1 << 63)
@@ -76,19 +74,20 @@ def two(site: Site) -> None:
     wait_until(lambda: c.server("get", "6000", 20) == "15", "the end of longer lives there")
     site.check("S3", "a life made shorter here ends there", (a.server("get", "6000", 20), c.server("get", "6000", 20)), ("20", "15"))
     d = Machine(site, "--upstream", engine.url).connected()
-    site.check("S1", "others fetch the shorter one", d.fetches("6000", 20), 20)
+    site.check("S1", "others fetch the shorter one", d.gets("6000", 20), 20)
 
     # What a machine has fetched is not news.
     before = b.server.tallies()
-    site.check("S1", "fetched", b.fetches("6000", 20), 20)
+    site.check("S1", "fetched", b.gets("6000", 20), 20)
     time.sleep(0.3)
     after = b.server.tallies()
     site.check("S9", "a fetched record is not published again", after["Published"], before["Published"])
 
-    engine.say("XADD", "sslsweep:{fleet}:removed", "*", "f", int(time.time()) - 250)
+    begun = int(time.time())
+    engine.say("XADD", "sslsweep:{fleet}:removed", "*", "f", begun - 250)
     wait_until(lambda: b.server("floor") != "none", "the floor")
-    site.so("S3", "where a machine's clock is behind, its floor is one by the clock of each machine", int(b.server("floor")) <= 10,
-            b.server("floor"))
+    site.so("S3", "where a machine's clock is behind, its floor is one by the clock of each machine",
+            b.floor() >= begun, (b.floor(), begun))
     site.check("S7", "agents stop", [m.agents[0].end() for m in (a, b, c, d)], [0] * 4)
     site.check("S5", "without an agent nobody asks", b.server("ask", "6000", 1, 1000), "Unasked")
 
@@ -129,7 +128,7 @@ def revoke(site: Site) -> None:
     # A new segment has no epoch, and knows none before its agent has reached the engine. The fleet has one.
     new = Machine(site, "--upstream", f"redis://127.0.0.1:{free_port()}")
     run = Child([site.programs / "sslsweep", "share-key", "revoke", "--segment", new.path], site.folder, site.log)
-    site.check("S3", "a machine without the engine revokes", run.process.wait(30), 0)
+    site.check("S3", "a machine without the engine revokes", run.process.wait(PATIENCE), 0)
     new.agents[0].end()
     since = new.server("epoch")
     new.arguments = ("--upstream", engine.url)
@@ -144,10 +143,10 @@ def lost(site: Site) -> None:
     a, b = pair(site, "--upstream", engine.url, "--removals", 150)
     site.check("S3", "no gap at the start", (a.server("floor"), b.server("floor")), ("none", "none"))
     b.server("put", "50000", 5, 3600, 0)
-    b.published(5)
+    b.published("50000", 5)
     b.agents[0].end()
     a.server("put", "1", 20, 3600, 0)
-    a.published(20)
+    a.published("1", 20)
     for name in range(250):
         a.server("forget", f"{0x100 + name:x}", 1, 3600)
         if name % 10 == 9:
@@ -157,16 +156,17 @@ def lost(site: Site) -> None:
     site.so("S3", "the stream was trimmed", entries < 250 and removed >= 250, (entries, removed))
     engine.say("XTRIM", "sslsweep:{fleet}:removed", "MAXLEN", 1)
     engine.say("DEL", *(key(0x50000 + at) for at in range(5)))  # removed, and the tombstones evicted
+    begun = int(time.time())
     b.agent()
     b.connected()
     site.check("S9", "a machine that has missed removals counts a gap", b.server.tallies()["Gap"], 1)
-    site.so("S3", "and refuses what is older", int(b.server("floor")) <= 5, b.server("floor"))
+    site.so("S3", "and refuses what is older", b.floor() >= begun, (b.floor(), begun))
     wait_until(lambda: b.server.tallies()["Withheld"] >= 5, "its first pass")
     site.check("S3", "and brings nothing back that may have been removed, and whose marks may be evicted",
                engine.keys() & {key(0x50000 + at) for at in range(5)}, set())
     b.server("put", "60000", 5, 3600, 0)
-    b.published(10)
-    site.check("S1", "what is made afterwards travels", a.fetches("60000", 5), 5)
+    b.published("60000", 5)
+    site.check("S1", "what is made afterwards travels", a.gets("60000", 5), 5)
     b.agents[-1].end()
     b.agent()
     b.connected()
@@ -179,16 +179,15 @@ def lost(site: Site) -> None:
     engine.say("SAVE")
     a.server("forget", "1", 10, 3600)
     wait_until(lambda: a.server.tallies()["Removed"] >= removed + 10, "removals")
-    wait_until(lambda: a.server.tallies()["Removed"] >= removed + 10, "removals")
     time.sleep(1)  # the floors are in seconds
+    begun = int(time.time())
     engine.stop()
     engine.start()
     wait_until(lambda: a.server.tallies()["Gap"] == 1 and b.server.tallies()["Gap"] == 2, "gaps")
     site.so("S3", "an engine from an old snapshot: all machines refuse what is older",
-            int(a.server("floor")) <= 5 and int(b.server("floor")) <= 5, (a.server("floor"), b.server("floor")))
+            min(a.floor(), b.floor()) >= begun, (a.floor(), b.floor(), begun))
     late = Machine(site, "--upstream", engine.url).connected()
-    site.so("S3", "also one that comes later", late.server("floor") != "none" and int(late.server("floor")) <= 10,
-            late.server("floor"))
+    site.so("S3", "also one that comes later", late.floor() >= begun, (late.floor(), begun))
     travels(site, "afterwards", a.connected(), b.connected(), 0x9000)
     site.so("S9", "the log says so", any("lost removals" in line for line in a.said()), a.said())
 
@@ -199,27 +198,31 @@ def returned(site: Site) -> None:
     engine.say("XADD", "sslsweep:{fleet}:removed", "1000-1", "n", b"")  # long ago: nothing that was read since is lost
     a, b = pair(site, "--upstream", engine.url)
     b.agents[0].end()
+    begun = int(time.time())
     engine.say("FLUSHALL")
     wait_until(lambda: a.server.tallies()["Gap"] == 1, "the gap")
     time.sleep(2)
-    told = int(a.server("floor"))
+    told = a.floor()
     b.agent()
     b.connected()
     site.check("S9", "the machine that comes back notices, too", b.server.tallies()["Gap"], 1)
-    site.so("S3", "and refuses what is older", int(b.server("floor")) <= 5, b.server("floor"))
+    site.so("S3", "and refuses what is older", b.floor() >= begun, (b.floor(), begun))
     time.sleep(0.5)
-    site.so("S1", "and lets the others keep what they have made since", int(a.server("floor")) >= told, (a.server("floor"), told))
+    site.check("S1", "and lets the others keep what they have made since", a.floor(), told)
 
-    engine.say("SET", "sslsweep:{fleet}:floor", int(time.time()) + 86400)
-    for turn in range(2):
+    begun = int(time.time())
+    engine.say("SET", "sslsweep:{fleet}:floor", begun + 86400)
+    floors = []
+    for _ in range(2):
         a.agents[-1].end()
         a.agent()
         a.connected()
-        if turn == 0:
-            time.sleep(2)
-    site.so("S3", "a floor of the far future means now, and only once", 2 <= int(a.server("floor")) <= 10, a.server("floor"))
-    site.so("S3", "in the engine, too", abs(int(engine.say("GET", "sslsweep:{fleet}:floor")) - time.time()) <= 10,
-            engine.say("GET", "sslsweep:{fleet}:floor"))
+        floors.append(a.floor())
+        time.sleep(2)
+    site.so("S3", "a floor of the far future means now, and only once", begun <= floors[0] == floors[1] <= time.time(),
+            (begun, floors))
+    floor = int(engine.say("GET", "sslsweep:{fleet}:floor"))
+    site.so("S3", "in the engine, too", begun <= floor <= time.time(), (begun, floor))
 
 
 def crowded(site: Site) -> None:
@@ -227,29 +230,30 @@ def crowded(site: Site) -> None:
     engine = Engine(site)
     a = Machine(site, "--upstream", engine.url, size="20k").connected()
     b = Machine(site, "--upstream", engine.url).connected()
+    begun = int(time.time())
     a.server("forget", "1", 400, 3600)
     wait_until(lambda: b.server("floor") != "none", "the floor there")
-    site.so("S3", "a removal without a slot raises the floor of all", int(b.server("floor")) <= 10, b.server("floor"))
-    floor_at = time.time() - int(b.server("floor"))
+    site.so("S3", "a removal without a slot raises the floor of all", b.floor() >= begun, (b.floor(), begun))
+    time.sleep(1)  # by now the agent has noted that it was told
+    told = b.floor()
     a.agents[0].kill()
     time.sleep(2)
     a.agent()
     a.connected()
     time.sleep(0.5)
-    site.so("S3", "a restart tells it no second time", abs(time.time() - int(b.server("floor")) - floor_at) < 1.6, b.server("floor"))
+    site.check("S3", "a restart tells it no second time", b.floor(), told)
 
     engine.say("CONFIG", "SET", "min-replicas-to-write", 1)
-    lines = len(a.said())
+    lines, before = len(a.said()), a.floor()
     a.server("forget", "1000", 400, 3600)
-    wait_until(lambda: int(a.server("floor")) <= 1, "the floor here")
+    wait_until(lambda: a.floor() > before, "the floor here")
     time.sleep(4)
     site.so("S3", "an engine that takes no writes: one machine refuses what is older, once", int(a.server("floor")) >= 3,
             a.server("floor"))
     site.so("S9", "and the log has a line or two", len(a.said()) <= lines + 2, a.said()[lines:])
     engine.say("CONFIG", "SET", "min-replicas-to-write", 0)
-    since = time.time() - int(b.server("floor"))
-    wait_until(lambda: time.time() - int(b.server("floor")) > since + 2, "the floor there")
-    site.so("S3", "and all do when it takes them again", True, b.server("floor"))
+    wait_until(lambda: b.floor() > told, "the floor there")
+    site.so("S3", "and all do when it takes them again", b.floor() > told, (b.floor(), told))
 
 
 def killed(site: Site) -> None:
@@ -274,7 +278,7 @@ def killed(site: Site) -> None:
         return all(value is not None and (len(value) > 0) == alive for value, alive in zip(got, wanted.values()))
     wait_until(there, "all records and removals in the engine")
     site.check("S7", "20 kills: every record and every removal is in the engine", there(), True)
-    site.check("S1", "and the other machine gets them", sum(b.fetches(f"{turn * 1000:x}", 120) for turn in range(20)), 2000)
+    site.check("S1", "and the other machine gets them", sum(b.gets(f"{turn * 1000:x}", 120, 100) for turn in range(20)), 2000)
 
     # While there is no agent.
     agent.end()
@@ -287,17 +291,17 @@ def killed(site: Site) -> None:
     site.check("S3", "what was removed elsewhere meanwhile is gone before anybody fetches", a.server("get", "14", 30), "0")
     wait_until(lambda: b.server("get", "3e8", 120) == "0", "the removal there")
     site.check("S3", "and what was removed here is gone there", b.fetches("3e8", 120), 0)
-    site.check("S1", "what was put meanwhile is fetched", b.fetches("f0000", 50), 50)
+    site.check("S1", "what was put meanwhile is fetched", b.gets("f0000", 50), 50)
 
     agent.pause()
     b.server("put", "e0000", 10, 3600, 0)
     begun = time.monotonic()
     answers = a.server("ask", "e0000", 10, 20)
     took = time.monotonic() - begun
-    site.so("S5", "a stopped agent: deadlines are missed, and then nobody waits", answers == "Missed Open" and took < 2, (answers, took))
+    site.so("S5", "a stopped agent: deadlines are missed, and then nobody waits",
+            set(answers.split()) == {"Missed", "Open"} and took < 10, (answers, took))
     agent.resume()
-    wait_until(lambda: a.fetches("e0000", 10) == 10, "records")
-    site.check("S1", "it goes on: fetched", a.fetches("e0000", 10), 10)
+    site.check("S1", "it goes on: fetched", a.gets("e0000", 10), 10)
     wait_until(lambda: a.server("ask", "1", 1, 20) == "Met" and a.server("breaker") == "0", "waiting")
     site.check("S5", "and servers wait again", a.server("breaker"), "0")
 
@@ -311,8 +315,9 @@ def twins(site: Site) -> None:
     site.check("S9", "each removal was sent once", b.server.tallies()["Removed"], 50)
     waiting = sum("another agent" in line for line in a.said())
     site.check("S9", "the second says once that it waits", waiting, 1)
-    clients = {line for line in engine.say("CLIENT", "LIST").decode().splitlines()}
-    site.so("S7", "only one has connections", len(clients) <= 7, len(clients))
+    # Three of each agent that carries, and this one.
+    wait_until(lambda: len(engine.say("CLIENT", "LIST").splitlines()) <= 7, "no connection of the second agent")
+    site.so("S7", "only one has connections", len(engine.say("CLIENT", "LIST").splitlines()) <= 7, engine.say("CLIENT", "LIST"))
     # Whichever of them carries.
     a.agents[0].kill()
     time.sleep(0.5)
@@ -326,12 +331,12 @@ def moved(site: Site) -> None:
     engine = Engine(site)
     a, b = pair(site, "--upstream", engine.url)
     a.server("put", "1", 10, 3600, 0)
-    a.published(10)
+    a.published("1", 10)
     a.path.unlink()
     wait_until(a.path.exists, "a new segment")
     a.server = a.process()
     a.connected()
-    site.check("S7", "a new segment in place of a removed one: fetched", a.fetches("1", 10), 10)
+    site.check("S7", "a new segment in place of a removed one: fetched", a.gets("1", 10), 10)
     site.so("S9", "the log says so", any("was removed from its path" in line for line in a.said()), a.said())
     travels(site, "a new segment", b, a, 1001)
 
@@ -347,9 +352,10 @@ def engines(site: Site) -> None:
     site.check("S9", "no engine: the log says it once", len(a.said()), 1)
     engine = Engine(site, port=port)
     a.connected()
-    a.published(90)
+    a.published("b", 90)
     b = Machine(site, "--upstream", engine.url).connected()
-    site.check("S1", "an engine that comes late gets all", b.fetches("1", 100), 90)
+    site.check("S1", "an engine that comes late gets all", b.gets("1", 100, 90), 90)
+    wait_until(lambda: len(a.said()) > 1, "the message")
     site.check("S9", "the log says that it is there", len(a.said()), 2)
 
     engine.child.pause()
@@ -358,12 +364,12 @@ def engines(site: Site) -> None:
     answers = b.server("ask", "1001", 100, 20)
     took = time.monotonic() - begun
     site.so("S5", "a hung engine: a deadline or three are missed, and nobody waits",
-            set(answers.split()) <= {"Missed", "Open", "Met", "Unasked"} and took < 3, (answers, took))
+            set(answers.split()) <= {"Missed", "Open", "Met", "Unasked"} and {"Open", "Unasked"} & set(answers.split()) and
+            took < 10, (answers, took))
     wait_until(lambda: b.server("upstream") == "0", "the end of asking")
     engine.child.resume()
     b.connected()
-    wait_until(lambda: b.fetches("1001", 100) == 100, "records")
-    site.check("S1", "it goes on: all is fetched", b.fetches("1001", 100), 100)
+    site.check("S1", "it goes on: all is fetched", b.gets("1001", 100), 100)
 
     engine.say("CONFIG", "SET", "maxmemory", 1)
     a.server("put", "2001", 100, 3600, 0)
@@ -371,10 +377,9 @@ def engines(site: Site) -> None:
     lines = len(a.said())
     time.sleep(2)
     site.check("S9", "a full engine: the log says it once", len(a.said()), lines)
-    site.check("S1", "a full engine: what it has is fetched", b.fetches("1", 100), 90)
+    site.check("S1", "a full engine: what it has is fetched", b.gets("1", 100, 90), 90)
     engine.say("CONFIG", "SET", "maxmemory", 0)
-    wait_until(lambda: b.fetches("2001", 100) == 100, "records")
-    site.check("S1", "room again: nothing was lost", b.fetches("2001", 100), 100)
+    site.check("S1", "room again: nothing was lost", b.gets("2001", 100), 100)
 
     engine.say("CLIENT", "KILL", "TYPE", "normal")
     time.sleep(1)  # they notice, and connect again
@@ -384,8 +389,8 @@ def engines(site: Site) -> None:
     wait_until(lambda: a.server("upstream") == "0" and b.server("upstream") == "0", "the end of asking")
     a.server("put", "4001", 100, 3600, 0)
     engine.start()
-    wait_until(lambda: b.server("upstream") == "1" and b.fetches("4001", 100) == 100, "records")
-    site.check("S1", "a new and empty engine: what was put meanwhile is fetched", b.fetches("4001", 100), 100)
+    b.connected()
+    site.check("S1", "a new and empty engine: what was put meanwhile is fetched", b.gets("4001", 100), 100)
     site.so("S3", "and everything older is refused", b.server("floor") != "none", b.server("floor"))
 
 
@@ -395,18 +400,19 @@ def full(site: Site) -> None:
     a, b = pair(site, "--upstream", engine.url)
     for here, there, name in (a, b, 1), (b, a, 101):
         here.server("put", f"{name:x}", 10, 3600, 0)
-        here.published(10)
-        site.check("S1", "before the loss", there.fetches(f"{name:x}", 10), 10)
+        here.published(f"{name:x}", 10)
+        site.check("S1", "before the loss", there.gets(f"{name:x}", 10), 10)
         here.server("forget", f"{name:x}", 5, 3600)
         wait_until(lambda it=there: it.server.tallies()["Applied"] >= 5, "removals")
+    begun = int(time.time())
     engine.stop()
     wait_until(lambda: a.server("upstream") == "0" and b.server("upstream") == "0", "the end of asking")
     engine.config.write_text(engine.config.read_text() + "maxmemory 1\n")
     engine.start()
     for machine in a, b:
         wait_until(lambda it=machine: it.server("floor") != "none", "the floor")
-        site.so("S3", "an engine that is empty and full: older sessions are refused", int(machine.server("floor")) <= 10,
-                machine.server("floor"))
+        site.so("S3", "an engine that is empty and full: older sessions are refused", machine.floor() >= begun,
+                (machine.floor(), begun))
         site.check("S5", "and nobody asks", machine.server("upstream"), "0")
     time.sleep(4)
     site.so("S5", "and sessions from afterwards are resumed", all(int(it.server("floor")) >= 3 for it in (a, b)),
@@ -419,8 +425,8 @@ def full(site: Site) -> None:
     a.server("raise", 7)
     wait_until(lambda: b.server("epoch") == "7", "the epoch there")
     b.server("put", "1001", 10, 3600, 0)
-    b.published(20)
-    site.check("S1", "before a removal", a.fetches("1001", 10), 10)
+    b.published("1001", 10)
+    site.check("S1", "before a removal", a.gets("1001", 10), 10)
     a.agents[0].end()
     b.server("forget", "1001", 10, 3600)
     wait_until(lambda: b.server.tallies()["Removed"] >= 10, "the removals")
@@ -445,13 +451,14 @@ def topologies(site: Site) -> None:
     site.check("S3", "a Cluster without one of its nodes, which has not the stream: what is removed here is gone there",
                b.server("get", "1", 200), "50")
     engine = Engine(site, tls=True)
-    travels(site, "TLS", *pair(site, "--upstream", engine.url, "--ca", site.tls.ca, "--cert", site.tls.cert, "--key", site.tls.key), 1)
+    a, b = pair(site, "--upstream", engine.url, "--ca", site.tls.ca, "--cert", site.tls.cert, "--key", site.tls.key)
+    travels(site, "TLS", a, b, 0x1001)
     group = sentinels(site)
     a, b = pair(site, "--sentinel", "fleet", "--upstream", *(one.url for one in group.sentinels))
-    travels(site, "sentinels", a, b, 1)
+    travels(site, "sentinels", a, b, 0x2001)
     group.primary.stop()
     wait_until(lambda: b"role:master" in group.replica.say("INFO", "replication"), "the failover")
-    travels(site, "after a failover", a.connected(), b.connected(), 0x2001)
+    travels(site, "after a failover", a.connected(), b.connected(), 0x3001)
 
 
 def _has_stream(node: Engine) -> bool:
@@ -464,6 +471,7 @@ def _has_stream(node: Engine) -> bool:
 
 def nonsense(site: Site) -> None:
     """A hostile engine: a small one of the tests', that answers all commands with what it likes."""
+    site.limit = 300
     real = Engine(site)
     lies: dict[bytes, bytes] = {}
     listener = socket.create_server(("127.0.0.1", 0))
@@ -546,8 +554,7 @@ def nonsense(site: Site) -> None:
     lies.clear()
     wait_until(lambda: b.server("upstream") == "1", "an honest engine again")
     a.server("put", "b000", 50, 3600, 0)
-    wait_until(lambda: b.server("upstream") == "1" and b.fetches("b000", 50) == 50, "records")
-    site.check("S7", "honest again: fetched", b.fetches("b000", 50), 50)
+    site.check("S7", "honest again: fetched", b.gets("b000", 50), 50)
     site.so("S7", "a floor beyond all clocks was not believed", b.server("floor") == "none" or int(b.server("floor")) >= -310,
             b.server("floor"))
 
@@ -563,23 +570,12 @@ def _copy(file: object) -> bytes:
     return line
 
 
-def asked(port: int, what: str) -> tuple[int, str]:
-    """The status and the text of an answer by HTTP; 0 if there is none."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{what}", timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-    except OSError as error:
-        return 0, str(error)
-
-
 def ran(site: Site, *words: object) -> tuple[int, str]:
     """The exit status of the agent's program, and what it has said."""
     out = site.folder / "out"
     out.write_text("")
     child = Child([site.programs / "sslsweep-shared", *words], site.folder, out)
-    return child.process.wait(30), out.read_text()
+    return child.process.wait(PATIENCE), out.read_text()
 
 
 def told(site: Site) -> None:
@@ -588,11 +584,11 @@ def told(site: Site) -> None:
     listen = free_port()
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notify.bind(str(site.folder / "notify"))
-    notify.settimeout(30)
+    notify.settimeout(PATIENCE)
     path = site.folder / "segment"
     log = site.folder / "machine.told.log"
     agent = Child([site.programs / "sslsweep-shared", "--segment", f"{path}:1m", "--upstream", engine.url, "--listen",
-                   f"127.0.0.1:{listen}"], site.folder, log, {"NOTIFY_SOCKET": str(site.folder / "notify")})
+                   f"127.0.0.1:{listen}", *site.limits()], site.folder, log, {"NOTIFY_SOCKET": str(site.folder / "notify")})
     site.children.append(agent)
     site.check("S9", "it says when it is ready", notify.recv(100), b"READY=1")
 
@@ -601,6 +597,7 @@ def told(site: Site) -> None:
 
     def run(*words: object) -> tuple[int, str]:
         return ran(site, *words)
+    check = "check", "--upstream", engine.url, *site.limits()
     wait_until(lambda: get("/healthz")[0] == 200, "health")
     site.check("S9", "healthy", get("/healthz"), (200, "ok\n"))
     status, text = get("/metrics")
@@ -609,21 +606,22 @@ def told(site: Site) -> None:
     names = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]
     site.check("S9", "each metric has one type and one help", (len(names), text.count("# HELP")), (len(set(names)), len(names)))
     site.check("S9", "other paths", get("/secrets")[0], 404)
+    wait_until(lambda: run("status", "--segment", path)[0] == 0, "a status without complaints")
     status, text = run("status", "--segment", path)
     site.so("S9", "status", status == 0 and "agent        lives" in text and "can be reached" in text, text)
-    status, text = run("check", "--upstream", engine.url)
+    status, text = run(*check)
     site.so("S9", "check", status == 0 and ("Redis 7" in text or "Valkey 8" in text) and "maxmemory is not set" in text, text)
     engine.say("CONFIG", "SET", "maxmemory", "100mb")
     for policy, mark in ("noeviction", "note maxmemory-policy is noeviction"), ("volatile-ttl", "yes  maxmemory-policy"):
         engine.say("CONFIG", "SET", "maxmemory-policy", policy)
-        text = run("check", "--upstream", engine.url)[1]
+        text = run(*check)[1]
         site.so("S9", f"check: {policy}", mark in text, text)
     engine.stop()
-    wait_until(lambda: get("/healthz")[0] == 503, "illness")
-    site.so("S9", "not healthy without the engine", "no connection for" in get("/healthz")[1])
+    wait_until(lambda: "no connection for" in get("/healthz")[1], "illness")
+    site.check("S9", "not healthy without the engine", get("/healthz")[0], 503)
     status, text = run("status", "--segment", path)
     site.so("S9", "status without the engine", status == 1 and "cannot be reached" in text, text)
-    status, text = run("check", "--upstream", engine.url)
+    status, text = run(*check)
     site.so("S9", "check without the engine", status == 1 and "cannot be reached" in text, text)
     site.check("S7", "it stops", agent.end(), 0)
     site.check("S9", "it says that it stops", notify.recv(100), b"STOPPING=1")
@@ -655,7 +653,7 @@ def checked(site: Site) -> None:
     a = Machine(site, "--upstream", engine.url).connected()
 
     def check(what: str, *marks: str, user: tuple[object, ...] = ()) -> None:
-        status, text = ran(site, "check", "--upstream", engine.url, *user)
+        status, text = ran(site, "check", "--upstream", engine.url, *site.limits(), *user)
         lines = [line for line in text.splitlines() if line.startswith("no ")]
         site.so("S9", f"check: {what}", status == bool(marks) and bool(lines) == bool(marks) and
                 all(mark in text.upper() for mark in marks), text)
@@ -691,7 +689,7 @@ def checked(site: Site) -> None:
         engine.say("ACL", "SETUSER", "agent", f"+{right}")
 
     nodes = cluster(site)
-    words = ("check", "--cluster", "--upstream", *(node.url for node in nodes))
+    words = "check", *site.limits(), "--cluster", "--upstream", *(node.url for node in nodes)
     status, text = ran(site, *words)
     site.so("S9", "check: a Cluster", status == 0, text)
     for node in nodes:
@@ -774,15 +772,18 @@ def handed(site: Site) -> None:
 
 def hanging(site: Site) -> None:
     """An engine whose answers come in drops and without end, so that no time limit for a piece of them is of use."""
+    site.limit = 500  # the agent waits for its threads many times as long
+    dripping = threading.Semaphore(0)
     listener = site.stack.enter_context(socket.create_server(("127.0.0.1", 0)))
 
     def drip(client: socket.socket) -> None:
         try:
             client.recv(65536)
             client.sendall(b"+OK\r\n+OK\r\n$400000\r\n")
+            dripping.release()
             while True:
                 client.sendall(b"x")
-                time.sleep(0.1)
+                time.sleep(0.05)
         except OSError:
             client.close()
 
@@ -794,8 +795,11 @@ def hanging(site: Site) -> None:
                 return
             threading.Thread(target=drip, args=(client,), daemon=True).start()
     threading.Thread(target=accept, daemon=True).start()
-    a, b = (Machine(site, "--upstream", f"redis://127.0.0.1:{listener.getsockname()[1]}") for _ in range(2))
-    time.sleep(1)
+    machines = []
+    for _ in range(2):
+        machines.append(Machine(site, "--upstream", f"redis://127.0.0.1:{listener.getsockname()[1]}"))
+        site.so("S7", "an answer without end has begun", dripping.acquire(timeout=PATIENCE))
+    a, b = machines
     b.path.unlink()
     status = a.agents[0].end()
     site.so("S7", "SIGTERM while a thread waits for an answer without end: it ends", status == 1 and any("has not ended" in line for line in a.said()), (status, a.said()))

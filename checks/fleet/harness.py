@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import http.client
 import os
 import pathlib
 import re
@@ -12,6 +13,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "programs"))
@@ -29,6 +32,22 @@ STEP = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835  # of crates/agent/examples/seg
 def key(number: int) -> str:
     """A record's key in the engine."""
     return f"sslsweep:r:{number * STEP % (1 << 128):032x}"
+
+
+def asked(port: int, what: str) -> tuple[int, str]:
+    """The status and the text of an answer by HTTP; 0 if there is none. The agent drops a client that says nothing for 200
+    milliseconds, which may be one that waits for a processor, so it asks again for a while."""
+    end = time.monotonic() + 10
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{what}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except (OSError, http.client.HTTPException) as error:
+            if time.monotonic() > end:
+                return 0, str(error)
+            time.sleep(0.05)
 
 
 class Refused(Exception):
@@ -127,6 +146,8 @@ class Engine:
         self.config = self.folder / "redis.conf"
         self.config.write_text("".join(f"{key} {value}\n" for key, value in zip(lines[::2], lines[1::2])))
         self.sentinel = sentinel
+        if not sentinel:
+            site.engines.append(self)
         self.start()
 
     @property
@@ -163,16 +184,22 @@ class Engine:
 
 
 def cluster(site: Site, number: int = 3, *options: object, address: str = "127.0.0.1") -> list[Engine]:
-    nodes = [Engine(site, "cluster-enabled", "yes", "cluster-node-timeout", 1000, "cluster-require-full-coverage", "no",
-                    *options) for _ in range(number)]
+    # Not at the port + 10000, which the kernel may have given to a client.
+    buses = [free_port() for _ in range(number)]
+    nodes = [Engine(site, "cluster-enabled", "yes", "cluster-node-timeout", 5000, "cluster-require-full-coverage", "no",
+                    "cluster-port", bus, *options) for bus in buses]
     for at, node in enumerate(nodes):
         node.say("CLUSTER", "ADDSLOTSRANGE", 16384 * at // number, 16384 * (at + 1) // number - 1)
         node.say("CLUSTER", "SET-CONFIG-EPOCH", at + 1)
-        nodes[0].say("CLUSTER", "MEET", address, node.port)
+
+    def known(node: Engine) -> int:
+        return int(re.search(rb"cluster_known_nodes:(\d+)", node.say("CLUSTER", "INFO"))[1])
 
     def joined() -> bool:
-        return all(b"cluster_state:ok" in node.say("CLUSTER", "INFO") and
-                   b"cluster_known_nodes:%d\r" % number in node.say("CLUSTER", "INFO") for node in nodes)
+        if known(nodes[0]) < number:  # at first, and after a handshake that took too long
+            for node, bus in zip(nodes[1:], buses[1:]):
+                nodes[0].say("CLUSTER", "MEET", address, node.port, bus)
+        return all(b"cluster_state:ok" in node.say("CLUSTER", "INFO") and known(node) == number for node in nodes)
     wait_until(joined, "the Cluster")
     return nodes
 
@@ -192,7 +219,7 @@ def sentinels(site: Site, *options: object, address: str = "127.0.0.1") -> Group
     watchers = []
     for _ in range(3):
         watchers.append(Engine(site, *options, "sentinel", f"monitor fleet {address} {primary.port} 2",
-                               "sentinel", "down-after-milliseconds fleet 300",
+                               "sentinel", "down-after-milliseconds fleet 2000",
                                "sentinel", "failover-timeout fleet 2000", sentinel=True))
 
     def ready() -> bool:
@@ -290,8 +317,8 @@ class Machine:
         self.server = self.process()
 
     def agent(self, *more: object) -> Child:
-        child = Child([self.site.programs / "sslsweep-shared", "--segment", f"{self.path}:{self.size}", "--timeout", 300,
-                       "--connect-timeout", 300, *self.arguments, *more], self.site.folder, self.log)
+        child = Child([self.site.programs / "sslsweep-shared", "--segment", f"{self.path}:{self.size}", *self.site.limits(),
+                       *self.arguments, *more], self.site.folder, self.log)
         self.site.children.append(child)
         self.agents.append(child)
         return child
@@ -306,19 +333,39 @@ class Machine:
         wait_until(lambda: self.server("upstream") == "1", "the agent's connection")
         return self
 
-    def published(self, number: int) -> None:
-        wait_until(lambda: self.server.tallies()["Published"] >= number, f"{number} records published")
+    def floor(self) -> int:
+        """Its floor, in seconds since the epoch; or 0."""
+        while True:
+            now = int(time.time())
+            ago = self.server("floor")
+            if int(time.time()) == now:
+                return 0 if ago == "none" else now - int(ago)
+
+    def published(self, first: str, number: int) -> None:
+        """Waits until an engine has these records. (The tally does not count those of which the agent did not hear in time that
+        they are stored.)"""
+        wanted = {key(int(first, 16) + at) for at in range(number)}
+        wait_until(lambda: wanted <= self.site.records(), f"{number} records published")
 
     def fetches(self, first: object, number: int) -> int:
-        """How many of these records arrive here, when a server asks for each of them."""
+        """How many of these records arrive here, when a server asks once for each of them."""
         self.server("ask", first, number, 1000)
         return int(self.server("get", first, number))
+
+    def gets(self, first: object, number: int, wanted: int = 0) -> int:
+        """The same, where all are wanted, or so many: a server asks until they are here. (Answers may be late, and questions be
+        lost.)"""
+        end = time.monotonic() + PATIENCE
+        while (found := self.fetches(first, number)) < (wanted or number) and time.monotonic() < end:
+            time.sleep(0.02)
+        return found
 
 
 class Site(Findings):
     """A scenario: its processes, and what was found."""
 
     promises = PROMISES
+    limit = 2000  # milliseconds: of agents and clients, for connections to engines and for their answers
 
     def __init__(self, folder: pathlib.Path, programs: pathlib.Path, library: pathlib.Path, tls: Tls):
         super().__init__()
@@ -327,6 +374,7 @@ class Site(Findings):
         self.log = folder / "log"
         self.log.touch()
         self.children: list[Child] = []
+        self.engines: list[Engine] = []  # but for sentinels
         self.machines = 0
         self.stack = contextlib.ExitStack()
 
@@ -348,6 +396,16 @@ class Site(Findings):
         for log in [*self.folder.glob("*log"), *self.folder.glob("*/log")]:
             yield log.name, log.read_text(errors="replace")
 
+    def limits(self) -> list[object]:
+        return ["--timeout", self.limit, "--connect-timeout", self.limit]
+
     def talk(self, *arguments: object) -> EngineTalk:
-        return EngineTalk(self, self.programs / "examples" / "engine", "--timeout", 300, "--connect-timeout", 300,
-                          *arguments)
+        return EngineTalk(self, self.programs / "examples" / "engine", *self.limits(), *arguments)
+
+    def records(self) -> set[str]:
+        """The keys of records and of removed ones in all engines that live."""
+        found: set[str] = set()
+        for engine in self.engines:
+            with contextlib.suppress(OSError):
+                found |= {key for key in engine.keys() if ":r:" in key}
+        return found

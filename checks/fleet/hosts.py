@@ -271,7 +271,8 @@ class Traveller(Client):
     def new(self, host: Host) -> ssl.SSLSession:
         """A session that the fleet knows, if no session was removed or lost before."""
         session = self.at(host).session
-        wait_until(lambda: host.tallies()["Published"] >= host.made, "sessions published")
+        made = sum(host.made for host in self.fleet.hosts)
+        wait_until(lambda: len(self.fleet.site.records()) >= made, "sessions published")
         return session
 
     def known(self, host: Host, other: Host) -> ssl.SSLSession:

@@ -10,11 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 
 import confined
 from confined import Unit
-from harness import ROOT, Child, Engine, Failure, Machine, Scenario, Site, free_port, key, wait_until
+from harness import (PATIENCE, ROOT, Child, Engine, Failure, Machine, Scenario, Site, asked, free_port, key,
+                     wait_until)
 
 TEMPLATE = ROOT / "packaging" / "systemd" / "sslsweep-shared.service.in"
 PATH = "/run/sslsweep/segment"
@@ -33,7 +33,7 @@ class Confined(Machine):
 
     def __init__(self, site: Site, unit: Unit, *options: object, user: int = USER, group: int = GROUP, groups: tuple[int, ...] = (),
                  for_group: int = GROUP, namespaces: bool = False, lives: bool = True):
-        self.unit, self.options, self.for_group, self.lives = unit, options, for_group, lives
+        self.unit, self.options, self.for_group, self.lives = unit, (*options, *site.limits()), for_group, lives
         is_root = os.geteuid() == 0
         if not is_root:
             user, self.for_group = os.geteuid(), os.getegid() if for_group == GROUP else for_group
@@ -49,7 +49,7 @@ class Confined(Machine):
         self.notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notified.bind(str(self.folder / "notify"))
         os.chmod(self.folder / "notify", 0o666)
-        self.notified.settimeout(30)
+        self.notified.settimeout(PATIENCE)
         if lives:
             super().__init__(site)
             return
@@ -102,21 +102,24 @@ def works(site: Site, what: str, unit: Unit, **options: object) -> None:
     about = a.path.stat()
     site.check("S6", f"{what}: the segment is for the group", (oct(about.st_mode & 0o7777), about.st_gid), ("0o660", a.for_group))
     a.server("put", "1000", 50, 3600, 0)
-    a.published(50)
-    site.check("S1", f"{what}: it publishes", other.fetches("1000", 50), 50)
+    a.published("1000", 50)
+    site.check("S1", f"{what}: it publishes", other.gets("1000", 50), 50)
     other.server("put", "2000", 50, 3600, 0)
-    other.published(50)
-    site.check("S1", f"{what}: it fetches", a.fetches("2000", 50), 50)
+    other.published("2000", 50)
+    site.check("S1", f"{what}: it fetches", a.gets("2000", 50), 50)
     other.server("forget", "1000", 20, 3600)
     wait_until(lambda: a.server.tallies()["Applied"] >= 20, "the removals here")
     site.check("S3", f"{what}: it follows removals", a.server("get", "1000", 50), "30")
     a.server("forget", "1014", 10, 3600)
     wait_until(lambda: other.server("get", "1014", 30) == "20", "the removals there")
     site.check("S3", f"{what}: it sends removals", other.server("get", "1014", 30), "20")
-    for page, mark in ("/healthz", "ok\n"), ("/metrics", "sslsweep_shared_published_total 50\n"):
-        with urllib.request.urlopen(f"http://127.0.0.1:{listen}{page}", timeout=10) as answer:
-            text = answer.read().decode()
-        site.so("S9", f"{what}: it answers {page}", mark in text, text)
+    wait_until(lambda: asked(listen, "/healthz")[0] == 200, "health")
+    site.check("S9", f"{what}: it answers /healthz", asked(listen, "/healthz"), (200, "ok\n"))
+
+    def figures() -> bool:
+        return f"sslsweep_shared_published_total {a.server.tallies()['Published']}\n" in asked(listen, "/metrics")[1]
+    wait_until(figures, "the figures")
+    site.so("S9", f"{what}: it answers /metrics", figures(), asked(listen, "/metrics"))
     threads, most = len(os.listdir(f"/proc/{pid}/task")), int(unit.last("TasksMax"))
     site.so("S7", f"{what}: its threads are few", threads * 4 <= most, f"{threads} threads, where {most} are allowed")
 
@@ -175,7 +178,7 @@ def killed(site: Site) -> None:
 
     def status(unit: Unit, **options: object) -> int:
         machine = Confined(site, unit, "--upstream", engine.url, lives=False, **options)
-        return machine.agents[0].process.wait(30)
+        return machine.agents[0].process.wait(PATIENCE)
     unit = shipped()
     group = foreign_group()
     without = unit.without(*CHOWN)
@@ -207,7 +210,7 @@ def own_users(site: Site) -> None:
     engine = Engine(site)
     dead = Confined(site, unit, "--upstream", engine.url, groups=(OTHER,), for_group=OTHER, namespaces=True, lives=False)
     site.check("S9", "another group cannot be had there, and the agent says so",
-               (dead.agents[0].process.wait(30), f"given to group {OTHER}" in dead.log.read_text(), dead.path.exists()), (1, True, False))
+               (dead.agents[0].process.wait(PATIENCE), f"given to group {OTHER}" in dead.log.read_text(), dead.path.exists()), (1, True, False))
 
     # The servers came first, while the agent was not there: a segment of root's alone.
     first = Confined(site, unit, "--upstream", engine.url, namespaces=True).connected()
@@ -216,7 +219,7 @@ def own_users(site: Site) -> None:
     first.path.touch(0o600)
     os.truncate(first.path, 1 << 20)
     site.check("S9", "a segment that a server has made is refused",
-               (first.agent().process.wait(30), "Permission denied" in first.log.read_text()), (1, True))
+               (first.agent().process.wait(PATIENCE), "Permission denied" in first.log.read_text()), (1, True))
     first.path.unlink()
     first.agent()
     wait_until(first.path.exists, "the segment")

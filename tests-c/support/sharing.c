@@ -290,5 +290,6 @@ void take_memory(void)
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
     mallopt(M_TOP_PAD, 64 << 20);
 #endif
-    free(malloc(1 << 20));
+    void *volatile room = malloc(16 << 20); /* volatile, or the compiler leaves both calls out */
+    free(room);
 }

@@ -130,13 +130,13 @@ if [ -n "$faults" ]; then
     exit 1
 fi
 
-# One at a time, since apt does not wait for another one that updates (CI sets up for two commands at once).
+# Takes turns with other runs: apt does not wait for an update by another apt. (CI sets up for two commands at once.)
 alone() {
     exec 9<"$root"
     ! have flock || flock 9
 }
 
-# Of an apt that waits for dpkg, and asks a mirror again.
+# Runs apt-get, which waits for the lock of dpkg and asks a mirror again that has failed.
 apt() { LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get "$@" -qq -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=5; }
 
 install_packages() {

@@ -342,8 +342,7 @@ class Machine:
                 return 0 if ago == "none" else now - int(ago)
 
     def published(self, first: str, number: int) -> None:
-        """Waits until an engine has these records. (The tally does not count those of which the agent did not hear in time that
-        they are stored.)"""
+        """Waits until an engine has these records. (The tally leaves out a record if the engine's answer came too late.)"""
         wanted = {key(int(first, 16) + at) for at in range(number)}
         wait_until(lambda: wanted <= self.site.records(), f"{number} records published")
 
@@ -353,12 +352,10 @@ class Machine:
         return int(self.server("get", first, number))
 
     def gets(self, first: object, number: int, wanted: int = 0) -> int:
-        """The same, where all are wanted, or so many: a server asks until they are here. (Answers may be late, and questions be
-        lost.)"""
-        end = time.monotonic() + PATIENCE
-        while (found := self.fetches(first, number)) < (wanted or number) and time.monotonic() < end:
-            time.sleep(0.02)
-        return found
+        """Asks until these records are here, or `wanted` of them; returns how many are. (An answer may be late, and a question
+        may be lost.)"""
+        wait_until(lambda: self.fetches(first, number) >= (wanted or number), "records")
+        return int(self.server("get", first, number))
 
 
 class Site(Findings):
@@ -374,7 +371,7 @@ class Site(Findings):
         self.log = folder / "log"
         self.log.touch()
         self.children: list[Child] = []
-        self.engines: list[Engine] = []  # but for sentinels
+        self.engines: list[Engine] = []  # without the sentinels
         self.machines = 0
         self.stack = contextlib.ExitStack()
 

@@ -14,7 +14,7 @@ my $copy = "$root/build/mutant";
 # Not that of the models: cargo would take one for the other.
 $ENV{CARGO_TARGET_DIR} = "$root/build/mutant-target";
 $ENV{SCHEDULES} = 2000;
-$ENV{SEED} = 14;    # the same ones each time: a mutant is caught or not, and not by luck
+$ENV{SEED} = 14;    # the same schedules in each run: chance does not decide whether a mutant is caught
 # Of the segment's models. Two suffice to catch each mutant, in a third of the time.
 $ENV{LOOM_MAX_PREEMPTIONS} = 2;
 

@@ -127,7 +127,7 @@ def listening(port: int) -> bool:
     return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A" for line in lines)
 
 
-_next_port = 20000 + os.getpid() * 7417 % 12000  # far from that of a run that has begun a moment before
+_next_port = 20000 + os.getpid() * 7417 % 12000  # runs that begin one after the other are far apart
 
 
 def free_port() -> int:

@@ -271,7 +271,7 @@ mod tests {
         assert!(mutex.try_lock().is_some() && mutex.lock_unless_dead().is_some());
     }
 
-    /// Whether the thread of this folder in `/proc` sleeps.
+    /// Returns whether a thread sleeps. `thread` is its folder in `/proc`.
     fn sleeps(thread: &Path) -> bool {
         let stat = fs::read_to_string(thread.join("stat")).unwrap();
         stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" S"))
@@ -292,7 +292,7 @@ mod tests {
                     order.lock().push("sleeper");
                 });
                 let sleeper = told.recv().unwrap();
-                // Asleep, or about to be; and then asleep. (The kernel has it in its list before it says so.)
+                // CONTENDED: the thread is about to sleep. S: the kernel has it among those that a wake-up finds.
                 while order.raw().0.load(Ordering::Relaxed) & STATE != CONTENDED
                     || !sleeps(&sleeper)
                 {

@@ -47,7 +47,7 @@ int main(void)
     time_t until = time(NULL) + SECONDS; /* on a busy machine each round may take some milliseconds */
     SSL_CTX *ctx = server_context();
     pthread_t thread;
-    alarm(slowly() ? 600 : 60);
+    limit_time();
     if (pthread_create(&thread, NULL, setter, NULL) != 0)
         give_up("pthread_create");
     for (n = 1; n <= rounds && (n <= FEW || time(NULL) < until); n++) {

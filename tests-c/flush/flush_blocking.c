@@ -2,7 +2,7 @@
  * their own; the blocked one goes on only when they are through. */
 #include "support.h"
 
-#define PATIENCE 20 /* seconds, were it to fail */
+#define PATIENCE 60 /* seconds, were it to fail */
 
 static gate inside = GATE_INITIALIZER, others_done = GATE_INITIALIZER;
 static int released, calls;

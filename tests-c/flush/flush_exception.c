@@ -186,7 +186,7 @@ static void shaking_hands(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     removing();
     listing();
     shaking_hands();

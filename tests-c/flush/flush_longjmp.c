@@ -217,7 +217,7 @@ static void with_a_budget(void)
 
 int main(void)
 {
-    alarm(slowly() ? 600 : 60);
+    limit_time();
     removing();
     if (libssl_calls_back_unlocked() || !stock_cannot("F5", "the lock of the flush is never unlocked")) {
         flushing();

@@ -205,7 +205,7 @@ static void left_by_longjmp(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     *(void **)&private_remove = libssl_function_past("SSL_CTX_remove_session");
     if (stock_cannot("C5", "the callback calls itself for ever, but for three ways up to 3.6.3"))
         return done();

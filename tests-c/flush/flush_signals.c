@@ -51,7 +51,7 @@ int main(void)
     struct sigaction action = {.sa_handler = on_signal};
     pthread_t threads[FLUSHERS + 1];
     unsigned once = 0;
-    alarm(slowly() ? 600 : 60);
+    limit_time();
     many = slowly() ? 20 : MOST;
     sigaction(SIGUSR1, &action, NULL);
     ctx = server_context();

@@ -252,7 +252,7 @@ static void pending(void)
 
 int main(void)
 {
-    alarm(slowly() ? 600 : 60);
+    limit_time();
     freed_index = SSL_SESSION_get_ex_new_index(0, NULL, NULL, NULL, on_free);
     end_index = SSL_SESSION_get_ex_new_index(0, NULL, NULL, NULL, exit_on_free);
     pending();

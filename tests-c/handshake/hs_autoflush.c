@@ -205,7 +205,7 @@ static void by_get_callback(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     in_time();
     by_now();
     to_the_session();

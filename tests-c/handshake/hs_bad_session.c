@@ -184,7 +184,7 @@ static void not_stored(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     each(TLS1_2_VERSION);
     each(TLS1_3_VERSION);
     shared();

@@ -128,7 +128,7 @@ static void expired(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     for (int i = 0; i < 3; i++)
         shaking_hands(TLS1_2_VERSION, i);
     shaking_hands(TLS1_3_VERSION, 0);

@@ -125,7 +125,7 @@ static void modes(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     tls12();
     tls13(WITH_TICKETS);
     tls13(WITHOUT_TICKETS);

@@ -150,7 +150,7 @@ static void evictions(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     server_side();
     both_roles(TLS1_2_VERSION);
     both_roles(TLS1_3_VERSION);

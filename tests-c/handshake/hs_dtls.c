@@ -13,7 +13,7 @@ static int on_new(SSL *ssl, SSL_SESSION *session)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     SSL_CTX *server = hs_server(DTLS1_2_VERSION, WITHOUT_TICKETS), *client = hs_client(DTLS1_2_VERSION);
     SSL_CTX_sess_set_new_cb(server, on_new);
     record_removals(server, 'D');

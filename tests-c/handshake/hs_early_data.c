@@ -173,7 +173,7 @@ static void races(SSL_CTX *client)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     SSL_CTX *client = hs_client(TLS1_3_VERSION);
     once(client);
     per_connection(client);

@@ -127,7 +127,7 @@ static void moved(SSL_CTX *client)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     SSL_CTX *client = hs_client(TLS1_3_VERSION);
     outside(client, 0, "both caches");
     outside(client, SSL_SESS_CACHE_NO_INTERNAL_LOOKUP, "no internal lookup");

@@ -139,7 +139,7 @@ static void at_once(SSL_CTX *client, long mode)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     SSL_CTX *client = hs_client(TLS1_3_VERSION);
     for (copies = 0; copies < 2; copies++)
         for (int i = 0; i < 4; i++)

@@ -176,7 +176,7 @@ int main(void)
         {"no internal store", SSL_SESS_CACHE_NO_INTERNAL_STORE},
         {"no internal", SSL_SESS_CACHE_NO_INTERNAL},
     };
-    hs_limit_time();
+    limit_time();
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++)
         for (size_t i = 0; i < sizeof all / sizeof *all; i++)
             for (int copy = 0; copy < 2; copy++)

@@ -181,7 +181,7 @@ static void in_threads(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     context_note = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
         by_the_program(version);

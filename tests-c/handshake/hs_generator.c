@@ -194,7 +194,7 @@ static void tls13(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     of_the_context();
     of_the_connection();
     tls13();

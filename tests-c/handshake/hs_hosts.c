@@ -177,7 +177,7 @@ static void all_handed_over(int version, long mode)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
         for (int tickets = 0; tickets < 2; tickets++)
             for (int way = 0; way < WAYS; way++)

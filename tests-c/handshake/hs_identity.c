@@ -111,7 +111,7 @@ static void client_side(int version)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     note = SSL_SESSION_get_ex_new_index(0, NULL, NULL, NULL, NULL);
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
         server_side(version);

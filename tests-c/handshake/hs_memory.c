@@ -287,7 +287,7 @@ static void try_threads(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
         try_each(&scenarios[i]);
     try_threads();

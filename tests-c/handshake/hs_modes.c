@@ -118,7 +118,7 @@ int main(void)
         {"both, update time", SSL_SESS_CACHE_BOTH | SSL_SESS_CACHE_UPDATE_TIME},
         {"off, no internal", SSL_SESS_CACHE_OFF | SSL_SESS_CACHE_NO_INTERNAL},
     };
-    hs_limit_time();
+    limit_time();
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++)
         for (size_t i = 0; i < sizeof all / sizeof *all; i++)
             mode(version, all[i].name, all[i].mode);

@@ -231,7 +231,7 @@ static void generators(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     generators();
     serve(WITHOUT_TICKETS, "stateful");
     serve(WITH_TICKETS, "stateless");

@@ -228,7 +228,7 @@ static void free_from_new(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
         from_new(version);
         from_get(version);

@@ -400,7 +400,7 @@ static void verbose(const char *self)
 int main(int argc, char **argv)
 {
     char self[PATH_MAX] = "";
-    hs_limit_time();
+    limit_time();
     if (argc == 2 && strcmp(argv[1], "work") == 0)
         return work();
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {

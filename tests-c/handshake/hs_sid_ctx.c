@@ -59,7 +59,7 @@ static void verify_without(int version)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
         separate(version);
         verify_without(version);

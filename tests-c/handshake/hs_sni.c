@@ -261,7 +261,7 @@ static void begun_inside_libssl(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++)
         for (int way = 0; way < 2; way++)
             for (int hops = 1; hops <= 3; hops++)

@@ -543,7 +543,7 @@ int main(void)
     setenv("STRESS_SEED", "1", 0);
     printf("# seed: %s\n", getenv("STRESS_SEED"));
     if (seconds == NULL)
-        hs_limit_time();
+        limit_time();
     if (stock_cannot("F13", "it crashes at sessions changed while stored, or stored twice, and deadlocks in callbacks"))
         return done();
     account_index = SSL_SESSION_get_ex_new_index(0, NULL, open_account, keep_account, close_account);
@@ -574,6 +574,7 @@ int main(void)
     better("F4", resumable == 0, "with the session marked");
     better("C15", after_the_end == 0 && contexts_made == contexts_ended, "no callback for a context that is gone");
     better("C9", failed == 0, "no handshake failed, and no error is left in a queue");
-    better("C9", resumed > 0 || slowly(), "some are resumed"); /* of a few there may be none */
+    if (!slowly()) /* then there are few handshakes, of which none may be resumed */
+        better("C9", resumed > 0, "some are resumed");
     return done();
 }

@@ -110,7 +110,7 @@ int main(void)
 {
     static int versions[THREADS] = {TLS1_2_VERSION, TLS1_3_VERSION};
     pthread_t shakers[THREADS], changer, flusher;
-    hs_limit_time();
+    limit_time();
     if (stock_cannot("C6", "it changes cached sessions through a pointer that a flush may have freed"))
         return done();
     server = hs_server(ANY_TLS, WITHOUT_TICKETS);

@@ -95,7 +95,7 @@ static void mix(int flushers, const char *name)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     mix(0, "quiet");
     mix(2, "flushed");
     return done();

@@ -25,7 +25,7 @@ static int on_new(SSL *ssl, SSL_SESSION *session)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     SSL_CTX *server = hs_server(TLS1_2_VERSION, WITH_TICKETS), *client = hs_client(TLS1_2_VERSION);
     SSL_CTX_set_session_ticket_cb(server, on_issue, on_use, NULL);
     SSL_CTX_set_session_cache_mode(client, SSL_SESS_CACHE_CLIENT);

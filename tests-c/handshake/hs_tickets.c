@@ -446,7 +446,7 @@ int main(int argc, char **argv)
 {
     (void)argc;
     own_option(argv, "SSLSWEEP_TICKETS", "stateful");
-    hs_limit_time();
+    limit_time();
     for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
         resumes_and_is_revoked(versions[i].version, versions[i].name, versions[i].sessions);
         hosts(versions[i].version, versions[i].name);

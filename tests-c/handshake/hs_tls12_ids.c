@@ -109,7 +109,7 @@ static void timeouts(SSL_CTX *client)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     SSL_CTX *server = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS), *client = hs_client(TLS1_2_VERSION);
     record_removals(server, 'A');
     resumption(server, client);

@@ -3,7 +3,7 @@
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     SSL_CTX *server = hs_server(TLS1_3_VERSION, WITHOUT_TICKETS), *client = hs_client(TLS1_3_VERSION);
     SSL_SESSION *next, *stored;
     record_removals(server, 'A');

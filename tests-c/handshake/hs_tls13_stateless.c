@@ -76,7 +76,7 @@ static void tls12(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     tls13();
     tls12();
     expect("C12", no_errors(), "the error queue is empty");

@@ -28,7 +28,7 @@ static void *meet(void *arg)
 int main(void)
 {
     pthread_t thread[THREADS];
-    hs_limit_time();
+    limit_time();
     if (stock_cannot("C3", "what it had no memory to store stays in its list, and is freed there"))
         return done();
     ctx = server_context();

@@ -205,7 +205,7 @@ static void threads(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     if (own_functions("O3")) {
         plain();
         identity();

@@ -305,7 +305,7 @@ static void while_it_changes(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     if (own_functions("O2")) {
         nothing_done();
         by_hand();

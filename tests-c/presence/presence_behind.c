@@ -314,7 +314,7 @@ static void chained(int version)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     *(void **)&real_ctrl = libssl_function_past("SSL_CTX_ctrl");
     *(void **)&real_add = libssl_function_past("SSL_CTX_add_session");
     *(void **)&real_set_new = libssl_function_past("SSL_CTX_sess_set_new_cb");

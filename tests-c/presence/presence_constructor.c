@@ -29,7 +29,7 @@ __attribute__((destructor(101))) static void after_main(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     expect("P1", early == HS_RESUMED && number == 1, "a handshake and a resumption before main");
     expect("P1", hs_resume(server, client, session) == HS_RESUMED, "the session resumes in main");
     SSL_CTX_sess_set_cache_size(server, 3);

@@ -7,7 +7,7 @@
 /* Sessions by handshakes and by hand; the second time the plug-in was unloaded in between. */
 int plugin_main(int time_of_call)
 {
-    hs_limit_time();
+    limit_time();
     say("time %d", time_of_call);
     SSL_CTX *server = hs_server(ANY_TLS, WITHOUT_TICKETS), *client = hs_client(TLS1_2_VERSION);
     record_removals(server, 'A');

@@ -217,14 +217,14 @@ int main(void)
         {"exit beside a callback that never returns", beside_a_callback},
         {"after OPENSSL_cleanup", after_cleanup},
     };
-    hs_limit_time();
+    limit_time();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         int status = -1;
         say("%s", cases[i].name);
         fflush(stdout);
         pid_t child = fork();
         if (child == 0) {
-            hs_limit_time();
+            limit_time();
             cases[i].run();
             _exit(1);
         }

@@ -92,7 +92,7 @@ static void copies(void)
     for (unsigned i = 0; i < CHILDREN; i++) {
         child[i] = fork();
         if (child[i] == 0) {
-            hs_limit_time();
+            limit_time();
             _exit(live(1000 * (i + 1)) ? 7 : 1);
         }
     }
@@ -125,7 +125,7 @@ static void first_use_in_child(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     first_use_in_child();
     nothing_shows();
     copies();

@@ -92,7 +92,7 @@ static void beside_a_callback(void)
     fflush(stdout);
     pid_t process = fork();
     if (process == 0) {
-        hs_limit_time();
+        limit_time();
         /* Session 50 is the other thread's, which is not in this process. */
         int ok = removals() == 50 && store(ctx, 1000, 9000, 100) == 1;
         flush(ctx, 5000);
@@ -118,7 +118,7 @@ static void prefork(void)
         fflush(stdout);
         workers[i] = fork();
         if (workers[i] == 0) {
-            hs_limit_time();
+            limit_time();
             int ok = 1;
             for (int round = 0; ok && round < 5; round++) {
                 SSL_SESSION *session = hs_first(server, client);
@@ -165,7 +165,7 @@ static void beside_lookups(void)
         fflush(stdout);
         pid_t process = fork();
         if (process == 0) {
-            hs_limit_time();
+            limit_time();
             SSL_CTX *ctx = server_context();
             int ok = store(ctx, 1, 1000, 100) == 1 && store(looked_up[0], 1, 1000, 100) == 1;
             SSL_CTX_free(ctx);
@@ -187,7 +187,7 @@ static void beside_lookups(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     parent = getpid();
     beside_lookups();
     prefork();

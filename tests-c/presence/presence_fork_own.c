@@ -146,7 +146,7 @@ static int use_connections(void)
 static void child_handler(void)
 {
     if (atomic_load(&in_handler)) {
-        hs_limit_time();
+        limit_time();
         handled = use_sessions();
     }
 }
@@ -183,7 +183,7 @@ static int rounds(void (*beside)(int, unsigned), int (*use)(void), pid_t (*fork_
         if (child < 0)
             give_up("fork");
         if (child == 0) {
-            hs_limit_time();
+            limit_time();
             _exit((use == NULL ? handled : use()) ? 7 : 1);
         }
         waitpid(child, &status, 0);
@@ -234,7 +234,7 @@ static void end(void)
 int main(void)
 {
     pid_t (*fork_alone)(void);
-    alarm(slowly() ? 800 : 240);
+    limit_long_time();
     pthread_atfork(NULL, NULL, child_handler);
     prepare();
     *(void **)&fork_alone = dlsym(RTLD_DEFAULT, "_Fork"); /* glibc 2.34 */

@@ -210,7 +210,7 @@ int main(int argc, char **argv)
 {
     (void)argc;
     own_option(argv, "SSLSWEEP_AUTOFLUSH", "incremental");
-    hs_limit_time();
+    limit_time();
     by_hand();
     in_vain();
     a_store_of_the_past();

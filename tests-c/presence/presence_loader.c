@@ -194,7 +194,7 @@ static int run_child(const char *program, const char *const *arguments, const ch
 int main(int argc, char **argv)
 {
     if (argc == 2) {
-        alarm(slowly() ? 600 : 60);
+        limit_time();
         SSL_CTX *ctx = SSL_CTX_new(TLS_method());
         SSL *ssl = SSL_new(ctx);
         SSL_free(SSL_dup(ssl));

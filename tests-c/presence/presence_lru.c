@@ -159,7 +159,7 @@ int main(int argc, char **argv)
 {
     (void)argc;
     own_option(argv, "SSLSWEEP_EVICTION", "lru");
-    hs_limit_time();
+    limit_time();
     by_store();
     by_lookup(TLS1_2_VERSION, "TLS 1.2");
     by_lookup(TLS1_3_VERSION, "TLS 1.3");

@@ -26,7 +26,7 @@ static int child_says(const char *mode, char *said, size_t room)
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
-        alarm(slowly() ? 600 : 60);
+        limit_time();
         setenv("SSLSWEEP_VERBOSE", "1", 1);
         signal(SIGPIPE, SIG_DFL);
         if (strcmp(mode, "closed at first") == 0 || strcmp(mode, "opened later") == 0)

@@ -159,7 +159,7 @@ static void handshakes_after_fork(void)
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
-        hs_limit_time();
+        limit_time();
         hs_connect(in_child, client, NULL, NULL);
         SSL_free(SSL_new(in_child));
         _exit(process_of(getpid()) != NULL && newest()[ACCEPTED] == 3 && newest()[MODE] == mode && mode != 0 ? 7 : 1);
@@ -233,7 +233,7 @@ static void left_at_end(void)
 int main(int argc, char **argv)
 {
     (void)argc;
-    hs_limit_time();
+    limit_time();
     own_option(argv, "SSLSWEEP_STATS", "1");
     if (own_functions("O4")) {
         modes();

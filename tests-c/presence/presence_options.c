@@ -64,7 +64,7 @@ static outcome run(const char *name, const char *value)
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
-        hs_limit_time();
+        limit_time();
         for (size_t i = 0; i < sizeof options / sizeof *options; i++)
             unsetenv(options[i].name);
         if (name != NULL)
@@ -164,7 +164,7 @@ static void disabled(void)
 
 int main(int argc, char **argv)
 {
-    hs_limit_time();
+    limit_time();
     if (argc == 2 && strcmp(argv[1], "work") == 0)
         return work();
     /* Not /proc/self/exe itself: under valgrind that is valgrind. */

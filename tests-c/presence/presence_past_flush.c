@@ -219,7 +219,7 @@ static void beside_others(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     *(void **)&private_flush = libssl_function_past("SSL_CTX_flush_sessions");
     *(void **)&private_add = libssl_function_past("SSL_CTX_add_session");
     *(void **)&private_remove = libssl_function_past("SSL_CTX_remove_session");

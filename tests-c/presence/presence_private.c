@@ -108,7 +108,7 @@ static void made_directly(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     SSL_CTX *model = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS), *client = hs_client(TLS1_2_VERSION);
     made_directly();
     all_past_us(model, client);

@@ -91,7 +91,7 @@ static void by_handshakes(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     by_hand();
     several_evicted();
     by_handshakes();

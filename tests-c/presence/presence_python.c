@@ -73,7 +73,7 @@ static int run(char *const argv[], const char *stderr_path)
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
-        alarm(slowly() ? 600 : 60);
+        limit_time();
         if (freopen(stderr_path, "w", stderr) == NULL)
             _exit(125);
         setenv("SSLSWEEP_VERBOSE", "1", 1);
@@ -105,7 +105,7 @@ int main(void)
     char *probe[] = {"python3", "-c", "import ssl", NULL};
     char *python[] = {"python3", "-c", (char *)script, pem, NULL};
     const char *preload = getenv("LD_PRELOAD");
-    hs_limit_time();
+    limit_time();
     if (mkdtemp(folder) == NULL)
         give_up("mkdtemp");
     snprintf(pem, sizeof pem, "%s/pem", folder);

@@ -299,7 +299,7 @@ static gate all_ready = GATE_INITIALIZER;
 
 static void *use(void *ctx)
 {
-    gate_wait(&all_ready, 30);
+    gate_wait(&all_ready, 60);
     for (unsigned n = 1; n <= 50; n++)
         use_flush(ctx);
     return NULL;
@@ -343,7 +343,7 @@ static void after_fork(void)
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
-        hs_limit_time();
+        limit_time();
         close(go[1]);
         /* Nobody could ask this one yet: it takes its parent's request, and obeys it. */
         fill(ctx, 11, 1, LATER);
@@ -383,7 +383,7 @@ static void a_place_used_again(void)
     for (int i = 0; i < 2; i++) {
         pid_t child = fork();
         if (child == 0) {
-            hs_limit_time();
+            limit_time();
             fill(ctx, 11, 1, LATER);
             int ok = newest()[SESSIONS] == 4 && process()[REQUEST] == parents;
             ask_all();
@@ -452,7 +452,7 @@ static void any_word(void)
 int main(int argc, char **argv)
 {
     (void)argc;
-    hs_limit_time();
+    limit_time();
     own_option(argv, "SSLSWEEP_STATS", "1");
     began = time(NULL);
     if (own_functions("O4")) {

@@ -68,7 +68,7 @@ static outcome run(const char *folder, gid_t group, mode_t mode, uid_t as)
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
-        hs_limit_time();
+        limit_time();
         setenv("SSLSWEEP_VERBOSE", "banana", 1);
         setenv("SSLSWEEP_DISABLE", "1", 1);
         setenv("SSLSWEEP_SHARE", "banana", 1);
@@ -127,7 +127,7 @@ static void secure(const char *name, outcome o)
 int main(int argc, char **argv)
 {
     char folder[PATH_MAX], shared_folder[] = "/tmp/sslsweep.XXXXXX";
-    hs_limit_time();
+    limit_time();
     if (argc == 2 && strcmp(argv[1], "work") == 0)
         return work();
     /* Not /proc/self/exe itself: under valgrind that is valgrind. */

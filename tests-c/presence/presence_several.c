@@ -45,7 +45,7 @@ static int taken_id(SSL *ssl, unsigned char *id, unsigned *length)
 /* Contexts, and every function that is interposed. They stay until `end`. */
 static int begin(const char *name)
 {
-    hs_limit_time();
+    limit_time();
     server = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS);
     other = hs_server(TLS1_2_VERSION, WITHOUT_TICKETS);
     client = hs_client(TLS1_2_VERSION);

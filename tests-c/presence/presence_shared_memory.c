@@ -311,7 +311,7 @@ static int quietly(void)
 
 int main(int argc, char **argv)
 {
-    hs_limit_time();
+    limit_time();
     seen = map(NULL, PAGE, MAP_SHARED);
     if (argc > 1 && strcmp(argv[1], "quietly") == 0) {
         fclose(stdout);

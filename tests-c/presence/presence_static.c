@@ -28,7 +28,7 @@ static int has_library(const char *name)
 /* The lines of the program, which are the same whoever is preloaded. */
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     SSL_CTX *server = hs_server(ANY_TLS, WITHOUT_TICKETS), *client = hs_client(ANY_TLS);
     record_removals(server, 'S');
     SSL_SESSION *session = hs_first(server, client);
@@ -59,7 +59,7 @@ int main(void)
     int out[2], status = -1;
     size_t used = 0;
     ssize_t n;
-    hs_limit_time();
+    limit_time();
     n = readlink("/proc/self/exe", program, sizeof program - sizeof ".linked");
     if (n < 0 || pipe(out) != 0)
         give_up("readlink, pipe");

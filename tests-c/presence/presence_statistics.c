@@ -419,7 +419,7 @@ static pid_t child_begins(void)
     if (child < 0)
         give_up("fork");
     if (child == 0) {
-        hs_limit_time();
+        limit_time();
         noted = getpid();
     }
     return child;
@@ -950,7 +950,7 @@ static void only_when_asked(void)
 
 int main(int argc, char **argv)
 {
-    hs_limit_time();
+    limit_time();
     if (argc == 3 && strcmp(argv[1], "fresh") == 0)
         return fresh(argv[2]);
     own_option(argv, "SSLSWEEP_STATS", "1");

@@ -217,7 +217,7 @@ static int is_wrapper(const struct dirent *entry)
 
 int main(int argc, char **argv)
 {
-    hs_limit_time();
+    limit_time();
     if (argc > 1)
         return wrapped(strcmp(argv[1], "after") == 0);
     expect("P1", work() == 0, "without a wrapper");

@@ -226,7 +226,7 @@ static void marked_at_end(void)
 
 int main(void)
 {
-    alarm(slowly() ? 600 : 60);
+    limit_time();
     after_cleanup(); /* first: what other_library leaves behind would help it */
     listing();
     other_library();

@@ -57,7 +57,7 @@ static int serve(void)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     int result = serve();
     return result == 0 ? 7 : result;
 }
@@ -106,7 +106,7 @@ static void preloaded(const char *self)
 
 int main(int argc, char **argv)
 {
-    hs_limit_time();
+    limit_time();
     if (argc > 1)
         return wrapped();
     embedded(argv[0]);

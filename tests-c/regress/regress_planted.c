@@ -247,7 +247,7 @@ static void threads_that_end(SSL_CTX *client)
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     rounds = slowly() ? 5 : ROUNDS;
     if (!stock_cannot("C6", "a setter puts a session that was just removed back into the list"))
         setters();

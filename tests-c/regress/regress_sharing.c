@@ -168,7 +168,7 @@ int main(int argc, char **argv)
 {
     (void)argc;
     own_option(argv, "SSLSWEEP_SHARE", "family:16m"); /* as in sharing_on() */
-    hs_limit_time();
+    limit_time();
     for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
         of_another_id_context(versions[i].version, versions[i].name);
         of_another_fragment_length(versions[i].version, versions[i].name);

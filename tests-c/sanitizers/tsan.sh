@@ -23,8 +23,8 @@ complain() {
     printf 'tsan.sh: %s\n' "$*" >&2
     exit 1
 }
-# reports WHAT WORDS COMMAND...: the command has a race, and the report has these words in it. (Both sides have to meet, which they
-# may not do at once.)
+# reports WHAT WORDS COMMAND...: the command has a race, and the report has these words in it. (A race is
+# reported only if both sides meet, so there are three tries.)
 reports() {
     what=$1 words=$2
     shift 2

@@ -80,7 +80,7 @@ static outcome run(const char *program, const char *const *environment)
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
-        hs_limit_time();
+        limit_time();
         unsetenv(share);
         for (; *environment != NULL; environment += 2)
             setenv(environment[0], environment[1], 1);
@@ -316,7 +316,7 @@ static void programs(void)
 
 int main(int argc, char **argv)
 {
-    hs_limit_time();
+    limit_time();
     if (argc == 4 && strcmp(argv[1], "work") == 0)
         return work(argv[2], argv[3]);
     /* Not /proc/self/exe itself: under valgrind that is valgrind. */

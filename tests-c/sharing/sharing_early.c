@@ -41,8 +41,8 @@ static void once(void)
     better("S4", SSL_CTX_sess_number(one) == 0, "a ticket that allows 0-RTT is not stored locally");
     hs_result got = try_early(other, client, ticket, &accepted, &next);
     better("S4", got == HS_RESUMED && accepted, "another context accepts early data");
-    /* The successor is a copy, which before that fix is marked as the original is that was removed for it. (Distributions have
-     * the fix under older numbers.) So it may be resumed where it was made, but is not shared. */
+    /* Without the fix of CVE-2024-2511 the successor, a copy, has the mark of the original, which was removed for it. Such a
+     * successor may be resumed where it was made, but is not shared. (Some distributions have the fix in an older release.) */
     int is_shared = SSL_CTX_sess_number(other) == 0;
     if (!libssl_before_cve_2024_2511())
         better("S4", is_shared, "and stores no successor locally either");
@@ -122,7 +122,7 @@ static void wait_for(atomic_int *what, int least)
 /* A worker: the context was made before the fork. */
 static void run_races(SSL_CTX *server, int rounds)
 {
-    alarm(slowly() ? 800 : 240);
+    limit_long_time();
     for (int i = 1; i <= rounds; i++) {
         int accepted;
         wait_for(&table->round, i);

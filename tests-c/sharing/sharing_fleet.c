@@ -131,7 +131,7 @@ static pid_t start_agent(const machine *at, const machine *fleet)
     pid_t child = fork();
     if (child != 0)
         return child;
-    hs_limit_time();
+    limit_time();
     uint64_t *words = map(at->segment);
     while (words != NULL) {
         uint64_t pending = __atomic_exchange_n(&words[PENDING], 0, __ATOMIC_SEQ_CST);
@@ -375,7 +375,7 @@ static outcome run(const machine *at, const char *what)
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
-        hs_limit_time();
+        limit_time();
         setenv("SSLSWEEP_SHARE", value, 1);
         setenv("SSLSWEEP_SHARE_KEY", keys, 1);
         setenv("SSLSWEEP_SHARE_WAIT", wait_for, 1);
@@ -612,8 +612,8 @@ static void waits(void)
     wait_for = "0";
 }
 
-/* An agent that answers. (It may be late on a busy machine, so it gets some tries. What it answers too late the next try may
- * find, and asks nothing.) */
+/* An agent that answers. (It may be late on a busy machine, so it gets some tries. An answer that comes too late may be found by
+ * the next try, which then asks nothing.) */
 static void answers(void)
 {
     enum { TRIES = 30 };
@@ -686,10 +686,10 @@ static void make_files(void)
 
 int main(int argc, char **argv)
 {
-    hs_limit_time();
+    limit_time();
     if (argc == 6 && strcmp(argv[1], "serve") == 0)
         return serve((work){argv[2], argv[3], argv[4], atoi(argv[5])});
-    alarm(slowly() ? 800 : 240);
+    limit_long_time();
     if (readlink("/proc/self/exe", self, sizeof self - 1) < 0)
         give_up("readlink");
     snprintf(folder, sizeof folder, "%.4000s.XXXXXX", self);

@@ -206,7 +206,7 @@ static void other_children(int version)
     fflush(stdout);
     pid_t child = bare_fork != NULL ? bare_fork() : fork();
     if (child == 0) {
-        hs_limit_time();
+        limit_time();
         _exit(work(NULL));
     }
     expect("P10, S1", ended_well(child), "%s: a child without fork handlers shares", version_name(version));
@@ -224,7 +224,7 @@ static void other_children(int version)
     child = fork();
     if (child == 0) {
         if (fork() == 0) {
-            hs_limit_time();
+            limit_time();
             while (getppid() != 1 && waitpid(-1, NULL, 0) == 0)
                 ;
             result = (char)work(NULL);

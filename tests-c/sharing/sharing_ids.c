@@ -247,7 +247,7 @@ static void other_library(char **argv)
 
 int main(int argc, char **argv)
 {
-    hs_limit_time();
+    limit_time();
     sharing_on_host(argv);
 #if OPENSSL_VERSION_NUMBER >= 0x30000000L
     if (argc == 2)

@@ -108,7 +108,7 @@ static void callbacks(int version, int with_hello, const char *full, const char 
 
 int main(void)
 {
-    hs_limit_time();
+    limit_time();
     callbacks(TLS1_2_VERSION, 1, "HNCS", "HGN", "HGNCS");
     callbacks(TLS1_3_VERSION, 1, "HNCS", "HGNS", "HGNCS");
     /* What the hello says can be read without such a callback, too. */

@@ -478,8 +478,3 @@ void hs_run(hs_load *load)
     load->resumed = shared.resumed;
     load->failed = shared.failed;
 }
-
-void hs_limit_time(void)
-{
-    alarm(slowly() ? 600 : 60);
-}

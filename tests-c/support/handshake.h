@@ -94,7 +94,5 @@ void hs_run(hs_load *load);
 /* pthread_create, giving up when it fails. */
 void hs_start(pthread_t *thread, void *(*body)(void *), void *arg);
 
-/* No test of handshakes may hang: the process ends by SIGALRM after a minute (more under valgrind). */
-void hs_limit_time(void);
 
 #endif

@@ -28,7 +28,7 @@ void sharing_on(char **argv)
     /* Large, since the sessions of handshakes that fail leave dead slots: a record may find its bucket full of them. */
     own_option(argv, "SSLSWEEP_SHARE", "family:16m");
     /* More handshakes than other programs. */
-    alarm(slowly() ? 800 : 240);
+    limit_long_time();
 }
 
 /* ---- A segment with a name, and its key ---- */
@@ -40,7 +40,7 @@ static const char folder_of[] = "TEST_SHARING_FOLDER";
 void sharing_on_host(char **argv)
 {
     char value[PATH_MAX + 16], keys[PATH_MAX + 8], made[PATH_MAX] = "";
-    alarm(slowly() ? 800 : 240);
+    limit_long_time();
     if (getenv(folder_of) != NULL)
         return;
     if (readlink("/proc/self/exe", made, sizeof made - 8) < 0 || mkdtemp(strcat(made, ".XXXXXX")) == NULL)
@@ -169,7 +169,7 @@ int elsewhere(int (*work)(void *), void *arg)
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
-        hs_limit_time();
+        limit_time();
         _exit(work(arg));
     }
     if (child < 0 || waitpid(child, &status, 0) != child)

@@ -30,6 +30,16 @@ int slowly(void)
     return is_set("TEST_SLOW");
 }
 
+void limit_time(void)
+{
+    alarm(slowly() ? 600 : 60);
+}
+
+void limit_long_time(void)
+{
+    alarm(slowly() ? 800 : 240);
+}
+
 int emulated(void)
 {
     return is_set("TEST_EMULATED");

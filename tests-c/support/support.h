@@ -44,6 +44,10 @@ int sweeping(void);
 /* 1 when the harness runs us under a slow tool (valgrind): use smaller numbers of sessions. */
 int slowly(void);
 
+/* No test may hang: SIGALRM ends the process after a minute, or four for much work (more under a slow tool). */
+void limit_time(void);
+void limit_long_time(void);
+
 /* 1 when an emulator runs us. Its /proc/self/stat says for each thread when it began there, and anew after an exec. */
 int emulated(void);
 

@@ -19,7 +19,7 @@ const STEPS: usize = 8;
 /// Of the cache. Two of the keys are too many for it.
 const SIZE: usize = 4;
 
-/// Of the schedules. SEED from the environment for the same ones each time.
+/// The seed of the schedules: SEED from the environment, to repeat a run, or a random one.
 fn seed() -> u64 {
     match std::env::var("SEED") {
         Ok(number) => number.parse().expect("SEED is a number"),

@@ -281,7 +281,7 @@ mod tests {
         segment
     }
 
-    /// A client that does not wait for ever.
+    /// Connects, with time limits for reading and writing.
     fn connect(address: SocketAddr) -> io::Result<TcpStream> {
         let stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(60 * DEADLINE))?;
@@ -300,7 +300,7 @@ mod tests {
         assert!(matches!(error, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{error}");
     }
 
-    /// What the server answers. It may have given the client up, if that was off the processor for a while: then once more.
+    /// Returns the server's answer. The server drops a client that waits 200 ms for a processor; such a client asks again.
     fn ask(address: SocketAddr, request: &str) -> String {
         let exchange = || {
             let mut stream = connect(address)?;

@@ -286,7 +286,7 @@ fn stale_files_are_removed_and_nothing_else() {
         (entry(&folder, pid, start), false),
         (entry(&folder, pid, start + 1), true),
     ] {
-        // What is of the future counts as new, however slow this test is.
+        // A file dated in the future counts as new, however slow this test is.
         let file = File::create(&entry.path).expect("the file is made");
         file.set_modified(SystemTime::now() + Duration::from_secs(60)).expect("it can be dated");
         assert!(

@@ -322,7 +322,7 @@ fn who_waits_wakes_the_agent_and_is_woken() {
             assert!(segment.get(spread(number), NOW).is_some());
         }
     });
-    assert!(begun.elapsed() < 30 * SECOND, "who is not woken sleeps until the deadline");
+    assert!(begun.elapsed() < 30 * SECOND, "a wake-up was lost: somebody slept until the deadline");
 }
 
 #[test]

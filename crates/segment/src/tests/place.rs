@@ -147,7 +147,7 @@ fn what_is_no_file_is_refused() {
     assert!(matches!(folder.refusal(), Error::File(_) | Error::NotRegular));
     fs::remove_dir(folder.path()).unwrap();
     let path = CString::new(folder.path().as_os_str().as_bytes()).unwrap();
-    // Not by a command: until it has begun, it would hold the locks of other tests' agents.
+    // A command would hold the locks of other tests' agents until it has begun.
     // SAFETY: the path is a string of C that lives until the call is over.
     assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
     assert!(matches!(folder.refusal(), Error::NotRegular), "nor is a pipe waited for");
